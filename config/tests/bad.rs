@@ -1,4 +1,5 @@
-//! Settings files as people get them wrong, each with what is said of it in a `.txt` beside it.
+//! Faulty settings files of the kinds that people write. The `.txt` beside each has the expected
+//! diagnostics.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! What the environment and the flags say over the file, and which registrars are asked.
+//! Environment variables and flags over the file, and the registrars that are asked as a result.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,8 +18,8 @@ const FILE: &str = r#"
     registrar = "/ip4/127.0.0.1/tcp/7"
 "#;
 
-/// Lays an environment and flags over [`FILE`], each written as `KEY=value` lines, and prints
-/// what comes of it.
+/// Lays an environment and flags over [`FILE`], each written as `KEY=value` lines, and prints the
+/// result.
 fn outcome(environment: &str, flags: Overrides) -> String {
     let pairs = environment.lines().map(|it| it.trim().split_once('=').unwrap());
     let variables: HashMap<_, _> = pairs.collect();
@@ -81,7 +81,7 @@ fn a_later_layer_goes_over_an_earlier_one() {
         "/unix/run/a,b /ip4/127.0.0.1/tcp/7 5s 4s 2 9 5s",
     );
 
-    // Every fault names the variable or the flag, and where in it.
+    // Each diagnostic names the variable or flag, and the position in it.
     check(
         "CALLSIGN_LISTEN=/unix/@a /udp/1,/ip4/10.0.0.1/tcp/5555
          CALLSIGN_HEARTBEAT=5 parsecs

@@ -1,4 +1,4 @@
-//! Whose names are, as the settings say it.
+//! The settings that say who may use which names.
 
 use config::{Grantee, Names, read};
 
@@ -55,6 +55,6 @@ fn what_is_wrong_is_told_with_its_place_and_help() {
     check(&many, "m:258:1: error: there are 257 rules of names");
     let told = read("[registrar]\nnames = \"mine\"\n", "m").unwrap_err().to_string();
     assert!(told.contains("`same-user`"), "{told}");
-    // Those that have no name in common are not at odds.
+    // Rules without a name in common do not conflict.
     read("[names]\n\"a*\" = {}\n\"b*\" = {}\nfeed = {}\n\"fee*\" = {}\n", "m").unwrap();
 }

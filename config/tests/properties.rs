@@ -1,4 +1,4 @@
-//! What holds for every text, however far from a settings file.
+//! Properties that hold for every text, however far from a settings file.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ fn read_and_check(source: &str) -> Result<(), TestCaseError> {
             check_faults(&warnings)?;
             prop_assert!(!warnings.has_errors());
             prop_assert!(toml::de::DeTable::parse(source).is_ok());
-            // What is accepted can be written out and read again.
+            // Accepted settings can be written and read again.
             for (_, endpoints) in settings.network.iter() {
                 for endpoint in endpoints {
                     prop_assert_eq!(&endpoint.to_string().parse(), &Ok(endpoint.clone()));
@@ -50,7 +50,7 @@ fn read_and_check(source: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Every place can be shown, and every message is a line.
+/// Every place can be shown, and every message fits on one line.
 fn check_faults(diagnostics: &Diagnostics) -> Result<(), TestCaseError> {
     for diagnostic in &diagnostics.0 {
         let related = diagnostic.related.iter().map(|it| &it.place);
@@ -66,7 +66,7 @@ fn check_faults(diagnostics: &Diagnostics) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Texts put together from parts of settings files.
+/// Texts composed of parts of settings files.
 fn near_settings() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         4 => "\n?\\[{0,2}(registrar|network|declared|netwrok|network[.]a|\"\")\\]{0,2}\n",

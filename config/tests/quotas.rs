@@ -1,4 +1,4 @@
-//! The table `[quotas]`: what it says, and what is said of one that is wrong.
+//! The table `[quotas]`: its meaning, and the diagnostics of faulty ones.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 

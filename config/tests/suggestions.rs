@@ -1,4 +1,4 @@
-//! Whoever writes what a help proposes is not told of another fault.
+//! A corrected file as proposed by a help has no further fault.
 
 use config::{
     Diagnostic, Diagnostics, Layer, Overrides, Settings, Severity, overlay, read, registrars,
@@ -28,7 +28,7 @@ fn proposed(help: &str, key: &str) -> Vec<String> {
     quoted.filter(|it| !template(it) && it != "\"..\"").collect()
 }
 
-/// Writes each value after `key` in a table, and then what the help proposes.
+/// Writes each value after `key` in a table, and then the proposed value.
 #[track_caller]
 fn check(table: &str, key: &str, value: &str, expected: &[&str]) {
     let write = |value: &str| format!("[{table}]\n{key} = {value}\n");
@@ -85,7 +85,7 @@ fn hosts_keep_their_ports_in_every_order() {
     check("[\"db\", [80, 81]]", &["[[\"db\", 80], [\"db\", 81]]"]);
     check("[\"a\", 80, \"b\", 81]", &["[[\"a\", 80], [\"b\", 81]]"]);
     check("[80, \"a\", 81, \"b\"]", &["[[\"a\", 80], [\"b\", 81]]"]);
-    // Nobody knows whose port it is.
+    // The owner of that port is unknown.
     check("[\"tcp\", \"10.0.0.1\", 80]", &[]);
     check("[[\"10.0.0.1\", 80], 81]", &[]);
     check("[80, \"/ip4/10.0.0.1/tcp/80\"]", &[]);
@@ -164,7 +164,7 @@ fn what_is_hardly_meant_is_told() {
         let messages: Vec<_> = found.iter().map(|it| it.message.as_str()).collect();
         assert!(messages.len() == 1 && messages[0].contains(expected), "{value}: {messages:?}");
         assert_eq!(found[0].severity, Severity::Warning, "{value}");
-        // Nobody listens there who is to be dialed.
+        // An address at which nobody can listen is not for dialing.
         let errors = registrars(&[value.to_owned()], None, &[], "/run".as_ref()).unwrap_err();
         assert!(errors.to_string().contains(expected), "{value}: {errors}");
     };
@@ -246,7 +246,7 @@ fn what_is_proposed_keeps_what_was_written() {
                         (false, _) => proposed.contains("127.0.0.1"),
                     };
                     assert!(is_kept && !proposed.contains("udp"), "{value}: {help}");
-                    // An example stands only where no port was written.
+                    // An example is shown only if no port was written.
                     let has_port = ["80", "81", ":0"].iter().any(|it| proposed.contains(it));
                     assert!(has_port || !value.contains("80"), "{value}: {help}");
                 }
@@ -263,7 +263,7 @@ fn a_table_is_offered_what_it_takes() {
     check("declared", "a", "\"/mem/7\"", &[]);
     check("network", "a", "\"/mem/7\"", &["\"/memory/7\""]);
     check("registrar", "listen", "\"/mem/7\"", &[]);
-    // A registrar speaks no TLS yet. An actor may.
+    // A registrar does not speak TLS yet; an actor may.
     check("registrar", "listen", "\"https://10.0.0.7\"", &[]);
     check("registrar", "listen", "[\"wss://10.0.0.7:80\"]", &[]);
     check("network", "a", "\"https://10.0.0.7\"", &["\"/ip4/10.0.0.7/tcp/443/tls\""]);

@@ -1,4 +1,4 @@
-//! What is suggested names the host, the port and the path that were written, and none besides.
+//! Suggestions keep the host, the port and the path that were written, and add no others.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -159,7 +159,7 @@ fn a_place_without_a_scheme_is_kept() {
     kept.all(200);
 }
 
-/// What was suggested, and what of it was not written.
+/// A suggestion, and the parts of it that were not written.
 #[derive(Default)]
 struct Kept {
     suggested: usize,
@@ -167,8 +167,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// Looks at what is suggested for a text, if anything is: it can be read, and all of it was
-    /// written.
+    /// Checks a text's suggestions, if there are any: they parse, and all their parts were written.
     fn look(&mut self, text: &str, scheme: &str, host: &str, port: &str) {
         let Err(error) = text.parse::<Endpoint>() else { return };
         // `fd::80` is an address.
@@ -178,7 +177,7 @@ impl Kept {
         let Some(suggestion) = error.suggestion() else { return };
         self.suggested += 1;
         let scheme = scheme.to_ascii_lowercase();
-        // Without slashes it may be a host and its port: `grpc:80`.
+        // Without slashes this may be a host and its port: `grpc:80`.
         let has_scheme = text.contains("://");
         let is_right = match &suggestion {
             Endpoint::Tcp(tcp) => {
@@ -191,7 +190,7 @@ impl Kept {
                 let decoded = text.replace("%2F", "/").replace("%20", " ").replace("%25", "%");
                 let bare = path.as_str().trim_start_matches('/');
                 let is_written = text.contains(bare) || decoded.contains(bare);
-                // What begins at the root is a path, whatever is in it.
+                // Text that begins at the root is a path, whatever it contains.
                 let begins = &text[scheme.len()..].trim_start_matches([':', '@']);
                 let is_path = begins.starts_with("///")
                     || begins.starts_with('/') && !begins.starts_with("//")
@@ -232,7 +231,7 @@ fn keeps_host(text: &str, scheme: &str, tcp: &TcpAddress, host: &str) -> bool {
                 _ => true,
             };
             let is_any = host == "*" && ip.is_unspecified();
-            // Who names a port alone means one of this host's.
+            // A port alone means one of this host.
             let is_here = (host.is_empty() || host.parse::<u16>().is_ok()) && ip.is_loopback();
             is_of_family && (is_any || is_here || host.parse() == Ok(ip))
         }
@@ -243,7 +242,7 @@ fn keeps_port(text: &str, tcp: &TcpAddress, port: &str) -> bool {
     match port.trim_start_matches(':').parse::<u16>() {
         Err(_) if port == ":http" => tcp.port == 80,
         Ok(port) => tcp.port == port,
-        // An example, or what the service is known by, where none was written.
+        // An example, or the usual port of the service, where none was written.
         Err(_) if port.is_empty() => {
             USUAL_PORTS.contains(&tcp.port) || text.contains(&tcp.port.to_string())
         }

@@ -1,4 +1,4 @@
-//! How near endpoints are, and why some are left out.
+//! The localities of endpoints, and the reasons why some are left out.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -32,8 +32,8 @@ fn here() -> Here {
     }
 }
 
-/// Reads a stamp: `k` for the kernel, `n` for the network namespace, `p` for the process, `s`
-/// for the socket file, each followed by 1 if it is that of [`here`].
+/// Reads a stamp: `k` for the kernel, `n` for the network namespace, `p` for the process, `s` for
+/// the socket file, each followed by 1 if it is that of [`here`].
 fn stamp(text: &str) -> Stamp {
     let mut stamp = Stamp::default();
     for part in text.split_whitespace() {
@@ -54,7 +54,7 @@ fn stamped(endpoint: &str, stamp_text: &str) -> Stamped {
     Stamped { endpoint: endpoint.parse().unwrap(), stamp: stamp(stamp_text) }
 }
 
-/// Looks at a file system in which the name of a file says what is found there.
+/// Checks against a file system in which a file's name says what is found there.
 fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
     match path.as_str() {
         "/meant" => Ok(SOCKET),
@@ -80,7 +80,7 @@ fn stamps_decide_how_near_an_endpoint_is() {
     check("/memory/7", "k1 n1 p2", Err(Unreachable::OtherProcess));
     check("/memory/7", "k1 n1", Err(Unreachable::NoStamp));
 
-    // A path leads across network namespaces; what counts is the socket that it leads to.
+    // A path leads across network namespaces; the socket that it leads to counts.
     check("/unix/meant", "k1 n1 s1", Ok(UnixSocket));
     check("/unix/meant", "k1 n2 s1", Ok(UnixSocket));
     check("/unix/meant", "k1 s1", Ok(UnixSocket));
@@ -106,7 +106,7 @@ fn stamps_decide_how_near_an_endpoint_is() {
     check("/ip6/::ffff:127.0.0.1/tcp/1", "k1 n2", Err(Unreachable::OtherNetns));
     check("/ip4/127.9.9.9/tcp/1", "k1 n1", Ok(Loopback));
 
-    // An address of ours reaches us, whoever else may have it.
+    // An address of this host reaches it, whatever other host has the same one.
     check("/ip4/10.0.0.1/tcp/1", "k1 n1", Ok(ThisHost));
     check("/ip4/10.0.0.1/tcp/1", "k1", Ok(ThisHost));
     check("/ip4/10.0.0.1/tcp/1", "", Ok(ThisHost));
@@ -125,7 +125,7 @@ fn stamps_decide_how_near_an_endpoint_is() {
     check("/ip4/198.51.100.2/tcp/1", "", Ok(Remote));
     check("/ip6/2001:db8:0:1::9/tcp/1", "k2", Ok(Remote));
 
-    // A zone is the name of a link, and every host gives its own.
+    // A zone is the name of a link, which every host chooses.
     check("/ip6zone/eth0/ip6/fe80::9/tcp/1", "k1 n1", Ok(ThisHost));
     check("/ip6zone/eth0/ip6/fe80::9/tcp/1", "", Ok(SameSubnet));
     let other_zone = |zone: &str| Err(Unreachable::OtherZone(zone.to_owned()));

@@ -1,4 +1,4 @@
-//! Multiaddrs as text and as bytes: what is read, what is printed, and what is said of the rest.
+//! Multiaddrs as text and as bytes: parsing, printing, and the errors of invalid ones.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -48,7 +48,7 @@ fn reads_every_kind_and_prints_it() {
     check("/unix/@feed%00%00", "/unix/@feed%00%00", "/unix/@feed%00%00");
     check("/unix/%40a%00b", "/unix/@a%00b", "/unix/@a%00b");
     assert_ne!(parse("/unix/@feed%00"), parse("/unix/@feed"));
-    // A path that begins with `@` has no greedy spelling.
+    // A path that begins with `@` has no greedy form.
     check("/unix/%2F@feed", "/unix/%2F@feed", "/unix/%2F@feed");
 }
 
@@ -88,7 +88,7 @@ fn says_what_is_wrong_where_and_what_to_write() {
          `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, \
          each with TLS as `/tcp/<port>/tls`, and `/memory/<number>`";
 
-    // What is no multiaddr at all.
+    // Texts that are not multiaddrs at all.
     check("«»", "an endpoint cannot be empty", EXAMPLES);
     check("«feed»", "no `/` at the beginning of `feed`", EXAMPLES);
     let no_slash = |text: &str, meant: &str| {
@@ -103,7 +103,7 @@ fn says_what_is_wrong_where_and_what_to_write() {
     no_slash("@feed", "/unix/@feed");
     check("«/»", "a `/` with nothing after it in `/`", EXAMPLES);
 
-    // Whatever was written, what is said of it is one line.
+    // Every error of any text fits on one line.
     check(
         "/unix/«/a\nb»",
         "a path with an empty part, `.` or `..` in `/unix//a\\nb`",
@@ -307,7 +307,7 @@ fn bytes_are_those_of_other_languages() {
         let found = found.map(|it| it.to_string()).map_err(|it| it.to_string());
         assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{bytes:x?}");
     };
-    // go-multiaddr keeps the leading slash of a path, py-multiaddr drops it.
+    // go-multiaddr keeps the leading slash of a path; py-multiaddr drops it.
     check(b"\x90\x03\x06/run/x", Ok("/unix/run/x"));
     check(b"\x90\x03\x05run/x", Ok("/unix/run/x"));
     assert_eq!(parse("/unix/run/x").to_bytes(), b"\x90\x03\x06/run/x");
@@ -328,7 +328,7 @@ fn bytes_are_those_of_other_languages() {
     check(b"\x04\x7f\x00\x00\x01", Err("no `/tcp/<port>` after the host"));
     check(b"\x04\x7f\x00\x00\x01\x91\x02\x00\x07", Err("no `/tcp/<port>` after the host"));
     check(b"\x91\x02\x00\x07", Err("unsupported protocol `udp`"));
-    // A name with slashes in it is not read as further components.
+    // A name with slashes is not read as further components.
     check(b"\x35\x07a/tcp/1\x06\x00\x50", Err("`a/tcp/1` is not a host name"));
 }
 

@@ -1,4 +1,4 @@
-//! What holds for every endpoint, every text and all bytes.
+//! Properties of every endpoint, every text, and any bytes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -30,7 +30,7 @@ proptest! {
     #[test]
     fn no_text_panics(text in hostile_text()) {
         if let Err(error) = text.parse::<Endpoint>() {
-            // The span cuts the text at characters, and the message is one line.
+            // The span ends at character boundaries, and the message is one line.
             prop_assert!(error.text().get(error.span()).is_some());
             prop_assert!(!error.to_string().contains(char::is_control));
             drop(error.help());
@@ -88,13 +88,13 @@ fn endpoints() -> impl Strategy<Value = Endpoint> {
             .prop_map(|path| Endpoint::from_unix_path(Path::new(&path)).unwrap()),
         "/[@%. \u{85}é]{3,6}".prop_map(|path| Endpoint::from_unix_path(Path::new(&path)).unwrap()),
         "[^\0]{1,26}".prop_map(|name| Endpoint::Unix(UnixAddress::Abstract(name.into()))),
-        // What would be taken for a list.
+        // Texts that would be read as a list.
         "[ ,;|/@uix]{0,6}/unix/[,;|/ ]{1,3}x"
             .prop_map(|name| Endpoint::Unix(UnixAddress::Abstract(name.into()))),
     ]
 }
 
-/// Texts that come near to being endpoints, and texts that do not.
+/// Texts close to being endpoints, and texts far from it.
 fn hostile_text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         "/(unix|ip4|ip6|ip6zone|dns|dns4|tcp|tls|memory|udp|onion3?|p2p|ipfs|certhash|garlic64)",

@@ -1,9 +1,9 @@
-//! What is suggested in the place of a text that is no endpoint is one.
+//! Every suggestion for an invalid endpoint is a valid one.
 
 use endpoints::{Endpoint, ParseEndpointError, Written, parse_endpoints};
 use proptest::prelude::*;
 
-/// Returns the error that a text gets, and sees that every endpoint in its help can be read.
+/// Returns the error of a text, and checks that every endpoint in its help parses.
 fn error(text: &str) -> ParseEndpointError {
     let error = text.parse::<Endpoint>().expect_err(text);
     check_help(text, &error.help().unwrap_or_default());
@@ -11,7 +11,7 @@ fn error(text: &str) -> ParseEndpointError {
 }
 
 fn check_help(text: &str, help: &str) {
-    // What is quoted stands between every other pair of backticks.
+    // Every other piece between backticks is quoted text.
     for quoted in help.split('`').skip(1).step_by(2) {
         let is_template = quoted.contains('<') || quoted == "..";
         let is_quoted_back = text.contains(quoted) || quoted == "/etc/services";
@@ -85,7 +85,7 @@ fn urls() {
     meant("unix:abstract=/tmp/bus,guid=7", "/unix/@/tmp/bus");
     meant("ipc:///tmp/feed", "/unix/tmp/feed");
     meant("@feed", "/unix/@feed");
-    // Not what can be reached here, or nobody knows where.
+    // Addresses that cannot be reached from here, or whose host is unknown.
     meant("udp://10.0.0.1:80", "");
     meant("udp:80", "");
     meant("quic://host:80", "");
@@ -137,7 +137,7 @@ fn multiaddrs_with_a_slip() {
     meant("/ip4/::1/tcp/80", "/ip6/::1/tcp/80");
     meant("/dns/10.0.0.1/tcp/80", "/ip4/10.0.0.1/tcp/80");
     meant("/mem/7", "/memory/7");
-    // What is spoken there is no part of an endpoint.
+    // The protocol spoken there is not part of an endpoint.
     meant("/ip4/10.0.0.1/tcp/80/ws", "/ip4/10.0.0.1/tcp/80");
     meant("/ip4/10.0.0.1/tcp/80/wss", "/ip4/10.0.0.1/tcp/80/tls");
     meant("/ip4/10.0.0.1/tcp/80/http", "/ip4/10.0.0.1/tcp/80");
@@ -225,7 +225,7 @@ fn several_in_one_text_are_told_apart() {
     check("[/unix/a, /unix/b]", &[]);
     check("a:80,b", &[]);
     check("/ip4/10.0.0.1/tcp/80,x", &[]);
-    // A path may have it, where it is written so.
+    // A path may contain it, written like this.
     for path in ["/unix/%2Fa,%2Funix%2Fb", "/unix/a,b", "/unix/a,/b"] {
         let endpoint: Endpoint = path.parse().unwrap();
         assert_eq!(endpoint.to_string().parse(), Ok(endpoint), "{path}");
@@ -276,7 +276,7 @@ fn zones() {
     meant("/ip6/[fe80::1%eth0]:80", zoned);
     meant("/zone/eth0/ip6/fe80::1/tcp/80", zoned);
     meant("/ip6zone/eth0/fe80::1/tcp/80", zoned);
-    // A number is no interface's name, and what has no zone has none.
+    // An interface's name is not a number, and an address without a scope takes no zone.
     meant("/ip6/fe80::1%2/tcp/80", "");
     meant("/ip6/fe80::1%/tcp/80", "");
     meant("/ip6zone/eth0/ip4/10.0.0.1", "");
@@ -301,7 +301,7 @@ fn paths() {
     meant("/unix/%2Frun/x.sock", "/unix/run/x.sock");
     meant("/ip4/127.0.0.1/unix/run/x.sock", "/unix/run/x.sock");
     meant("/unix//a\nb", "/unix/a%0Ab");
-    // Where `..` leads depends on what is there; a folder is no socket.
+    // The target of `..` depends on the file system, and a folder is not a socket.
     meant("/uds/../x.sock", "");
     meant("/unix/run/../x.sock", "");
     meant("/tmp", "");
@@ -327,7 +327,7 @@ fn what_may_mean_anything_gets_no_address() {
         "host:",
         "a b:80",
         "/tls",
-        // Of a database, a path of its own.
+        // Of a database, whose URL has a path of another meaning.
         "postgresql:///db?host=/run",
         "redis:///0",
         "/udp/80",
@@ -374,7 +374,7 @@ fn what_may_mean_anything_gets_no_address() {
         "unix://~/x.sock",
         "$XDG_RUNTIME_DIR/x.sock",
         "%t/x.sock",
-        // Two of them.
+        // Two endpoints.
         "/unix/a,/unix/b",
         "a:80,b:81",
         "\u{0}",
@@ -424,7 +424,7 @@ fn pairs_keep_their_port() {
     check("", "");
     check("0", "/ip4/0.0.0.0/tcp/80");
     check("127.1", "/ip4/127.0.0.1/tcp/80");
-    // A protocol is no host.
+    // A protocol is not a host.
     check("tcp", "/ip4/127.0.0.1/tcp/80");
     check("TCP", "/ip4/127.0.0.1/tcp/80");
     check("ip4", "");
@@ -457,7 +457,7 @@ proptest! {
     }
 }
 
-/// Addresses with a few slips: a part left out, doubled, in capitals, or with something put in.
+/// Addresses with a few slips: a part missing, doubled, in capitals, or with something inserted.
 fn mutated() -> impl Strategy<Value = String> {
     let whole = prop_oneof![
         "/(ip4|ipv4|ip|dns|DNS4)/(127[.]0[.]0[.]1|localhost|::1|\\[::1\\])(:80|/tcp/80|/80|)(/tls|/ws|/|)",

@@ -163,8 +163,8 @@ async fn a_goodbye_reaches_the_other_side_and_ends_what_waits() {
     assert!(matches!(ends.portal.closed().await, Closed::Here));
 }
 
-/// A long answer, and its end of the connection closed behind it, before this side has looked and
-/// with something of its own to say.
+/// A long answer arrives together with the end of the connection, before this side has read it, and
+/// while this side has something to send.
 #[tokio::test]
 async fn what_a_peer_said_before_it_went_away_is_heard() {
     let (near, far) = duplex(1024 * 1024);
@@ -274,7 +274,7 @@ async fn a_peer_that_falls_silent_is_told_of_where_that_is_asked_for() {
         // The other end is not polled for an hour, as if its process were stopped.
         assert_eq!(hears.recv().await.unwrap(), "silent");
         assert!(timeout(Duration::from_secs(3600), hears.recv()).await.is_err());
-        // Then it goes on, and finds what was asked of it.
+        // Then it continues, and finds the pings that it was sent.
         let goes_on = timeout(Duration::from_secs(10), &mut stopped);
         assert!(goes_on.await.is_err());
         assert_eq!(hears.recv().await.unwrap(), "heard");
@@ -283,14 +283,14 @@ async fn a_peer_that_falls_silent_is_told_of_where_that_is_asked_for() {
     assert!(matches!(drivers.join_next().await, Some(Ok(Closed::ByPeer))));
 }
 
-/// Says who it is, and hears who the other side is.
+/// Introduces itself, and reads the other side's hello.
 async fn greeted_by_hand(far: &mut DuplexStream) {
     let mut greeting = BytesMut::from(&preface::preface()[..]);
     Frame::Hello(Box::default()).encode(&mut greeting).unwrap();
     far.write_all(&greeting).await.unwrap();
 }
 
-/// Returns why the other side says that it closes.
+/// Returns the reason with which the other side closes.
 async fn goodbye(far: &mut DuplexStream) -> String {
     let (mut said, mut reader) = (Vec::new(), FrameReader::default());
     far.read_to_end(&mut said).await.unwrap();
@@ -313,7 +313,7 @@ async fn a_frame_that_has_begun_comes_to_its_end_in_time() {
     let Connected { driver, portal: _portal } = accept(near, options, NoService).await.unwrap();
     let mut drivers = JoinSet::new();
     drivers.spawn(driver);
-    // Between frames it may take its time.
+    // Between frames the peer may take its time.
     sleep(Duration::from_secs(3600)).await;
     let mut ping = BytesMut::new();
     Frame::Ping { nonce: 7 }.encode(&mut ping).unwrap();
@@ -323,7 +323,7 @@ async fn a_frame_that_has_begun_comes_to_its_end_in_time() {
         sleep(Duration::from_secs(9)).await;
         far.write_all(&last).await.unwrap();
     }
-    // One that goes on and on does not last any longer.
+    // A frame that trickles in without end gets no more time.
     far.write_all(&1000_u32.to_le_bytes()).await.unwrap();
     for _ in 0..9 {
         sleep(Duration::from_secs(1)).await;
@@ -345,7 +345,7 @@ async fn a_longer_frame_than_is_let_in_is_refused_with_a_word() {
     assert_eq!(goodbye(&mut far).await, "a frame of 1001 bytes, where 1000 are allowed");
 }
 
-/// However much has arrived for one, others run in between.
+/// However much has arrived for one call, other calls run in between.
 #[tokio::test]
 async fn a_connection_works_in_turns() {
     let (near, mut far) = duplex(1024 * 1024);
@@ -394,7 +394,7 @@ impl Service for Laborious {
     }
 }
 
-/// Tells of silence.
+/// Reports silence.
 struct Witness(mpsc::Sender<&'static str>);
 
 impl Service for Witness {
@@ -446,7 +446,7 @@ async fn a_peer_that_asks_and_does_not_read_is_not_listened_to() {
     }
     assert!(sent < 2 * 1024 * 1024, "{sent} bytes were taken in");
 
-    // Once it reads, it gets every answer.
+    // Once the caller reads, it gets every answer.
     let (mut read, mut write) = tokio::io::split(raw);
     let writing = async { write.write_all(&calls[sent..]).await.unwrap() };
     let reading = async {

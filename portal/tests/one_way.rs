@@ -1,4 +1,4 @@
-//! Links that lose one direction, and links that are merely slow, by the clock of the test.
+//! Links that lose one direction, and slow links, in paused time.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
@@ -16,20 +16,20 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// A direction of a link: what it does with what it takes.
+/// One direction of a link: how it treats the bytes that it takes.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Way {
     Open,
-    /// It takes all, and delivers nothing.
+    /// Takes everything, and delivers nothing.
     Lost,
-    /// It brings so many bytes a second.
+    /// Delivers so many bytes a second.
     Slow(usize),
 }
 
-/// A link between two duplex streams, whose directions are set apart.
+/// A link between two duplex streams, whose directions are set separately.
 struct Link {
     ways: [watch::Sender<Way>; 2],
-    /// They end with the link.
+    /// The tasks end with the link.
     _relays: JoinSet<()>,
 }
 
@@ -68,13 +68,13 @@ async fn relay(
             return;
         }
     }
-    // An end is lost like everything else.
+    // The end of the stream is lost like everything else.
     if *way.borrow() == Way::Lost {
         std::future::pending().await
     }
 }
 
-/// Gives as much as it is asked for, and takes what it is given.
+/// Sends as much as it is asked for, and reads everything.
 struct Granary;
 
 impl Service for Granary {
@@ -89,7 +89,7 @@ impl Service for Granary {
     }
 }
 
-/// Two ends that both ask for signs of life.
+/// Two ends that both send heartbeats.
 async fn converse(
     [near, far]: [DuplexStream; 2],
 ) -> (Connected<DuplexStream, NoService>, Connected<DuplexStream, Granary>) {
@@ -108,7 +108,7 @@ async fn where_one_direction_is_lost_both_sides_know_within_three_seconds() {
             near.spawn(dialed.driver);
             let mut far = JoinSet::new();
             far.spawn(accepted.driver);
-            // Who makes calls in vain says something all the time.
+            // A peer whose calls are in vain sends something all the time.
             let mut chatter = JoinSet::new();
             if talks {
                 chatter.spawn(async move {
@@ -128,7 +128,7 @@ async fn where_one_direction_is_lost_both_sides_know_within_three_seconds() {
             let ends = [near.join_next().await, far.join_next().await];
             let context = format!("{lost:?} {talks} {ends:?} {:?}", start.elapsed());
             assert!(start.elapsed() < Duration::from_secs(3), "{context}");
-            // The one may hear that the other has closed.
+            // This end may see the other end's close first.
             let silent = ends.iter().filter(|it| matches!(it, Some(Ok(Closed::Silent(_)))));
             assert!(silent.count() >= 1, "{context}");
         }
@@ -173,7 +173,7 @@ async fn a_long_frame_over_a_slow_link_is_no_silence() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_frame_that_stops_midway_is_silence() {
-    // What goes on arriving is waited for, since an answer may be behind it: for some 20 s more.
+    // While data arrives, an answer may follow it: the driver waits some 20 s more.
     for (lost, seconds) in [([true, false], 3), ([true, true], 3), ([false, true], 30)] {
         let (link, streams) = Link::new();
         let (dialed, accepted) = converse(streams).await;
@@ -200,5 +200,5 @@ async fn a_long_frame_that_stops_midway_is_silence() {
     }
 }
 
-/// What a socket holds.
+/// The size of a socket's buffer.
 const BUFFER_BYTES: usize = 16 * 1024;

@@ -1,5 +1,5 @@
-//! What is logged while a call is handled stands in the spans of its connection and its call, and
-//! filters find it by them.
+//! Events during a call are in the spans of its connection and its call, and filters find them by
+//! these.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 use std::{
@@ -43,7 +43,7 @@ fn line<'a>(log: &'a str, method: &str, told: &str) -> &'a str {
         .unwrap_or_else(|| panic!("`{told}` is not in\n{log}"))
 }
 
-/// Makes two calls, and returns what their handlers log that a filter lets through.
+/// Makes two calls, and returns the events of their handlers that a filter lets through.
 async fn logged(filter: &str) -> String {
     let log = Log::default();
     let writer = log.clone();

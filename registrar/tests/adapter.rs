@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use transport::dial;
 
-/// Knows `hey` and echoes it with what follows, until it is told to stop.
+/// Recognises `hey`, and echoes it with the rest until it is told to stop.
 #[derive(Debug)]
 struct Hey;
 
@@ -60,7 +60,7 @@ async fn each_protocol_is_told_by_its_first_bytes() {
     let mut serving = JoinSet::new();
     serving.spawn(node.serve(stop.clone()));
 
-    // All at once, and a byte at a time.
+    // All in one write, and byte by byte.
     let mut visits = Vec::new();
     for part in [5, 1] {
         let mut stream = dial(&endpoint).await.unwrap();
@@ -78,7 +78,7 @@ async fn each_protocol_is_told_by_its_first_bytes() {
     let connected = connect(stream, Options::default(), NoService).await.unwrap();
     assert_eq!(connected.portal.peer().registrar, Some(registry.registrar()));
 
-    // What nobody knows, and what says too little for too long, is turned away.
+    // Unknown protocols, and peers that send too little for too long, are turned away.
     for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"he", b""] {
         let mut stream = dial(&endpoint).await.unwrap();
         stream.write_all(bytes).await.unwrap();

@@ -24,7 +24,7 @@ pub(crate) fn masked(text: &str) -> String {
     masked
 }
 
-/// Returns lines of JSON, spread out, with the values masked that differ each time.
+/// Returns lines of JSON, pretty-printed, with the varying values masked.
 pub(crate) fn masked_json(text: &str) -> String {
     let mut masked = String::new();
     for line in text.lines() {
@@ -82,7 +82,7 @@ fn masked_words(line: &str) -> String {
     masked
 }
 
-/// Masks the age of an instance that has columns behind it, and keeps those where they are.
+/// Masks the age of an instance that has columns behind it, and keeps those aligned.
 fn aged_in_row(line: &str) -> String {
     if !line.contains("INSTANCE ") {
         return line.to_owned();

@@ -59,7 +59,7 @@ impl<'a> Transcript<'a> {
         assert!(long.is_empty(), "wider than 80 columns:\n{}", long.join("\n"));
     }
 
-    /// Checks that it is as the file in `golden/` says.
+    /// Checks that the transcript equals the file in `golden/`.
     #[track_caller]
     pub(crate) fn matches_golden(&self, name: &str) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cli/golden");
@@ -81,8 +81,8 @@ impl<'a> Transcript<'a> {
     }
 }
 
-/// Shows where two texts differ: the lines of the one with `-`, of the other with `+`, and a few
-/// around them.
+/// Shows the difference between two texts: the lines of one with `-`, of the other with `+`, and a
+/// few around them.
 fn differences(expected: &str, found: &str) -> String {
     let (expected, found): (Vec<_>, Vec<_>) = (expected.lines().collect(), found.lines().collect());
     // For each pair of places, the number of lines that the rests have in common.

@@ -43,7 +43,7 @@ impl Captured {
         Self { shared, taken: 0 }
     }
 
-    /// Waits for the next line; `None` if there is none in time, or none can come.
+    /// Waits for the next line; `None` if none comes in time, or none can come.
     pub(crate) fn next_line(&mut self) -> Option<String> {
         let deadline = now() + LIMIT;
         let (state, changed) = &*self.shared;
@@ -63,7 +63,7 @@ impl Captured {
         }
     }
 
-    /// Waits until nobody has the output open any more, and returns whether that came in time.
+    /// Waits until nobody has the output open any more, and tells whether that happened in time.
     pub(crate) fn wait_for_end(&self) -> bool {
         let (state, changed) = &*self.shared;
         let state = state.lock().unwrap();

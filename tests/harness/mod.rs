@@ -1,7 +1,7 @@
 //! The harness for tests of the whole program: a private folder, processes that end with the test,
-//! a registrar node, and a peer that speaks the protocol by hand.
+//! a registrar node, and a peer that speaks the raw protocol.
 //!
-//! Every wait is bounded by [`LIMIT`], and a test that waits in vain says what it waited for and
+//! Every wait is bounded by [`LIMIT`], and a test that waits in vain reports what it expected and
 //! what it has seen instead.
 
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
@@ -29,8 +29,8 @@ pub(crate) use self::{
 /// minute or two on one with thirty times as much to do; beyond this limit it hangs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 
-/// Returns how often something is done again and again: few times, unless `cargo xtask soak` asks
-/// for many, ten thousand by default.
+/// Returns the number of rounds of a repeated action: few, unless `cargo xtask soak` asks for many,
+/// ten thousand by default.
 pub(crate) fn rounds(few: usize) -> usize {
     let soak = std::env::var("CALLSIGN_SOAK_ROUNDS").ok().and_then(|it| it.parse::<usize>().ok());
     soak.map_or(few, |rounds| 20 * rounds)

@@ -38,8 +38,8 @@ impl<'room> Node<'room> {
         Self::start_with(room, listen, &[])
     }
 
-    /// Starts a node that listens at these places, with more words on its command line, and waits
-    /// until it is ready.
+    /// Starts a node that listens at these places, with further arguments, and waits until it is
+    /// ready.
     #[track_caller]
     pub(crate) fn start_with(room: &'room Room, listen: &[&str], more: &[&str]) -> Self {
         let mut command = room.command(&["registrar", "--ready-fd", "1"]);
@@ -67,24 +67,24 @@ impl<'room> Node<'room> {
         Self::start_with(room, &words(&endpoints), &words(&more))
     }
 
-    /// Runs `callsign …` to its end, which asks this node.
+    /// Runs `callsign …` with this node as its registrar, to its end.
     #[track_caller]
     pub(crate) fn callsign(&self, args: &[&str]) -> Outcome {
         self.run(args).outcome()
     }
 
-    /// Starts `callsign …`, which asks this node.
+    /// Starts `callsign …` with this node as its registrar.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Running {
         self.room.run(&[&["--registrar", &self.endpoints[0]], args].concat())
     }
 
-    /// Returns where it listens, with the real ports.
+    /// Returns the endpoints at which it listens, with the real ports.
     pub(crate) fn endpoints(&self) -> &[String] {
         &self.endpoints
     }
 
-    /// Returns where it listens first.
+    /// Returns the first endpoint at which it listens.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoints[0]
     }
@@ -124,7 +124,7 @@ impl<'room> Node<'room> {
         Counts { sessions: counts.sessions - 1, ..counts }
     }
 
-    /// Asks for the counts until they are as expected.
+    /// Polls the counts until they are as expected.
     #[track_caller]
     pub(crate) fn comes_to(&self, expected: Counts) {
         let deadline = now() + LIMIT;
@@ -137,7 +137,7 @@ impl<'room> Node<'room> {
         }
     }
 
-    /// Returns how much memory it has resident, in KiB.
+    /// Returns its resident memory, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.running.pid());
         let status = fs::read_to_string(path).unwrap();
@@ -145,7 +145,7 @@ impl<'room> Node<'room> {
         line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Returns how many descriptors it has open.
+    /// Returns the number of its open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.running.pid())).unwrap().count()
     }

@@ -11,7 +11,7 @@ pub(crate) struct Outcome {
     pub(crate) command: String,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// The exit code; nothing if a signal has ended it.
+    /// The exit code; `None` if a signal has ended it.
     pub(crate) code: Option<i32>,
     /// The signal that has ended it.
     pub(crate) signal: Option<i32>,
@@ -40,7 +40,7 @@ impl Outcome {
         self
     }
 
-    /// Checks that all of these are said on standard error.
+    /// Checks that all of these are on standard error.
     #[track_caller]
     pub(crate) fn says(self, expected: &[&str]) -> Self {
         for text in expected {
@@ -59,8 +59,8 @@ impl Outcome {
     }
 }
 
-/// Tells whether a text is in what was shown, wherever that was wrapped: a path in it may be longer
-/// on one machine than on another.
+/// Tells whether a text is in the output, however that was wrapped: a path in it may be longer on
+/// one machine than on another.
 fn has(shown: &str, text: &str) -> bool {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     shown.contains(text) || words(shown).contains(&words(text))

@@ -1,4 +1,4 @@
-//! A peer of a registrar that speaks the protocol by hand, byte by byte where it likes.
+//! A peer of a registrar that speaks the raw protocol, byte by byte where needed.
 
 use std::{
     io::{self, Read, Write},
@@ -41,7 +41,7 @@ enum Socket {
 pub(crate) type Answer = Result<Vec<u8>, RemoteError>;
 
 impl Peer {
-    /// Connects, and says nothing yet.
+    /// Connects, and sends nothing yet.
     #[track_caller]
     pub(crate) fn dial(endpoint: &str) -> Self {
         let stream = match Self::try_dial(endpoint) {
@@ -102,7 +102,7 @@ impl Peer {
         self.try_send_bytes(bytes).unwrap();
     }
 
-    /// Sends bytes as they are, to a peer that may not want them.
+    /// Sends bytes as they are, to a peer that may refuse them.
     pub(crate) fn try_send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
@@ -122,7 +122,7 @@ impl Peer {
         self.send_bytes(&[&length.to_le_bytes(), bytes].concat());
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending direction.
     pub(crate) fn close_writing(&self) {
         match &self.stream {
             Socket::Unix(it) => it.shutdown(Shutdown::Write),
@@ -168,7 +168,7 @@ impl Peer {
         while self.frame().is_some() {}
     }
 
-    /// Returns all bytes that come until the connection ends, however it does.
+    /// Returns all bytes until the connection ends, for whatever reason.
     pub(crate) fn rest(mut self) -> Vec<u8> {
         let (mut bytes, mut buffer) = (Vec::new(), [0; 1024]);
         while let Ok(count @ 1..) = self.stream.read(&mut buffer) {
@@ -186,7 +186,7 @@ impl Peer {
         id
     }
 
-    /// Waits for the next answer to any call. Whatever else comes is passed over.
+    /// Waits for the next answer to any call. Other frames are skipped.
     #[track_caller]
     pub(crate) fn answer(&mut self) -> (CallId, Answer) {
         loop {
@@ -200,7 +200,7 @@ impl Peer {
         }
     }
 
-    /// Calls, and waits for the answer. Answers to earlier calls are passed over.
+    /// Calls, and waits for the answer. Answers to earlier calls are skipped.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, body: &[u8]) -> Answer {
         let own = self.begin(method, body);
@@ -212,7 +212,7 @@ impl Peer {
         }
     }
 
-    /// Makes sure that everything sent so far has been taken in.
+    /// Waits until everything sent so far has been read.
     #[track_caller]
     pub(crate) fn sync(&mut self) {
         self.call(STATUS, &encode_body(&())).expect("a registrar says how it is");
@@ -255,7 +255,7 @@ pub(crate) fn query(name: &str) -> (&'static str, Vec<u8>) {
     (QUERY, encode_body(&Query::of(name)))
 }
 
-/// Returns the registration of a ready instance that a session keeps.
+/// Returns the registration of a ready instance with the lifetime of its session.
 pub(crate) fn registration(name: &str, endpoints: Vec<Stamped>) -> Register {
     Register { endpoints, ..Register::new(name.parse().unwrap(), Uuid::new_v4()) }
 }
@@ -265,7 +265,7 @@ pub(crate) fn register(registration: &Register) -> (&'static str, Vec<u8>) {
     (REGISTER, encode_body(registration))
 }
 
-/// Returns an endpoint with the stamp that this process gives it.
+/// Returns an endpoint with this process's stamp.
 pub(crate) fn stamped(endpoint: &str) -> Stamped {
     let endpoint: Endpoint = endpoint.parse().unwrap();
     let stamp = transport::stamp(&endpoint);
@@ -278,7 +278,7 @@ pub(crate) fn tcp_address(endpoint: &str) -> (std::net::IpAddr, u16) {
     (parts[2].parse().unwrap(), parts[4].parse().unwrap())
 }
 
-/// Tells whether the other side has closed, as an error tells it.
+/// Tells whether an error means that the other side has closed.
 fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }

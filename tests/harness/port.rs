@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-/// Returns a port at which nobody listens, and that nobody else is given while this process lives:
-/// no other test, and nobody whom the kernel gives any port.
+/// Returns a port at which nobody listens, and that is given to nobody else while this process
+/// lives: neither to another test, nor by the kernel.
 #[track_caller]
 pub(crate) fn free_port() -> u16 {
-    // Each process begins with others.
+    // Each process starts with a different port.
     let begin = (std::process::id() % 1000) as u16 * 22;
     let mut ports = (FIRST + begin..LAST).chain(FIRST..FIRST + begin);
     let end = drawn_by_the_kernel();
@@ -21,7 +21,7 @@ pub(crate) fn free_port() -> u16 {
     port.expect("some port is free")
 }
 
-/// Takes a port for this process, by a socket that others see and that goes with it.
+/// Takes a port for this process, with a socket that other processes see and that ends with it.
 fn is_reserved(port: u16) -> bool {
     let name = format!("callsign-test-port-{port}");
     let address = SocketAddr::from_abstract_name(name).unwrap();
@@ -38,7 +38,7 @@ fn is_free(port: u16) -> bool {
 fn drawn_by_the_kernel() -> u16 {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let first = range.split_whitespace().next().and_then(|it| it.parse().ok());
-    // If the range has all ports, there is nothing better than luck.
+    // If the range covers all ports, only luck remains.
     first.filter(|it| *it > FIRST).unwrap_or(LAST)
 }
 

@@ -1,4 +1,4 @@
-//! A room of one's own: a fresh folder, and an environment in which nothing else is set.
+//! A private room for a test: a fresh folder, and an environment in which nothing else is set.
 
 use std::{
     fs,
@@ -50,7 +50,7 @@ impl Room {
         format!("/unix/@{own}-{name}")
     }
 
-    /// Returns the command `callsign …`, to be changed and started.
+    /// Returns the command `callsign …`, for changes before it is started.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.other_command(env!("CARGO_BIN_EXE_callsign"));
         command.args(args);
@@ -69,16 +69,16 @@ impl Room {
         for own in ["HOME", "TMPDIR", "XDG_RUNTIME_DIR"] {
             command.env(own, self.path());
         }
-        // No test is to ask the registrar of the machine that it runs on.
+        // A test never asks the registrar of the machine that it runs on.
         command.env("CALLSIGN_SYSTEM_DIR", "");
         command.env("NO_COLOR", "1").env("COLUMNS", "80");
-        // Nobody can return to the registrar of a fresh room. A test of returning clients sets
+        // No client can return to the registrar of a fresh room. Tests of returning clients set
         // their time.
         command.env("CALLSIGN_SETTLE_TIME", "0s");
         command
     }
 
-    /// Returns the commands that there are, as `callsign --help` lists them.
+    /// Returns the commands that `callsign --help` lists.
     #[track_caller]
     pub(crate) fn commands(&self) -> Vec<String> {
         let help = self.callsign(&["--help"]).succeeds();

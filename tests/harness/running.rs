@@ -22,7 +22,7 @@ use super::{LIMIT, Outcome, captured::Captured};
 pub(crate) struct Running {
     command: String,
     child: Child,
-    /// Names the process even after it has ended, unlike its number.
+    /// Identifies the process even after it has ended, unlike its number.
     pidfd: OwnedFd,
     input: Option<ChildStdin>,
     stdout: Captured,
@@ -128,7 +128,7 @@ impl Running {
         pidfd_send_signal(&self.pidfd, signal).unwrap();
     }
 
-    /// Asks it to end, and waits until it has. To end by the very signal that asked for it is a
+    /// Asks it to end, and waits until it has. An end by the signal that asked for it counts as
     /// success.
     #[track_caller]
     pub(crate) fn stop(self) -> Outcome {
@@ -182,7 +182,7 @@ impl fmt::Display for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A process that has ended already is fine, and nobody is there to hear of another failure.
+        // The process may have ended already, and nobody could handle another failure here.
         _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         drop(self.child.wait());
     }

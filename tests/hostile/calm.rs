@@ -1,5 +1,4 @@
-//! A calm user: an actor that listens where it says, is registered, and asks for itself again and
-//! again.
+//! A calm user: an actor that really listens, registers, and looks itself up again and again.
 
 use std::{
     os::{
@@ -18,8 +17,8 @@ use wire::{Owner, Record};
 
 use crate::harness::LIMIT;
 
-/// Registers an actor, reports that, and looks it up until stopped: it is always there, by every
-/// kind of query, and never suspect.
+/// Registers an actor, reports that, and looks it up until stopped: it is always found, by every
+/// kind of query, and is never suspect.
 pub(crate) fn be_served(
     endpoint: &str,
     place: &str,
@@ -31,7 +30,7 @@ pub(crate) fn be_served(
     let _listener = UnixListener::bind_addr(&address).unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        // However busy the machine is, and so this client or the registrar, it is no silence.
+        // However busy the machine, and so this client or the registrar, that is not silence.
         let patient = ClientOptions {
             handshake_timeout: LIMIT,
             ask_timeout: LIMIT,

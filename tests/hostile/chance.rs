@@ -105,7 +105,7 @@ fn weigh(node: &Node<'_>, steps: &Receiver<()>) {
     }
 }
 
-/// Makes this thread another user's: its connections belong to that user.
+/// Makes this thread another user's, so that its connections belong to that user.
 pub(crate) fn become_user(user: u32) {
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
     set_thread_groups(&[]).unwrap();
@@ -133,7 +133,7 @@ impl Chance {
         &all[self.below(all.len())]
     }
 
-    /// Tells whether something happens that does once in so many times.
+    /// Returns true with a probability of one in so many.
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

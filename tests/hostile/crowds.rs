@@ -1,4 +1,4 @@
-//! Strangers in numbers, and strangers with time.
+//! Strangers in numbers, and slow strangers.
 
 use bytes::BytesMut;
 use wire::{Frame, preface::preface};
@@ -26,12 +26,12 @@ fn a_thousand_greet_and_go() {
     });
 }
 
-/// Each gives a byte of its conversation, then the next does, and so on.
+/// Each sends a byte of its conversation, then the next does, and so on.
 #[test]
 fn two_hundred_speak_a_byte_at_a_time() {
     let mut words = BytesMut::from(&preface()[..]);
     Frame::Hello(Box::default()).encode(&mut words).unwrap();
-    // It is never done with its first call.
+    // Its first call is never complete.
     words.extend_from_slice(&1_000_u32.to_le_bytes());
     words.extend_from_slice(&[0x81; 500]);
     endure(|_, endpoint| {
@@ -65,7 +65,7 @@ fn half_a_frame_and_silence_costs_one_connection() {
     endure(|_, endpoint| {
         let mut strangers: Vec<_> = (0..50).map(|_| Peer::greet(endpoint)).collect();
         for stranger in &mut strangers {
-            // Announced are 16 MiB, and memory grows only as they come.
+            // The frames announce 16 MiB, and memory grows only with the bytes that arrive.
             stranger.send_bytes(&(16_u32 << 20).to_le_bytes());
             stranger.send_bytes(&[0xc0; 1000]);
         }
@@ -73,7 +73,7 @@ fn half_a_frame_and_silence_costs_one_connection() {
     });
 }
 
-/// A registrant that leaves takes all with it, however much that is.
+/// The entries of a registrant that leaves go with it, however many there are.
 #[test]
 fn twenty_thousand_names_go_with_their_session() {
     endure(|_, endpoint| {

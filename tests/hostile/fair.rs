@@ -1,4 +1,5 @@
-//! One client within all bounds, and a calm one beside it: neither waits for the other's work.
+//! A hostile client within all bounds, and a calm one beside it: neither waits for the other's
+//! work.
 //!
 //! Node, hostile client and calm client share one thread, so that the machine's load does not
 //! matter: the test counts the turns of the calm client, not the time that it waited.
@@ -50,7 +51,7 @@ impl Hostile {
         hostile
     }
 
-    /// Writes a call down, to be sent with others in one write.
+    /// Adds a call to those that are sent in one write.
     fn call(&mut self, method: &str, body: &[u8]) -> u64 {
         let id = self.next_id;
         self.next_id += 2;
@@ -58,7 +59,7 @@ impl Hostile {
         id
     }
 
-    /// Sends all that was written down.
+    /// Sends all added calls.
     async fn send(&mut self) {
         let calls = self.calls.split();
         self.stream.write_all(&calls).await.unwrap();
@@ -74,7 +75,7 @@ impl Hostile {
         }
     }
 
-    /// Waits for the answer to any call, and says whose it is.
+    /// Waits for the answer to any call, and returns its number.
     async fn answer(&mut self) -> (u64, Result<Vec<u8>, RemoteError>) {
         loop {
             match Frame::decode(&self.frame().await).unwrap() {
@@ -99,10 +100,10 @@ impl Hostile {
     }
 }
 
-/// The node, and how often a calm client has been answered.
+/// The node, and the number of answers to a calm client.
 struct Stage {
     endpoint: Endpoint,
-    /// By which one comes as another owner: as the process itself.
+    /// An endpoint at which clients come as another owner: as this process itself.
     other: Endpoint,
     registry: RegistryHandle,
     answered: Cell<usize>,
@@ -113,7 +114,7 @@ impl Stage {
         Hostile::greet(&self.endpoint).await
     }
 
-    /// Asks on and on, one question after the other.
+    /// Asks continually, one question after the other.
     async fn be_calm(&self) {
         self.be_calm_at(&self.endpoint).await;
     }
@@ -126,7 +127,7 @@ impl Stage {
         }
     }
 
-    /// Fails unless the calm client was answered so often while something went on.
+    /// Fails unless the calm client got so many answers in the meantime.
     async fn is_shared<T>(&self, turns: usize, what: impl Future<Output = T>) -> T {
         let before = self.answered.get();
         let result = what.await;
@@ -220,7 +221,7 @@ fn many_calls_in_one_write_let_others_in_between() {
         register_names(&mut hostile, (0..5_000).map(long_name)).await;
         let [pattern, ..] = stubborn_patterns();
         stage.is_shared(100, hostile.ask_all((0..500).map(|_| list(&pattern, 0)))).await;
-        // Cheap work makes for longer turns, and fewer.
+        // Cheap work makes turns longer, and fewer.
         let names = (0..4096).map(|it| register(&registration(&format!("n{it}"), vec![])));
         stage.is_shared(20, hostile.ask_all(names)).await;
     });
@@ -243,7 +244,7 @@ fn stubborn_watches_cost_those_who_watch() {
             watching.push(hostile);
         }
         let mut other = stage.hostile().await;
-        // All the others of the session are held against their patterns before the one that
+        // All the other names of the session are compared with the patterns before the one that
         // matches.
         let matching = format!("{}x0-255", "a".repeat(120));
         stage
@@ -299,7 +300,7 @@ fn the_end_of_a_session_that_kept_much_keeps_nobody_waiting() {
         let mut hostile = stage.hostile().await;
         register_names(&mut hostile, (0..20_000).map(|it| format!("n{it}"))).await;
         let mut watching = stage.hostile().await;
-        // The last of them goes last.
+        // The last of them leaves last.
         let pattern = NamePattern::new("n19999").unwrap();
         let id = watching.call(WATCH, &encode_body(&Watch { pattern, seen: None }));
         Frame::Credit { id, items: 1000 }.encode(&mut watching.calls).unwrap();
@@ -336,7 +337,7 @@ fn endpoints_that_others_hold_too_keep_nobody_waiting() {
     });
 }
 
-/// However many connections one has, the other has its turn after each of them.
+/// However many connections an owner has, the other owner has its turn after each of them.
 #[test]
 fn owners_have_their_turns_one_after_another() {
     let flood = async |stage: &Stage, hostile: &Endpoint, calm: &Endpoint| {

@@ -1,8 +1,7 @@
 //! A registrar among strangers: whatever they send, it costs at most their own connection.
 //!
 //! The node is the real program. While strangers do their worst, a good client asks continually and
-//! has to be answered each time; afterwards the node has to be as before, in its counts and in its
-//! memory.
+//! is answered each time; afterwards the node's counts and memory are as before.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
@@ -31,7 +30,7 @@ use witness::Witness;
 fn endure(strangers: impl Fn(&Node<'_>, &str)) {
     let room = Room::new();
     let (unix, tcp) = (room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0");
-    // A peer without a hello is soon cut; the good client has this long on a busy machine.
+    // A peer without a hello is cut soon; the good client has this long on a busy machine.
     let patience = ["--handshake-timeout", "2s"];
     let node = Node::start_with(&room, &[&unix, tcp], &patience);
     let witness = Witness::start(&node);

@@ -32,8 +32,7 @@ fn register_fat(registrant: &mut Peer, name: &str, instances: usize) {
     }
 }
 
-/// Lets strangers say something, again and again until they are not listened to any more, and
-/// weighs the node.
+/// Lets strangers send something until the node reads no more of it, and weighs the node.
 fn unread(node: &Node<'_>, endpoint: &str, questions: impl Fn(usize) -> BytesMut) {
     let before_kib = node.resident_kib();
     let strangers: Vec<_> = (0..STRANGERS)
@@ -52,8 +51,7 @@ fn unread(node: &Node<'_>, endpoint: &str, questions: impl Fn(usize) -> BytesMut
     drop(strangers);
 }
 
-/// Says something to a node that may not listen. Over TCP, one that gives no sign of life is cut
-/// off.
+/// Sends something to a node that may not read. Over TCP, a peer without a heartbeat is cut off.
 fn is_listened_to(stranger: &mut Peer, bytes: &[u8]) -> bool {
     stranger.set_limit(Duration::from_millis(50));
     stranger.try_send_bytes(bytes).is_ok()
@@ -68,8 +66,8 @@ fn weigh(node: &Node<'_>, before_kib: u64) {
     );
 }
 
-/// A peer that asks and does not read is not listened to: its questions wait in the kernel, and
-/// not in the node.
+/// A peer that asks and does not read is not read either: its questions wait in the kernel, not in
+/// the node.
 #[test]
 fn whoever_asks_and_never_reads_is_not_listened_to() {
     endure(|node, endpoint| {

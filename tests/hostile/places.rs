@@ -37,7 +37,7 @@ fn another_user_has_half_of_the_places_and_root_is_let_in() {
         .outcome()
         .ends_with(3)
         .prints(&["user 1234 has 4 sessions here, of at most 4:", "close some, or raise"]);
-    // Those that may end the node may have all places.
+    // Owners that may end the node may have all places.
     let peers: Vec<_> = (0..3).map(|_| Peer::greet(&place)).collect();
     node.callsign(&["status"]).succeeds();
     drop(peers);

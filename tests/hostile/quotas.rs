@@ -21,7 +21,7 @@ const SESSIONS: usize = 4096 - 16;
 /// The node's memory, whatever they do.
 const RESIDENT_KIB_MAX: u64 = 256 * 1024;
 
-/// Lets all sessions of one owner do something, and weighs the node then, and when they have gone.
+/// Lets all sessions of one owner do something, and weighs the node then, and once they have gone.
 #[track_caller]
 fn endure_crowd(abuse: impl Fn(&mut [Peer])) {
     let room = Room::new();
@@ -49,7 +49,7 @@ fn endure_crowd(abuse: impl Fn(&mut [Peer])) {
     node.stop().succeeds();
 }
 
-/// Comes as one more session, and is answered.
+/// Connects as one more session, and is answered.
 #[track_caller]
 fn sync(place: &str) {
     Peer::greet(place).sync();
@@ -65,7 +65,7 @@ fn register_fat(peer: &mut Peer) {
     }
 }
 
-/// Sends calls to a node that may not listen, or may have had enough.
+/// Sends calls to a node that may not read, or may have closed.
 fn send_calls(peer: &mut Peer, calls: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
     let mut bytes = BytesMut::new();
     for (id, (method, body)) in (1_000_000..).step_by(2).zip(calls) {
@@ -112,7 +112,7 @@ fn answers_that_nobody_reads() {
     });
 }
 
-/// The buffers of a long answer are nobody's once it is read.
+/// The buffers of a long answer are free once it is read.
 #[test]
 fn answers_that_all_have_read() {
     endure_crowd(|peers| {
@@ -139,7 +139,7 @@ fn watches_that_nobody_reads() {
             });
             send_calls(peer, watches);
         }
-        // Of all this, nobody reads anything; what goes beyond the quota is refused.
+        // Nobody reads any of this; requests beyond the quota are refused.
         for number in 0..100 {
             let mut changed = registration("large", vec![]);
             changed.metadata = BTreeMap::from([(number.to_string(), "x".repeat(16_000))]);
@@ -195,7 +195,7 @@ fn an_owner_that_holds_too_much_lets_go_of_it() {
     let register_small = ["register", "small", "/unix/@small"];
     let told = node.callsign(&register_small).ends_with(4);
     told.says(&["user 0 holds", "read the answers, register less, or raise `bytes`"]);
-    // Its contents are known by lists that are longer than a socket's buffer.
+    // A list longer than a socket's buffer shows that the node knows its contents.
     node.callsign(&["unregister", "large", "--all"]).succeeds();
     let (method, body) = register(&registration("small", vec![]));
     Peer::greet(node.endpoint()).call(method, &body).unwrap();

@@ -1,4 +1,4 @@
-//! Reports make the registrar look, with no more rights than those that request it, and at a
+//! Reports make the registrar look, with no more rights than those of the reporter, and at a
 //! limited rate for each owner.
 
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn play(story: impl AsyncFnOnce(&RegistryHandle, &TempDir)) {
     });
 }
 
-/// Registers an instance, and returns which and which registration.
+/// Registers an instance, and returns its UUID and its epoch.
 fn put(local_client: &LocalClient, endpoints: Vec<Stamped>, proves: bool) -> (Uuid, u64) {
     let register = Register { proves, ..registration("feed", endpoints) };
     let uuid = register.uuid;
@@ -44,7 +44,8 @@ async fn is_connected_to(listener: &Listener) -> bool {
     timeout(Duration::ZERO, listener.accept()).await.is_ok()
 }
 
-/// Whatever the registrar could open, nobody has it connect for him to what belongs to another.
+/// Whatever the registrar itself could open, it does not connect for an owner to the places of
+/// another.
 #[test]
 fn nothing_is_connected_to_that_belongs_to_another() {
     play(async |registry, folder| {
@@ -62,7 +63,7 @@ fn nothing_is_connected_to_that_belongs_to_another() {
                 registry.report(uuid, epoch, &endpoint, evidence, STRANGER);
                 registry.report(uuid, epoch, &endpoint, evidence, OTHER);
             }
-            // The user who listens there may have it looked at, and is looked at last.
+            // The user who listens there may have it looked at. Its look is the last.
             let (uuid, epoch) = put(&own, stamped.clone(), true);
             registry.report(uuid, epoch, &endpoint, Evidence::Refused, OTHER);
             let mut connections = 0;
@@ -87,7 +88,7 @@ fn what_cannot_be_judged_is_no_worse_for_what_a_stranger_says() {
         let owner = LocalClient::open(registry.clone(), STRANGER);
         let places = ["/ip4/198.51.100.1/tcp/7", "/dns/db.example/tcp/7", "/unix/@elsewhere"];
         let leased = |place: &str| {
-            // Without a stamp, a name or a path may mean any host.
+            // Without a stamp, a name or a path may be on any host.
             let endpoints = vec![Stamped::bare(place.parse().unwrap())];
             let lease_ms = Some(600_000);
             let register = Register { lease_ms, ..registration("feed", endpoints.clone()) };
@@ -102,7 +103,7 @@ fn what_cannot_be_judged_is_no_worse_for_what_a_stranger_says() {
             let (uuid, epoch, endpoint) = leased(place);
             for by in [OTHER, Owner::Unknown(7), Owner::Host([198, 51, 100, 9].into())] {
                 registry.report(uuid, epoch, &endpoint, evidence, by);
-                // What the owner reports of another is looked into after it.
+                // The report of the owner's other endpoint is handled after it.
                 let (later, epoch, endpoint) = leased("/ip4/198.51.100.2/tcp/9");
                 registry.report(later, epoch, &endpoint, evidence, STRANGER);
                 while !is_suspect(later) {
@@ -147,7 +148,7 @@ fn who_reports_much_takes_nothing_from_others() {
         {
             yield_now().await;
         }
-        // Of the many, some were looked into before; nobody waits for the rest.
+        // Some of the many were looked at before; nobody waits for the rest.
         let looked_into = |(uuid, _): &(Uuid, u64)| {
             registry.record(*uuid).is_some_and(|it| it.suspicion.is_some())
         };

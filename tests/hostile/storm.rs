@@ -51,7 +51,7 @@ fn whoever_connects_and_closes_pays_for_it_and_others_are_answered() {
         refusals.iter().for_each(drop);
     });
 
-    // When it has paid, it is served as before.
+    // Once it has paid, it is served as before.
     drop(calm);
     until(&node, |cpu| cpu.is_none());
     node.comes_to(Counts { instances: 0, sessions: 0, waiters: 0, watchers: 0 });
@@ -64,12 +64,12 @@ fn whoever_connects_and_closes_pays_for_it_and_others_are_answered() {
     node.stop().succeeds();
 }
 
-/// Connects, and returns why the registrar does not serve that.
+/// Connects, and returns the registrar's reason not to serve the connection.
 fn turned_away(place: &str) -> Option<RemoteError> {
     let mut peer = Peer::dial(place);
     let mut hello = bytes::BytesMut::from(&preface()[..]);
     Frame::Hello(Box::default()).encode(&mut hello).unwrap();
-    // It may have closed already.
+    // The registrar may have closed it already.
     peer.try_send_bytes(&hello).ok();
     match Frame::decode(&peer.frame()?).unwrap() {
         Frame::Goodbye { error, .. } => error.map(|it| *it),
@@ -77,7 +77,7 @@ fn turned_away(place: &str) -> Option<RemoteError> {
     }
 }
 
-/// Waits until the storming owner's use of the processor is shown so.
+/// Waits until the storming owner's use of the processor shows.
 #[track_caller]
 fn until(node: &Node<'_>, is_so: impl Fn(Option<&Value>) -> bool) {
     let began = now();
@@ -95,7 +95,7 @@ fn until(node: &Node<'_>, is_so: impl Fn(Option<&Value>) -> bool) {
 const STORMING: u32 = 4711;
 const QUOTA_PERCENT: u64 = 1;
 
-/// Enough connections at once to owe the most.
+/// Enough simultaneous connections for the greatest debt.
 const BURST: usize = 1000;
 
 const CALLS: usize = 1000;

@@ -48,7 +48,7 @@ fn whoever_does_not_begin_as_agreed_is_turned_away() {
         // All in parallel, because the silent ones take time.
         let come = |(what, bytes): &(&'static str, Vec<u8>)| {
             let mut stranger = Peer::dial(endpoint);
-            // It may be turned away before it has said all.
+            // It may be turned away before it has sent all.
             drop(stranger.try_send_bytes(bytes));
             (*what, stranger)
         };
@@ -70,7 +70,7 @@ fn whoever_leaves_mid_sentence_leaves_nothing() {
         for length in 0..conversation.len() {
             let mut stranger = Peer::dial(endpoint);
             stranger.send_bytes(&conversation[..length]);
-            // Half of them say that this is the end, and half are just gone.
+            // Half of them shut down properly, and half just disappear.
             if length % 2 == 0 {
                 stranger.close_writing();
                 stranger.closes();
@@ -109,7 +109,7 @@ fn whoever_breaks_the_protocol_is_cut_off() {
         for (what, bytes) in breaches {
             println!("{endpoint}: {what}");
             let mut stranger = Peer::greet(endpoint);
-            // It may be cut off before it has said all.
+            // It may be cut off before it has sent all.
             drop(stranger.try_send_bytes(bytes));
             stranger.closes();
         }

@@ -1,4 +1,4 @@
-//! A stranger, who composes calls at random, all of them within the bounds.
+//! A stranger that composes calls at random, all of them within the bounds.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,15 +19,15 @@ use crate::{
     harness::{LIMIT, Peer, now, registration, stamped},
 };
 
-/// A user who opens sessions, sends what chance composes, reads some of the answers, and leaves.
+/// A user that opens sessions, sends random calls, reads some of the answers, and leaves.
 pub(crate) struct Stranger {
     chance: Chance,
     endpoint: String,
     user: u32,
     sessions: Vec<Session>,
-    /// Its registrations, perhaps.
+    /// Its registrations, as far as they succeed.
     uuids: Vec<Uuid>,
-    /// Calm ones, whom it would like to be rid of.
+    /// The calm users that it tries to get rid of.
     victims: Vec<Uuid>,
 }
 
@@ -62,8 +62,8 @@ impl Stranger {
         }
     }
 
-    /// Sends many calls in one write. A stranger whose calls are not read is then in the middle of
-    /// a frame, and leaves.
+    /// Sends many calls in one write. If its calls are not read, it is then in the middle of a
+    /// frame, and leaves.
     fn says_much(&mut self, session: &mut Session) -> bool {
         let count = *self.chance.one_of(&[1, 10, 100, 200]);
         let mut frames = BytesMut::new();
@@ -168,7 +168,7 @@ impl Stranger {
         BTreeMap::from([("text".to_owned(), "x".repeat(length))])
     }
 
-    /// Few enough that they are met again, short and long.
+    /// Few names, so that they recur, short and long.
     fn name(&mut self) -> String {
         let number = self.chance.below(8);
         match self.chance.below(8) {
@@ -245,7 +245,7 @@ enum Heard {
     Other,
 }
 
-/// Hears a frame, if one comes soon, and says what a living peer says; `None` when the session is
+/// Reads a frame, if one comes soon, and answers as a living peer does; `None` when the session is
 /// over.
 fn hear(session: &mut Session) -> Option<Heard> {
     let Ok(frame) = session.peer.try_frame() else { return Some(Heard::Nothing) };
@@ -268,7 +268,7 @@ const UUIDS: usize = 3000;
 
 const FRAMES_READ: usize = 1000;
 
-/// For how long it waits for an answer, or to be listened to.
+/// How long it waits for an answer, or to be read.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 const STATES: [State; 4] = [State::Ready, State::Ready, State::Starting, State::Draining];

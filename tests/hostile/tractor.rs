@@ -57,7 +57,7 @@ fn instances_that_come_and_go_leave_no_descriptor_behind() {
     });
 }
 
-/// Half of a message counts to its owner, as half of a frame does.
+/// Half of a message is charged to its owner, as half of a frame is.
 #[test]
 fn messages_that_are_never_finished_are_held_against_a_quota() {
     let room = Room::new();

@@ -1,4 +1,4 @@
-//! A good client, which asks on and on.
+//! A good client that asks continually.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// Begins to ask, when the first answer is there.
+    /// Begins to ask, once the first answer is there.
     #[track_caller]
     pub(crate) fn start(node: &Node<'_>) -> Self {
         let endpoints = node.endpoints().to_vec();
@@ -36,7 +36,7 @@ impl Witness {
             let mut asked = 0;
             while !is_seen.load(Ordering::Relaxed) {
                 sessions.iter_mut().for_each(ask);
-                // A newcomer is as good.
+                // A newcomer is served as well.
                 let endpoint = &endpoints[asked as usize % endpoints.len()];
                 ask(&mut Peer::greet(endpoint));
                 asked += 1;

@@ -17,7 +17,7 @@ fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
     if !can_make_namespaces(&room) || !can(&room, "make a network bridge", bridge) {
         return;
     }
-    // Both ends see their own link as it was when the bridge between them lets one of them go.
+    // Each end sees its own link as before when the bridge between them drops one of them.
     let [one, other, middle] = [(); 3].map(|()| Net::new(&room));
     one.link(&room, ["eth0", &format!("{ONE}/24")], &middle, ["one", ""]);
     other.link(&room, ["eth0", &format!("{OTHER}/24")], &middle, ["other", ""]);
@@ -41,8 +41,7 @@ fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
     let mut added = watch.json("the actor", is_change);
     assert_eq!(added["change"], "add", "{added}");
 
-    // Where a neighbour has another's hardware address, what is sent to it is lost, and nothing
-    // else.
+    // If a neighbour has another's hardware address, only the frames sent to it are lost.
     let [to_one, to_other] = [ONE, OTHER].map(|it| {
         let lose = format!("ip neighbor replace {it} lladdr 02:00:00:00:00:99 dev eth0");
         [format!("{lose} nud permanent"), format!("ip neighbor delete {it} dev eth0")]

@@ -1,4 +1,4 @@
-//! Somebody else at the very endpoint that an actor is registered with.
+//! Another program at the very endpoint with which an actor is registered.
 
 use std::{
     collections::BTreeMap,
@@ -49,7 +49,7 @@ pub(crate) fn pose(endpoints: &[String]) {
         let mut polled: Vec<_> = listeners.iter().map(|(_, it)| it.as_fd()).collect();
         polled.extend(conversations.iter().map(|(_, it, _)| it.as_fd()));
         polled.push(stdin.as_fd());
-        // Connections from before the end are read to theirs: everything is already there.
+        // Connections from before the end are read to their end: everything is already there.
         let ready = ready(&polled, is_told_to_end);
         let (of_listeners, rest) = ready.split_at(listeners.len());
         let (of_conversations, of_stdin) = rest.split_at(conversations.len());
@@ -77,7 +77,7 @@ pub(crate) fn pose(endpoints: &[String]) {
     say(&heard);
 }
 
-/// Waits until something can be read, or only looks, and tells where.
+/// Waits until something can be read, or only looks, and returns where.
 fn ready(polled: &[BorrowedFd<'_>], only_look: bool) -> Vec<bool> {
     let mut polled: Vec<_> =
         polled.iter().map(|it| PollFd::from_borrowed_fd(*it, PollFlags::IN)).collect();

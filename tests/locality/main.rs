@@ -1,7 +1,7 @@
 //! The reach of a caller in other namespaces, and the programs that it never reaches: with real
-//! namespaces, real impostors, and actors that change hands under a caller's nose.
+//! namespaces, real impostors, and endpoints that change hands during a call.
 //!
-//! Most of it needs root, and says that it is skipped without.
+//! Most of it needs root, and otherwise reports that it is skipped.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]

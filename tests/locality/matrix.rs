@@ -3,9 +3,9 @@
 //! Each test has an actor's place and a caller's. The actor binds an endpoint of each kind and
 //! registers it; an impostor binds the same texts in the caller's place, wherever possible; the
 //! caller looks up each and connects. The results are compared with `matrix.txt`. Whatever that
-//! file says, some things always hold: the nearest eligible endpoint is used, an ineligible one is
-//! not dialed, nobody else hears the actor's messages, and the actor is still there afterwards for
-//! a caller that can reach it.
+//! file says, some rules always hold: the nearest eligible endpoint is used, an ineligible one is
+//! not dialed, nobody else receives the actor's messages, and the actor is still registered
+//! afterwards for a caller that can reach it.
 
 use crate::{
     harness::{Node, Room},
@@ -167,7 +167,7 @@ fn ip_version_6() {
     }
 }
 
-/// As containers are: all namespaces are others, and a folder is shared.
+/// As with containers: all namespaces differ, and a folder is shared.
 #[test]
 fn a_container_with_a_shared_folder() {
     let Some((room, pair)) = pair() else { return };
@@ -178,7 +178,7 @@ fn a_container_with_a_shared_folder() {
     Row::new(title, &here, &other).check(&room);
 }
 
-/// Two actors with one text, each in its own mount namespace: neither is in the other's way, and
+/// Two actors with the same texts, each in its own mount namespace: neither blocks the other, and
 /// the registrar, which sees neither socket, removes neither.
 #[test]
 fn one_path_in_two_mount_namespaces_is_two_places() {
@@ -207,8 +207,8 @@ fn one_path_in_two_mount_namespaces_is_two_places() {
     }
 }
 
-/// A neighbour of the registrar has the actor's address, and refuses. That says nothing of the
-/// actor, which is in another network.
+/// A neighbour of the registrar has the actor's address, and refuses. That is no evidence against
+/// the actor, which is in another network.
 #[test]
 fn a_refusal_by_a_neighbour_with_the_same_address_takes_out_nobody() {
     let Some((room, pair)) = pair() else { return };
@@ -242,7 +242,7 @@ fn both_ways(title: &str, here: &Place, other: &Place, room: &Room) {
     Row::new(&format!("{title}; the actor is there"), other, here).check(room);
 }
 
-/// Makes a room and two linked network namespaces, or says that this cannot be.
+/// Makes a room and two linked network namespaces, or reports that this machine cannot.
 fn pair() -> Option<(Room, Pair)> {
     let room = Room::new();
     std::fs::create_dir(sockets(&room)).unwrap();
@@ -253,21 +253,21 @@ fn pair() -> Option<(Room, Pair)> {
     Some((room, pair))
 }
 
-/// Makes a folder that is to be a root, with its own folder at the path of the sockets.
+/// Makes a folder for use as a root, with its own folder at the path of the sockets.
 fn jail(room: &Room) -> String {
     let jail = room.file("jail").display().to_string();
     std::fs::create_dir_all(format!("{jail}{}", sockets(room))).unwrap();
     jail
 }
 
-/// Makes a folder that is mounted elsewhere.
+/// Makes a folder for use as a mount elsewhere.
 fn volume(room: &Room) -> String {
     let volume = room.file("volume").display().to_string();
     std::fs::create_dir_all(&volume).unwrap();
     volume
 }
 
-/// Lays an overlay over the folder of the sockets, or says that this cannot be.
+/// Mounts an overlay over the folder of the sockets, or reports that this machine cannot.
 fn overlay(room: &Room, from: &Place) -> Option<Held> {
     let (volume, sockets) = (volume(room), sockets(room));
     // An overlay's upper folder cannot be on another overlay, which the room may be on.

@@ -1,9 +1,9 @@
-//! Places where a process may stand: namespaces and roots that others cannot look into.
+//! Places of processes: namespaces and roots that others cannot look into.
 //!
-//! A namespace has no name here. A process that sleeps holds it, and others enter it by way of
+//! A namespace has no name here. A sleeping process holds it, and others enter it by way of
 //! `/proc`; when the sleeper ends, which it does with the test however that ends, the namespace is
-//! gone, and with it every mount and every link that was made in it. So tests that run side by side
-//! have nothing in common, and nothing is left behind.
+//! gone, with every mount and every link that was made in it. So concurrent tests share nothing,
+//! and nothing is left behind.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ use crate::{
 /// The place where a process starts, and the root that it then takes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
-    /// The words before a command that bring it there.
+    /// The command prefix that enters it.
     entry: Vec<String>,
     /// The folder that becomes the process's root.
     root: Option<String>,
@@ -35,12 +35,12 @@ impl Place {
         Self { root: Some(root.to_owned()), ..self.clone() }
     }
 
-    /// Returns the folder that is the root here, if it is not everybody's.
+    /// Returns the folder that is the root here, unless it is the usual one.
     pub(crate) fn root(&self) -> Option<&str> {
         self.root.as_deref()
     }
 
-    /// Starts what a role does here.
+    /// Starts a role here.
     #[track_caller]
     pub(crate) fn start(&self, room: &Room, role: roles::Role) -> Running {
         let program = std::env::current_exe().unwrap().display().to_string();
@@ -98,7 +98,7 @@ impl Net {
         Place::default().then(&["nsenter", &format!("--net=/proc/{}/ns/net", self.holder.pid())])
     }
 
-    /// Lays a link to another one, and gives each end its name and its address.
+    /// Links it to another one, and gives each end its name and its address.
     #[track_caller]
     pub(crate) fn link(&self, room: &Room, own: [&str; 2], other: &Self, others: [&str; 2]) {
         let [[name, address], [other_name, other_address]] = [own, others];
@@ -109,7 +109,7 @@ impl Net {
         other.give(room, other_name, other_address);
     }
 
-    /// Gives a link its address, and brings it up. An empty address is none.
+    /// Gives a link its address, and brings it up. An empty address gives none.
     #[track_caller]
     fn give(&self, room: &Room, link: &str, address: &str) {
         let address = match address {
@@ -129,7 +129,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Makes a mount namespace that begins as that of `from`, and changes it by a script.
+    /// Makes a mount namespace that begins as a copy of `from`, and changes it by a script.
     #[track_caller]
     pub(crate) fn mounts(room: &Room, from: &Place, script: &str) -> Self {
         let holder = from.hold(room, &["--mount", "--propagation", "private"], script);
@@ -164,15 +164,15 @@ impl Held {
     }
 }
 
-/// Tells whether namespaces can be made here; says on standard error that the test is skipped if
-/// not.
+/// Tells whether namespaces can be made here; if not, reports on standard error that the test is
+/// skipped.
 pub(crate) fn can_make_namespaces(room: &Room) -> bool {
     let tried = "unshare --net --mount --pid --fork --mount-proc sh -ec \
                  'ip link set lo up; mount -t tmpfs none /tmp; nsenter --version'";
     can(room, "make namespaces", tried)
 }
 
-/// Tells whether a script succeeds; says on standard error that the test is skipped if not.
+/// Tells whether a script succeeds; if not, reports on standard error that the test is skipped.
 #[expect(clippy::print_stderr, reason = "whoever runs the tests is told what was not tested")]
 pub(crate) fn can(room: &Room, what: &str, script: &str) -> bool {
     let mut command = room.other_command("sh");

@@ -1,8 +1,8 @@
-//! A port, a path or a name that goes to another actor while a call is in transit.
+//! A port, a path or a name that passes to another actor while a call is in transit.
 //!
-//! A caller knows where an actor was a moment ago. The present holder has the same address and
-//! speaks the same protocol, and may even have the very inode; only its identity differs. Every
-//! actor here distinguishes a message for another from one for itself.
+//! A caller knows where an actor was a moment ago. The present holder has the same address, speaks
+//! the same protocol, and may even have the same inode; only its identity differs. Every actor here
+//! distinguishes a message for another from one for itself.
 
 use std::{
     fmt,
@@ -48,7 +48,7 @@ fn an_abstract_name_that_goes_to_another_actor() {
     recycle(&room.abstract_unix("actor"));
 }
 
-/// Lets a place go from hand to hand, each time at another moment of a call.
+/// Passes a place from actor to actor, each time at another moment of a call.
 #[expect(clippy::print_stdout, reason = "it tells how often each outcome was tested")]
 fn recycle(place: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -95,13 +95,14 @@ impl World {
         Self { registrants, caller, _node: tasks }
     }
 
-    /// Lets another actor take the place of one, in the midst of a call of it, and returns that.
+    /// Lets another actor take the place of one in the middle of a call of it, and returns the new
+    /// one.
     async fn change_hands(&self, old: Actor, round: usize, counts: &Counts) -> Actor {
         let old_name = old.registered.instance().name.as_str().to_owned();
         let stale = self.caller.query_ready(&old_name).await.unwrap().records;
         assert_eq!(stale.len(), 1);
         let mut call = pin!(self.caller.find_actor(&old_name));
-        // On its own a call is done after three or four of these.
+        // An undisturbed call is complete after three or four of these.
         let mut early = None;
         for _ in 0..round % 5 {
             tokio::select! {
@@ -116,7 +117,7 @@ impl World {
 
         let Actor { endpoint, registered, mut serving } = old;
         serving.shutdown().await;
-        // In every other round it is one of another name.
+        // In every other round the new one has another name.
         let name = format!("actor-{}", round / 2 % 2);
         let new = Actor::start(self, &endpoint, &name, counts).await;
         if new.registered.endpoints() == stale[0].endpoints {
@@ -126,7 +127,7 @@ impl World {
             Some(done) => done,
             None => call.await,
         };
-        // The old one is still registered: nobody has taken note that it is gone.
+        // The old one is still registered: nobody has noticed that it is gone.
         counts.settle(done).await;
         let stale = connect_nearest(&stale, &DialOptions::default()).await;
         counts.refuse(&stale.expect_err("a record of one that is gone leads to nobody"));
@@ -142,7 +143,7 @@ impl World {
     }
 }
 
-/// An actor that listens for words that are meant for it.
+/// An actor that waits for messages meant for it.
 struct Actor {
     endpoint: Endpoint,
     registered: Registered,
@@ -153,7 +154,7 @@ impl Actor {
     async fn start(world: &World, endpoint: &Endpoint, name: &str, counts: &Counts) -> Self {
         let listener = loop {
             match Listener::bind(endpoint).await {
-                // A test beside this one has just forked, and has yet to close its copies.
+                // A concurrent test has just forked, and has yet to close its copies.
                 Err(BindError::InUse { .. }) => yield_now().await,
                 bound => break bound.unwrap(),
             }
@@ -169,7 +170,7 @@ impl Actor {
     }
 }
 
-/// Hears each caller out, and answers.
+/// Reads each caller to its end, and answers.
 async fn listen(mut acceptor: Acceptor, own: String, counts: Counts) {
     let mut conversations = JoinSet::new();
     loop {
@@ -190,22 +191,22 @@ async fn listen(mut acceptor: Acceptor, own: String, counts: Counts) {
 /// The fate of all messages.
 #[derive(Clone, Debug, Default)]
 struct Counts {
-    /// Heard by the one that was meant.
+    /// Read by the intended actor.
     right: Arc<AtomicU32>,
-    /// Heard by another.
+    /// Read by another actor.
     wrong: Arc<AtomicU32>,
-    /// Not said, because another was there.
+    /// Not sent, because another actor was there.
     refused: Arc<AtomicU32>,
-    /// Not said, because nobody was there, or the path has led to another socket.
+    /// Not sent, because nobody was there, or the path led to another socket.
     nobody: Arc<AtomicU32>,
-    /// Said to one that has just gone.
+    /// Sent to an actor that has just gone.
     gone: Arc<AtomicU32>,
     /// The number of times that a path has led to a socket with the previous one's stamp.
     twins: Arc<AtomicU32>,
 }
 
 impl Counts {
-    /// Sends the reached actor its intended name, and checks that this one answers.
+    /// Sends the reached actor its intended name, and checks that this actor answers.
     async fn settle(&self, found: Result<Option<Connection>, FindError>) {
         let mut connection = match found {
             Ok(Some(connection)) => connection,
@@ -221,7 +222,7 @@ impl Counts {
         drop(connection.write_all(meant.as_bytes()).await);
         drop(connection.shutdown().await);
         let mut heard = String::new();
-        // An actor that was reached just before it went may not answer.
+        // An actor that was reached just before it ended may not answer.
         drop(connection.read_to_string(&mut heard).await);
         assert!(heard.is_empty() || heard == meant, "{heard} answers, not {meant}");
         if heard.is_empty() {

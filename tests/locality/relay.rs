@@ -1,4 +1,4 @@
-//! A process number that goes from one actor to the next.
+//! A process number that passes from one actor to the next.
 
 use std::{
     env, fs,
@@ -47,7 +47,7 @@ fn a_pid_and_a_path_that_go_to_another_actor() {
             // The former one was killed, which the registrar knows by now or soon will.
             let deadline = now() + LIMIT;
             let records = loop {
-                // A machine that does much else may not let the registrar answer in time.
+                // A busy machine may not let the registrar answer in time.
                 let found = client.query_ready("actor").await.map(|it| it.records);
                 match found {
                     Ok(records) if records.len() == 1 => break records,
@@ -67,8 +67,7 @@ fn a_pid_and_a_path_that_go_to_another_actor() {
     println!("{rounds} rounds");
 }
 
-/// The connection lives on in a child's hands, and the number in another process; the one that
-/// connected is gone all the same.
+/// A child has the connection, and another process the number; the process that connected is gone.
 #[test]
 fn a_process_is_gone_though_a_child_has_its_connection_and_another_its_pid() {
     let room = Room::new();
@@ -87,7 +86,7 @@ fn a_process_is_gone_though_a_child_has_its_connection_and_another_its_pid() {
     for _ in 0..20 {
         relay = relay.write("next\n");
         let mut changes = [(); 2].map(|()| watch.json("a change", |it| it["change"].is_string()));
-        // The next may be there before it is known that the one before is gone.
+        // The next may be there before the end of the former one is known.
         changes.sort_by_key(|it| it["change"] == "add");
         let [gone, next] = changes;
         assert_eq!((&gone["change"], &gone["uuid"]), (&"remove".into(), &last["uuid"]));

@@ -1,5 +1,5 @@
-//! The processes of these tests, each in its own place. They are this very program, run again as
-//! its one test [`play`].
+//! The processes of these tests, each in its own place. They run this program itself, and in it the
+//! one test [`play`].
 
 use std::{
     collections::BTreeMap,
@@ -34,18 +34,18 @@ pub(crate) struct Task {
     pub(crate) role: Role,
 }
 
-/// The role of a process, which lasts until its standard input ends.
+/// The role of a process. It lasts until its standard input ends.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Role {
-    /// Binds endpoints, and registers each as a separate actor: by a lease if it has a time to
-    /// live, else by its session.
+    /// Binds endpoints, and registers each as a separate actor: with a lease if it has a time to
+    /// live, else for its session.
     Registrant { registrar: String, actors: Vec<Actor>, lease: Option<Duration> },
     /// Binds the same endpoints where it can.
     Impostor { endpoints: Vec<String> },
-    /// Lets one process after another play a role, each of the same number: the next at each line
-    /// that it reads, when the last one is killed.
+    /// Lets one process after another play a role, each with the same number: at each line that it
+    /// reads, the last one is killed and the next begins.
     Relay { pid: u32, role: Box<Self> },
-    /// Registers by hand, and gives its connection to a child that outlives it.
+    /// Registers over the raw protocol, and gives its connection to a child that outlives it.
     Parent { registrar: String },
     /// Keeps the registry.
     Registrar { listen: Vec<String> },
@@ -53,13 +53,13 @@ pub(crate) enum Role {
     Caller { registrar: String, names: Vec<String> },
 }
 
-/// An actor to be.
+/// The description of an actor.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Actor {
     pub(crate) name: String,
     /// The endpoints to bind.
     pub(crate) endpoints: Vec<String>,
-    /// Whether it speaks the protocol, and proves who it is.
+    /// Whether it speaks the protocol, and proves its identity.
     pub(crate) proves: bool,
 }
 
@@ -69,10 +69,10 @@ pub(crate) struct Listening {
     pub(crate) endpoints: Vec<String>,
 }
 
-/// A registrant's registrations: of each actor, its endpoints.
+/// A registrant's registrations: the endpoints of each actor.
 pub(crate) type Registered = BTreeMap<String, Vec<String>>;
 
-/// A caller's findings: of each actor, the result.
+/// A caller's findings: the result for each actor.
 pub(crate) type Found = BTreeMap<String, Call>;
 
 /// The result of one look-up.
@@ -93,7 +93,7 @@ pub(crate) struct Candidate {
     pub(crate) outcome: String,
 }
 
-/// Plays the role that the environment names; no test in a run that is not started by another.
+/// Plays the role that the environment names. It does nothing in an ordinary run.
 #[test]
 fn play() {
     let Ok(task) = env::var(TASK) else { return };
@@ -117,7 +117,7 @@ fn play() {
 
 /// Writes a line of JSON for the test.
 pub(crate) fn say(what: &impl Serialize) {
-    // The test harness may be in the midst of a line.
+    // The test harness may be in the middle of a line.
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "\n{}", serde_json::to_string(what).unwrap()).unwrap();
 }
@@ -183,7 +183,7 @@ async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
     }
 }
 
-/// Converses with each caller, once it has been proved to whom it speaks.
+/// Converses with each caller after it has proved its identity.
 async fn receive(mut acceptor: Acceptor, instance: String) {
     let mut conversations = JoinSet::new();
     loop {
@@ -192,7 +192,7 @@ async fn receive(mut acceptor: Acceptor, instance: String) {
     }
 }
 
-/// Converses with each caller, as a program that knows nothing of callsign.
+/// Converses with each caller, as a program that does not know of callsign.
 async fn serve(listener: Listener, instance: String) {
     let mut conversations = JoinSet::new();
     loop {
@@ -201,20 +201,20 @@ async fn serve(listener: Listener, instance: String) {
     }
 }
 
-/// Says to a caller who this is, and what it has heard.
+/// Tells a caller who this is and what it has received.
 async fn converse(mut stream: Stream, instance: String) {
     let mut heard = String::new();
     stream.read_to_string(&mut heard).await.unwrap();
     stream.write_all(answer(&instance, &heard).as_bytes()).await.unwrap();
 }
 
-/// Returns what an actor says to a caller.
+/// Returns the message of an actor to a caller.
 fn answer(instance: &str, heard: &str) -> String {
     format!("{instance} has heard: {heard}")
 }
 
 impl Call {
-    /// Tells whether it has reached the very instance that it was meant for.
+    /// Tells whether the message has reached the instance that it was meant for.
     pub(crate) fn is_answered(&self) -> bool {
         let is_its_own = |(instance, heard): &(String, String)| *heard == answer(instance, SECRET);
         self.heard.as_ref().is_some_and(is_its_own)
@@ -222,7 +222,7 @@ impl Call {
 }
 
 async fn call_all(registrar: &str, names: &[String]) -> Found {
-    // In turn and not by the clock, however slow the machine is.
+    // In turn and not by the clock, however slow the machine.
     let dial = DialOptions {
         timeout: Duration::from_secs(10),
         stagger_within_host: Duration::from_secs(10),
@@ -235,7 +235,7 @@ async fn call_all(registrar: &str, names: &[String]) -> Found {
     for name in names {
         found.insert(name.clone(), call(&client, name).await);
     }
-    // What was reported before this is at the registrar when this is answered.
+    // The earlier reports are at the registrar once this is answered.
     client.status().await;
     found
 }

@@ -1,4 +1,4 @@
-//! One row of the matrix: an actor's place, a caller's, and what comes of it.
+//! One row of the matrix: an actor's place, a caller's, and the result.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::{
 pub(crate) const ONE: &str = "10.77.0.1";
 pub(crate) const OTHER: &str = "10.77.0.2";
 
-/// How the actors are kept. One that is kept by a lease the registrar may take out by what it sees
-/// itself; for one of a session its session vouches.
+/// The lifetime of the actors' entries. The registrar may remove an actor with a lease because of
+/// what it sees itself; a session vouches for its actors.
 pub(crate) const LEASE: Option<Duration> = Some(Duration::from_secs(600));
 
 /// Two network namespaces with a link between them.
@@ -33,11 +33,11 @@ impl Pair {
         Self { one, other }
     }
 
-    /// Gives both ends addresses of IP version 6 as well: one of the link alone, and another.
+    /// Gives both ends IPv6 addresses as well: a link-local one, and another.
     #[track_caller]
     pub(crate) fn add_ipv6(&self, room: &Room) {
         for (net, last) in [(&self.one, 1), (&self.other, 2)] {
-            // Those that the kernel makes up by itself would differ each time.
+            // The kernel's own choice would differ each time.
             let script = format!(
                 "ip link set eth0 addrgenmode none; ip -6 address flush dev eth0
                  ip address add fe80::77:{last}/64 dev eth0 nodad
@@ -102,14 +102,14 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Takes the place of the actor, which has the address [`ONE`], and that of the caller.
+    /// Sets the place of the actor, which has the address [`ONE`], and that of the caller.
     pub(crate) fn new(title: &str, actor: &Place, caller: &Place) -> Self {
         let (actor, caller, impostor) = (actor.clone(), caller.clone(), caller.clone());
         let (title, actors) = (title.to_owned(), Vec::new());
         Self { title, actor, caller, impostor, actors, misleads: false }
     }
 
-    /// Takes these actors instead of one of each kind.
+    /// Sets these actors instead of one of each kind.
     pub(crate) fn actors(self, actors: Vec<Actor>) -> Self {
         Self { actors, ..self }
     }
@@ -119,13 +119,13 @@ impl Row {
         Self { impostor: place.clone(), ..self }
     }
 
-    /// Says that an address leads a caller to the impostor. Of who proves nothing, that is all that
-    /// a caller can go by; it is told that the connection is unproved.
+    /// Declares that an address leads a caller to the impostor. For actors without a proof the
+    /// address is all that a caller has; it is told that the connection is unproved.
     pub(crate) fn misleads_who_asks_for_no_proof(self) -> Self {
         Self { misleads: true, ..self }
     }
 
-    /// Lets all of them do what they do, and compares what comes of it.
+    /// Lets all of them act, and compares the results.
     #[track_caller]
     pub(crate) fn check(&self, room: &Room) {
         let node = Node::start(room);
@@ -152,7 +152,7 @@ impl Row {
         let ears: Ears = heard(&mut impostor);
         self.always_holds(&found, &ears);
 
-        // Whoever could not reach it has done it no harm.
+        // A caller that could not reach it has not harmed it.
         let found_near: Found = heard(&mut self.actor.start(room, call()));
         for (name, call) in &found_near {
             assert!(call.is_answered(), "{}: {name}: {call:#?}", self.title);
@@ -208,8 +208,8 @@ impl Row {
         }
     }
 
-    /// Gives the registrar's socket a second name, so that it is at its path below another root
-    /// too.
+    /// Gives the registrar's socket a second name, so that it is at the same path below another
+    /// root.
     fn make_registrar_seen_below_roots(&self, room: &Room) {
         for root in [&self.actor, &self.caller].into_iter().filter_map(Place::root) {
             let socket = room.file("registrar.sock");
@@ -220,12 +220,12 @@ impl Row {
     }
 }
 
-/// Returns an actor that proves who it is.
+/// Returns an actor that proves its identity.
 pub(crate) fn actor(name: &str, endpoint: String) -> Actor {
     Actor { name: name.to_owned(), endpoints: vec![endpoint], proves: true }
 }
 
-/// Returns a program that knows nothing of callsign.
+/// Returns a program that does not know of callsign.
 fn foreign(kind: &str, endpoint: String) -> Actor {
     Actor { name: format!("{FOREIGN}{kind}"), endpoints: vec![endpoint], proves: false }
 }
@@ -234,7 +234,7 @@ fn is_foreign(name: &str) -> bool {
     name.starts_with(FOREIGN)
 }
 
-/// How the names of foreign programs begin.
+/// The prefix of the names of foreign programs.
 const FOREIGN: &str = "foreign-";
 
 /// Waits for the next line of JSON, and reads it.

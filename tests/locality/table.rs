@@ -1,4 +1,4 @@
-//! The matrix as people read it.
+//! The matrix in readable form.
 
 use std::{env, fmt, fs, io::Write, path::PathBuf};
 
@@ -35,7 +35,7 @@ impl Section {
         self.lines.push(columns);
     }
 
-    /// Checks that it is as `matrix.txt` says.
+    /// Checks that it equals the section of `matrix.txt`.
     #[track_caller]
     pub(crate) fn matches_golden(&self) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/locality/matrix.txt");
@@ -55,7 +55,7 @@ impl Section {
         );
     }
 
-    /// Replaces it in the file. Other tests may be about to do the same.
+    /// Replaces the section in the file. Other tests may be about to do the same.
     fn write(&self, path: &PathBuf) {
         let mut options = fs::OpenOptions::new();
         let mut file =

@@ -1,8 +1,8 @@
-//! Tests that README.md and `examples/` show what happens.
+//! Tests that the documented behaviour in README.md and `examples/` is real.
 //!
 //! The console blocks of README.md are one session: [`session`] types their commands into a shell
-//! and compares the output, with everything that differs between runs masked by [`mask`]. The
-//! program is compiled by [`library`], and the examples are run here as well.
+//! and compares the output, with everything that differs between runs masked by [`mask`].
+//! [`library`] compiles the program, and the examples run here as well.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
@@ -114,7 +114,7 @@ async fn a_client_written_from_the_protocol_document_finds_an_actor() {
     while tasks.join_next().await.is_some() {}
 }
 
-/// Returns the output, with the document's lines where those are as good.
+/// Returns the output, with the document's lines where those match as well.
 fn updated(shown: &str, printed: &str) -> String {
     let mut shown = shown.lines();
     let mut line = |printed: &str| {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{LONG, example, programs, root};
 
 /// A shell in a separate folder. The endpoints of its programs are changed on the way in and back
-/// on the way out, so that two sessions are not in each other's way.
+/// on the way out, so that two sessions do not conflict.
 pub(crate) struct Session {
     shell: Child,
     input: ChildStdin,
@@ -64,14 +64,14 @@ impl Session {
         Self { shell, input, output, places, commands: 0, _folder: folder }
     }
 
-    /// Types a command, and returns the output until it has ended and as many lines have come as
-    /// the document shows, those of programs in the background included.
+    /// Types a command, and returns the output until the command has ended and as many lines have
+    /// come as the document shows, including those of programs in the background.
     pub(crate) fn run(&mut self, command: &str, shown: &str) -> String {
         self.commands += 1;
         let end = format!("end of command {}", self.commands);
         let own = self.places.iter();
         let own = own.fold(command.to_owned(), |text, (shown, own)| text.replace(shown, own));
-        // The commands that are still to come are not for this one to read.
+        // The command must not read the commands that follow it.
         writeln!(self.input, "{{ {own}\n}} </dev/null; echo '{end}'").unwrap();
 
         let (mut printed, mut lines, mut has_ended) = (String::new(), 0, false);
@@ -83,7 +83,7 @@ impl Session {
             };
             if line == end {
                 has_ended = true;
-            // The shell's own word about a job that was killed.
+            // The shell's own message about a killed job.
             } else if !line.starts_with("bash: line ") {
                 let places = self.places.iter();
                 printed += &places.fold(line, |text, (shown, own)| text.replace(own, shown));
@@ -108,14 +108,14 @@ fn places() -> Vec<(String, String)> {
     let own = base36(process::id());
     let name = ("@market".to_owned(), format!("@m{own}"));
     let file = ("tmp%2Fmarket".to_owned(), format!("tmp%2Fm{own}"));
-    // Below the ephemeral ports; each process begins with others.
+    // Below the ephemeral ports; each process starts with others.
     let tried = (process::id()..).map(|it| 2000 + it * 7 % 8000);
     let is_free = |port: &u32| TcpListener::bind(("0.0.0.0", *port as u16)).is_ok();
     let free = tried.filter(is_free).map(|it| it.to_string());
     PORTS.iter().map(|it| (*it).to_owned()).zip(free).chain([name, file]).collect()
 }
 
-/// Writes a process's number in five digits.
+/// Writes a process number with five digits.
 fn base36(mut number: u32) -> String {
     let mut digits = [0; 5];
     for digit in digits.iter_mut().rev() {

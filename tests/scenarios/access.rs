@@ -9,7 +9,7 @@ use rustix::process::geteuid;
 
 use crate::harness::{Room, Running};
 
-/// Starts a registrar by a shell that first says `prelude`, and waits until it listens.
+/// Starts a registrar from a shell that first runs `prelude`, and waits until it listens.
 fn start(room: &Room, prelude: &str, args: &[&str]) -> Running {
     let mut command = room.other_command("sh");
     command.args(["-c", &format!("{prelude}; exec \"$0\" \"$@\"")]);
@@ -40,7 +40,7 @@ fn the_mode_of_a_socket_is_what_is_said_and_not_the_umask() {
         assert_eq!(access(&room, "r.sock").0, expected, "{umask} {text}\n{registrar}");
         registrar.stop().succeeds();
     };
-    // By default it is its own user's.
+    // By default, access is for the registrar's own user.
     check("000", "", &[], 0o600);
     check("022", "", &[], 0o600);
     check("777", "", &[], 0o600);

@@ -1,4 +1,4 @@
-//! A registrar that a service manager starts, and hands sockets to.
+//! A registrar that a service manager starts with sockets.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ fn what_is_handed_over_is_served_and_left_where_it_is() {
     let place = room.unix("r.sock");
     let socket = format!("unix:{}", room.file("r.sock").display());
     let other = room.unix("other.sock");
-    // One of the listed endpoints is there, the other is not.
+    // One of the listed endpoints is handed over, the other is not.
     let args = ["registrar", "--listen", &other, "--listen", &place, "--json"];
     let mut manager = Running::start(manager(&room, &[&socket, "any"], &args));
     let port = manager.line_with("port");
@@ -47,7 +47,7 @@ fn what_is_handed_over_is_served_and_left_where_it_is() {
     manager.line_with("bound");
     let made = fs::metadata(room.file("r.sock")).unwrap();
 
-    // A client that comes before it is there waits, and is served.
+    // An early client waits, and is served.
     let mut early = room.run(&["watch", "--json", "--registrar", &place]);
     for _ in 0..2 {
         manager.type_line("start");
@@ -189,7 +189,7 @@ fn systemd_starts_a_registrar_at_the_first_connection() {
     activated.line_with("listening on");
     activated.stop().succeeds();
     assert!(path.exists(), "it is systemd's");
-    // Nobody listens there any more, and so a registrar that nobody has handed it to takes it.
+    // Nobody listens there any more, so a registrar without that socket binds it.
     let mut own = room.run(&["registrar", "--listen", &room.unix("r.sock")]);
     own.line_with("listening on");
     own.stop().succeeds();
@@ -197,7 +197,7 @@ fn systemd_starts_a_registrar_at_the_first_connection() {
     assert!(UnixStream::connect(&path).is_err());
 }
 
-/// A program that serves its handed-over sockets, and says where they came from.
+/// A program that serves its handed-over sockets, and reports their origin.
 const SERVER: &str = "\
 import os, socket
 assert os.environ['LISTEN_PID'] == str(os.getpid())

@@ -1,4 +1,4 @@
-//! A program learns where to listen, and no address is written twice.
+//! A program learns its address from `register`, so that no address is written twice.
 
 use super::programs::python;
 use crate::harness::{Node, Outcome, Room};
@@ -56,7 +56,7 @@ fn the_environment_tells_where_to_listen() {
     let check = |endpoints: &[&str], expected: &str| {
         let mut command = room.command(&["--registrar", node.endpoint(), "register", "web"]);
         command.args(endpoints).args(["--", "sh", "-c", TOLD]);
-        // Somebody else's, as a platform or a shell sets them.
+        // Another program's variables, as a platform or a shell sets them.
         command.env("PORT", "9").env("HOST", "here");
         let told = crate::harness::Running::start(command).outcome().succeeds();
         assert_eq!(told.stdout.trim_end(), expected, "{told}");
@@ -68,7 +68,7 @@ fn the_environment_tells_where_to_listen() {
     );
     check(&["/unix/@web"], "web /unix/@web here 9");
 
-    // Without another's, and with those of the settings file.
+    // Without the variables of another program, and with those of the settings file.
     let file = room.write("market.toml", "[network]\nweb = [\"/dns/localhost/tcp/8003\"]\n");
     let told = node.callsign(&["register", "web", "--config", &file, "--", "sh", "-c", TOLD]);
     told.succeeds().prints(&["web /dns/localhost/tcp/8003 localhost 8003\n"]);
@@ -90,10 +90,10 @@ fn endpoints_without_a_port_get_the_same() {
         &format!("`web` is to listen at /ip4/127.0.0.2/tcp/{port}/tls\n"),
     ]);
 
-    // Without a program there is nobody to tell a port.
+    // Without a program, nobody could be told a port.
     let nobody = node.callsign(&["register", "web", both[0]]);
     nobody.ends_with(2).says(&["which port", "-- COMMAND {port}"]);
-    // An address that is nobody's here.
+    // An address that no program here has.
     let elsewhere = ["register", "web", "/ip4/203.0.113.7/tcp/0", "--", "echo", "{port}"];
     let failed = node.callsign(&elsewhere).ends_with(2).says(&["no port can be drawn"]);
     assert_eq!(failed.stdout, "");

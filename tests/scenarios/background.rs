@@ -1,12 +1,12 @@
-//! Programs that move themselves to the background: nothing of them is left, and the message helps.
-//! The real ones are Debian's.
+//! Programs that move themselves to the background: none of them is left over, and the message
+//! helps. The real ones are Debian's.
 
 use std::{net::TcpListener, os::unix::net::UnixStream, path::Path, process::Command};
 
 use super::programs::python;
 use crate::harness::{Node, Room, free_port};
 
-/// The exit code for a program that has slipped away.
+/// The exit code for a program that has left `register`'s view.
 const SLIPPED_AWAY: i32 = 125;
 
 /// A server from Debian that goes into the background.
@@ -14,7 +14,7 @@ struct Daemon {
     program: &'static str,
     /// Its configuration, in which `ROOM` is the folder.
     configuration: &'static str,
-    /// Its command line in the background, from its manual, and with the remedy.
+    /// Its command line in the background, from its manual, and the corrected one.
     behind: &'static [&'static str],
     in_front: &'static [&'static str],
     remedy: &'static str,
@@ -62,7 +62,7 @@ const LIGHTTPD: Daemon = Daemon {
     remedy: "lighttpd -D",
 };
 
-/// Checks that it does not slip away, and returns why that was skipped, if it was.
+/// Checks that it does not escape, and returns the reason if that was skipped.
 #[track_caller]
 fn check(daemon: &Daemon) -> Result<(), String> {
     if Command::new(daemon.program).arg("-v").output().is_err() {
@@ -89,7 +89,7 @@ fn check(daemon: &Daemon) -> Result<(), String> {
     assert!(is_nobody_at(&room.file("d.sock")), "a daemon is left\n{slipped}");
     assert_eq!(node.callsign(&["ls", "--json"]).json(), serde_json::Value::Array(vec![]));
 
-    // A script that starts it is no disguise.
+    // A script around it makes no difference.
     let line = words(daemon.behind)[register.len()..].join(" ");
     let line = format!("{line}; true");
     let script = [&register[..], &["sh", "-c", &line]].concat();
@@ -173,7 +173,7 @@ fn a_program_that_goes_into_the_background_is_told_what_to_do() {
     }
 }
 
-/// It was ready for as long as one likes, and then its front ends and the rest serves on.
+/// It was ready for a long time, and then its front process ends and the rest continues to serve.
 #[test]
 fn a_front_that_ends_before_what_serves_is_no_success() {
     let room = Room::new();
@@ -189,7 +189,7 @@ fn a_front_that_ends_before_what_serves_is_no_success() {
     is_free(port);
 }
 
-/// Returns a port that is only this test's, and its endpoint.
+/// Returns a port that only this test uses, and its endpoint.
 fn port() -> (String, u16) {
     let port = free_port();
     (format!("/ip4/127.0.0.1/tcp/{port}"), port)

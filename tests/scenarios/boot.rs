@@ -1,4 +1,5 @@
-//! The order of boot decides nothing: what begins before its registrar is there when that is.
+//! The boot order does not matter: programs that start before their registrar are registered once
+//! it is there.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -30,7 +31,7 @@ fn a_program_runs_before_the_registrar_and_is_found_after() {
         let node = Node::listen(&room, &[&place]);
         feed.says("`feed` is registered");
         node.callsign(&["find", "feed"]).succeeds().prints(&[&socket]);
-        // From here on it is as ever.
+        // From here on everything is as usual.
         node.kill();
         feed.says("no registrar answers; `feed` cannot be found");
         let node = Node::listen(&room, &[&place]);
@@ -88,7 +89,7 @@ fn what_is_held_before_the_registrar_is_told_when_it_is_registered() {
         plain.says("no registrar answers; `clock` cannot be found");
         let mut json = run(&room, &place, &[&register[..], &["--json"]].concat());
         json.says("no registrar answers");
-        // An instance that is not registered by its end needs no removal.
+        // An instance that is not registered at its end needs no removal.
         let mut unknown = run(&room, &place, &register);
         unknown.says("Ctrl-C ends this");
         let unknown = unknown.stop_by(Signal::INT).succeeds();

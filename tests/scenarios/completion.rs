@@ -1,4 +1,4 @@
-//! Completion in the shells that people use, each of which is run here.
+//! Completion in the shells that people use. Each shell really runs here.
 
 use std::{os::unix::fs::symlink, process::Command};
 
@@ -20,7 +20,7 @@ const NAMES: [&str; 10] = [
     "me@home:1",
 ];
 
-/// Registers actors whose names take some care in a shell, and makes `callsign` a command.
+/// Registers actors whose names need quoting in a shell, and makes `callsign` a command.
 fn market(room: &Room) -> Node<'_> {
     let node = Node::start(room);
     for (number, name) in NAMES.iter().enumerate() {
@@ -33,7 +33,7 @@ fn market(room: &Room) -> Node<'_> {
     node
 }
 
-/// Returns the command of a shell in which `callsign` is found, and asks this registrar.
+/// Returns the command of a shell that finds `callsign`, with this registrar.
 fn shell(node: &Node<'_>, program: &str) -> Command {
     let room = node.room();
     let mut command = room.other_command(program);
@@ -58,8 +58,7 @@ fn at_terminal(node: &Node<'_>, shell_command: &str, set_up: &str) -> Running {
     running
 }
 
-/// Types a word with a Tab behind it until it is completed: a busy registrar may be too late for
-/// the first.
+/// Types a word and a Tab until it is completed: a busy registrar may be too late for the first.
 #[track_caller]
 fn types(running: &mut Running, typed: &str, expected: &str) {
     loop {
@@ -73,7 +72,8 @@ fn types(running: &mut Running, typed: &str, expected: &str) {
     }
 }
 
-/// Names are completed, and none is run, though anybody may register what a shell would run.
+/// Names are completed and never executed, although anybody may register text that a shell would
+/// run.
 fn completes(node: &Node<'_>, mut running: Running) {
     types(&mut running, "fee", "feed-eu");
     types(&mut running, "o", "o'k");
@@ -145,7 +145,8 @@ fn fish_completes_names() {
     check("callsign ch", "check\tCheck settings files, and show all of their faults\n");
 }
 
-/// Of two thousand names there are no more than one reads, and their common beginning is that of all.
+/// Of two thousand names, only as many appear as a person reads; their common prefix is that of
+/// all.
 #[test]
 fn many_names_are_completed_as_far_as_they_are_the_same() {
     let room = Room::new();
@@ -173,7 +174,7 @@ fn many_names_are_completed_as_far_as_they_are_the_same() {
     assert_eq!((&*all[0], &*all[499]), ("actor:00.00000", "actor:99.01999"));
     assert_eq!(completed("actor:07.00").len(), 10);
     assert_eq!(completed("actor:07.0000"), ["actor:07.00007"]);
-    // Nor are they too many for a slip.
+    // Suggestions for a misspelt name work among that many too.
     loop {
         let failure = node.callsign(&["find", "actor:O7.00007"]).ends_with(1);
         if failure.stderr.contains("did you mean `actor:07.00007`?") {
@@ -182,7 +183,7 @@ fn many_names_are_completed_as_far_as_they_are_the_same() {
     }
 }
 
-/// The line is being typed: nobody waits for a registrar that hangs, or hears of it.
+/// Completion does not wait for a hanging registrar, and prints no error into the line.
 #[test]
 fn a_registrar_that_hangs_is_not_waited_for() {
     let room = Room::new();

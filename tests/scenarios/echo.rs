@@ -1,4 +1,4 @@
-//! An actor that echoes.
+//! An echo actor.
 
 use std::{
     io::{self, Read, Write},
@@ -46,7 +46,7 @@ fn serve_unix(listener: UnixListener) {
     });
 }
 
-/// Hears a caller out, and says all of it back.
+/// Reads a caller's input to its end, and sends all of it back.
 fn echo<S>(stream: &S, end: impl Fn(&S) -> io::Result<()>) -> io::Result<()>
 where
     for<'a> &'a S: Read + Write,

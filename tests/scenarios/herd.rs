@@ -1,4 +1,4 @@
-//! A thousand clients whose registrar starts again.
+//! A thousand clients whose registrar restarts.
 
 use std::time::Duration;
 

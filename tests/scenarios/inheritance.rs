@@ -1,5 +1,4 @@
-//! A connection may outlive the process that made it, in the hands of a child. The process is
-//! gone all the same.
+//! A child may keep a connection open after the process that made it. That process counts as gone.
 
 use bytes::BytesMut;
 use wire::{Frame, Hello, preface};
@@ -29,7 +28,7 @@ fn a_process_is_gone_though_a_child_holds_its_connection() {
     assert_eq!(removed["reason"], "session-ended");
 }
 
-/// Says hello, registers, leaves the connection to a child, and ends. The child ends with its
+/// Sends its hello, registers, leaves the connection to a child, and ends. The child ends with its
 /// standard input.
 const LEAVES_A_CHILD: &str = "
 import os, socket, sys

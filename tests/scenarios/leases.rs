@@ -1,4 +1,4 @@
-//! Registrations that live by a lease.
+//! Registrations with a lease.
 
 use std::os::unix::net::UnixListener;
 
@@ -30,7 +30,7 @@ fn a_lease_is_renewed_and_given_up() {
     let first = node.callsign(&register).succeeds().json();
     assert_eq!(first["renewed"], false);
 
-    // The same words again renew it, and it stays the same instance.
+    // The same command again renews the lease of the same instance.
     let again = node.callsign(&register).succeeds().json();
     assert_eq!((&again["renewed"], &again["uuid"]), (&true.into(), &first["uuid"]));
     let renewed = node.callsign(&["renew", "clock", "--json"]).succeeds().json();
@@ -77,7 +77,7 @@ fn a_lease_begins_without_a_registrar_and_is_there_when_one_is() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let other = room.unix("other.sock");
-    // The socket is made while nobody answers, and is to be stamped as it is in the end.
+    // The socket is made while no registrar answers, and gets its final stamp.
     let endpoint = room.unix("clock.sock");
     let register = |more: &[&str]| {
         let words = ["register", "clock", &endpoint, "--ttl", "10m", "--registrar", &place];
@@ -101,12 +101,12 @@ fn a_lease_begins_without_a_registrar_and_is_there_when_one_is() {
     assert_eq!((&said["lifetime"], &said["ttl_ms"]), (&"lease".into(), &600_000.into()));
     json.outcome().succeeds();
     node.callsign(&["find", "clock"]).succeeds();
-    // A registered instance is found: one of them has renewed the lease of the other, or both
-    // stand.
+    // A registered instance is found: either one has renewed the lease of the other, or both are
+    // there.
     let listed = node.callsign(&["ls", "clock", "--json"]).succeeds().json();
     assert!(listed[0]["nearest"] == *endpoint, "{listed}");
 
-    // A stopped one is waited for in the same way, and one that refuses is not.
+    // A stopped registrar is waited for in the same way; one that refuses is not.
     node.process().signal(Signal::STOP);
     let mut late = node.run(&["register", "late", "/unix/@late", "--ttl", "10m"]);
     late.says("it is registered when one answers");
@@ -116,7 +116,7 @@ fn a_lease_begins_without_a_registrar_and_is_there_when_one_is() {
     node.callsign(&denied).ends_with(2).says(&["a lease lasts from 100ms"]);
 }
 
-/// Watches the actor, of whom nothing is there yet.
+/// Watches the actor, which has no instance yet.
 #[track_caller]
 fn watch(node: &Node<'_>) -> Running {
     let mut watch = node.run(&["watch", "clock", "--json"]);
@@ -124,7 +124,7 @@ fn watch(node: &Node<'_>) -> Running {
     watch
 }
 
-/// Anybody may take as a name what another's instance is called by.
+/// Anybody may register a name that looks like another instance's UUID.
 #[test]
 fn digits_that_are_also_a_name_mean_no_other_actor() {
     let room = Room::new();
@@ -140,7 +140,7 @@ fn digits_that_are_also_a_name_mean_no_other_actor() {
     lease(&short);
     lease(&uuid);
 
-    // As before it is the instance's, or nobody's.
+    // As before, it means that instance, or none.
     let twice = format!("`{short}` names an actor, and begins the UUID of another's instance");
     for command in ["renew", "drain", "unregister"] {
         node.callsign(&[command, &short]).ends_with(2).says(&[&twice, "NAME[UUID]"]);

@@ -14,7 +14,7 @@ fn asked_to_end_it_drains_and_leaves_nothing() {
         let node = Node::start_with(
             &room,
             &[&room.unix("run/registrar.sock"), "/ip4/127.0.0.1/tcp/0"],
-            // Sessions that hear of the end are not waited for.
+            // Sessions that were told of the end are not waited for.
             &["--drain-timeout", "1h"],
         );
         let mut registrant = node.run(&["register", "clock", "/unix/@clock"]);

@@ -17,7 +17,7 @@ fn a_name_that_nobody_has_is_near_one_that_somebody_has() {
         let endpoint = room.abstract_unix(name);
         node.callsign(&["register", name, &endpoint, "--ttl", "10m"]).succeeds();
     }
-    // The names come beside the answer, and a busy registrar may be too late with them.
+    // Suggested names come with the answer; a busy registrar may be too late with them.
     let check = |words: &[&str], expected: &str| loop {
         let outcome = node.callsign(words).ends_with(1);
         if outcome.stderr.contains("did you mean") {

@@ -1,4 +1,4 @@
-//! A program that listens in its own mount namespace learns that others will not reach it.
+//! A program that listens in its own mount namespace learns that others cannot reach it.
 
 use std::fs;
 
@@ -46,13 +46,13 @@ fn a_path_that_the_registrar_does_not_find_is_said_at_registration() {
     }
     let leased = in_private(&["register", "leased", &hidden, "--ttl", "1m"]);
     leased.outcome().succeeds().says(&[warning]);
-    // Over the loopback the kernel tells who listens there.
+    // Over the loopback the kernel identifies the listener.
     for (name, endpoint, is_warned) in [("hidden", &hidden, true), ("shared", &shared, false)] {
         let words = ["register", name, endpoint, "--ttl", "1m"];
         let leased = in_private_at(&node.endpoints()[1], &words).outcome().succeeds();
         assert_eq!(leased.stderr.contains(warning), is_warned, "{leased}");
     }
-    // At home it is where all are.
+    // In the usual mount namespace the path is the same for all.
     let at_home = node.callsign(&["register", "home", &hidden, "--ttl", "1m"]).succeeds();
     assert!(!at_home.stderr.contains(warning), "{at_home}");
 }

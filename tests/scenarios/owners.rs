@@ -1,4 +1,4 @@
-//! Several users of one registrar: who each is, by the word of the kernel.
+//! Several users of one registrar, identified by the kernel.
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
@@ -28,7 +28,7 @@ fn the_kernel_tells_whose_each_is_over_any_transport() {
     }
     node.callsign(&["ls"]).prints(&["USER", " 4711", " 4712"]);
     node.callsign(&["ls", "--all"]).prints(&["  4711\n", "  4712\n"]);
-    // A caller that requires an owner gets that one's instances, or none.
+    // A caller that requires an owner gets instances of that owner, or none.
     node.callsign(&["find", "web-0-4711", "--owner", "4711"]).succeeds();
     node.callsign(&["resolve", "web-0-4711", "--owner", "4711"]).succeeds();
     for command in ["find", "connect", "resolve"] {
@@ -80,7 +80,7 @@ fn no_user_changes_what_is_anothers_over_any_transport() {
                 denied.says(&["user 4711", "user 4712"]);
             }
         }
-        // By whichever way one comes, one is the same.
+        // An owner is the same over every transport.
         for other in &dialed {
             users.run(ALICE, other, &["renew", "web"]).outcome().succeeds();
         }
@@ -121,7 +121,7 @@ fn whom_a_user_namespace_does_not_map_owns_by_connection_alone() {
 #[test]
 fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
     let Some(users) = Users::new() else { return };
-    // A network of one's own, in which the usual port is free.
+    // A private network namespace, in which the usual port is free.
     let mut network = users.room.other_command("unshare");
     network.args(["--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 600"]);
     let mut network = Running::start(network);
@@ -143,7 +143,7 @@ fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
     };
     lease(ALICE, "feed").succeeds();
 
-    // Another user is not led there, unless he says so.
+    // Another user is not led there without asking for it.
     let asked = at_home(BOB, &["find", "feed"]).outcome().ends_with(3);
     asked.says(&["a registrar of user 4711", "--registrar /ip4/127.0.0.1/tcp/1616"]);
     at_home(BOB, &["find", "feed", "--registrar", port]).outcome().succeeds();
@@ -159,7 +159,7 @@ fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
     assert_eq!(of_bob["owner"], "user:4712", "{of_bob}");
     first.stop().succeeds();
 
-    // Root's is trusted, after the user's own.
+    // Root's registrar is trusted, after the user's own.
     let mut of_root = at_home(0, &["registrar", "--listen", port]);
     of_root.line_with("listening on");
     at_home(ALICE, &["register", "feed", "/unix/@trusted", "--ttl", "5m"]).outcome().succeeds();
@@ -180,7 +180,7 @@ fn a_name_is_taken_by_another_only_where_a_rule_lets() {
     let mut node = users.node_with(&["/ip4/127.0.0.1/tcp/0"], &["--config", &file]);
     let places = node.endpoints().to_vec();
     let by = |user, at: usize, words: &[&str]| users.run(user, &places[at], words).outcome();
-    // Nobody listens there, and that is looked into where several say that they do.
+    // Nobody listens there, which the registrar checks when several claim the place.
     let mut numbers = 0..;
     let mut register = |user, name: &str, at: usize| {
         let place = users.room.abstract_unix(&format!("place-{:?}", numbers.next()));
@@ -318,7 +318,7 @@ fn what_a_rule_hides_no_command_of_another_user_shows() {
             assert!(!listed.stdout.contains("db-main"), "{list:?} {listed}");
             assert!(by(ALICE, list).stdout.contains("db-main"), "{list:?}");
         }
-        // Later events have already come, and it has not.
+        // Later events have already come, but this one has not.
         watched.line_with("web");
         let watched = watched.stop();
         assert!(!watched.stdout.contains("db-main"), "{watched}");
@@ -333,7 +333,8 @@ fn what_a_rule_hides_no_command_of_another_user_shows() {
     }
 }
 
-/// A directory service knows one of them, does not answer for the other, and no file has either.
+/// A directory service knows one of the users, does not answer for the other, and no file has
+/// either.
 #[test]
 fn a_user_is_called_as_the_system_calls_him() {
     let Some(users) = Users::new() else { return };
@@ -362,7 +363,7 @@ fn a_user_is_called_as_the_system_calls_him() {
     ask(&["find", "web"]).succeeds().prints(&["owner     alice"]);
     ask(&["ls", "web"]).succeeds().prints(&["web"]);
     ask(&["find", "mail"]).succeeds().prints(&["owner     4712"]);
-    // Nobody is waited for after that.
+    // No command waits for it after that.
     ask(&["ls"]).succeeds().prints(&["USER", " 4712"]);
     ask(&["find", "web", "--owner", "alice"]).succeeds();
     ask(&["find", "mail", "--owner", "alice"]).ends_with(1).says(&["is of 4711: 4712"]);
@@ -409,7 +410,7 @@ const SETPRIV: [&str; 2] = ["--regid=4700", "--clear-groups"];
 /// A room that several users may enter.
 pub(crate) struct Users {
     pub(crate) room: Room,
-    /// The program, where all of them may start it.
+    /// The program, in a place where all of them may start it.
     program: String,
 }
 
@@ -484,7 +485,7 @@ impl Users {
         Running::start(command)
     }
 
-    /// Makes the command of a program that is to run as a user.
+    /// Makes a command that runs as a user.
     pub(crate) fn command_as(&self, user: u32, program: &str) -> Command {
         let mut command = self.room.other_command("setpriv");
         command.args(SETPRIV).arg(format!("--reuid={user}")).arg(program);

@@ -23,7 +23,7 @@ fn a_padded_name_is_registered_found_explained_and_reached() {
     let python = python();
     let program = [&python[..], "-c", &serve];
 
-    // By the name that it was given, it is seen nowhere; the other is said.
+    // The name as written leads nowhere; the message shows the real one.
     let shorter = [&["register", "pad", &short, "--"], &program[..]].concat();
     let mut pad = node.run(&shorter);
     let said = pad.says("nobody listens there, but at the longer name");
@@ -41,7 +41,7 @@ fn a_padded_name_is_registered_found_explained_and_reached() {
     let listed = node.callsign(&["ls", "pad", "--json"]).succeeds();
     assert!(listed.stdout.contains(&full), "{listed}");
 
-    // One that runs already, and who connects by the address that is printed.
+    // A program that runs already, and a caller that uses the printed address.
     let held = node.run(&["register", "held", &full]);
     node.callsign(&["wait", "held", "--timeout", "5m"]).succeeds();
     node.callsign(&["connect", "held"]).succeeds().prints(&["it is me"]);

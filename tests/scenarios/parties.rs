@@ -57,7 +57,7 @@ impl Way<'_> {
         denied
     }
 
-    /// Returns what everybody finds under a name, but for its age.
+    /// Returns the answers of everybody for a name, without ages.
     #[track_caller]
     fn found(&self, name: &str) -> Value {
         let mut found = self.run(Alice, &["find", name, "--all", "--json"]).succeeds().json();
@@ -85,8 +85,7 @@ fn nobody_changes_what_another_party_has() {
     let file = users.room.write("market.toml", RULES);
     let node = users.node_with(&["/ip4/127.0.0.1/tcp/0"], &["--config", &file]);
     let registrars = node.endpoints().to_vec();
-    // Only the victim may open this, and a user that makes the registrar open it borrows its
-    // rights.
+    // Only the victim may open this; a user that makes the registrar open it borrows its rights.
     let private = users.room.file("home-0/private.sock");
     let secret = UnixListener::bind(&private).unwrap();
     secret.set_nonblocking(true).unwrap();
@@ -109,12 +108,13 @@ fn nobody_changes_what_another_party_has() {
                     way.is_denied(attacker, &[verb, name]);
                     way.is_denied(attacker, &[verb, "leader"]);
                 }
-                // A replacement: the same words from another user, and other ones.
+                // A replacement: the same command from another user, and other ones.
                 way.is_denied(attacker, &mine.each_ref().map(String::as_str));
                 let other =
                     [&mine.each_ref().map(String::as_str)[..], &["--meta", "by=me"]].concat();
                 way.is_denied(attacker, &other);
-                // Shadows: under the name, by the name of one at a time, and at the very place.
+                // Shadows: under the name, under a name of a single instance, and at the same
+                // place.
                 let elsewhere = lease("/unix/@elsewhere");
                 let denied = way.is_denied(attacker, &elsewhere.each_ref().map(String::as_str));
                 denied.says(&["take another name", "[names]"]);
@@ -123,7 +123,7 @@ fn nobody_changes_what_another_party_has() {
                 denied.says(&["--wait", "market.toml:7"]);
                 let own = &format!("by-{attacker:?}-{at}").to_lowercase();
                 way.run(attacker, &["register", own, &place, "--ttl", "5m"]).succeeds();
-                // Borrows: has the registrar look where the attacker may not.
+                // Borrows: makes the registrar look where the attacker may not.
                 let lure = &format!("lure-{attacker:?}-{at}").to_lowercase();
                 way.run(attacker, &["register", lure, &private, "--ttl", "5m"]).succeeds();
                 assert_ne!(way.run(attacker, &["connect", lure]).code, Some(0));
@@ -169,7 +169,7 @@ fn who_has_used_up_its_part_keeps_nobody_else_from_theirs() {
                 way.run(party, &["unregister", &format!("own-{party:?}").to_lowercase()])
                     .succeeds();
             }
-            // Of a name that several may have, there is room for another yet.
+            // A name that several may have has room for another.
             let [other, _] = others().collect::<Vec<_>>()[..] else { unreachable!() };
             lease(other, "few").succeeds();
             lease(other, "few").ends_with(4).says(&["as many as its rule lets it have"]);
@@ -212,7 +212,7 @@ fn who_has_used_up_its_part_keeps_nobody_else_from_theirs() {
     }
 }
 
-/// Programs of tractor's are their users' too.
+/// Programs of tractor's belong to their users too.
 #[test]
 fn a_tractor_program_changes_nothing_of_another_user() {
     let Some(users) = Users::new() else { return };
@@ -251,11 +251,11 @@ fn a_tractor_program_changes_nothing_of_another_user() {
         let register = |uid: &Value, port: u16| {
             call("register_actor", json!({ "uid": uid, "addr": ["127.0.0.1", port] }))
         };
-        // The registrar looks who listens there: it has to be Alice.
+        // The registrar looks who listens there: it is Alice.
         let mut own = ask(ALICE, &[register(&uid, OWN_PORT)]);
         let port: u16 = own.line_with("port ").trim_start_matches("port ").parse().unwrap();
         own.line_with("answered");
-        // A listener that never speaks is suspect, whoever asks.
+        // A listener that never answers becomes suspect, whoever asks.
         let found = || {
             let mut found = way.found(&name);
             found[0]["suspicion"].take();
@@ -288,7 +288,7 @@ fn frame(message: &Value) -> Vec<u8> {
 /// Stands for the port of the listener.
 const OWN_PORT: u16 = 0xbeef;
 
-/// Sends the contents of a file to a registrar, tells whether it was answered, and stays until its
+/// Sends the contents of a file to a registrar, prints whether it was answered, and stays until its
 /// input ends. If the file names its own port, it listens there.
 const SAY: &str = r#"
 import socket, struct, sys

@@ -1,4 +1,4 @@
-//! A server restarts, stops listening and listens again, and `register` reports the truth of it.
+//! A server restarts, stops listening and listens again, and `register` follows its real state.
 
 use std::{
     net::TcpListener,
@@ -13,7 +13,7 @@ use crate::{
     programs::python,
 };
 
-/// Binds as told, answers every connection with a word, and follows commands on its input.
+/// Binds as told, answers every connection with a word, and takes commands on its input.
 const SERVER: &str = "\
 import os, socket, sys, threading
 def bind(place):
@@ -68,7 +68,7 @@ impl Place {
         Self { endpoint: format!("/{family}/{host}/tcp/{port}"), bound: format!("{host}:{port}") }
     }
 
-    /// Starts a server that is nobody's child here.
+    /// Starts a server that is not a child of this process.
     fn serve(&self, room: &Room, word: &str) -> Running {
         let mut command = room.other_command(&python());
         command.args(["-c", SERVER, word, &self.bound]);
@@ -93,7 +93,7 @@ fn places(room: &Room) -> Vec<Place> {
     places
 }
 
-/// Waits until an actor is in a state, as watchers see it.
+/// Waits until watchers see an actor in a state.
 #[track_caller]
 fn until(watch: &mut Running, state: &str) {
     watch.json(state, |it| it["state"] == state);
@@ -124,7 +124,7 @@ fn nobody_is_ready_where_nobody_has_ever_listened() {
         node.callsign(&["connect", &name]).succeeds().prints(&["the server"]);
         registrant.stop();
 
-        // A lease, and what somebody vouches for, are taken at their word.
+        // With a lease, and with a vouched state, `register` is taken at its word.
         let elsewhere = Place::port("127.0.0.1").endpoint;
         let lease = ["register", "lease", &elsewhere, "--ttl", "10m"];
         let leased = node.callsign(&lease).succeeds();
@@ -163,7 +163,7 @@ fn a_server_that_restarts_is_the_actor_again() {
         registrant.says(&format!("`{name}` listens at {} again, as process", place.endpoint));
         until(&mut watch, "ready");
         node.callsign(&["connect", &name]).succeeds().prints(&["the second"]);
-        // It was one instance all the time.
+        // It remained one instance.
         let listed = node.callsign(&["ls", &name, "--json"]).json();
         assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
 
@@ -210,7 +210,7 @@ fn another_users_server_is_no_successor() {
         node.callsign(&["connect", "feed"]).succeeds();
         first.kill();
         registrant.says("does not listen");
-        // It may no longer read its own executable afterwards.
+        // It may no longer be able to read its own executable afterwards.
         let away = "import os, socket, sys, threading; os.setgid(65534); os.setuid(65534)";
         let server = format!("{away}\n{SERVER}");
         let mut command = room.other_command(&python());
@@ -312,7 +312,7 @@ fn a_lease_outlives_the_restart_of_its_server() {
         node.callsign(&["connect", "clock"]).ends_with(1);
         watch.json("a suspicion", |it| it["suspicion"].is_object());
         let _second = place.serve(&room, "the second");
-        // The registrar notices by itself that somebody is there again.
+        // The registrar notices by itself that somebody listens there again.
         watch.json("no suspicion", |it| it["change"] == "update" && it["suspicion"].is_null());
         node.callsign(&["connect", "clock"]).succeeds().prints(&["the second"]);
         let renewed = node.callsign(&register).succeeds().json();
@@ -335,7 +335,7 @@ fn a_server_may_have_two_names() {
         let mut beta = register("beta");
         beta.says("the place of `beta` is already registered as `alpha`");
         beta.line_with("registered");
-        // The claim is looked into, and stands.
+        // The registrar looks into the claim, and it is right.
         for name in ["alpha", "beta"] {
             node.callsign(&["connect", name]).succeeds().prints(&["it"]);
             let listed = node.callsign(&["ls", name, "--json"]).succeeds().json();
@@ -396,7 +396,7 @@ fn a_program_hears_the_signals_that_its_register_is_sent() {
     x.line_with("heard 37");
     x.stop().ends_with(128 + 15);
 
-    // Without a program there is nobody who would make anything of them.
+    // Without a program, there is nobody who would replace them.
     let mut held = node.run(&["register", "held", "/unix/@held", "--state", "ready"]);
     held.line_with("registered");
     for signal in [Signal::USR1, Signal::USR2, Signal::ALARM] {
@@ -426,7 +426,7 @@ fn what_lies_behind_a_link_is_cleared() {
     let node = Node::start(&room);
     let (link, real) = (room.file("link.sock"), room.file("real.sock"));
     let endpoint = room.unix("link.sock");
-    // It removes nothing itself.
+    // `register` itself removes nothing.
     let server = SERVER.replace("os.unlink(place)", "pass");
     let bind = |name: &str, at: &std::path::Path| {
         let at = at.display().to_string();

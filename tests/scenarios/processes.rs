@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::harness::{Node, Room, Running};
 
-/// The next user without a process here, so that a limit counts only those of a test.
+/// The next user without a process here, so that a limit counts only the processes of one test.
 const NOBODY_ELSE: &str = "987654";
 
 #[test]

@@ -1,4 +1,4 @@
-//! Any program is an actor for as long as it runs.
+//! Any program is registered as an actor for as long as it runs.
 
 use std::{fs, net::Ipv4Addr, path::Path};
 
@@ -28,7 +28,7 @@ fn the_real_http_server_answers() {
     let asked = node.run(&["connect", "web"]).write("GET /hello.txt HTTP/1.0\r\n\r\n");
     asked.outcome().succeeds().prints(&["200 OK", "from the real server"]);
 
-    // It passes the signal on, and ends as the program does.
+    // It passes the signal on, and ends with the program's exit code.
     web.stop().ends_with(128 + 15);
     node.callsign(&["find", "web"]).ends_with(1);
 }
@@ -81,7 +81,7 @@ fn a_registration_ends_as_its_program_does() {
     assert_eq!(node.callsign(&["ls", "--json"]).json(), Value::Array(vec![]));
 }
 
-/// Watches everything; what is there has been told already.
+/// Watches everything, from after the snapshot.
 #[track_caller]
 fn watch(node: &Node<'_>) -> Running {
     let mut watch = node.run(&["watch", "--json"]);
@@ -113,8 +113,8 @@ fn has_ended(process: &OwnedFd) -> bool {
     poll(&mut polled, Some(&limit)).unwrap() > 0
 }
 
-/// Reserves a port for a program that takes no open socket. Nobody else is given it while the
-/// socket is open, and a server that lets its address be used again may listen there.
+/// Reserves a port for a program that takes no open socket. Nobody else gets it while the socket is
+/// open; a server that sets `SO_REUSEADDR` may listen there.
 fn reserve_port() -> (u16, OwnedFd) {
     let reserved = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     sockopt::set_socket_reuseaddr(&reserved, true).unwrap();

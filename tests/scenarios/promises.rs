@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::harness::{LIMIT, Node, Room, Running};
 
-/// Names a test for each section, and sees that there is one.
+/// Declares a test for each section, and checks that there is one.
 macro_rules! promises {
     ($($name:ident: $title:literal;)*) => {
         $(#[test]
@@ -95,7 +95,7 @@ struct Section {
 
 struct CommandRow {
     words: String,
-    /// The exit code; nothing if it does not end by itself.
+    /// The exit code; `None` if it does not end by itself.
     ends_with: Option<i32>,
     prints: Vec<String>,
     says: Vec<String>,
@@ -161,7 +161,7 @@ impl Section {
         matches!(&*self.title, SILENT | YOUNG | DENIES)
     }
 
-    /// Brings the situation about, and sees that each row holds.
+    /// Creates the situation, and checks that each row holds.
     #[expect(clippy::print_stderr, reason = "whoever runs the tests is told what was not tested")]
     fn holds(&self) {
         if self.title == "The events of a watch" {
@@ -205,7 +205,7 @@ struct Stage<'a> {
     section: &'a Section,
     room: &'a Room,
     node: Option<Node<'a>>,
-    /// The one that gives no answer where another does.
+    /// The registrar that does not answer where another does.
     other: Option<Node<'a>>,
     /// The configured registrars.
     places: Vec<String>,
@@ -227,9 +227,9 @@ impl Stage<'_> {
                 set(&self.room.file("other.sock"), 0o600);
             }
         }
-        // Those who own it register it where that is known.
+        // Its owner registers it, where that is known.
         let registered = |name: &str, more: &[&str]| {
-            // One place belongs to one actor.
+            // One endpoint belongs to one actor.
             let place = if name == "feed" { FEED } else { &format!("/unix/@promised-{name}") };
             let register = ["register", name, place, "--ttl", "10m", "--json"];
             let words = [&register[..], &["--registrar", &self.places[0]], more].concat();
@@ -289,12 +289,12 @@ impl Stage<'_> {
         self.commands_hold(begun);
     }
 
-    /// Makes the calls by a thread that is another user's from then on.
+    /// Makes the calls on a thread that belongs to another user from then on.
     fn calls_of_another_user_hold(&self) {
         let user = Uid::from_raw(OTHER_USER);
         set_thread_groups(&[]).unwrap();
         set_thread_res_uid(user, user, user).unwrap();
-        // All of it runs here: the other threads are root's.
+        // Everything runs on this thread: the other threads are root's.
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (client, watch) = self.connected().await;
@@ -313,7 +313,7 @@ impl Stage<'_> {
         running.into_iter().for_each(|(row, it)| row.holds(it, title == "Stale"));
     }
 
-    /// Returns a client that knows what there is to be known now, and a watch.
+    /// Returns a client that has learnt the present state, and a watch.
     async fn connected(&self) -> (Client, Watch) {
         let client = self.open().unwrap();
         drop(client.connected().await);
@@ -360,7 +360,7 @@ impl Stage<'_> {
         watch: &mut Watch,
     ) -> String {
         let fresh = || match &*self.section.title {
-            // Under that number another's is registered.
+            // The UUID belongs to another's instance.
             "Denied" => Registration::new("fresh").uuid(self.uuid),
             _ => Registration::new("fresh"),
         };
@@ -420,7 +420,7 @@ impl Stage<'_> {
     /// Types a command.
     fn run(&self, row: &CommandRow) -> Running {
         let words: Vec<_> = row.words.split(' ').collect();
-        // Behind a `--` are another program's.
+        // Arguments after a `--` are another program's.
         let own = words.iter().position(|it| *it == "--").unwrap_or(words.len());
         let places: Vec<_> = self.places.iter().flat_map(|it| ["--registrar", it]).collect();
         let words = [&words[..own], &places, &words[own..]].concat();
@@ -441,8 +441,8 @@ impl Stage<'_> {
 }
 
 impl CommandRow {
-    /// Checks that a command keeps its promise. If it `has_begun` before, its earlier output was
-    /// read.
+    /// Checks that a command keeps its promise. If it `has_begun` before, its earlier output has
+    /// been read.
     fn holds(&self, mut running: Running, has_begun: bool) {
         let Some(code) = self.ends_with else {
             if !has_begun {
@@ -455,7 +455,7 @@ impl CommandRow {
         };
         let outcome = running.outcome().ends_with(code);
         assert_eq!(outcome.stdout.is_empty(), self.prints.is_empty(), "{outcome}");
-        // On a busy machine even an instance that is already there has been waited for.
+        // On a busy machine, even for an instance that is already there `wait` may have waited.
         let says_nothing = outcome.stderr.is_empty() || outcome.stderr.starts_with("waiting for ");
         assert!(says_nothing || !self.says.is_empty(), "{outcome}");
         let words = |it: &[String]| it.iter().map(|it| it.to_owned()).collect::<Vec<_>>();
@@ -466,7 +466,7 @@ impl CommandRow {
     }
 }
 
-/// Lets something happen, and returns what a watch tells of it.
+/// Makes an event happen, and returns the reports of a watch.
 fn events_of(what: &str) -> Vec<String> {
     let room = Room::new();
     let place = room.unix("registrar.sock");
@@ -538,7 +538,7 @@ fn events_of(what: &str) -> Vec<String> {
     }
 }
 
-/// Returns the next changes that a watch tells, each with its reason if it has one.
+/// Returns the next changes of a watch, each with its reason if it has one.
 fn told(watch: &mut Running, count: usize) -> Vec<String> {
     let next = |watch: &mut Running| {
         let line = watch.json("a change", |_| true);
@@ -578,5 +578,5 @@ const FEED: &str = "/ip4/127.0.0.1/tcp/1616";
 const MAX_AGE: LookupOptions =
     LookupOptions { all: false, max_age: Some(std::time::Duration::from_secs(3600)), owner: None };
 
-/// For so long what waits is seen to.
+/// How long a waiting command is observed.
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(200);

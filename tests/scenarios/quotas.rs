@@ -1,4 +1,4 @@
-//! Quotas of the settings file: their owners, the messages beyond them, and reloading them while a
+//! Quotas of the settings file: their owners, the errors beyond them, and their reload while a
 //! registrar serves.
 
 use rustix::process::Signal;
@@ -28,14 +28,14 @@ fn the_settings_say_how_much_an_owner_may_use_and_are_read_again() {
     register(&room, &place, "two").succeeds();
     let refused = register(&room, &place, "three").ends_with(4);
     refused.says(&["has 2 instances here, of at most 2: take some out", "raise `instances`"]);
-    // The same one again is no other.
+    // The same instance again is not another one.
     register(&room, &place, "two").succeeds();
 
     let status = ["status", "--owners", "--registrar", &place];
     room.callsign(&status).succeeds().prints(&["OWNER", "instances", "bytes"]);
     let shown = || room.callsign(&[&status[..], &["--json"]].concat()).succeeds().json();
     let mut shown_now = shown();
-    // An earlier client may not have gone yet.
+    // An earlier client may still be connected.
     while shown_now[0]["owners"][0]["sessions"]["used"] != 1 {
         shown_now = shown();
     }
@@ -54,7 +54,7 @@ fn the_settings_say_how_much_an_owner_may_use_and_are_read_again() {
     register(&room, &place, "four").ends_with(4).says(&["has 3 instances here, of at most 1"]);
     room.callsign(&["find", "three", "--all", "--registrar", &place]).succeeds();
 
-    // A fault leaves them as they were.
+    // After a fault they stay as they were.
     let faulty = settings(&place, "[quotas.\"user:nobody-of-that-name\"]\ninstances = 9");
     let file = room.write("callsign.toml", &faulty);
     registrar.signal(Signal::HUP);

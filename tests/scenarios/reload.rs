@@ -1,4 +1,4 @@
-//! A registrar's reload of its settings, and the waits that it avoids.
+//! A registrar's reload of its settings, without blocking.
 
 use std::{
     fs::{self, File, Permissions},
@@ -20,7 +20,7 @@ use crate::{
     service::Manager,
 };
 
-/// Starts a registrar with settings, and a service manager that hears of it.
+/// Starts a registrar with settings, and a service manager that receives its messages.
 fn registrar(room: &Room, settings: &str) -> (Running, Manager) {
     let file = room.write("callsign.toml", settings);
     let manager = Manager::of(room);
@@ -65,7 +65,7 @@ fn what_is_no_file_is_not_read_and_nothing_waits_for_it() {
         manager.hears("READY=1");
         room.callsign(&["ls", "--registrar", &place]).succeeds().prints(&["clock"]);
 
-        // At its start neither, nor does anybody else who reads them.
+        // At its start neither blocks, nor does either block other readers.
         let config = ["--config", file.to_str().unwrap()];
         room.callsign(&[&["registrar"], &config[..]].concat()).ends_with(2).says(&[expected]);
         room.callsign(&[&["ls"], &config[..]].concat()).ends_with(2).says(&[expected]);
@@ -73,7 +73,7 @@ fn what_is_no_file_is_not_read_and_nothing_waits_for_it() {
             room.callsign(&["check", config[1]]).ends_with(2).prints(&[expected]);
         }
     }
-    // `check` reads what comes out of a pipe, once.
+    // `check` reads a pipe once.
     let script = "exec \"$0\" check <(printf '[registrar]\\nlisten = 7\\n')";
     let mut shell = room.other_command("bash");
     shell.args(["-c", script, env!("CARGO_BIN_EXE_callsign")]);
@@ -167,7 +167,7 @@ fn who_may_connect_changes_at_a_hangup() {
     assert_eq!(mode(&socket), 0o666);
     change("socket_mode = \"0620\"", "has been read again");
     assert_eq!(mode(&socket), 0o620);
-    // Nothing is taken over of settings that have a fault: no such group.
+    // Settings with a fault are not adopted at all: there is no such group.
     let wrong = "socket_mode = \"0600\"\nsocket_group = \"no-such-group\"";
     change(wrong, "there is no group");
     assert_eq!(mode(&socket), 0o620);
@@ -180,7 +180,7 @@ fn who_may_connect_changes_at_a_hangup() {
     }
     change("socket_mode = \"0606\"", "has been read again");
     assert_eq!(fs::metadata(&socket).unwrap().ino(), inode, "it is the same socket");
-    // Existing connections stay, and one that is bound again has the new access.
+    // Existing connections stay, and an endpoint that is bound again has the new access.
     room.callsign(&["register", "feed", "/unix/@feed", "--ttl", "1m", "--registrar", &place])
         .succeeds();
     watch.json("who has come", |it| it["change"] == "add");
@@ -222,7 +222,7 @@ fn a_hangup_that_comes_before_anything_else_is_heard() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     room.write("market.toml", &format!("[registrar]\nlisten = \"{place}\"\n"));
-    // It is there before the program is, and stays so while its mask keeps it back.
+    // It is there before the program is, and stays there while its mask holds it back.
     let early = ["--block-signal=HUP", "sh", "-c", "kill -HUP $$; exec \"$@\"", "sh"];
     for settings in [&["--config", "market.toml"][..], &["--listen", &place]] {
         let mut command = room.other_command("env");

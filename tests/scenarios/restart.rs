@@ -1,4 +1,4 @@
-//! A registrar that is killed and comes back: nobody has to clean up, and all are there again.
+//! A registrar that is killed and returns: no cleanup is needed, and all are registered again.
 
 use rustix::process::Signal;
 
@@ -38,7 +38,7 @@ fn all_come_back_by_themselves_when_the_registrar_does() {
     }
     for watch in &mut watches {
         watch.json("word that it is lost", |it| it["change"] == "stale");
-        // Whether it comes back before the registrants do is chance.
+        // Whether it returns before the registrants is chance.
         let mut missing = names.to_vec();
         while !missing.is_empty() {
             let back = watch.json("an instance that is back", |it| {
@@ -64,7 +64,7 @@ fn killed_again_and_again_it_starts_again_at_the_same_places() {
     let room = Room::new();
     let mut node = Node::listen(&room, &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"]);
     for _ in 0..5 {
-        // Connections that are open when it dies do not keep its port from the next.
+        // Connections that are open when it dies do not keep its port from the next run.
         let open: Vec<_> = node.endpoints().iter().map(|it| Peer::greet(it)).collect();
         node = node.restart();
         node.callsign(&["status"]).succeeds();
@@ -94,7 +94,7 @@ fn a_registrar_that_is_told_to_end_tells_of_no_other_end() {
         let next = watch.json("a change", |_| true);
         assert_eq!(next["change"], "stale", "{next}");
 
-        // The next does not take its own ignorance for knowledge.
+        // The next run does not take its own ignorance for knowledge.
         let next = Node::start_with(&room, &[&place], &["--settle-time", "1m"]);
         for at in 0..4 {
             next.callsign(&["find", &format!("steady-{at}")]).succeeds();

@@ -1,4 +1,4 @@
-//! Sandboxes that lack what a machine has: processes beyond it, `/proc`, networks.
+//! Sandboxes without some of the usual surroundings: outside processes, `/proc`, networks.
 
 use std::{fs, process::Command};
 
@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Node, Outcome, Room, Running};
 
-/// Starts `callsign …` in separate namespaces, after the words of a script in which `"$@"` is it.
+/// Starts `callsign …` in separate namespaces, by a script in which `"$@"` is the command.
 fn sandboxed(room: &Room, kinds: &[&str], script: &str, words: &[&str]) -> Command {
     let mut command = room.other_command("unshare");
     command.args(kinds).args(["sh", "-c", script, "sandbox", env!("CARGO_BIN_EXE_callsign")]);
@@ -20,7 +20,7 @@ fn can_be_made(room: &Room, kinds: &[&str], script: &str) -> bool {
 }
 
 /// The first process of a PID namespace is in a group that began outside of it, and that has no
-/// number within; so it is with `podman exec`.
+/// number inside; this is so with `podman exec`.
 const PROCESSES: &[&str] = &["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
 #[test]
@@ -41,7 +41,7 @@ fn a_program_is_wrapped_where_its_starter_has_no_process_group() {
     // All processes in the namespace end with its maker.
     web.kill();
 
-    // And so is a tree of actors, and what keeps it.
+    // The same holds for a tree of actors, and for the program that keeps it.
     Running::start(sandboxed(&room, PROCESSES, "exec \"$@\"", &["demo"])).outcome().succeeds();
 }
 
@@ -57,7 +57,7 @@ fn a_registrar_serves_where_no_processes_are_seen() {
     }
     let place = room.unix("registrar.sock");
     let no_proc = |words: &[&str]| sandboxed(&room, MOUNTS, NO_PROC, words);
-    // Again after a kill, with an explicit mode, too.
+    // Again after a kill, and with an explicit mode.
     for mode in ["0600", "0666"] {
         let settings = format!("[registrar]\nsocket_mode = \"{mode}\"\n");
         let settings = room.write("callsign.toml", &settings);
@@ -83,7 +83,7 @@ fn a_registrar_serves_where_no_processes_are_seen() {
     demo.says(&["/proc is not mounted"]);
 }
 
-/// Whoever opens the lists of users and groups waits for a writer, as for a server that is away.
+/// A reader of the lists of users and groups waits for a writer, as for an absent server.
 const SILENT: &str = "mkfifo -m 600 silent 2>/dev/null; mount --bind silent /etc/passwd; \
                       mount --bind silent /etc/group; exec \"$@\"";
 
@@ -115,7 +115,7 @@ fn a_directory_of_users_that_does_not_answer_is_not_waited_for_endlessly() {
     checked.outcome().succeeds().says(&["is not checked"]);
     listed.outcome().ends_with(2).says(&["who is `nobody`?", "write the user's number"]);
 
-    // A request to reload is no end, and is met once it serves, when nobody answers again.
+    // A request to reload does not end it; it is met once the registrar serves.
     answered.signal(Signal::HUP);
     fs::write(later.file("silent"), "").unwrap();
     answered.line_with("listening on");

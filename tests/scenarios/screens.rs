@@ -1,4 +1,4 @@
-//! Text of others does no harm on a screen, and programs get it unchanged.
+//! Text from others does no harm on a screen, and reaches programs unchanged.
 
 use endpoints::is_plain;
 
@@ -31,7 +31,7 @@ fn what_strangers_say_is_shown_and_not_obeyed() {
     }
     let found = node.callsign(&["find", "web", "--all", "--json"]).json();
     assert_eq!(found[0]["metadata"]["note"], note);
-    // A multiaddr spells what cannot be seen.
+    // A multiaddr writes invisible characters encoded.
     let endpoint = found[0]["endpoints"][0]["endpoint"].as_str().unwrap();
     assert!(endpoint.ends_with("/s%E2%80%AEkcos%E2%80%8B%C2%A0%1B[2J.sock"), "{endpoint}");
 
@@ -43,7 +43,7 @@ fn what_strangers_say_is_shown_and_not_obeyed() {
 #[test]
 fn colours_are_as_the_environment_has_them() {
     let room = Room::new();
-    // Each writes in colour: one to standard output, the other to standard error.
+    // Each prints in colour: one to standard output, the other to standard error.
     let bad = room.file("bad.toml");
     std::fs::write(&bad, "[network]\nweb = 7000000\n").unwrap();
     let commands = [["check", bad.to_str().unwrap()], ["register", "a b"]];
@@ -132,7 +132,7 @@ fn lists_are_sorted_and_filtered() {
     check(&["--filter", "lifetime=session"], &[]);
     node.callsign(&["ls", "--filter", "stat=ready"]).succeeds().says(&["metadata `stat`", "state"]);
     node.callsign(&["ls", "--filter", "ready"]).ends_with(2).says(&["no `=`", "state=ready"]);
-    // A socket's path is spelled for libraries that read one segment.
+    // A socket's path is encoded for libraries that read one segment.
     let found = node.callsign(&["find", "web", "--json"]).json();
     assert_eq!(found["nearest_encoded"], "/unix/@web-of-lists");
 }
@@ -211,12 +211,12 @@ fn the_demo_fits_the_screen() {
     for columns in [80, 40] {
         let room = Room::new();
         let mut command = room.command(&["demo"]);
-        // Its paths are to be as short as they are elsewhere.
+        // Its paths have to be as short as elsewhere.
         command.env("TMPDIR", "/tmp").env("COLUMNS", columns.to_string());
         let outcome = Running::start(command).outcome().succeeds();
         let mut is_of_server = false;
         for line in outcome.stdout.lines() {
-            // What a server says is its own.
+            // A server's own output is not wrapped.
             is_of_server = line.starts_with("HTTP/") || is_of_server && !line.is_empty();
             let width = line.chars().count();
             assert!(is_of_server || width <= columns, "{width} of {columns}: {line}\n{outcome}");

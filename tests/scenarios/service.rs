@@ -9,7 +9,7 @@ use rustix::{
 
 use crate::harness::{LIMIT, Room, Running};
 
-/// A service manager, as far as a service sees it.
+/// A service manager, as a service sees it.
 pub(crate) struct Manager(UnixDatagram);
 
 impl Manager {
@@ -17,7 +17,7 @@ impl Manager {
         Self(UnixDatagram::bind(room.file("notify.sock")).unwrap())
     }
 
-    /// Lets a command be its service, which is to say every 10 ms that it is well.
+    /// Makes a command its service, with a watchdog interval of 10 ms.
     pub(crate) fn watches(&self, room: &Room, command: &mut Command) {
         command.env("NOTIFY_SOCKET", room.file("notify.sock")).env("WATCHDOG_USEC", "20000");
     }
@@ -67,7 +67,7 @@ fn the_watchdog_hears_of_a_loop_that_goes_round_and_of_no_other() {
         manager.hears(IS_WELL);
     }
 
-    // Settings that cannot be read take nothing of it.
+    // Unreadable settings change nothing.
     std::fs::remove_file(&file).unwrap();
     mknodat(CWD, &*file, FileType::Fifo, Mode::RWXU, 0).unwrap();
     registrar.signal(Signal::HUP);
@@ -128,7 +128,7 @@ fn a_service_manager_that_does_not_read_holds_nothing_up() {
     let other = UnixDatagram::unbound().unwrap();
     other.set_nonblocking(true).unwrap();
     for _ in 0..5 {
-        // Full, until it has been said again that all is well.
+        // The queue stays full until the next sign of health fits.
         while other.send_to(b"STATUS=other", room.file("notify.sock")).is_ok() {}
         for _ in 0..3 {
             room.callsign(&["status", "--registrar", &place]).succeeds();

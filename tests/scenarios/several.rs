@@ -33,7 +33,7 @@ fn one_registrar_of_two_is_enough() {
     both(&["register", "late", "/unix/@late", "--ttl", "10m"]).succeeds();
     both(&["status"]).succeeds().prints(&["up", "down"]);
 
-    // Both are down, and that does not look like an actor that is not there.
+    // Both are down, which does not look like an absent actor.
     first.kill();
     both(&["find", "clock"]).ends_with(3).says(&[&one, &two]);
     both(&["ls"]).ends_with(3);
@@ -47,7 +47,7 @@ fn one_registrar_of_two_is_enough() {
 fn nobody_waits_for_longer_than_he_has_patience() {
     let room = Room::new();
     let node = Node::start(&room);
-    // They take connections, as a registrar does that hangs, and say nothing.
+    // They accept connections and stay silent, as a hanging registrar does.
     let _unix = UnixListener::bind(room.file("mute.sock")).unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp = format!("/ip4/127.0.0.1/tcp/{}", tcp.local_addr().unwrap().port());
@@ -55,7 +55,7 @@ fn nobody_waits_for_longer_than_he_has_patience() {
         let both = ["--registrar", &mute, "--registrar", node.endpoint()];
         let patient = |args: &[&str]| room.callsign(&[&both[..], args].concat());
         let hasty = |args: &[&str]| {
-            // It has not even been found out that it does not answer.
+            // The registrar does not even know yet that it does not answer.
             let outcome = patient(&[args, &["--patience", "0s"]].concat());
             assert!(!outcome.stderr.contains("2s"), "{outcome}");
             outcome
@@ -75,8 +75,8 @@ fn nobody_waits_for_longer_than_he_has_patience() {
     }
 }
 
-/// Of the usual places, and of those of the settings file, one is enough; but one that is there and
-/// silent is missed.
+/// Of the default places, and of those of the settings file, one is enough; but a silent one is
+/// reported.
 #[test]
 fn where_no_registrar_is_named_only_those_are_missed_who_are_there() {
     let room = Room::new();

@@ -34,7 +34,7 @@ fn a_stopped_process_is_suspect_until_it_goes_on() {
             (&"update".into(), &0.into())
         );
         assert_eq!(update["uuid"], added["uuid"]);
-        // It is where it was.
+        // It is found at the same place.
         node.callsign(&["ls"]).succeeds().prints(&["ready, suspect"]);
         node.callsign(&["find", "clock"]).succeeds();
 
@@ -129,7 +129,7 @@ fn a_registrar_that_was_stopped_suspects_nobody_and_tells_of_no_death() {
             it["name"] == "last"
         });
     }
-    // An end is reported as ever.
+    // Ends are reported as ever.
     registrants.drain(..).for_each(|it| drop(it.stop()));
     for watch in &mut watches {
         for _ in 0..4 {
@@ -152,7 +152,7 @@ fn who_asks_a_stopped_registrar_is_told_that_it_does_not_answer() {
                 assert!(client.query_actor("clock").await.unwrap().is_some());
             }
             node.process().signal(Signal::STOP);
-            // One that asks immediately, and one that has heard nothing for a while.
+            // One asks immediately, and one has heard nothing for a while.
             let [asks, _] = &clients;
             let bounded = timeout(LIMIT, asks.query_actor("clock")).await.unwrap();
             let error = bounded.unwrap_err().to_string();
@@ -178,7 +178,7 @@ fn who_asks_a_stopped_registrar_is_told_that_it_does_not_answer() {
     });
 }
 
-/// A client that waits for less than the time from which on a registrar knows that it was stopped.
+/// A client that waits for less time than a registrar needs to notice that it was stopped.
 #[test]
 fn whoever_is_impatient_with_a_registrar_is_not_gone() {
     let room = Room::new();
@@ -190,7 +190,7 @@ fn whoever_is_impatient_with_a_registrar_is_not_gone() {
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
     let heartbeat = Heartbeat { interval: Duration::from_millis(50), misses: 2 };
     let clients = node.endpoints().iter().map(|place| {
-        // One abandons an answer, the other hears no sign of life.
+        // One abandons an answer, the other misses heartbeats.
         let asks = ClientOptions {
             ask_timeout: Duration::from_millis(100),
             heartbeat: None,
@@ -238,7 +238,7 @@ fn whoever_is_impatient_with_a_registrar_is_not_gone() {
             assert_ne!(it["change"], "remove", "{it}");
             it["name"] == "last"
         });
-        // A session that ends is gone as ever.
+        // A session that ends disappears as ever.
         for (registered, client) in kept {
             registered.unregister().await;
             client.close().await;

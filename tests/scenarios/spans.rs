@@ -1,5 +1,4 @@
-//! Lines of the log name the session or the link in which something happened, and filters find them
-//! by it.
+//! Log lines name their session or link, and filters find them by it.
 
 use crate::harness::{Node, Peer, Room, Running};
 

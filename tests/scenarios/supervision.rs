@@ -1,5 +1,4 @@
-//! Nothing is left of a program that is wrapped, however it ends, and a terminal finds it where a
-//! person expects it.
+//! Nothing remains of a wrapped program, however it ends, and its terminal stays usable.
 
 use std::{
     fs,
@@ -12,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::programs::python;
 use crate::harness::{Node, Room, Running};
 
-/// Programs that are hard to end. Each says `up` when all of it is there; all of it has the output
-/// open, so that a test hears when the last has ended.
+/// Programs that are hard to end. Each prints `up` once all of it runs; all of it has the output
+/// open, so that a test notices when the last part has ended.
 const PROGRAMS: [&str; 6] = [
     "echo up; exec sleep 600",
     "trap '' TERM HUP INT; echo up; while :; do sleep 600; done",
@@ -23,7 +22,7 @@ const PROGRAMS: [&str; 6] = [
     "setsid -f sh -c \"trap '' TERM HUP; setsid -f sleep 600; echo up; sleep 600\"; exec sleep 600",
     // Workers, as of a server that forks.
     "sleep 600 & sleep 600 & (sleep 600 & exec sleep 600) & echo up; wait",
-    // A process that hears nothing until it is continued.
+    // A process that handles no signal until it is continued.
     "sh -c 'echo up; kill -STOP $$; exec sleep 600'; exec sleep 600",
 ];
 
@@ -81,12 +80,12 @@ fn what_a_program_starts_to_end_well_is_not_asked_to_end() {
 fn a_second_request_is_not_patient() {
     let room = Room::new();
     let node = Node::start(&room);
-    // It says when it has heard the first, and is not ended by it.
+    // It says when it has received the first, and does not end.
     let stubborn = "trap 'echo heard' TERM; echo up; while :; do sleep 0.05; done";
     let mut keeper = start(&node, "1h", stubborn);
     keeper.signal(Signal::TERM);
     keeper.line_with("heard");
-    // By another signal, which is never taken for the first that comes twice.
+    // By another signal, which is never taken for a second one of the first kind.
     keeper.signal(Signal::INT);
     keeper.outcome().ends_with(128 + 9);
 }
@@ -146,7 +145,7 @@ fn a_terminal_stops_and_interrupts_a_program() {
     shell.type_line(r"stty -echo; bind 'set enable-bracketed-paste off'; echo quiet$((1+1))\n");
     shell.line_with("quiet2");
     shell.type_line(r"$CALLSIGN register x /unix/nowhere/x.sock -- cat\n");
-    // Later input is the program's, and only it echoes it.
+    // Later input is the program's, and only the program echoes it.
     shell.type_line(r"one\n");
     shell.line_with("one");
     shell.type_line(r"\x1a");
@@ -159,7 +158,7 @@ fn a_terminal_stops_and_interrupts_a_program() {
     shell.type_line(r"\x03");
     shell.says("end=130");
 
-    // A script does not go on after it.
+    // A script does not continue after it.
     let up = r#"sh -c "echo up; exec sleep 600""#;
     let line = format!(r"$CALLSIGN register x /unix/nowhere/x.sock -- {up}; echo went on");
     let script = room.write("script.sh", &line);
@@ -186,7 +185,7 @@ fn a_dead_socket_is_out_of_the_way_and_nothing_else() {
     let python = python();
     let register = ["register", "web", &endpoint, "--", &python, "-c", &binds];
 
-    // One left by a dead process.
+    // A socket left by a dead process.
     drop(UnixListener::bind(&file).unwrap());
     let mut keeper = node.run(&register);
     keeper.line_with("bound");
@@ -195,7 +194,7 @@ fn a_dead_socket_is_out_of_the_way_and_nothing_else() {
     keeper.kill();
     wait_until_gone(&file);
 
-    // A live one.
+    // A live socket.
     let alive = UnixListener::bind(&file).unwrap();
     node.callsign(&register).ends_with(1).says(&["Address already in use"]);
     drop(alive);
@@ -213,7 +212,7 @@ fn a_dead_socket_is_out_of_the_way_and_nothing_else() {
     }
 }
 
-/// Starts a program as an actor, and waits until all of it is there.
+/// Starts a program as an actor, and waits until all of it runs.
 #[track_caller]
 fn start(node: &Node<'_>, grace: &str, program: &str) -> Running {
     let words = register(grace, program);

@@ -14,7 +14,7 @@ fn what_somebody_takes_out_stays_out() {
     let me = rustix::process::geteuid().as_raw();
     let by = format!("user {me} has taken it out of the registry");
 
-    // A program goes on.
+    // The program goes on.
     let endpoint = room.abstract_unix("web");
     let program = ["sh", "-c", "read line; echo \"$line\"; exit 7"];
     let mut web = node.run(&[&["register", "web", &endpoint, "--"], &program[..]].concat());
@@ -26,7 +26,7 @@ fn what_somebody_takes_out_stays_out() {
     web.type_line("on");
     web.outcome().ends_with(7).prints(&["on\n"]);
 
-    // Nothing is left to be kept.
+    // Nothing is left to keep registered.
     let held = node.run(&["register", "held", &room.abstract_unix("held"), "--state", "ready"]);
     node.callsign(&["wait", "held", "--timeout", "5m"]).succeeds();
     node.callsign(&["unregister", "held"]).succeeds();
@@ -73,7 +73,7 @@ fn who_has_lost_its_place_is_told_who_has_it() {
     alpha.line_with("bound");
     node.callsign(&["wait", "alpha", "--timeout", "5m"]).succeeds();
 
-    // As servers do that take over: the file of the one who lives is removed.
+    // As servers do that take over: they remove the file of the living one.
     fs::remove_file(&file).unwrap();
     let _taker = UnixListener::bind(&file).unwrap();
     let beta = node.run(&["register", "beta", &endpoint]);

@@ -1,5 +1,5 @@
-//! Servers take over a place from one that lives, in several ways. By the name of the one, nobody
-//! is led to the other.
+//! Servers take over a place from a living one in several ways. The name of the former never leads
+//! to the new one.
 
 use std::fs;
 
@@ -14,12 +14,12 @@ const SERVE: &str = "\nimport sys\n\
       c.sendall(sys.argv[1].encode())\n  \
       c.close()\n";
 
-/// As redis, uvicorn and gunicorn do: whatever is in the way is removed.
+/// As redis, uvicorn and gunicorn do: they remove whatever is in the way.
 const UNLINKS: &str = "import os, socket\n\
     if os.path.exists(PLACE): os.unlink(PLACE)\n\
     s = socket.socket(socket.AF_UNIX); s.bind(PLACE); s.listen()";
 
-/// As haproxy does: bound beside it, and moved into its place.
+/// As haproxy does: it binds beside it, and moves the socket into its place.
 const RENAMES: &str = "import os, socket\n\
     s = socket.socket(socket.AF_UNIX); s.bind(PLACE + '.new'); s.listen()\n\
     os.rename(PLACE + '.new', PLACE)";
@@ -29,7 +29,7 @@ const SHARES: &str = "import socket\n\
     s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n\
     s.bind(('127.0.0.1', PLACE)); s.listen()";
 
-/// As servers with workers do: who listens is not the one that was started.
+/// As servers with workers do: the listener is not the process that was started.
 const FORKS: &str = "import os, socket\n\
     if os.path.exists(PLACE): os.unlink(PLACE)\n\
     s = socket.socket(socket.AF_UNIX); s.bind(PLACE); s.listen()\n\

@@ -1,4 +1,4 @@
-//! Programs of the Python project tractor, which know nothing of callsign.
+//! Programs of the Python project tractor, which do not know of callsign.
 //!
 //! The programs are `tractor.py`, with the MessagePack package that `cargo xtask test` installs.
 
@@ -40,7 +40,7 @@ fn live(transport: &str) {
     let registry = root.ask("registry");
     // Both, and the registrar itself.
     assert_eq!(registry.as_object().unwrap().len(), 3, "{registry}");
-    // To say that it is gone, or to end the registrar, is in vain.
+    // Attempts to report it gone, or to end the registrar, have no effect.
     assert_eq!(root.ask(&format!("delete {}", child.addr)), Value::Null);
     assert_eq!(root.ask("cancel"), json!(false));
     assert_eq!(root.ask("find child"), there);
@@ -49,7 +49,7 @@ fn live(transport: &str) {
     let kept: Vec<_> = listed.as_array().unwrap().iter().map(|it| &it["lifetime"]).collect();
     assert_eq!(kept, ["foreign", "foreign"]);
     node.callsign(&["find", "child"]).succeeds().prints(&["foreign", "protocol = tractor"]);
-    // Both are found by the node's own way of asking tractor's registrars, too.
+    // The node's own client for tractor registrars finds both, too.
     let asked = format!("tractor+{}", node.endpoint());
     room.callsign(&["ls", "--registrar", &asked]).succeeds().prints(&["child", "root", "foreign"]);
     let found = room.callsign(&["find", "child", "--registrar", &asked, "--json"]).json();
@@ -57,7 +57,7 @@ fn live(transport: &str) {
 
     child.running.signal(Signal::KILL);
     let removed = watch.json("that the child has gone", |it| it["change"] == "remove");
-    // Over TCP it is known only by looking.
+    // Over TCP only a look shows that it is gone.
     let reason = if transport == "unix" { "process-ended" } else { "found-dead" };
     assert_eq!(removed["reason"], reason);
     assert_eq!(root.ask("find child"), Value::Null);
@@ -81,13 +81,13 @@ fn tractor_programs_and_callsigns_actors_find_each_other() {
     assert_eq!(snake.ask("wait feed"), json!([["127.0.0.1", 7]]));
     node.callsign(&["wait", "snake"]).succeeds().prints(&["snake"]);
 
-    // By callsign, a caller is connected to the program itself, which introduces itself
+    // Over callsign, a caller is connected to the program itself, which introduces itself
     // immediately.
     let said = node.run(&["connect", "snake"]).outcome();
     assert!(said.stdout.contains("msg_type") && said.stdout.contains("snake"), "{said}");
 }
 
-/// They register once, so what the node knew of them outlives it.
+/// They register only once, so the node's knowledge of them outlives it.
 #[test]
 fn what_a_tractor_program_registered_outlives_the_node() {
     let Some(python) = python() else { return };
@@ -106,7 +106,7 @@ fn what_a_tractor_program_registered_outlives_the_node() {
         assert_eq!(listed(&node), r#""ends" "over%2520tcp" "snake""#);
         drop(end(node));
 
-        // Only who lives is known again.
+        // Only living ones are known again.
         ends.running.signal(Signal::KILL);
         drop(ends);
         let node = Node::listen(&room, &[&socket]);
@@ -124,7 +124,8 @@ fn what_a_tractor_program_registered_outlives_the_node() {
 #[test]
 fn the_defaults_of_tractor_are_served_if_asked_for() {
     let room = Room::new();
-    // Port 1616 is the whole machine's: another may have it, and other tests find nobody there.
+    // Port 1616 is shared by the whole machine: another program may have it, and other tests must
+    // not find it.
     let mut command = if rustix::process::geteuid().is_root() {
         let mut own_network = room.other_command("unshare");
         own_network.args(["--net", "sh", "-c", "ip link set lo up; exec \"$0\" \"$@\""]);

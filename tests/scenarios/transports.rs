@@ -1,4 +1,4 @@
-//! Registered, found and connected, over each transport; the registrar is reached over it too.
+//! Registration, look-up and connection over each transport, which also leads to the registrar.
 
 use std::io;
 

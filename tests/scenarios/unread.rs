@@ -1,4 +1,4 @@
-//! Output that nobody reads or that cannot be written blocks nobody and ends nobody.
+//! Unread output, and output that cannot be written, neither block nor end anybody.
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,7 @@ use rustix::{
 
 use crate::harness::{LIMIT, Node, Peer, Room, Running, now};
 
-/// Ways for a shell to start a command so that nothing can be written to its standard error.
+/// Shell redirections after which nothing can be written to standard error.
 const BROKEN: &[&str] = &[
     "exec \"$0\" \"$@\" 2>/dev/full",
     "exec \"$0\" \"$@\" 2>&-",
@@ -22,25 +22,25 @@ const BROKEN: &[&str] = &[
     "exec \"$0\" \"$@\" 2</dev/null",
     // Its reader has gone.
     "mkfifo pipe; exec 3<>pipe 2>pipe 3>&-; rm pipe; exec \"$0\" \"$@\"",
-    // It has grown as large as it may.
+    // The file has its greatest size.
     "head -c 8K /dev/zero >log; ulimit -f 1; exec \"$0\" \"$@\" 2>>log",
 ];
 
-/// Returns `callsign …` as a shell is to start it.
+/// Returns `callsign …` as a shell starts it.
 fn by_shell(room: &Room, script: &str, args: &[&str]) -> Command {
     let mut command = room.other_command("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_callsign")]).args(args);
     command
 }
 
-/// Starts `callsign …` as a shell is to start it, and waits for its first line.
+/// Starts `callsign …` as a shell does, and waits for its first line.
 fn start(room: &Room, script: &str, args: &[&str]) -> Running {
     let mut running = Running::start(by_shell(room, script, args));
     running.line("a first line", |_| true);
     running
 }
 
-/// Makes a pipe with a name, and returns a reader of it that reads nothing.
+/// Makes a named pipe, and returns a reader of it that reads nothing.
 fn fifo(room: &Room) -> File {
     let path = room.file("fifo");
     drop(fs::remove_file(&path));
@@ -74,7 +74,7 @@ fn out_of_descriptors_and_without_a_log_a_registrar_still_takes_connections() {
     let mut node = Running::start(command);
     node.line_with("listening");
     let crowd: Vec<_> = (0..40).map(|_| Peer::dial(&place)).collect();
-    // The first ones are served as long as they like, the last ones when they have gone.
+    // The first ones are served as long as they like, the last ones once those have gone.
     drop(crowd);
     room.callsign(&["status", "--registrar", &place]).succeeds();
     node.stop().succeeds();
@@ -95,7 +95,7 @@ fn what_is_kept_registered_stays_though_its_log_cannot_be_written() {
         node.callsign(&["register", "late", "/unix/@late", "--ttl", "1m"]).succeeds();
         watch.line_with("late");
 
-        // Another registrar has both again, and who watches sees them.
+        // Another registrar has both again, and watchers see them.
         let node = node.restart();
         for name in ["held", "run"] {
             node.callsign(&["wait", name, "--timeout", "5m"]).succeeds();
@@ -113,11 +113,11 @@ fn a_log_that_nobody_reads_does_not_stop_a_registrar() {
     let place = room.unix("registrar.sock");
     let args = ["registrar", "-v", "--listen", &place];
     let node = start(&room, "exec \"$0\" \"$@\" 2>fifo", &args);
-    // Each is worth a line; the pipe and the queue together hold fewer.
+    // Each causes a line; the pipe and the queue together hold fewer.
     for _ in 0..12_000 {
         Peer::dial(&place).send_bytes(b"neither of these is a preface");
     }
-    // It answers when it has turned all of them away.
+    // It answers after it has turned all of them away.
     while room.callsign(&["status", "--registrar", &place]).code != Some(0) {}
 
     let read = read_until(&mut unread, "left out here");

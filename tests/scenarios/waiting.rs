@@ -1,4 +1,4 @@
-//! Those who wait for a name.
+//! Clients that wait for a name.
 
 use std::{fs, os::unix::net::UnixListener};
 
@@ -21,7 +21,7 @@ fn all_who_wait_are_woken_once_in_the_order_in_which_they_asked() {
     let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &calm);
     let wait = encode_body(&Wait { name: "late".parse().unwrap() });
     let mut waiters: Vec<_> = (0..8).map(|_| Peer::greet(node.endpoint())).collect();
-    // They ask in another order than they came.
+    // They ask in another order than they connected.
     let order = [3, 0, 7, 1, 6, 2, 5, 4];
     for at in order {
         waiters[at].begin(WAIT, &wait);
@@ -51,7 +51,7 @@ fn all_who_wait_are_woken_once_in_the_order_in_which_they_asked() {
     }
     assert_eq!(woken, order);
 
-    // Another instance wakes nobody again: each client's next answer is to its next query.
+    // Another instance does not wake them again: each client's next answer is to its next query.
     let (method, body) = register(&registration("late", vec![]));
     registrant.call(method, &body).unwrap();
     for waiter in &mut waiters {
@@ -83,7 +83,7 @@ fn whoever_stops_waiting_leaves_nothing_behind() {
         waited.ends_with(1).says(&["nobody", "100ms"]);
         node.comes_to(nothing);
 
-        // A session that goes on without its calls.
+        // A session that continues without its calls.
         let mut peer = Peer::greet(place);
         let wait = encode_body(&Wait { name: "nobody".parse().unwrap() });
         let watch = encode_body(&Watch { pattern: "*".parse().unwrap(), seen: None });
@@ -123,7 +123,7 @@ fn a_wait_is_for_the_registrar_too() {
             file => room.unix(file),
         };
         let run = |args: &[&str]| room.run(&[&["--registrar", &place], args].concat());
-        // Without a limit it says what it waits for, once.
+        // Without a limit it prints what it waits for, once.
         let mut endless = run(&["wait", "late"]);
         endless.says("waiting for `late`: no registrar can be reached");
         let timed = run(&["wait", "late", "--timeout", "5m", "--json"]);
@@ -148,7 +148,7 @@ fn a_wait_for_no_registrar_at_all_is_not_one_in_vain() {
         "whether `feed` is there is not known after 200ms",
         "there is no such socket file",
     ]);
-    // A lasting failure is not waited for, however long the time.
+    // A lasting failure ends the wait immediately, whatever the time.
     room.write("registrar.sock", "");
     wait(&[]).ends_with(3).says(&["a regular file in its place"]);
     wait(&["--timeout", "5m"]).ends_with(3).says(&["a regular file in its place"]);
@@ -181,7 +181,7 @@ fn a_wait_is_for_what_can_be_reached() {
         let reasons = |text: &str| text.split_once(":\n").unwrap().1.to_owned();
         assert_eq!(reasons(&found.stderr), reasons(&waited.stderr), "{waited}");
 
-        // A caller that accepts an unreachable one still gets an endpoint.
+        // A caller that accepts an unreachable instance still gets an endpoint.
         let anywhere = node.callsign(&["wait", name, "--anywhere", "--timeout", "5m"]).succeeds();
         assert_eq!(anywhere.stdout.lines().next(), Some(endpoint), "{anywhere}");
         anywhere.prints(&[why]);

@@ -1,4 +1,4 @@
-//! Who listens is part of who an actor is, and to see that disturbs nobody.
+//! The listener is part of an actor's identity, and checking it disturbs nobody.
 
 use std::{
     net::TcpListener,
@@ -55,7 +55,7 @@ fn a_program_is_not_ready_because_somebody_else_listens_in_its_place() {
 fn a_program_that_listens_elsewhere_is_told_where() {
     let room = Room::new();
     let node = Node::start(&room);
-    // Most servers take `@name` for a file in the folder where they stand.
+    // Most servers take `@name` for a file in their working directory.
     let code = "import os, socket, sys\nos.chdir(sys.argv[1])\n\
         u = socket.socket(socket.AF_UNIX); u.bind('@feed'); u.listen()\n\
         t = socket.socket(); t.bind(('127.0.0.1', 0)); t.listen()\n\
@@ -102,7 +102,7 @@ fn a_program_that_listens_anew_and_hands_its_socket_to_a_worker_is_the_same_acto
     let room = Room::new();
     let node = Node::start(&room);
     let path = room.file("feed.sock").display().to_string();
-    // The first worker ends; the second is a grandchild that binds the path anew.
+    // The first worker ends; the second is a grandchild that binds the path again.
     let code = format!(
         "import os, socket, sys\n\
          def work(text):\n\
@@ -122,7 +122,7 @@ fn a_program_that_listens_anew_and_hands_its_socket_to_a_worker_is_the_same_acto
     let feed = node.run(&[&["register", "feed", &endpoint, "--"], &program[..]].concat());
     node.callsign(&["wait", "feed", "--timeout", "5m"]).succeeds();
     node.callsign(&["connect", "feed"]).succeeds().prints(&["first"]);
-    // It is within reach again as soon as the new socket is stamped.
+    // It is within reach again once the new socket is stamped.
     loop {
         let asked = node.callsign(&["connect", "feed"]);
         if asked.stdout.contains("second") {

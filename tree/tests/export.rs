@@ -1,4 +1,5 @@
-//! Exported functions, called as a user calls them; the crate forbids unsafe code, as a user's may.
+//! Exported functions, called as a user calls them; this crate forbids unsafe code, as a user's
+//! may.
 
 #![forbid(unsafe_code)]
 
@@ -67,13 +68,13 @@ mod aliased {
     }
 }
 
-/// What the body names is found from where the function stands, itself included.
+/// Names in the body are resolved where the function is defined, including its own.
 #[callsign::export]
 async fn r#loop(depth: u32) -> u32 {
     if depth == 0 { 0 } else { 1 + self::r#loop(depth - 1).run_here().await.unwrap_or(100) }
 }
 
-/// One may stand within another function, and sees what stands beside it.
+/// An exported function may be inside another function, and sees the items beside it.
 #[tokio::test]
 async fn an_exported_function_may_stand_within_another() {
     type Pair = (u32, u32);
@@ -90,7 +91,7 @@ async fn an_exported_function_may_stand_within_another() {
     assert!(find(within::EXPORT.path).is_some());
 }
 
-/// The names that the attribute writes are not those that the body means.
+/// The names that the attribute generates do not collide with those of the body.
 mod names {
     use super::{Context, Ended};
 
@@ -117,7 +118,7 @@ mod names {
 #[cfg(any())]
 async fn absent() -> Unknown {}
 
-/// Counts up from a number, by what the caller sends.
+/// Counts up from a number, in steps that the caller sends.
 #[callsign::export]
 async fn count(context: &mut Context<String, i64, i64>, from: i64) -> Result<u32, FeedError> {
     if from < 0 {
@@ -137,7 +138,7 @@ async fn count(context: &mut Context<String, i64, i64>, from: i64) -> Result<u32
 #[callsign::export]
 async fn shy(_context: &mut Context<(), (), ()>) {}
 
-/// Sends for as long as somebody takes it.
+/// Sends for as long as somebody reads.
 #[callsign::export]
 async fn flood(context: &mut Context<(), Never, u64>) -> Result<u64, Ended> {
     let stream = context.started(()).await?;
@@ -222,7 +223,7 @@ async fn bytes_that_are_no_arguments_are_refused() {
         encode_body(&(-1, (vec![1.0],))),
         encode_body(&(fingerprint, "no numbers")),
         encode_body(&(fingerprint, (vec![1.0], 2, 3))),
-        // A list that announces more than there is.
+        // A list that announces more than it has.
         [&encode_body(&(fingerprint, ()))[..10], &[0x91, 0xdd, 0xff, 0xff, 0xff, 0xff]].concat(),
     ];
     for body in bodies {
@@ -266,7 +267,7 @@ fn every_part_of_a_signature_is_in_the_fingerprint() {
     for other in ["count:u64->u64", "number:u32->u64", "number:u64->u32", "number:u64->"] {
         assert_ne!(of(other), same, "{other}");
     }
-    // Both sides may be built at different times, so it stays what it is.
+    // Caller and callee may be built at different times, so it must not change.
     assert_eq!(same, 0xb656_d0e1_f10e_8084);
 }
 

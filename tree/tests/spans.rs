@@ -1,4 +1,4 @@
-//! What an actor logs stands in its span, and filters find it by that.
+//! An actor's events are in its span, and filters find them by that.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 use std::{
@@ -23,8 +23,8 @@ async fn work() {
     JoinSet::from_iter([elsewhere]).join_all().await;
 }
 
-/// Both actors do and end alike; the filter lets one of them through, and what its parent does about
-/// it, and what does not concern either is left out.
+/// Both actors do the same and end alike; the filter passes one of them, including its parent's
+/// work for it, and drops events that concern neither.
 #[test]
 fn filters_find_actors_by_their_spans() {
     let log = Log::default();

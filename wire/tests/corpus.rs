@@ -1,8 +1,8 @@
-//! Recorded messages of version 1 of the protocol, which every later version goes on reading.
+//! Recorded messages of version 1 of the protocol, which every later version must read.
 //!
-//! Each file of `corpus/` has the bytes of one message in hexadecimal. A message that has no file
-//! yet gets one, and its test fails once, so that somebody looks at what is recorded. A file that
-//! is there is never written again: if it cannot be read any more, the code is at fault.
+//! Each file of `corpus/` has the bytes of one message in hexadecimal. A message without a file
+//! gets one, and its test fails once, so that somebody checks the recording. An existing file is
+//! never rewritten: if it cannot be read any more, the code is at fault.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
@@ -348,7 +348,7 @@ fn recorded_errors_are_read() {
     assert_eq!(decode_body(&recorded("quota-unknown", &encode_body("moons"))), Ok(Quota::Other));
 }
 
-/// What a later version may send, and what an earlier one leaves out.
+/// Messages with fields of a later version, and without those that an earlier one lacks.
 #[test]
 fn other_versions_are_read() {
     let with = |more: &[(&str, &str)]| {
@@ -405,7 +405,7 @@ fn proof() -> Proof {
     key().prove(&instance, &challenge.unwrap())
 }
 
-/// Shows the token 40.
+/// Shows token 40.
 fn shown() -> Proof {
     let secret = ProofSecret::new([7; 32]);
     Proof::of_token(&secret, &wanted().instance, &Owner::User(1000), 40)
@@ -421,7 +421,7 @@ fn register() -> Register {
     }
 }
 
-/// Says below which root each path is seen.
+/// Reports the root below which each path is seen.
 fn with_roots(mut register: Register) -> Register {
     for stamped in register.endpoints.iter_mut().filter(|it| it.stamp.socket.is_some()) {
         stamped.stamp.root = Some(RootId(0xfedc_ba98_7654_3210));
@@ -479,7 +479,7 @@ fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
-/// Returns the word by which a value goes over the wire.
+/// Returns the wire word of a value.
 fn kebab(value: impl Serialize) -> String {
     decode_body(&encode_body(&value)).unwrap()
 }

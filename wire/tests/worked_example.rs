@@ -25,7 +25,7 @@ fn the_document_shows_the_bytes_that_are_sent() {
         assert_eq!(hex(shown), hex(sent));
     }
 
-    // And a reader that is handed all that the client sends makes of it what is meant.
+    // A reader that is given everything the client sends understands it.
     let mut reader = FrameReader::default();
     reader.extend_from_slice(&[&shown[0][..], &shown[2]].concat());
     let begin = reader.take(PREFACE_BYTES).unwrap();
@@ -95,14 +95,14 @@ fn answer() -> BytesMut {
     bytes
 }
 
-/// Reads the bytes of a block, up to its end. What follows a `#` is for people.
+/// Reads the bytes of a block, up to its end. The text after a `#` is for people.
 fn bytes_of(block: &str) -> Vec<u8> {
     let lines = block.split("```").next().unwrap().lines();
     let digits = lines.flat_map(|line| line.split('#').next().unwrap().split_whitespace());
     digits.map(|it| u8::from_str_radix(it, 16).unwrap()).collect()
 }
 
-/// Writes bytes as one would compare them.
+/// Writes bytes for comparison.
 fn hex(bytes: &[u8]) -> String {
     let lines = bytes.chunks(16).map(|line| line.iter().map(|it| format!("{it:02x} ")).collect());
     lines.collect::<Vec<String>>().join("\n")

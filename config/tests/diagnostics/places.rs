@@ -1,4 +1,4 @@
-//! What is said of endpoints: how they are written, and who has which.
+//! Diagnostics of endpoints: their spelling, and conflicts between actors.
 
 use config::read;
 
@@ -31,7 +31,7 @@ fn endpoints_are_pointed_into() {
              | a Unix socket is written `/unix/run/x` [2:1 of this actor]",
             "«» 5:15 no `/tcp/<port>` after the host in `/ip4/10.0.0.1` \
              | add a port: `/ip4/10.0.0.1/tcp/5555` [2:1 of this actor]",
-            // Escapes hide where the fault is, so the whole literal is shown.
+            // Escapes hide the position of the fault, so the whole literal is shown.
             "«\"/unix/r\\u0075n\\u0000\"» 6:1 a NUL in `/unix/run\\u{0}` [2:1 of this actor]",
             "«\"\"\"/memory/x\"\"\"» 7:1 `x` is not a number (0 to 18446744073709551615) \
              in `/memory/x` [2:1 of this actor]",
@@ -100,7 +100,7 @@ fn two_actors_at_one_place() {
             ),
         ],
     );
-    // The later one in the file is at fault, and not the later one by name.
+    // The fault is at the later entry in the file, not at the later name.
     check(
         "[network]\nz = \"/memory/1\"\na = \"/memory/1\"",
         &[&format!(
@@ -121,7 +121,7 @@ fn two_actors_at_one_place() {
              `/ip4/0.0.0.0/tcp/80` of `a` | give one of them another port [2:6 first claimed here]",
         ],
     );
-    // A free port is nobody's, and the registrar may have a line of its own.
+    // Port 0 never conflicts, and the registrar may have an entry of its own.
     check(
         "[registrar]\nlisten = \"/unix/run/r\"\n[network]\nregistrar = \"/unix/run/r\"\n\
          a = \"/ip4/0.0.0.0/tcp/0\"\nb = [[\"0.0.0.0\", 0], [\"127.0.0.1\", 0]]\n",
@@ -146,7 +146,8 @@ fn one_actor_twice_at_one_place() {
 
 #[test]
 fn one_port_for_both_families() {
-    // A list has both wildcards in either order, or an address of one family and all of the other.
+    // A list may have both wildcards in either order, or an address of one family and the wildcard
+    // of the other.
     let pairs = [
         ["/ip4/0.0.0.0/tcp/1616", "/ip6/::/tcp/1616"],
         ["/ip6/::/tcp/1616", "/ip4/0.0.0.0/tcp/1616"],
@@ -159,7 +160,7 @@ fn one_port_for_both_families() {
         check(&format!("[registrar]\nlisten = [\"{first}\", \"{second}\"]\n"), &[]);
         check(&format!("[network]\na = [\"{first}\", \"{second}\"]\n"), &[]);
     }
-    // Two actors have no such list.
+    // The endpoints of two actors are not one list.
     check(
         "[network]\na = \"/ip4/0.0.0.0/tcp/1\"\nb = \"/ip6/::/tcp/1\"\n",
         &[
@@ -167,7 +168,7 @@ fn one_port_for_both_families() {
            `a` | give one of them another port [2:6 first claimed here]",
         ],
     );
-    // What a registrar could not bind, it does not take.
+    // An endpoint that a registrar could not bind is rejected.
     check(
         "[registrar]\nlisten = [\"/ip6/::/tcp/1\", \"/ip4/127.0.0.1/tcp/1\", \"/ip6/::1/tcp/1\"]\n",
         &["«/ip6/::1/tcp/1» 2:53 `/ip6/::1/tcp/1` is the same place as `/ip6/::/tcp/1` of \

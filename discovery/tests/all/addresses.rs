@@ -1,4 +1,4 @@
-//! What a wildcard address means is followed.
+//! Publishers follow the addresses that a wildcard stands for.
 
 use std::{env, process::Command};
 
@@ -14,7 +14,7 @@ fn the_addresses_of_a_wildcard_come_and_go_with_those_of_the_host() {
         eprintln!("skipped: to make a network namespace takes the rights of root");
         return;
     }
-    // The child is this very program, run again as its one test below.
+    // The child is this program itself, which runs only the test below.
     let child = Command::new("unshare")
         .arg("-n")
         .arg(env::current_exe().unwrap())
@@ -36,7 +36,7 @@ async fn in_a_network_of_its_own() {
     let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse().unwrap()).await.unwrap();
     let named = Registration::new("all").endpoints(listener.published());
     let all = soon(client.register(named)).await.unwrap();
-    // Who publishes one address alone has chosen it.
+    // A program that publishes one address has chosen it.
     let one = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
     let named = Registration::new("one").endpoints(one.published());
     let one = soon(client.register(named)).await.unwrap();
@@ -55,15 +55,15 @@ async fn in_a_network_of_its_own() {
     until(|| !published(all.instance().uuid).contains(&"10.77.0.1".to_owned())).await;
     assert_eq!(published(one.instance().uuid), ["127.0.0.1"]);
     follows_its_own_addresses().await;
-    // Where nobody listens any more, nothing is followed.
+    // Endpoints without a listener are not followed.
     drop(listener);
     ip("addr add 10.78.0.1/24 dev lo");
     until(|| transport::here().interfaces.iter().any(|it| it.ip.to_string() == "10.78.0.1")).await;
     assert!(!published(all.instance().uuid).contains(&"10.78.0.1".to_owned()));
 }
 
-/// A wildcard that was bound where no network is up is followed, however it was registered; the
-/// network is up afterwards.
+/// A wildcard that was bound while no network was up is followed once the network is up, however it
+/// was registered.
 async fn follows_what_means_nothing_yet(registrar: &Running, client: &Client) {
     let mut listeners = Vec::new();
     for _ in 0..5 {
@@ -78,7 +78,7 @@ async fn follows_what_means_nothing_yet(registrar: &Running, client: &Client) {
         (feed().endpoints(one.published()), 1),
         (feed().endpoints(both), 2),
         (feed().endpoints([memory.clone()]).endpoints(own.published()), 2),
-        // Endpoints that are taken out of what is published are somebody's choice.
+        // An endpoint is taken out of the published ones on purpose.
         (feed().endpoints(none.published().to_vec()), 0),
     ];
     let mut kept = Vec::new();
@@ -96,7 +96,7 @@ async fn follows_what_means_nothing_yet(registrar: &Running, client: &Client) {
     }
 }
 
-/// A registrar tells its own addresses, of both families, and where a socket of it is by now.
+/// A registrar publishes its own addresses, of both families, and the present place of its socket.
 async fn follows_its_own_addresses() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("registrar.sock");
@@ -127,7 +127,7 @@ async fn follows_its_own_addresses() {
         ip(&format!("addr del {address} dev lo"));
         until_it_tells(host, false).await;
     }
-    // The socket file vanishes, and is another one when it is back.
+    // The socket file disappears, and returns with another inode.
     let socket = async || {
         let record = client.query_actor("registrar").await.unwrap().unwrap();
         record.endpoints[0].stamp.socket

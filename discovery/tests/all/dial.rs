@@ -1,4 +1,4 @@
-//! From a name to a connection, over what is nearest and answers.
+//! From a name to a connection, over the nearest endpoint that answers.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn what_does_not_answer_is_passed_over_and_reported() {
     let client = connect([&registrar.endpoint]).await;
     let (listener, well) = actor("feed").await;
     let well = soon(client.register(well)).await.unwrap();
-    // A newer instance has died without a word: its lease still runs.
+    // A newer instance has died silently; its lease has not expired.
     let died = Listener::bind(&sockets.endpoint("died.sock")).await.unwrap();
     let dead = Registration::new("feed").endpoints(died.published()).lease(Duration::from_secs(60));
     let dead = soon(client.register(dead)).await.unwrap().leave();
@@ -59,7 +59,7 @@ async fn what_does_not_answer_is_passed_over_and_reported() {
     assert_eq!(connection.endpoint, *listener.bound());
     let verdict = &connection.explanation.candidates[1].verdict;
     assert_eq!(*verdict, Err(Unreachable::Missing));
-    // The registrar has looked for itself, and found it dead.
+    // The registrar has looked, and found it dead.
     registrar.until(|it| it.instances == 1).await;
 }
 
@@ -77,13 +77,13 @@ async fn what_was_looked_up_is_connected_to_later() {
 
     let located = soon(client.locate_actor("feed")).await.unwrap();
     let uuids: Vec<_> = located.iter().map(|it| it.record().uuid).collect();
-    // A socket is nearer than a port, and what is out of reach comes last.
+    // A socket is nearer than a port; unreachable endpoints come last.
     assert_eq!(uuids, [dead.uuid, well.instance().uuid, far.instance().uuid]);
     drop(dies);
     let connected = soon(connect_first(located, Located::connect)).await.unwrap();
     assert_eq!(connected.record.instance(), *well.instance());
     assert_eq!(connected.endpoint, *listener.bound());
-    // The registrar has looked for itself, and found it dead.
+    // The registrar has looked, and found it dead.
     registrar.until(|it| it.instances == 2).await;
 
     drop(listener);

@@ -1,4 +1,4 @@
-//! Sockets that vanish while they are in use: those of actors, and those of registrars.
+//! Sockets that disappear while in use: those of actors, and those of registrars.
 
 use std::fs;
 
@@ -57,8 +57,7 @@ async fn a_registrar_whose_socket_vanished_is_there_again() {
     assert_eq!(registrar.registry.status().endpoints, [endpoint]);
 }
 
-/// Whoever came by the place that another registrar has taken goes there; whoever came by another
-/// one stays.
+/// Clients of the place that another registrar took move there; clients of the other places stay.
 #[tokio::test]
 async fn who_is_left_with_a_displaced_registrar_goes_where_others_look() {
     let sockets = Sockets::new();
@@ -81,7 +80,7 @@ async fn who_is_left_with_a_displaced_registrar_goes_where_others_look() {
     assert_eq!(places, [place]);
 }
 
-/// A registrar that has lost all of its places ends, so that its owner hears of it.
+/// A registrar that has lost all its places ends, so that its owner notices.
 #[tokio::test]
 async fn a_registrar_that_nobody_can_reach_ends() {
     let sockets = Sockets::new();

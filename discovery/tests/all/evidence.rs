@@ -1,5 +1,5 @@
-//! What is said against an actor, and what the registrar makes of it: real sockets, and callers
-//! that are wrong, or lie.
+//! Evidence against actors, and the registrar's conclusions: real sockets, and callers that err or
+//! lie.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const ALL_EVIDENCE: [Evidence; 7] = [
 async fn no_caller_can_talk_a_healthy_actor_out_of_the_registry() {
     let (registrar, sockets) = (Running::start().await, Sockets::new());
     let client = connect([&registrar.endpoint]).await;
-    // One that proves who it is, and foreign ones over each transport.
+    // One instance proves its identity; foreign ones are there over each transport.
     let tcp = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
     let path = Listener::bind(&sockets.endpoint("feed.sock")).await.unwrap();
     let proving = Listener::bind(&sockets.endpoint("proving.sock")).await.unwrap();
@@ -63,7 +63,7 @@ async fn no_caller_can_talk_a_healthy_actor_out_of_the_registry() {
             }
         }
     }
-    // What is reported last, and is true, shows that what was reported before is looked into.
+    // The last report is true. Its result shows that the earlier reports were checked.
     let sentinel = lease_of_the_dead(&client, &sockets).await;
     liar.report(&report(&sentinel, &sentinel.endpoints[0], Evidence::Refused));
     registrar.until(|it| it.instances == 2).await;
@@ -92,7 +92,7 @@ async fn what_the_registrar_cannot_judge_its_registrant_confirms() {
     let client = connect([&registrar.endpoint]).await;
     let elsewhere = "/ip4/127.0.0.1/tcp/1".parse::<Endpoint>().unwrap();
     let mut stamped = Stamped { stamp: transport::stamp(&elsewhere), endpoint: elsewhere };
-    // As one on another kernel would stamp it, where the registrar cannot look.
+    // The stamp of an actor on another kernel, where the registrar cannot look.
     stamped.stamp.kernel = stamped.stamp.kernel.map(|it| KernelId(!it.0));
     let far = soon(client.register(Registration::new("far").endpoints([stamped.clone()]))).await;
     let _far = far.unwrap();
@@ -121,7 +121,7 @@ async fn of_files_that_it_may_not_see_the_registrar_does_not_judge() {
     let client = connect([&registrar.endpoint]).await;
     let nowhere = "/unix/nowhere/feed.sock".parse::<Endpoint>().unwrap();
     let mut stamped = Stamped { stamp: transport::stamp(&nowhere), endpoint: nowhere };
-    // As one in another mount namespace of this kernel would stamp it.
+    // The stamp of an actor in another mount namespace of this kernel.
     stamped.stamp.socket = Some(SocketId { dev: 1, ino: 2, born_ns: None });
     stamped.stamp.root = stamped.stamp.root.map(|it| RootId(!it.0));
     let far = Registration::new("far").endpoints([stamped]).lease(Duration::from_secs(60));
@@ -179,19 +179,19 @@ async fn a_registrant_disowns_a_socket_that_is_not_its_own_any_more() {
     let before = records(&caller, "feed").await.remove(0);
     let [at_tcp, at_path] = &before.endpoints[..] else { panic!("{before:?}") };
 
-    // Another has taken its path, and it has not noticed.
+    // Another program has taken its path without its notice.
     drop(path);
     let _other = Listener::bind(&sockets.endpoint("feed.sock")).await.unwrap();
     caller.report(&report(&before, at_path, Evidence::OtherIdentity));
     let is_left = |it: &Record| it.endpoints == [at_tcp.clone()] && it.suspicion.is_none();
     until_record(&caller, feed.instance(), is_left).await;
 
-    // Nobody is at the other; the process lives, and may listen there again.
+    // Nobody listens at the other endpoint; the process lives, and may listen there again.
     drop(tcp);
     caller.report(&report(&before, at_tcp, Evidence::Refused));
     suspicion(&caller, &feed, |it| it.is_some_and(|it| it.reports == 1)).await;
 
-    // It binds anew, and is there again under its name.
+    // It binds again, and is found by its name again.
     let tcp = Listener::bind(&at_tcp.endpoint).await.unwrap();
     soon(feed.update_endpoints(tcp.published())).await.unwrap();
     caller.report(&report(&before, at_tcp, Evidence::Refused));
@@ -207,7 +207,7 @@ async fn records(client: &Client, name: &str) -> Vec<Record> {
     soon(client.query_all(name)).await.unwrap().records
 }
 
-/// Asks for the record of an instance until it is as wanted.
+/// Asks for the record of an instance until it is as expected.
 async fn until_record(client: &Client, instance: &InstanceId, wanted: impl Fn(&Record) -> bool) {
     soon(async {
         loop {
@@ -221,7 +221,7 @@ async fn until_record(client: &Client, instance: &InstanceId, wanted: impl Fn(&R
     .await;
 }
 
-/// Waits until what speaks against an actor is as wanted.
+/// Waits until the suspicion of an actor is as expected.
 async fn suspicion(
     client: &Client,
     registered: &Registered,
@@ -230,7 +230,7 @@ async fn suspicion(
     until_record(client, registered.instance(), |it| wanted(it.suspicion)).await;
 }
 
-/// Registers an actor that is dead, by a lease.
+/// Registers a dead actor with a lease.
 async fn lease_of_the_dead(client: &Client, sockets: &Sockets) -> Record {
     let died = Listener::bind(&sockets.endpoint("died.sock")).await.unwrap();
     let lease = Duration::from_secs(60);

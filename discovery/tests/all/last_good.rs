@@ -1,4 +1,4 @@
-//! Answers of earlier, for those who say how old one may be.
+//! Last good answers, for callers that allow them up to some age.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn an_answer_of_earlier_is_given_with_its_age_and_only_where_it_is_allowed
         ..LookupOptions::default()
     };
 
-    // As long as a registrar answers, no answer is one of earlier.
+    // While a registrar answers, the last good answer is not used.
     for name in ["feed", "nobody"] {
         let found = soon(client.query_with(name, within(60))).await.unwrap();
         assert_eq!(found.age, None);
@@ -27,7 +27,7 @@ async fn an_answer_of_earlier_is_given_with_its_age_and_only_where_it_is_allowed
     let connection = soon(client.find_actor_with("feed", within(60))).await.unwrap().unwrap();
     assert_eq!(connection.age, None);
     assert!(soon(client.find_actor_with("nobody", within(60))).await.unwrap().is_none());
-    // This is asked without such leave, and so it is not remembered.
+    // This look-up does not allow it, so the answer is not remembered.
     assert_eq!(soon(client.query_all("feed")).await.unwrap().records.len(), 1);
 
     registrar.stop().await;
@@ -47,14 +47,14 @@ async fn an_answer_of_earlier_is_given_with_its_age_and_only_where_it_is_allowed
     assert_eq!(found.unanswered.len(), 1, "and why it is not one of now");
     let connection = soon(client.find_actor_with("feed", within(60))).await.unwrap().unwrap();
     assert!(connection.age.is_some());
-    // That a name was not there is told with its age too, and is no absence of now.
+    // A remembered "not found" has an age too, and does not count as a present absence.
     let found = soon(client.query_with("nobody", within(60))).await.unwrap();
     assert!(found.records.is_empty() && found.age.is_some());
     let error = soon(client.find_actor_with("nobody", within(60))).await.unwrap_err();
     let FindError::Resolve(ResolveError::Lookup(error)) = error else { panic!("{error}") };
     assert!(unreachable(error));
 
-    // What the registrar that is back says counts, and not what was so before.
+    // The answer of the returned registrar counts, not the remembered one.
     let registrar = Running::at(&[endpoint]).await;
     registrar.until(|it| it.instances == 1).await;
     soon(client.drain(feed.instance().uuid)).await.unwrap();

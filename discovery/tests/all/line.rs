@@ -1,4 +1,4 @@
-//! Waiting in line for a name that one instance has at a time.
+//! Lines of waiters for exclusive names.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use registrar::registry::{Grantee, NameRule, NameRules, Names};
 
 use crate::support::{Running, Sockets, Way, connect, nowhere, soon};
 
-/// Starts a registrar at which one instance has the name `leader` at a time.
+/// Starts a registrar with the exclusive name `leader`.
 async fn start(endpoint: &Endpoint, settle_time: Duration) -> Running {
     let leader = NameRule {
         pattern: "leader".parse().unwrap(),
@@ -55,7 +55,7 @@ async fn each_has_the_name_in_its_turn_and_by_a_higher_token() {
     soon(first.unregister()).await;
     soon(second.accepted()).await.unwrap();
     tokens.push(second.token());
-    // Who gives up leaves the line.
+    // A waiter that gives up leaves the line.
     drop(third);
     registrar.until(|it| it.in_line == 1).await;
     assert_eq!(soon(fourth.place_in_line()).await, Some(0));
@@ -77,7 +77,7 @@ async fn who_merely_asks_a_young_registrar_has_the_name_when_nobody_came_back_fo
     let refused = soon(client.register(nowhere("leader", 2))).await.unwrap_err();
     assert!(matches!(refused, RegisterError::Refused(_)), "{refused}");
 
-    // Who gives up meanwhile is there no more.
+    // A waiter that gives up meanwhile has left.
     let registrar = start(&Endpoint::Memory(0), Duration::from_secs(600)).await;
     let client = connect([&registrar.endpoint]).await;
     let mut asks = Box::pin(client.register_patiently(nowhere("leader", 3)));
@@ -100,7 +100,7 @@ async fn what_changes_in_line_is_so_when_it_has_the_name() {
     registrar.until(|it| it.in_line == 1).await;
     let metadata = [("zone".to_owned(), "b".to_owned())];
     soon(second.update_metadata(metadata.clone().into())).await.unwrap();
-    // The whole of the holder's connection ends.
+    // The holder's whole connection ends.
     soon(one.close()).await;
     drop(first);
     soon(second.accepted()).await.unwrap();
@@ -120,11 +120,11 @@ async fn when_the_registrar_starts_again_the_holder_has_its_name_and_the_others_
     let waits = soon(standby.register_patiently(leader(2))).await.unwrap();
     registrar.until(|it| it.in_line == 1).await;
     let token = held.token();
-    // It has its name to the end.
+    // It keeps its name to the end.
     registrar.stop().await;
     way.cut().await;
 
-    // Those in line come back first, and wait for whoever had the name.
+    // The waiters return first, and wait for the former holder.
     let registrar = start(&place, Duration::from_secs(600)).await;
     registrar.until(|it| it.in_line == 1).await;
     way.mend().await;
@@ -150,7 +150,7 @@ async fn who_comes_back_too_late_is_told_that_another_has_its_name() {
     let displaced = soon(held.displaced()).await;
     assert!(matches!(displaced, RegisterError::Refused(_)), "{displaced}");
     assert!(waits.token().is_some() && held.token().is_none());
-    // It stands in line, and has it again when its turn comes.
+    // It waits in line, and gets the name again in its turn.
     drop(waits);
     soon(held.accepted()).await.unwrap();
 }

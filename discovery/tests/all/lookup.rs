@@ -1,4 +1,4 @@
-//! Asking several registrars, of which some are away.
+//! Look-ups at several registrars, some of which are away.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn a_list_goes_on_over_its_pages() {
     }
     let listed = soon(client.list("*")).await.unwrap();
     assert_eq!((listed.records.len(), listed.total), (600, 600));
-    // A query brings one page, and says that there is more.
+    // A query returns one page, and says that there are more.
     let found = soon(client.query_ready("feed")).await.unwrap();
     assert_eq!((found.records.len(), found.total), (256, 600));
 }
@@ -75,7 +75,7 @@ async fn one_registrar_that_is_down_does_not_matter() {
     assert!(unanswered.iter().any(|it| it.starts_with("/memory/700001: connection refused")));
 
     two.stop().await;
-    // Nobody who could know is left, so that this is not an absence.
+    // No registrar is left that could know, so this is not an absence.
     let error = soon(async {
         loop {
             match client.query_actor("feed").await {
@@ -130,14 +130,14 @@ async fn two_addresses_of_one_registrar_are_one_link() {
     assert!(matches!(&status[1].standing, Standing::Up { .. }), "{status:?}");
 }
 
-/// Says of itself what it is told to, and never answers.
+/// Introduces itself as it is told to, and never answers.
 struct Mute;
 
 impl Service for Mute {
     fn call(&mut self, _: Call<'_>, _: &mut Replies) {}
 }
 
-/// Accepts connections for as long as it is polled.
+/// Accepts connections while it is polled.
 async fn serve_mutely(listener: Listener, hello: Hello) {
     let mut drivers = JoinSet::new();
     while let Ok(stream) = listener.accept().await {
@@ -184,7 +184,7 @@ async fn a_registrar_that_does_not_answer_counts_as_down_and_is_dialed_anew() {
     let client = Client::connect([&mute]).await.unwrap();
     let error = client.unregister(Uuid::new_v4()).await.unwrap_err();
     assert!(matches!(error, RequestError::Unreachable(_)), "{error}");
-    // It is up again, so that there is something to wait for.
+    // The link is up again, so the look-up has something to wait for.
     while client.connected().await.is_err() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -1,4 +1,4 @@
-//! Whoever loses its entry by the doing of others is told so, and leaves it at that.
+//! A registrant is told when others remove its entry, and does not register it again.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn what_another_takes_out_is_registered_nowhere() {
     let stays = soon(client.register(nowhere("pricer", 2))).await.unwrap();
     assert!(soon(feed.settled()).await.is_empty());
 
-    // An operator, who asks one registrar alone.
+    // An operator, who asks one registrar only.
     let operator = connect(&places[..1]).await;
     soon(operator.unregister(feed.instance().uuid)).await.unwrap();
     let lost = soon(feed.lost()).await;
@@ -28,7 +28,7 @@ async fn what_another_takes_out_is_registered_nowhere() {
     assert_eq!(lost.to_string(), format!("user {me} has taken it out of the registry"));
     other.until(|it| it.instances == 1).await;
 
-    // Nothing brings it back but a registration of its own.
+    // Only a new registration brings it back.
     let error = soon(feed.set_state(State::Ready)).await.unwrap_err();
     assert!(matches!(error, RegisterError::Lost(_)), "{error}");
     assert_eq!((feed.missing().len(), soon(feed.settled()).await.len()), (2, 2));
@@ -38,7 +38,7 @@ async fn what_another_takes_out_is_registered_nowhere() {
     let again = soon(client.register(nowhere("feed", 1))).await.unwrap();
     one.until(|it| it.instances == 2).await;
 
-    // The old handle has no hand in it any more.
+    // The former handle has no effect on it.
     drop(feed);
     soon(again.set_state(State::Draining)).await.unwrap();
     assert!(one.registry.record(again.instance().uuid).is_some());
@@ -122,7 +122,7 @@ async fn what_is_taken_out_while_its_client_is_away_stays_out() {
         registrar.registry.record(uuid).is_none() && registrar.registry.status().instances == 1
     );
 
-    // Whoever means it registers it anew, under the same number too, and that comes back.
+    // A new registration on purpose, with the same UUID too, is effective.
     let anew = soon(client.register(leased("feed", 1).uuid(uuid))).await.unwrap();
     assert_eq!(anew.instance(), &old);
     drop(feed);

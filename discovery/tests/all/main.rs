@@ -1,6 +1,6 @@
 //! Clients against real registrars and sockets.
 //!
-//! One program holds all of it, because each test program is linked with all that it uses.
+//! One program holds all these tests, because each test program links everything that it uses.
 
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 

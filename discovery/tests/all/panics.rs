@@ -1,4 +1,4 @@
-//! What keeps a connection is not gone for ever when something panics in it, such as a log.
+//! A panic within a connection's code, for instance in a log, does not lose the connector for good.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -16,7 +16,7 @@ use tracing::{
 
 use crate::support::{Running, soon, until};
 
-/// A log that panics at the first event of a message.
+/// A subscriber that panics at the first event with a certain message.
 struct Broken {
     at: &'static str,
     has_panicked: AtomicBool,
@@ -82,7 +82,7 @@ async fn a_keeper_that_panics_is_started_again() {
     }
 }
 
-/// Registers an actor, as soon as that is possible, and sees that the registrar has it.
+/// Registers an actor as soon as possible, and checks that the registrar has it.
 async fn check(client: &Client, registrar: &Running) {
     let registered = soon(async {
         loop {

@@ -1,4 +1,4 @@
-//! One of several registrars does not answer: what the others say is not the whole.
+//! One of several registrars does not answer: the answers of the others are incomplete.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use wire::State;
 
 use crate::support::{Running, Sockets, connect, nowhere, options, soon};
 
-/// A place where connections are taken, and nothing is said.
+/// A place that accepts connections and stays silent.
 struct Mute {
     endpoint: Endpoint,
     _takes: JoinSet<()>,
@@ -45,13 +45,13 @@ fn hasty() -> ClientOptions {
     }
 }
 
-/// Brings about each way not to answer: nobody is there, and somebody is who says nothing.
+/// Produces each way of not answering: an absent registrar, and a silent one.
 async fn silent_ones() -> (Vec<Endpoint>, Mute) {
     let mute = Mute::at(&Endpoint::Memory(0)).await;
     (vec![Endpoint::Memory(700_100), mute.endpoint.clone()], mute)
 }
 
-/// Checks that it is said who did not answer.
+/// Checks that the error names the registrar that did not answer.
 fn names(failures: &RegistrarFailures, silent: &Endpoint) {
     let named: Vec<_> = failures.0.iter().map(|it| &it.registrar).collect();
     assert_eq!(named, [silent]);
@@ -79,7 +79,7 @@ async fn a_no_that_only_some_gave_is_an_error() {
             Err(ResolveError::Lookup(error)) => incomplete(error),
             other => panic!("{other:?}"),
         }
-        // Where there is room for it, it is told beside the answer.
+        // Where the result has room for it, the failure is reported beside the answer.
         for found in [
             soon(client.query_ready("feed")).await.unwrap(),
             soon(client.list("*")).await.unwrap(),
@@ -88,7 +88,7 @@ async fn a_no_that_only_some_gave_is_an_error() {
             names(&RegistrarFailures(found.unanswered.clone()), silent);
             incomplete(found.complete().unwrap_err());
         }
-        // A yes is one.
+        // A positive answer is complete.
         let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
         assert!(soon(client.query_actor("feed")).await.unwrap().is_some());
         assert!(soon(client.query_ready("feed")).await.unwrap().complete().is_ok());
@@ -123,7 +123,7 @@ async fn what_only_some_did_is_told_as_that() {
             Err(RequestError::Incomplete(failures)) => names(&failures, silent),
             other => panic!("{other:?}"),
         }
-        // What this client keeps itself, the other hears of when it is there.
+        // The other registrar learns of this client's own registrations once it is there.
         let own = soon(client.register(nowhere("own", 1))).await.unwrap();
         soon(client.drain(own.instance().uuid)).await.unwrap();
     }
@@ -170,9 +170,9 @@ async fn where_nobody_was_named_only_those_are_missed_who_are_there() {
     };
     check(&absent, Trust::Usual, false).await;
     check(&silent, Trust::Usual, true).await;
-    // Whatever is there has not said that it is a registrar.
+    // The listener there has not shown that it is a registrar.
     check(&tcp.endpoint, Trust::Usual, false).await;
-    // The one that they are addresses of has answered.
+    // The one registrar with these addresses has answered.
     check(&absent, Trust::Addresses, false).await;
     check(&silent, Trust::Addresses, false).await;
     check(&absent, Trust::Named, true).await;

@@ -1,4 +1,5 @@
-//! Who answers is who was meant, or nobody is: before a byte of the application's is sent.
+//! The instance that was meant answers, or the dial fails before any byte of the application is
+//! sent.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::{
 use transport::{Listener, Stream};
 use wire::Hello;
 
-/// An actor that proves who it is, where it listens.
+/// An actor that proves its identity at its listener.
 async fn proving(client: &Client, name: &str, listener: &Listener) -> Registered {
     let registration = Registration::new(name).endpoints(listener.published()).proves();
     soon(client.register(registration)).await.unwrap()
@@ -26,7 +27,7 @@ async fn loopback() -> Listener {
     Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap()
 }
 
-/// Connects to `name`, while `identity` answers at a listener.
+/// Connects to `name` while `identity` answers at a listener.
 async fn meet(
     client: &Client,
     name: &str,
@@ -66,7 +67,7 @@ async fn an_actor_proves_who_it_is_and_then_the_bytes_are_the_applications() {
     near.read_exact(&mut told).await.unwrap();
     assert_eq!((&asked, &told), (b"bid?", b"1.08"));
 
-    // Records alone bring no challenge.
+    // Records alone have no challenge.
     let records = soon(client.query_ready("feed")).await.unwrap().records;
     let (options, identity) = (DialOptions::default(), feed.identity());
     let (claimed, _) = tokio::join!(connect_nearest(&records, &options), async {
@@ -92,7 +93,7 @@ async fn another_actor_on_the_same_port_gets_nothing() {
     let client = connect([&registrar.endpoint]).await;
     let listener = loopback().await;
     let feed = proving(&client, "feed", &listener).await;
-    // The port goes to another actor of the same name, while the first is still registered.
+    // The port passes to another actor of the same name while the first is still registered.
     let other = Identity::new(endpoints::InstanceId {
         name: feed.instance().name.clone(),
         uuid: uuid::Uuid::new_v4(),
@@ -113,7 +114,7 @@ async fn who_merely_claims_to_be_the_actor_gets_nothing() {
     let feed = proving(&client, "feed", &listener).await;
     let instance = feed.instance().clone();
 
-    // An impostor knows all that can be looked up, and even a proof that was made for itself.
+    // An impostor knows everything that can be looked up, and even a proof made for itself.
     let hello = Hello { instance: Some(instance.clone()), ..Hello::default() };
     let options = Options { hello, ..Options::default() };
     let impostor = async {
@@ -139,7 +140,7 @@ async fn what_speaks_otherwise_or_not_at_all_gets_a_hello_and_nothing_more() {
             caller.write_all(answer).await.unwrap();
             caller.shutdown().await.unwrap();
             let mut heard = Vec::new();
-            // The caller may reset the connection as soon as it has seen enough.
+            // The caller may reset the connection once it knows enough.
             drop(caller.read_to_end(&mut heard).await);
             heard
         };
@@ -181,7 +182,7 @@ async fn an_actor_stays_itself_while_its_registrar_starts_again() {
 async fn a_caller_that_is_faster_than_the_registrants_own_answer_waits_for_it() {
     let registrar = Running::start().await;
     let (near, far) = (connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await);
-    // The caller waits for the name, so that it knows of it as soon as the registrar does.
+    // The caller waits for the name, so it learns of it together with the registrar.
     for round in 0..50 {
         let name = format!("feed-{round}");
         let listener = loopback().await;

@@ -1,4 +1,4 @@
-//! Keeping actors registered, whatever happens to the registrars.
+//! Actors stay registered, whatever happens to the registrars.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn a_registration_lives_as_long_as_the_last_of_its_clones() {
     drop(clone);
     registrar.until(|it| it.instances == 0).await;
 
-    // Whoever takes it out does so for all.
+    // A removal at one registrar counts for all.
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
     let clone = feed.clone();
     soon(feed.unregister()).await;
@@ -111,7 +111,7 @@ async fn what_is_kept_is_registered_again_when_a_registrar_starts_again() {
     let gone = soon(client.register(nowhere("gone", 3))).await.unwrap();
     registrar.stop().await;
 
-    // What changes meanwhile is caught up with.
+    // Changes in the meantime are made up for.
     drop(gone);
     let error = soon(async {
         loop {
@@ -141,7 +141,7 @@ async fn what_somebody_else_drains_its_registrant_keeps_so() {
     assert!(soon(feed.settled()).await.is_empty());
     assert_eq!(feed.state(), State::Ready);
 
-    // The operator knows of one of the two registrars.
+    // The operator knows one of the two registrars.
     let operator = connect([&places[0]]).await;
     soon(operator.drain(feed.instance().uuid)).await.unwrap();
     assert!(soon(operator.query_ready("feed")).await.unwrap().records.is_empty());
@@ -152,14 +152,14 @@ async fn what_somebody_else_drains_its_registrant_keeps_so() {
     let found = soon(at_other.query_all("feed")).await.unwrap();
     assert_eq!(found.records[0].state, State::Draining);
 
-    // So does who renews a lease.
+    // So can the holder of a renewed lease.
     let clock = nowhere("clock", 2).lease(Duration::from_secs(60));
     let clock = soon(client.register(clock)).await.unwrap();
     soon(operator.drain(clock.instance().uuid)).await.unwrap();
     soon(clock.drained()).await;
     soon(clock.unregister()).await;
 
-    // A registrar that starts again knows nothing but what the registrant tells.
+    // A restarted registrar knows only what registrants tell it.
     one.stop().await;
     let one = Running::at(&places[..1]).await;
     one.until(|it| it.instances == 1).await;
@@ -168,7 +168,7 @@ async fn what_somebody_else_drains_its_registrant_keeps_so() {
     let found = soon(fresh.query_all("feed")).await.unwrap();
     assert_eq!(found.records[0].state, State::Draining);
 
-    // It can be undone, and the actor itself has the last word.
+    // The change can be undone, and the actor itself decides last.
     soon(fresh.set_state(feed.instance().uuid, State::Ready)).await.unwrap();
     until(|| feed.state() == State::Ready).await;
     soon(feed.set_state(State::Draining)).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_registrar_that_comes_later_catches_up() {
     late.until(|it| it.instances == 0).await;
 }
 
-/// A registrar that takes registrations, refuses every change, and tells of renewals.
+/// A registrar that accepts registrations, refuses every change, and reports renewals.
 struct Stubborn(mpsc::Sender<()>);
 
 impl Service for Stubborn {
@@ -216,7 +216,7 @@ impl Service for Stubborn {
             ),
             RENEW => {
                 replies.finish(call.id, &Changed { revision: 1 });
-                // Who has seen enough of them has left.
+                // The reader has left once it has seen enough.
                 _ = self.0.try_send(());
             }
             _ => replies.fail(call.id, RemoteError::new(ErrorKind::Invalid, "not like this")),
@@ -285,7 +285,7 @@ async fn what_begins_before_the_registrar_is_registered_when_there_is_one() {
     assert_eq!(feed.missing().len(), 1);
     let dropped = soon(client.register_patiently(nowhere("dropped", 2))).await.unwrap();
     drop(dropped);
-    // What changes meanwhile is what is registered.
+    // Changes in the meantime are part of what is registered.
     let error = soon(feed.set_state(State::Draining)).await.unwrap_err();
     assert!(matches!(error, RegisterError::Unreachable(_)), "{error}");
 
@@ -295,7 +295,7 @@ async fn what_begins_before_the_registrar_is_registered_when_there_is_one() {
     let found = soon(client.query_all("feed")).await.unwrap();
     assert_eq!(found.records[0].state, State::Draining);
     assert_eq!(registrar.registry.status().instances, 1);
-    // As with any other, its end is the end of the registration.
+    // As with any other handle, its end is the end of the registration.
     drop(feed);
     registrar.until(|it| it.instances == 0).await;
 }
@@ -308,7 +308,7 @@ async fn patience_is_for_what_passes() {
     let uuid = Uuid::new_v4();
     let late = soon(early.register_patiently(nowhere("broker", 1).uuid(uuid))).await.unwrap();
 
-    // A registrar that comes, and does not want it: at once where it is there already.
+    // A registrar that appears and refuses: immediately if it is there already.
     let registrar = Running::at(std::slice::from_ref(&endpoint)).await;
     soon(late.accepted()).await.unwrap();
     let other = connect([&endpoint]).await;
@@ -333,7 +333,7 @@ async fn patience_is_for_what_passes() {
     let error = soon(refused.accepted()).await.unwrap_err();
     assert!(matches!(error, RegisterError::Refused(_)), "{error}");
 
-    // What stands in the place of a registrar does not go away by itself.
+    // Another program in a registrar's place does not leave by itself.
     std::fs::write(sockets.path("file"), "").unwrap();
     let client = Client::open([&sockets.endpoint("file")], options()).unwrap();
     let error = soon(client.register_patiently(nowhere("feed", 1))).await.unwrap_err();
@@ -357,7 +357,7 @@ async fn what_registrars_refuse_says_why() {
     let error = soon(one.renew(uuid)).await.unwrap_err();
     assert!(matches!(error, RequestError::Refused(_)), "{error}");
 
-    // By its uuid, anybody who owns it may take it out.
+    // Every owner of the instance may remove it by its UUID.
     soon(other.unregister(uuid)).await.unwrap();
     assert!(matches!(soon(other.unregister(uuid)).await, Err(RequestError::NotFound)));
     drop(feed);
@@ -370,7 +370,7 @@ async fn the_same_instance_again_takes_the_place_of_the_first() {
     let first = soon(client.register(nowhere("feed", 1))).await.unwrap();
     let again = nowhere("feed", 2).uuid(first.instance().uuid);
     let second = soon(client.register(again)).await.unwrap();
-    // The first has nothing left to take out.
+    // The first has nothing left to remove.
     soon(first.unregister()).await;
     let record = soon(client.query_actor("feed")).await.unwrap().unwrap();
     assert_eq!(record.endpoints, second.endpoints());
@@ -394,7 +394,7 @@ async fn leases_are_renewed_while_their_guard_lives() {
     let record = soon(client.query_actor("kept")).await.unwrap().unwrap();
     assert_eq!(record.lifetime, Lifetime::Lease { ttl_ms: 3000 });
 
-    // One that is lost all the same is registered again.
+    // An instance that is lost nevertheless is registered again.
     soon(client.unregister(kept.instance().uuid)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(registrar.registry.status().instances, 1);
@@ -409,7 +409,7 @@ async fn no_lease_runs_out_while_the_registrar_is_stopped() {
     let ttl = Duration::from_secs(3);
     let left = soon(client.register(nowhere("left", 1).lease(ttl))).await.unwrap().leave();
     for _ in 0..5 {
-        // As when the process is stopped: time passes, and nothing is done meanwhile.
+        // As when the process is stopped: time passes, and nothing happens meanwhile.
         tokio::time::advance(Duration::from_secs(60)).await;
         soon(client.renew(left.uuid)).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Registrars to be found, lost and found again.
+//! Registrars that tests find, lose and find again.
 
 use std::{future::Future, path::PathBuf, time::Duration};
 
@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use transport::Listener;
 use wire::registrar::Status;
 
-/// Waits until something is so that nobody tells of.
+/// Polls until a condition holds for which there is no event.
 pub(crate) async fn until(is_so: impl Fn() -> bool) {
     soon(async {
         while !is_so() {
-            // Paused time goes on only when all are asleep.
+            // Paused time advances only when all tasks sleep.
             sleep(Duration::from_millis(1)).await;
         }
     })
@@ -39,8 +39,8 @@ impl Running {
         Self::settling(endpoints, Duration::ZERO).await
     }
 
-    /// Starts a registrar at endpoints, to which those that one before it knew may take so long to
-    /// come back.
+    /// Starts a registrar at endpoints, to which the clients of its predecessor may take that long
+    /// to return.
     pub(crate) async fn settling(endpoints: &[Endpoint], settle_time: Duration) -> Self {
         Self::ruled(endpoints, settle_time, NameRules::default()).await
     }
@@ -52,7 +52,7 @@ impl Running {
         rules: NameRules,
     ) -> Self {
         let drain_timeout = Duration::from_millis(100);
-        // What one run at a socket file knows of names, the next one knows.
+        // Each run at a socket file takes over the former run's knowledge of names.
         let tokens_file = match &endpoints[0] {
             Endpoint::Unix(UnixAddress::Path(path)) => {
                 Some(path.as_path().with_extension("state").join("tokens"))
@@ -86,13 +86,13 @@ impl Running {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Waits until what it says of itself is as wanted.
+    /// Waits until its status is as expected.
     pub(crate) async fn until(&self, wanted: impl Fn(&Status) -> bool) {
         until(|| wanted(&self.registry.status())).await;
     }
 }
 
-/// A way to a registrar that can be cut.
+/// A route to a registrar that can be cut.
 pub(crate) struct Way {
     pub(crate) endpoint: Endpoint,
     to: Endpoint,
@@ -108,7 +108,7 @@ impl Way {
         Self { endpoint, to: registrar.clone(), carriers }
     }
 
-    /// Ends every connection that goes this way, and lets none through.
+    /// Ends every connection over this route, and lets none through.
     pub(crate) async fn cut(&mut self) {
         self.carriers.shutdown().await;
     }
@@ -147,8 +147,8 @@ impl Sockets {
     }
 }
 
-/// Options for tests: what is away is looked for often, and what is there is waited for, however busy
-/// the machine is.
+/// Options for tests: absent registrars are dialed often, and present ones are waited for, however
+/// busy the machine is.
 pub(crate) fn options() -> ClientOptions {
     let backoff =
         BackoffOptions { first: Duration::from_millis(1), most: Duration::from_millis(5) };
@@ -156,7 +156,7 @@ pub(crate) fn options() -> ClientOptions {
     ClientOptions { backoff, ask_timeout, handshake_timeout, ..ClientOptions::default() }
 }
 
-/// Connects with the options of tests.
+/// Connects with the options for tests.
 pub(crate) async fn connect<'a>(registrars: impl IntoIterator<Item = &'a Endpoint>) -> Client {
     soon(Client::connect_with(registrars, options())).await.unwrap()
 }
@@ -176,15 +176,15 @@ pub(crate) async fn actor(name: &str) -> (Listener, Registration) {
     (listener, registration)
 }
 
-/// A registration of an actor that is nowhere.
+/// A registration of an actor that listens nowhere.
 pub(crate) fn nowhere(name: &str, number: u64) -> Registration {
     Registration::new(name).endpoints([Stamped::bare(Endpoint::Memory(number))])
 }
 
-/// Longer than anything takes that a test waits for.
+/// Longer than anything that a test waits for.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// Waits for what is to happen soon.
+/// Waits for an event that is due soon.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(LIMIT, what).await.expect("it hangs")
 }

@@ -22,7 +22,7 @@ async fn a_wait_ends_when_the_actor_is_ready() {
     soon(feed.set_state(State::Ready)).await.unwrap();
     let found = soon(waiting.join_next()).await.unwrap().unwrap().unwrap();
     assert_eq!(found.instance(), *feed.instance());
-    // One that is there already is found at once.
+    // An actor that is already there is found immediately.
     let found = soon(client.wait_for_actor("feed")).await.unwrap();
     assert_eq!(found.instance(), *feed.instance());
     assert!(matches!(soon(client.wait_for_actor("")).await, Err(LookupError::Name(_))));
@@ -78,7 +78,7 @@ async fn what_is_out_of_reach_is_waited_for_until_it_is_not() {
         waiting
     };
 
-    // Another instance is within reach, and an older one.
+    // Another instance is within reach, and so is an older one.
     let mut waiting = wait().await;
     let (_listener, near) = actor("feed").await;
     let near = soon(client.register(near.state(State::Starting))).await.unwrap();
@@ -87,7 +87,7 @@ async fn what_is_out_of_reach_is_waited_for_until_it_is_not() {
     let found = soon(waiting.join_next()).await.unwrap().unwrap().unwrap();
     assert_eq!(found.instance(), *near.instance());
 
-    // One comes within reach that was not.
+    // An instance comes within reach.
     near.unregister().await;
     newest.unregister().await;
     let mut waiting = wait().await;
@@ -106,13 +106,13 @@ async fn what_is_not_waited_for_any_more_leaves_nothing_behind() {
     let both = connect([&one.endpoint, &two.endpoint]).await;
     let only_two = connect([&two.endpoint]).await;
 
-    // Given up by the caller.
+    // The caller gives up.
     let wait = both.wait_for_actor("feed");
     assert!(timeout(Duration::from_millis(20), wait).await.is_err());
     one.until(|it| it.waiters == 0).await;
     two.until(|it| it.waiters == 0).await;
 
-    // Answered by the other registrar.
+    // The other registrar answers.
     let mut waiting = JoinSet::new();
     let waiter = both.clone();
     waiting.spawn(async move { waiter.wait_for_actor("feed").await });
@@ -137,7 +137,7 @@ async fn so_many_names_are_waited_for_and_no_more() {
     registrar.until(|it| it.waiters == 512).await;
     let error = soon(client.wait_for_actor("broker")).await.unwrap_err();
     assert!(matches!(error, LookupError::Refused(_)), "{error}");
-    // All else goes on.
+    // Everything else goes on.
     assert!(soon(client.query_actor("broker")).await.unwrap().is_none());
     waiting.shutdown().await;
     registrar.until(|it| it.waiters == 0).await;

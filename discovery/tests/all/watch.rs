@@ -1,4 +1,4 @@
-//! Following names, as several registrars tell of them.
+//! Watches of names at several registrars.
 
 use std::pin::Pin;
 

@@ -1,4 +1,4 @@
-//! A registrar that has begun a short while ago: what it does not know may yet come back to it.
+//! A registrar that started recently: instances that it does not know may still return to it.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use wire::State;
 
 use crate::support::{Running, connect, nowhere, options, soon};
 
-/// For so long the registrars of these tests wait for those who come back: longer than any test
-/// takes whose clients do.
+/// How long the registrars of these tests wait for returning clients: longer than any test with
+/// returning clients takes.
 const LONG: Duration = Duration::from_secs(600);
 
-/// For so long where nobody comes back.
+/// The same where no client returns.
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn young(settle_time: Duration) -> Running {
@@ -26,7 +26,7 @@ async fn restart(registrar: Running, settle_time: Duration) -> Running {
     Running::settling(&[endpoint], settle_time).await
 }
 
-/// Returns what a watch tells, a word each, up to one of them.
+/// Returns the changes that a watch reports up to a certain one, each as a word.
 async fn told(watch: &mut Watch, last: &str) -> Vec<String> {
     let mut told = Vec::new();
     while told.last().is_none_or(|it| it != last) {
@@ -59,7 +59,7 @@ async fn a_look_up_waits_for_a_name_that_may_come_back() {
     let (found, _feed) = tokio::join!(soon(client.query_actor("feed")), coming);
     assert_eq!(found.unwrap().unwrap().name.as_str(), "feed");
 
-    // One that is not ready is no answer to those who want one that is.
+    // An instance that is not ready is no answer for callers that want a ready one.
     let coming = async {
         registrar.until(|it| it.watchers > 0).await;
         let risk = nowhere("risk", 2).state(State::Starting);
@@ -111,7 +111,7 @@ async fn the_no_of_one_that_has_served_for_longer_is_not_that_of_another() {
     let (found, _feed) = tokio::join!(soon(both.query_ready("feed")), coming);
     let found = found.unwrap();
     assert!(found.records.len() == 1 && found.settling.is_some_and(|it| it <= LONG));
-    // What one knows is an answer, whatever the other says later.
+    // The knowledge of one registrar is an answer, whatever the other says later.
     assert!(soon(both.query_actor("risk")).await.unwrap().is_some());
     assert!(both.settling().is_some());
 }

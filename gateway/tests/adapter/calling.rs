@@ -1,4 +1,4 @@
-//! The other way: callsign asks a registrar of tractor's, and calls its actors.
+//! The opposite direction: callsign asks a registrar of tractor's, and calls its actors.
 
 use callsign_gateway::tractor::{CallError, TractorSource, call};
 use discovery::Resolve;

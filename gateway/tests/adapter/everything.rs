@@ -1,4 +1,4 @@
-//! Who asks for all that is registered.
+//! Requests for everything that is registered.
 
 use discovery::Registration;
 use registrar::{QuotaRules, Quotas};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{ForeignSession, Registrar};
 
-/// The answer is charged to whoever asks, until he has it, and has a bound for everybody.
+/// The answer is charged to its reader until it is read, and is bounded for everybody.
 #[tokio::test]
 async fn an_answer_of_all_is_on_the_asker_s_account() {
     let registrar = Registrar::start().await;
@@ -27,7 +27,7 @@ async fn an_answer_of_all_is_on_the_asker_s_account() {
     register_until(8).await;
     let all = asker.returned("get_registry", json!({})).await;
     assert_eq!(all.as_object().unwrap().len(), 9);
-    // Over several pages.
+    // The list takes several pages.
     register_until(400).await;
     let used = || registrar.registry.accounts().uses()[0].bytes.used;
     let before = used();

@@ -1,17 +1,17 @@
-//! What ends the original's process, or hangs it: here it costs at most the one connection.
+//! Messages that end or hang the original's process cost at most their own connection here.
 
 use serde_json::{Value, json};
 
 use crate::support::{ForeignSession, Registrar, aid, frame};
 
-/// Each is sent on a connection of its own, after the handshake. A good connection goes on beside
-/// it all the while.
+/// Each is sent over a connection of its own after the handshake. A good connection continues
+/// beside it.
 #[tokio::test]
 async fn messages_that_end_the_original_cost_one_connection_at_most() {
     enum Then {
-        /// The call has failed, and the connection goes on.
+        /// The call fails, and the connection continues.
         Fails(&'static str),
-        /// The connection is told, and ends.
+        /// The connection gets an error, and ends.
         Ends,
     }
     use Then::{Ends, Fails};
@@ -109,12 +109,12 @@ async fn bytes_that_end_the_original_cost_one_connection() {
     for bytes in &table {
         let mut session = registrar.visit("a", "u").await;
         session.send_bytes(bytes).await;
-        // A length that is in order waits for its message.
+        // After a valid length, the registrar waits for the message.
         assert_eq!(session.error(None).await, "MsgTypeError", "{bytes:02x?}");
         session.ends().await;
         good.sync().await;
     }
-    // Cut off in the middle, in the handshake and after it.
+    // Connections that end in the middle of the handshake and of a later message.
     for cut in [2, 4, 5, whole.len() - 1] {
         let mut session = ForeignSession::dial(&registrar.tcp).await;
         session.send_bytes(&whole[..cut]).await;
@@ -124,7 +124,7 @@ async fn bytes_that_end_the_original_cost_one_connection() {
         drop(session);
         good.sync().await;
     }
-    // In the place of the handshake there is no call to be told.
+    // Before the handshake there is no call that could be answered.
     for bytes in table.iter().filter(|it| matches!(it.get(3..5), Some([0, 0x81 | 0xdf]))) {
         let mut session = ForeignSession::dial(&registrar.tcp).await;
         session.send_bytes(bytes).await;

@@ -1,4 +1,4 @@
-//! The whole life of a root and its child, as the original goes through it: a connection a step.
+//! The whole life of a root and its child, in the original's steps: one connection for each.
 
 use endpoints::Endpoint;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ async fn live(registrar: &Registrar, at: &Endpoint, [root, child]: [Value; 2]) {
         let kwargs = json!({ "uid": [name, uuid], "addr": addr });
         assert_eq!(session.returned("register_actor", kwargs).await, Value::Null);
     }
-    // Each is answered in the form in which it wrote its own address.
+    // Each gets its answer in the form in which it wrote its own address.
     let mut asker = ForeignSession::greet(at, "root", ROOT).await;
     let named = json!({ "name": "child" });
     assert_eq!(asker.returned("find_actor", named.clone()).await, json!([child]));
@@ -56,7 +56,7 @@ async fn live(registrar: &Registrar, at: &Endpoint, [root, child]: [Value; 2]) {
     let mut told = asker.returned("get_registry", json!({})).await;
     told.as_object_mut().unwrap().remove(&format!("registrar.{}", registrar.registry.registrar()));
     assert_eq!(told, registry);
-    // Who has registered nothing is answered as the original answers.
+    // A program that has registered nothing gets the original's answer.
     let mut stranger = ForeignSession::greet(at, "stranger", "s").await;
     let found = registrar.registry.instances(&"child".parse().unwrap());
     let pairs = json!([pair(&found[0].endpoints[0].endpoint)]);
@@ -71,8 +71,8 @@ async fn live(registrar: &Registrar, at: &Endpoint, [root, child]: [Value; 2]) {
     assert_eq!(registrar.registry.status().instances, 0);
 }
 
-/// Everything that the original takes is taken: see the list of what real programs were seen to
-/// send, and more.
+/// The registrar accepts everything that the original accepts: all messages that real programs were
+/// seen to send, and more.
 #[tokio::test]
 async fn what_the_original_takes_is_taken() {
     let registrar = Registrar::start().await;
@@ -85,7 +85,7 @@ async fn what_the_original_takes_is_taken() {
         "msg_type": "Aid", "name": "a", "uuid": "u", "is_registrar": true, "pid": u64::MAX / 2,
     });
     for aid in [&short_aid, &boasting] {
-        // All in one, and a byte at a time.
+        // All in one write, and byte by byte.
         for part in [usize::MAX, 1] {
             let mut session = ForeignSession::dial(&registrar.tcp).await;
             let both = [crate::support::frame(aid), crate::support::frame(&start)].concat();
@@ -119,7 +119,7 @@ async fn the_worked_frames_of_the_original_are_answered() {
     session.acknowledged("c").await;
     assert_eq!(session.result("c").await, Value::Null);
     assert_eq!(registrar.find("a").await, json!([["127.0.0.1", 4321]]));
-    // Answers to nothing are passed over.
+    // Answers without a call are ignored.
     for name in ["StartAck", "Return nil", "CancelAck", "Stop"] {
         session.send_bytes(&bytes(name)).await;
     }

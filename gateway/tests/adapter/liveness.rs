@@ -1,4 +1,4 @@
-//! Programs that end without a word, and what is said against those that live.
+//! Programs that die silently, and evidence against programs that live.
 
 use std::process::Stdio;
 
@@ -15,7 +15,7 @@ use wire::{Lifetime, RemovalReason, State};
 
 use crate::support::{Actor, ForeignSession, LIMIT, Registrar, aid, frame, pair, removed};
 
-/// The process is killed, and its descriptor tells of it.
+/// The process is killed, and its descriptor reports it.
 #[tokio::test]
 async fn a_killed_process_is_gone() {
     let registrar = Registrar::start().await;
@@ -39,7 +39,7 @@ async fn an_address_in_another_network_is_not_taken_for_one_in_this() {
     assert_eq!(registrar.find("snake").await, Value::Null);
 }
 
-/// Starts a process that registers over the Unix socket, closes the connection and lives on.
+/// Starts a process that registers over the Unix socket, closes the connection, and lives on.
 async fn register_elsewhere(registrar: &Registrar, wrapper: &[&str]) -> Option<Child> {
     let start = json!({
         "msg_type": "Start", "cid": "c", "ns": "self", "func": "register_actor",
@@ -83,7 +83,7 @@ time.sleep(600)
     Some(process)
 }
 
-/// Nothing tells of the end of a program that registered over TCP, but that it does not answer.
+/// The end of a program that registered over TCP shows only in its silence.
 #[tokio::test]
 async fn an_actor_that_does_not_answer_any_more_is_gone() {
     let registrar = Registrar::start().await;
@@ -94,7 +94,7 @@ async fn an_actor_that_does_not_answer_any_more_is_gone() {
     registrar.register("stays", "s", &stays.addr).await;
     registrar.register("goes", "g", &goes_away.addr).await;
     let mut watch = registrar.watch("goes").await;
-    // Both are seen to live, until the next look is as late as it can be.
+    // Both are seen alive, until the next look is as late as possible.
     goes_away.was_probed(2).await;
     drop(goes_away);
     assert_eq!(removed(&mut watch).await, RemovalReason::FoundDead);
@@ -118,7 +118,7 @@ async fn to_say_that_an_actor_is_dead_does_not_make_it_so() {
     assert_eq!(registrar.find("snake").await, Value::Null);
 }
 
-/// The port has gone to another actor since: it answers, and says that it is somebody else.
+/// The port has since gone to another actor, which answers with its own name.
 #[tokio::test]
 async fn an_actor_in_the_place_of_another_shows_that_the_other_is_gone() {
     let registrar = Registrar::start().await;
@@ -128,7 +128,7 @@ async fn an_actor_in_the_place_of_another_shows_that_the_other_is_gone() {
     let said = json!({ "addr": other.addr });
     assert_eq!(teller.returned("delete_addr", said).await, json!(["snake", "u"]));
 
-    // Nobody has to say it: who claims the place says it.
+    // No report is needed: the newer claim to the place is evidence.
     registrar.register("snake", "u", &other.addr).await;
     let mut watch = registrar.watch("snake").await;
     registrar.register("other", "o", &other.addr).await;
@@ -136,7 +136,8 @@ async fn an_actor_in_the_place_of_another_shows_that_the_other_is_gone() {
     assert_eq!(registrar.find("other").await, json!([other.addr]));
 }
 
-/// One that a debugger has stopped takes connections and says nothing. It is marked, and stays.
+/// A program stopped by a debugger accepts connections and stays silent. It becomes suspect, and
+/// stays registered.
 #[tokio::test]
 async fn a_program_that_is_stopped_is_suspect_until_it_answers() {
     let registrar = Registrar::start().await;
@@ -162,14 +163,14 @@ async fn a_program_that_is_stopped_is_suspect_until_it_answers() {
     }
 }
 
-/// Who says again what is there has nothing to do with it, and may end.
+/// A second registrant of the same instance has nothing to do with its life, and may end.
 #[tokio::test]
 async fn a_registration_said_again_is_not_kept_by_who_said_it() {
     let registrar = Registrar::start().await;
     let actor = Actor::listen("/ip4/127.0.0.1/tcp/0", "snake", "u").await;
     registrar.register("snake", "u", &actor.addr).await;
     let record = || registrar.registry.instances(&"snake".parse().unwrap()).remove(0);
-    // It is ready when the connection has ended that registered it.
+    // The instance is ready once the connection that registered it has ended.
     while record().state != State::Ready {
         tokio::task::yield_now().await;
     }
@@ -192,7 +193,7 @@ async fn suspicion(watch: &mut Watch) -> bool {
     timeout(LIMIT, changed).await.unwrap()
 }
 
-/// Whoever dials one that says nothing may wait for ever.
+/// A dial of a silent program may take forever.
 #[tokio::test]
 async fn a_mute_actor_is_suspect_until_it_answers_and_hides_nobody() {
     for unix in [false, true] {
@@ -224,7 +225,7 @@ async fn a_mute_actor_is_suspect_until_it_answers_and_hides_nobody() {
     }
 }
 
-/// Waits until an instance is told to be suspect, or cleared.
+/// Waits until an instance is reported as suspect, or as cleared.
 async fn is_suspect(watch: &mut Watch, expected: bool) {
     let told = async {
         loop {

@@ -1,5 +1,5 @@
-//! The adapter for tractor programs, entered by hand: a client that knows MessagePack and nothing of
-//! the code under test, over real sockets.
+//! The adapter for tractor programs, tested over real sockets by a client that knows MessagePack
+//! and shares no code with the adapter.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]

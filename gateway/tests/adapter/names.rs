@@ -1,4 +1,4 @@
-//! Who is found under a name, and by whom.
+//! Look-ups by name across both protocols.
 
 use discovery::Registration;
 use serde_json::{Value, json};
@@ -40,12 +40,12 @@ async fn who_waits_gets_all_endpoints_at_once() {
     let mut waiter = registrar.visit("waiter", "w").await;
     let cid = waiter.start("wait_for_actor", json!({ "name": "both" })).await;
     waiter.acknowledged(&cid).await;
-    // It waits for nothing else meanwhile.
+    // The registrar waits for nothing else meanwhile.
     waiter.sync().await;
 
     let mut actor = registrar.visit("both", "u").await;
-    // What may follow an endpoint is waited for a moment only, which passes here when nobody has
-    // anything to do.
+    // The registrar waits only a moment for further endpoints. Here time advances while all tasks
+    // are idle.
     tokio::time::pause();
     for addr in [&tcp.addr, &unix.addr] {
         actor.returned("register_actor", json!({ "uid": ["both", "u"], "addr": addr })).await;
@@ -59,7 +59,7 @@ async fn a_young_node_waits_for_those_who_may_come_back() {
     let registrar = Registrar::settling(3 * LIMIT).await;
     let client = registrar.callsign().await;
     let mut finder = registrar.visit("finder", "f").await;
-    // One of callsign's and one of tractor's, whose name is none of callsign's.
+    // One of callsign's and one of tractor's, whose name is not valid in callsign.
     let names = ["late", "late one"];
     let mut finds = Vec::new();
     for name in names {
@@ -82,7 +82,7 @@ async fn a_young_node_waits_for_those_who_may_come_back() {
     finder.acknowledged(&ending).await;
     assert_eq!(registrar.registry.status().waiters, 0);
 
-    // When all should be back, there is a no.
+    // Once all former programs should have returned, the answer is no.
     let registrar = Registrar::settling(std::time::Duration::from_millis(200)).await;
     assert_eq!(registrar.find("late").await, Value::Null);
     assert!(registrar.registry.settling().is_none());
@@ -171,7 +171,7 @@ async fn nobody_changes_what_another_keeps() {
     thief.returned("unregister_actor", json!({ "uid": ["feed", uuid] })).await;
     assert_eq!(registrar.registry.instances(&"feed".parse().unwrap()).len(), 1);
 
-    // Who registered over the loopback is nobody whom the kernel knows.
+    // The kernel does not identify a registrant over the loopback.
     registrar.register("snake", "u", &addr).await;
     let mut user = ForeignSession::greet(&registrar.unix, "snake", "u").await;
     let unregister = json!({ "uid": ["snake", "u"] });
@@ -181,7 +181,7 @@ async fn nobody_changes_what_another_keeps() {
         assert_eq!(registrar.find("snake").await, Value::Null);
     } else {
         assert_eq!(user.refused("unregister_actor", unregister).await, "PermissionError");
-        // To say again what is there is no change.
+        // Registering the same again changes nothing.
         let again = json!({ "uid": ["snake", "u"], "addr": addr });
         assert_eq!(user.returned("register_actor", again).await, Value::Null);
     }
@@ -197,7 +197,7 @@ async fn the_registrar_is_found_by_its_name() {
     assert_eq!(session.returned("wait_for_actor", named.clone()).await, places);
     assert_eq!(registrar.registry().await, json!({}));
 
-    // One of that name is another, and hides it from nobody.
+    // An instance of that name is another one, and hides it from nobody.
     let other = Actor::listen("/ip4/127.0.0.1/tcp/0", "registrar", "u").await;
     registrar.register("registrar", "u", &other.addr).await;
     assert_eq!(registrar.find("registrar").await, places);
@@ -205,7 +205,7 @@ async fn the_registrar_is_found_by_its_name() {
     let registry = registrar.registry().await;
     assert_eq!(registry, json!({ "registrar.u": [other.addr] }));
 
-    // It counts for nothing, and nobody takes it out.
+    // It does not count, and nobody can remove it.
     assert_eq!(registrar.registry.status().instances, 1);
     let own = registrar.registry.registrar().to_string();
     let mut thief = ForeignSession::greet(&registrar.unix, "registrar", &own).await;
@@ -234,7 +234,7 @@ async fn callsign_finds_the_registrar_and_lists_it_if_it_is_asked_for() {
     for pattern in ["*", "reg*", "registra?"] {
         assert!(listed(pattern).await.is_empty(), "{pattern}");
     }
-    // Over callsign's own protocol, the latest that has the name comes first.
+    // Over callsign's own protocol, the latest instance of the name comes first.
     let namesake = callsign.register(Registration::new("registrar")).await.unwrap();
     let found = callsign.query_all("registrar").await.unwrap();
     let uuids: Vec<_> = found.records.iter().map(|it| it.uuid).collect();
@@ -264,7 +264,7 @@ async fn names_that_callsign_does_not_have_are_told_as_they_were() {
     check("100%", "100%").await;
     check("a%20b", "a%2520b").await;
 
-    // An actor of callsign's is told by a name that finds it.
+    // An actor of callsign's is reported under a name that finds it.
     for (own, told) in [("b%20c", "b c"), ("b%2c", "b%2c")] {
         let tcp = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
         let registration = Registration::new(own).endpoints(tcp.published());
@@ -295,7 +295,7 @@ async fn an_address_of_a_kind_that_is_not_known_costs_that_address() {
     let unknown = json!({ "addr": kinds[0] });
     assert_eq!(session.returned("delete_addr", unknown).await, Value::Null);
 
-    // With no other it is there all the same, for as long as its process lives.
+    // Without any other, it stays as long as its process lives.
     let mut odd = ForeignSession::greet(&registrar.unix, "odd", "o").await;
     let register = json!({ "uid": ["odd", "o"], "addr": kinds[0] });
     odd.returned("register_actor", register).await;

@@ -1,4 +1,4 @@
-//! What the tests share: a node with the adapter, and both ends of tractor's protocol.
+//! Shared by the tests: a node with the adapter, and both ends of tractor's protocol.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use transport::{Listener, Stream, dial};
 use wire::RemovalReason;
 
-/// How long anything may take that a test waits for.
+/// The time limit for everything that a test waits for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 
 /// A node with the adapter, at a socket and at a port.
@@ -35,7 +35,7 @@ impl Registrar {
         Self::settling(Duration::ZERO).await
     }
 
-    /// Starts one to which those that one before it knew may take so long to come back.
+    /// Starts a node to which the clients of its predecessor may take that long to return.
     pub(crate) async fn settling(settle_time: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let unix = Endpoint::from_unix_path(&folder.path().join("registrar.sock")).unwrap();
@@ -55,14 +55,14 @@ impl Registrar {
         Client::connect([&self.unix]).await.unwrap()
     }
 
-    /// Watches a name, as callsign does, from what is there now.
+    /// Watches a name over callsign's protocol, after the snapshot.
     pub(crate) async fn watch(&self, name: &str) -> Watch {
         let mut watch = self.callsign().await.watch(name).unwrap();
         while !matches!(watch.next().await, Some(Change::Synced)) {}
         watch
     }
 
-    /// Connects as a tractor program, over TCP, and says who that is.
+    /// Connects as a tractor program over TCP, and introduces itself.
     pub(crate) async fn visit(&self, name: &str, uuid: &str) -> ForeignSession {
         ForeignSession::greet(&self.tcp, name, uuid).await
     }
@@ -73,7 +73,8 @@ impl Registrar {
         session.returned("find_actor", json!({ "name": name })).await
     }
 
-    /// Returns what a stranger is told of all that is registered, but for the registrar itself.
+    /// Returns the names that a stranger gets when it asks for everything, without the registrar
+    /// itself.
     pub(crate) async fn registry(&self) -> Value {
         let mut session = self.visit("asker", "asker").await;
         let mut registry = session.returned("get_registry", json!({})).await;
@@ -91,7 +92,7 @@ impl Registrar {
     }
 }
 
-/// One connection, as a tractor program has it.
+/// One connection of a tractor program.
 pub(crate) struct ForeignSession {
     stream: Stream,
     uid: Value,
@@ -185,18 +186,18 @@ impl ForeignSession {
         assert_eq!(self.next_or_end().await, None);
     }
 
-    /// Calls something that always works, which shows that the registrar is there.
+    /// Makes a call that always works, which shows that the registrar serves.
     pub(crate) async fn sync(&mut self) {
         let nobody = self.returned("find_actor", json!({ "name": "nobody" })).await;
         assert_eq!(nobody, Value::Null);
     }
 }
 
-/// An actor that listens, says who it is, and exposes one function.
+/// An actor that listens, introduces itself, and exposes one function.
 pub(crate) struct Actor {
     pub(crate) addr: Value,
     pub(crate) endpoint: Endpoint,
-    /// How often somebody wanted to know who is there, and no more.
+    /// How many connections only asked who is there.
     probes: watch::Receiver<u32>,
     _serving: JoinSet<()>,
 }
@@ -221,7 +222,7 @@ impl Actor {
         Self { addr: pair(&endpoint), endpoint, probes, _serving: serving }
     }
 
-    /// Waits until the registrar has looked so often whether it is there.
+    /// Waits until the registrar has looked that often whether it is there.
     pub(crate) async fn was_probed(&mut self, times: u32) {
         let probed = self.probes.wait_for(|it| *it >= times);
         drop(timeout(LIMIT, probed).await.unwrap().unwrap());
@@ -229,7 +230,7 @@ impl Actor {
 }
 
 async fn serve(mut stream: Stream, own: Value, probed: watch::Sender<u32>) {
-    // Whoever leaves in between is no matter.
+    // A caller that leaves early does not matter.
     drop(stream.write_all(&frame(&own)).await);
     let Some(aid) = read(&mut stream).await else { return };
     if aid["is_probe"] == true {
@@ -261,7 +262,7 @@ async fn serve(mut stream: Stream, own: Value, probed: watch::Sender<u32>) {
     }
 }
 
-/// Waits until an instance is gone, and returns why.
+/// Waits until an instance is gone, and returns the reason.
 pub(crate) async fn removed(watch: &mut Watch) -> RemovalReason {
     let removed = async {
         loop {
@@ -273,7 +274,7 @@ pub(crate) async fn removed(watch: &mut Watch) -> RemovalReason {
     timeout(LIMIT, removed).await.unwrap()
 }
 
-/// Returns the address of an endpoint as the original writes it.
+/// Returns the address of an endpoint in the original's form.
 pub(crate) fn pair(endpoint: &Endpoint) -> Value {
     match endpoint {
         Endpoint::Tcp(tcp) => json!([tcp.host.ip().unwrap().to_string(), tcp.port]),

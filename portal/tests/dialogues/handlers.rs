@@ -1,5 +1,5 @@
-//! What handlers do to their connection: those that never wait, those that are held back while
-//! the caller does not read, and those that panic.
+//! The effects of handlers on their connection: handlers that never wait, that are held back
+//! because the caller does not read, and that panic.
 
 use std::{
     pin::Pin,
@@ -53,15 +53,15 @@ async fn flooded() -> (Peer, Receiver<CallId>) {
     (peer, told)
 }
 
-/// Calls more than is read.
+/// Makes more calls than it reads answers.
 async fn flood(peer: &mut Peer, first: CallId) {
     for nth in 0..FLOOD {
         peer.say(&[call(first + 2 * nth, "echo", &[7; 40_000])]).await;
     }
 }
 
-/// How many answers of 40 kB are more than what the replies, what is being written, and the way
-/// take together.
+/// How many answers of 40 kB exceed what the replies, the write buffer and the transport hold
+/// together.
 const FLOOD: u64 = 40;
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_call_that_is_held_back_keeps_its_credit() {
 #[tokio::test]
 async fn calls_beyond_the_bytes_held_back_are_refused() {
     let (mut peer, _told) = flooded().await;
-    // Three of them and what is left of the flood are less than 32 MiB, four are more.
+    // Three of them and the rest of the flood are less than 32 MiB, four are more.
     for id in [100, 102, 104, 106] {
         peer.say(&[call(id, "measure", &[7; 10 << 20])]).await;
     }
@@ -103,7 +103,7 @@ async fn calls_beyond_the_bytes_held_back_are_refused() {
     let refused = ends.iter().position(|it| it.starts_with("Error { id: 106,")).unwrap();
     assert!(ends.remove(refused).contains("LimitReached"));
     assert!(ends.iter().all(|it| it.starts_with("Return")), "{ends:?}");
-    // What is answered is held no more.
+    // Answered calls are no longer held.
     flood(&mut peer, 200).await;
     peer.say(&[call(300, "measure", &[7; 10 << 20])]).await;
     loop {
@@ -170,7 +170,7 @@ async fn a_handler_that_panics_when_it_is_dropped_does_no_harm() {
     }
     assert_eq!(soon(portal.call::<u64>(Request::new("at once", &7))).await.unwrap(), 7);
 
-    // Nor when it is dropped with the connection.
+    // Nor does a panic when the handler is dropped with the connection.
     let mut calls = JoinSet::new();
     let other = portal.clone();
     calls.spawn(async move { other.call::<()>(Request::new("never", &())).await });

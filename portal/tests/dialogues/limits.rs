@@ -1,4 +1,4 @@
-//! How long a dialogue may last, how many calls nobody waits for, and what is said behind an answer.
+//! Limits of dialogues: their duration, the calls that nobody awaits, and data after the answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,12 +19,12 @@ async fn a_deadline_ends_a_dialogue_on_both_sides() {
     let within = Duration::from_millis(1500);
     let timed_out = |error| matches!(error, CallError::TimedOut(it) if it == within);
 
-    // Before it has started.
+    // Before the dialogue has started.
     let begun = ends.portal.dialogue(Request::new("stubborn", &()).within(within), 1).await;
     assert!(timed_out(begun.unwrap_err()));
     assert_eq!(ends.news.recv().await, Some(News::Dropped));
 
-    // While its items are waited for, and ever after.
+    // While the caller waits for items, and for ever after.
     let mut dialogue =
         ends.portal.dialogue(Request::new("tidy", &()).within(within), 1).await.unwrap();
     let sender = dialogue.sender();
@@ -33,7 +33,7 @@ async fn a_deadline_ends_a_dialogue_on_both_sides() {
     assert!(matches!(sender.send(&7).await, Err(SendError::Over)));
     assert_eq!(ends.news.recv().await, Some(News::Told));
 
-    // While nobody looks: the other side ends it by itself.
+    // While the caller is idle: the other side ends the dialogue by itself.
     let dialogue = ends.portal.dialogue(Request::new("tidy", &()).within(within), 1).await.unwrap();
     assert_eq!(ends.news.recv().await, Some(News::Told));
     tokio::time::sleep(within).await;
@@ -48,7 +48,7 @@ async fn a_deadline_ends_a_dialogue_on_both_sides() {
 #[tokio::test]
 async fn calls_that_nobody_waits_for_are_bounded() {
     let ends = begin().await;
-    // Those that are answered count no more.
+    // Answered calls no longer count.
     for _ in 0..1000 {
         ends.portal.send(Request::new("echo", &7)).unwrap();
         assert_eq!(soon(ends.portal.call::<u64>(Request::new("echo", &7))).await.unwrap(), 7);
@@ -102,7 +102,7 @@ fn call<'a>(id: CallId, method: &'a str, body: &'a [u8]) -> Frame<'a> {
     Frame::Call { id, method, body, within_ms: None }
 }
 
-/// Tells its number when it is dropped.
+/// Sends its number when it is dropped.
 struct Teller(mpsc::Sender<u64>, u64);
 
 impl Drop for Teller {

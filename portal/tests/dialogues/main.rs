@@ -1,5 +1,5 @@
-//! Dialogues and async handlers: items both ways, cancellation, deadlines, panics, and peers that
-//! break the rules.
+//! Dialogues and async handlers: items in both directions, cancellation, deadlines, panics, and
+//! peers that break the rules.
 
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
@@ -26,10 +26,10 @@ mod handlers;
 mod limits;
 mod peer;
 
-/// What the handlers of these tests tell of.
+/// The events that the handlers of these tests report.
 #[derive(Debug, Eq, PartialEq)]
 enum News {
-    /// A handler saw that it was told to end.
+    /// A handler saw that it was asked to end.
     Told,
     /// A handler was dropped.
     Dropped,
@@ -230,14 +230,14 @@ async fn a_dropped_dialogue_tells_its_handler_at_once() {
     let mut ends = begin().await;
     drop(ends.portal.dialogue(Request::new("tidy", &()), 1).await.unwrap());
     assert_eq!(soon(ends.news.recv()).await, Some(News::Told));
-    // The connection goes on.
+    // The connection continues.
     assert_eq!(soon(ends.portal.call::<u64>(Request::new("echo", &7))).await.unwrap(), 7);
 }
 
 #[tokio::test]
 async fn a_cancel_waits_for_no_megabytes_of_items() {
     let mut ends = begin().await;
-    // There is credit for 6.5 GB, and nobody takes any of it.
+    // There is credit for 6.5 GB, and nobody reads any of it.
     let flood = ends.portal.dialogue(Request::new("flood", &()), u16::MAX).await.unwrap();
     assert_eq!(soon(ends.portal.call::<u64>(Request::new("echo", &7))).await.unwrap(), 7);
     drop(flood);
@@ -252,7 +252,7 @@ async fn a_handler_that_does_not_end_is_dropped_a_grace_later() {
     assert!(timeout(Duration::from_millis(1), call).await.is_err());
     assert_eq!(ends.news.recv().await, Some(News::Dropped));
 
-    // So it is when the connection ends.
+    // The end of the connection does the same.
     let portal = ends.portal.clone();
     let mut waiting = JoinSet::new();
     waiting.spawn(async move { portal.call::<()>(Request::new("stubborn", &())).await });
@@ -381,7 +381,7 @@ async fn two_sides_that_both_pipeline_do_not_block_each_other() {
     let (mut drivers, mut calls) = (JoinSet::new(), JoinSet::new());
     drivers.spawn(dialed.driver);
     drivers.spawn(accepted.driver);
-    // Each side has 16 MiB of answers to give before it can have read any.
+    // Each side has 16 MiB of answers to send before it can have read any.
     for portal in [dialed.portal, accepted.portal] {
         for _ in 0..256 {
             let portal = portal.clone();
@@ -410,7 +410,7 @@ async fn what_a_peer_sends_without_reading_is_bounded() {
                 ref other => other.encode(&mut bytes),
             }
             .unwrap();
-            // When it cannot be written any more, the other side has stopped reading.
+            // When the driver cannot write any more, the other side has stopped reading.
             let writing = timeout(Duration::from_millis(300), peer.io.write_all(&bytes));
             let Ok(written) = writing.await else { break };
             written.unwrap();

@@ -1,4 +1,4 @@
-//! One that speaks frames as it likes, and the driver that it speaks to.
+//! A peer that sends any frames, and the driver that it talks to.
 
 use bytes::{Bytes, BytesMut};
 use callsign_portal::{
@@ -19,7 +19,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Makes one that calls.
+    /// Makes a peer that calls.
     pub(crate) async fn calling<F, Fut>(handlers: Handlers<F, Fut>) -> Self
     where
         F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
@@ -30,7 +30,7 @@ impl Peer {
         Self::over(io, driver).await
     }
 
-    /// Makes one that is called.
+    /// Makes a peer that is called.
     pub(crate) async fn answering() -> (Self, Portal) {
         let (io, far) = greeted().await;
         let connected = connect(far, Options::default(), NoService).await.unwrap();
@@ -49,7 +49,7 @@ impl Peer {
         peer
     }
 
-    /// Waits until the other side has ended the connection, and checks why.
+    /// Waits until the other side has ended the connection, and checks the reason.
     pub(crate) async fn closed(&mut self, expected: &str) {
         while self.hear().await.is_some() {}
         let closed = soon(self.drivers.join_next()).await.unwrap().unwrap();
@@ -60,7 +60,7 @@ impl Peer {
     pub(crate) async fn say(&mut self, frames: &[Frame<'_>]) {
         let mut bytes = BytesMut::new();
         frames.iter().for_each(|it| it.encode(&mut bytes).unwrap());
-        // It may be closed already.
+        // The connection may be closed already.
         drop(self.io.write_all(&bytes).await);
     }
 

@@ -8,19 +8,19 @@ use tokio::task::JoinSet;
 
 use crate::support::{Played, TEST_TIMEOUT, block_on};
 
-/// How many children come and go. With one descriptor left behind by every eighth, it would show.
+/// The total number of children. With one leaked descriptor for every eighth, the leak would show.
 const CROWD: usize = 200;
 
 /// Far longer than a test takes.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// How many of them at once.
+/// The number of concurrent children.
 const AT_ONCE: usize = 8;
 
-/// Starts a child that plays `role`, tells its number and its first line, and waits to be killed.
+/// Starts a child that plays `role`, prints its number and its first line, and waits to be killed.
 pub(crate) fn family(kind: Kind, role: &str, tell: impl Fn(&str)) {
     block_on(async {
-        // Those that end by themselves get time to, on however slow a machine.
+        // Children that end by themselves get the time to, however slow the machine.
         let ends_by_itself = role.starts_with("farewell") || role == "helper";
         let grace = match role.starts_with("forced") {
             true => HOUR,
@@ -36,7 +36,7 @@ pub(crate) fn family(kind: Kind, role: &str, tell: impl Fn(&str)) {
     })
 }
 
-/// Has many children, one after the other and some at once, and looks for what they leave.
+/// Has many children, one after the other and several at once, and looks for leaks.
 pub(crate) fn crowd(kind: Kind) -> i32 {
     block_on(async {
         settle().await;
@@ -56,7 +56,7 @@ pub(crate) fn crowd(kind: Kind) -> i32 {
     0
 }
 
-/// Has a child of each kind: the first ones start the threads and open what stays open.
+/// Has a child of each kind: the first ones start the threads, and open what stays open.
 async fn settle() {
     for kind in [Kind::Exec, Kind::Fork] {
         come_and_go(kind).await;
@@ -69,7 +69,7 @@ async fn come_and_go(kind: Kind) {
     played.child.output_read().await;
 }
 
-/// Drops children that live, and launches that are under way.
+/// Drops living children, and launches that are under way.
 pub(crate) fn dropped(kind: Kind) -> i32 {
     block_on(async {
         settle().await;
@@ -88,7 +88,7 @@ pub(crate) fn dropped(kind: Kind) -> i32 {
     0
 }
 
-/// Starts children with too few descriptors: each is an error, or a child that ends.
+/// Starts children with too few descriptors: each attempt yields an error, or a child that ends.
 pub(crate) fn starved(kind: Kind) -> i32 {
     block_on(async {
         settle().await;
@@ -123,7 +123,7 @@ pub(crate) fn forsaken() -> i32 {
     block_on(async {
         lose_forkserver().await;
         lose_forkserver().await;
-        // One that nobody needs at the moment, and that has served for a while, is there again.
+        // A forkserver that has served for a while is restarted without being needed.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         let lost = forkserver().unwrap();
         rustix::process::kill_process(Pid::from_raw(lost).unwrap(), Signal::KILL).unwrap();
@@ -149,7 +149,7 @@ async fn lose_forkserver() {
         assert!(matches!(again, Err(WaitError::ForkserverGone { .. })), "{again:?}");
         assert_eq!(played.hears().await, "", "the child is gone");
 
-        // There is another one, and nothing is left of the first.
+        // There is a new forkserver, and nothing is left of the first.
         come_and_go(Kind::Fork).await;
         come_and_go(Kind::Exec).await;
         assert_ne!(self::forkserver(), Some(forkserver));
@@ -159,7 +159,7 @@ async fn lose_forkserver() {
     }
 }
 
-/// Returns how many children of this process have ended and were not waited for.
+/// Returns how many children of this process have ended and were not awaited.
 fn zombies() -> usize {
     let is_zombie = |pid: &String| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -168,7 +168,7 @@ fn zombies() -> usize {
     all_children("self").iter().filter(|it| is_zombie(it)).count()
 }
 
-/// Asks for a fork without having a forkserver.
+/// Asks for a fork without a forkserver.
 pub(crate) fn bereft() -> i32 {
     let error = block_on(start(Kind::Fork)).unwrap_err();
     assert!(matches!(error, LaunchError::NoForkserver { .. }), "{error:?}");
@@ -204,7 +204,7 @@ fn children() -> Vec<String> {
 fn all_children(pid: &str) -> Vec<String> {
     let mut children = Vec::new();
     for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-        // A thread that ends meanwhile has left its children to another.
+        // The children of a thread that ends meanwhile belong to another thread.
         let list = fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
         children.extend(list.split_whitespace().map(str::to_owned));
     }

@@ -1,4 +1,4 @@
-//! How a child can end, and that its parent learns it.
+//! The ways in which a child can end, and how its parent learns of them.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn killed(kind: Kind, role: &str, signal: Signal) {
     assert_eq!(played.hears().await, "ready");
     played.child.signal(signal).unwrap();
     check_signal(played.child.exited().await.unwrap(), signal);
-    // To one that has ended, nothing is sent.
+    // A child that has ended gets no signal.
     played.child.signal(signal).unwrap();
     played.child.kill_group().unwrap();
 }
@@ -63,7 +63,7 @@ async fn killed_while_it_starts(kind: Kind) {
     check_signal(child.exited().await.unwrap(), Signal::KILL);
     let channel = tokio::net::UnixStream::from_std(child.take_channel().unwrap()).unwrap();
     channel.readable().await.unwrap();
-    // What it was told and has not read is lost with it, and the end of the channel says so.
+    // Unread messages are lost with the child, and the end of the channel reports that.
     let end = channel.try_read(&mut [0]).map_err(|error| error.kind());
     assert!(matches!(end, Ok(0) | Err(std::io::ErrorKind::ConnectionReset)), "{end:?}");
 }
@@ -81,7 +81,7 @@ async fn waited_for_by_many(kind: Kind) {
     let mut played = Played::start(kind, "wait").await;
     assert_eq!(played.hears().await, "ready");
     let child = &played.child;
-    // One that gives up takes nothing from the others.
+    // A caller that gives up does not affect the others.
     drop(tokio::time::timeout(Duration::ZERO, child.exited()).await);
     let (first, second, sent) =
         tokio::join!(child.exited(), child.exited(), async { child.signal(Signal::TERM) });
@@ -111,7 +111,7 @@ async fn ends_with_its_channel(kind: Kind) {
     check_signal(played.child.exited().await.unwrap(), Signal::KILL);
 }
 
-/// The kernel's notice of a parent's death follows the thread that started the child.
+/// The kernel sends the notice of a parent's death when the thread that started the child ends.
 async fn starting_thread_may_end(kind: Kind) {
     let runtime = tokio::runtime::Handle::current();
     let start = move || runtime.block_on(Played::start(kind, "echo"));
@@ -123,7 +123,7 @@ async fn starting_thread_may_end(kind: Kind) {
     }
 }
 
-/// The end of a process that is traced is its tracer's to see first.
+/// A tracer sees the end of a process first.
 async fn cannot_be_reaped(kind: Kind) {
     let mut traced = Played::start(kind, "sleep").await;
     assert_eq!(traced.hears().await, "ready");
@@ -149,7 +149,7 @@ fn check_signal(ended: Ended, expected: Signal) {
     assert_eq!(signal, expected.as_raw());
 }
 
-/// Waits until a process is stopped. Nothing tells that but its state.
+/// Waits until a process is stopped, which only its state shows.
 pub(crate) async fn until_stopped(pid: i32) {
     let stat = format!("/proc/{pid}/stat");
     while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {

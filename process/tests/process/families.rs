@@ -1,4 +1,4 @@
-//! That no child outlives its parent, however that ends, and that nothing of it stays.
+//! No child outlives its parent, however the parent ends, and nothing of the child is left.
 
 use std::{
     io::{BufRead, BufReader},
@@ -85,7 +85,7 @@ async fn has_its_grace(kind: Kind) {
     }
 }
 
-/// A grandchild ends by itself when its parent has gone, and its helper with it.
+/// A grandchild ends by itself once its parent has gone, and so does its helper.
 async fn takes_helpers_along(kind: Kind) {
     for grandchild in ["exec", "fork"] {
         let mut middle = family(kind, grandchild, "helper").await;
@@ -96,7 +96,7 @@ async fn takes_helpers_along(kind: Kind) {
     }
 }
 
-/// Neither a stopped child nor one that has an hour keeps the word from going further down.
+/// Neither a stopped child nor one with a grace of an hour stops the request on its way down.
 async fn forced_to_end(kind: Kind) {
     for grandchild in ["exec", "fork"] {
         let folder = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ async fn family(kind: Kind, grandchild: &str, role: &str) -> Played {
     Played::launch(launch, &format!("family {grandchild} {role}")).await
 }
 
-/// A child has children, and looks itself at what they leave behind.
+/// A child has children, and checks what they leave behind.
 async fn plays_well(kind: Kind, role: &str) {
     for of in ["exec", "fork"] {
         plays(kind, &format!("{role} {of}"), true).await;
@@ -160,11 +160,11 @@ async fn killed_root(is_stopped: bool) {
         process.ended().await;
     }
     root.wait().unwrap();
-    // Nobody holds its output any more, the forkserver neither.
+    // Nobody holds its output any more, not even the forkserver.
     assert!(lines.next().is_none());
 }
 
-/// Wherever a child is on its way to be one when its root is killed, it ends.
+/// At whatever point of its start the child is when its root is killed, it ends.
 async fn killed_as_it_launches(launches: usize) {
     let mut root = Command::new("/proc/self/exe")
         .arg("--launch-for-ever")
@@ -185,15 +185,15 @@ async fn killed_as_it_launches(launches: usize) {
     }
 }
 
-/// Returns what the kernel says of each process of a session that has not ended.
+/// Returns the kernel's status of each living process of a session.
 fn of_session(session: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").unwrap();
     let stats = processes.filter_map(|it| {
-        // One that has ended meanwhile has no such file.
+        // A process that has ended meanwhile has no such file.
         std::fs::read_to_string(it.unwrap().path().join("stat")).ok()
     });
     let is_of_it = |stat: &String| {
-        // State, parent, group, session, after a name that may hold any character.
+        // State, parent, group and session follow a name that may contain any character.
         let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
         fields[0] != "Z" && fields[3] == session
     };

@@ -1,4 +1,4 @@
-//! What a child has of its parent, and what it has not; and what a program must be to have one.
+//! What a child inherits from its parent and what not, and the conditions for having children.
 
 use std::{
     io::Read,
@@ -38,7 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// A child has 0, 1 and 2 of its parent. All else it has opened itself.
+/// A child inherits 0, 1 and 2. It opens all others itself.
 async fn descriptors(kind: Kind) {
     let traps: Vec<_> = (0..20).map(|_| trap()).collect();
     let mut played = Played::start(kind, "descriptors").await;
@@ -55,8 +55,8 @@ async fn descriptors(kind: Kind) {
     assert_eq!(input, "/dev/null");
     assert!(output.starts_with("pipe:") && error.starts_with("pipe:"), "{inherited:?}");
 
-    // The channel twice, for it and its watchdog; its parent; what forces its end; the folder
-    // that it lists.
+    // Two for the channel, for the child and its watchdog; the parent; the forced end; the folder
+    // being listed.
     let mut own: Vec<_> = own.into_iter().map(|(_, target)| target).collect();
     own.sort();
     let [folder, counter, parent, channel, watched] = &own[..] else { panic!("{own:?}") };
@@ -66,14 +66,14 @@ async fn descriptors(kind: Kind) {
     assert_eq!(channel, watched);
 }
 
-/// Opens a file as a careless library does: every program that is started later inherits it.
+/// Opens a file as a careless library does: every program started later inherits it.
 fn trap() -> OwnedFd {
     let file = std::fs::File::open("/dev/zero").unwrap();
     rustix::io::fcntl_setfd(file.as_fd(), rustix::io::FdFlags::empty()).unwrap();
     file.into()
 }
 
-/// A child has its own name and group, blocks no signal, and ignores what Rust ignores.
+/// A child has its own name and group, blocks no signal, and ignores the signals that Rust ignores.
 async fn identity(kind: Kind) {
     let launch = Launch { kind, ..Launch::exec("a-longer-name-than-16") };
     let mut played = Played::launch(launch, "identity").await;
@@ -86,16 +86,16 @@ async fn identity(kind: Kind) {
     assert_eq!([number, group], [pid.to_string(), pid.to_string()]);
     let signals = |mask| u64::from_str_radix(mask, 16).unwrap();
     assert_eq!(signals(blocked), 0);
-    // The C library keeps the two below the first one for itself.
+    // The C library reserves the two below the first one.
     let own_of_libc = 0b11 << (32 - 1);
     assert_eq!(signals(ignored) & !own_of_libc, 1 << (libc::SIGPIPE - 1), "{ignored}");
 }
 
-/// What a service manager gave to the parent is not the child's, and the child's mark is not its
-/// children's.
+/// Variables of a service manager stay with the parent, and the child's mark is not passed to its
+/// children.
 fn environments() {
     let scrubbed = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_USEC"];
-    // A program whose file was replaced since starts children of the one that it is.
+    // A program whose file was replaced starts children of the version that runs.
     let own = std::env::current_exe().unwrap();
     let folder = tempfile::tempdir_in(own.parent().unwrap()).unwrap();
     let program = folder.path().join("program");
@@ -116,7 +116,8 @@ fn environments() {
     }
 }
 
-/// Removes this program's file, and tells the names in the environment of a child of each kind.
+/// Removes this program's file, and prints the variables in the environment of a child of each
+/// kind.
 pub(crate) fn tell_environments() -> ExitCode {
     std::fs::remove_file(std::env::current_exe().unwrap()).unwrap();
     process::init_with_forkserver(roles::play).unwrap();
@@ -144,7 +145,7 @@ fn begins_late() {
         assert!(text.contains(expected), "{how}: {text}");
         assert!(output.status.success(), "{how}: {text}");
 
-        // A child does not go on as if it were none.
+        // A child does not continue as if it were not one.
         let output = Command::new("/proc/self/exe")
             .args(["--begin-too-late", how])
             .env(CHILD_VARIABLE, "1:0123456789abcdef0123456789abcdef")
@@ -156,7 +157,7 @@ fn begins_late() {
     }
 }
 
-/// Begins when there is a thread or a runtime, and tells the errors.
+/// Calls `init` while there is a thread or a runtime, and prints the errors.
 pub(crate) fn begin_too_late() -> ExitCode {
     match std::env::args().nth(2).as_deref() {
         Some("thread") => {
@@ -165,7 +166,7 @@ pub(crate) fn begin_too_late() -> ExitCode {
             println!("{}", process::init_with_forkserver(roles::play).unwrap_err());
             drop(ended);
             assert!(thread.join().unwrap());
-            // With the thread gone, it is early enough.
+            // Once the thread has gone, `init` succeeds.
             process::init_with_forkserver(roles::play).unwrap();
         }
         _ => {
@@ -177,7 +178,7 @@ pub(crate) fn begin_too_late() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A program that is told to be a child by somebody who is no parent says so and ends.
+/// A program with a child's mark but without a parent says so, and ends.
 fn strange_beginnings() {
     let nonce = "1:0123456789abcdef0123456789abcdef";
     let closed = || Stdio::from(OwnedFd::from(UnixStream::pair().unwrap().0));

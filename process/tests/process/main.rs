@@ -1,7 +1,8 @@
-//! Real child processes of both kinds: how they end, what they inherit, and that none stays.
+//! Real child processes of both kinds: their ends, their inheritance, and that none stays.
 //!
-//! A child is its parent's program begun anew, so this test has a `main` of its own, whose first
-//! statement is what every program that starts children begins with. In a child it never returns.
+//! A child runs its parent's program from the beginning. So this test has a `main` of its own,
+//! whose first statement is that of every program that starts children; in a child it never
+//! returns.
 
 #![expect(
     clippy::print_stderr,
@@ -40,10 +41,10 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// How many processes [`be_a_root`] tells.
+/// How many processes [`be_a_root`] prints.
 const ROOT_TREE: usize = 4;
 
-/// Tells the processes of a tree of both kinds, one a line, and waits to be killed.
+/// Prints the processes of a tree of both kinds, one a line, and waits to be killed.
 fn be_a_root() -> ExitCode {
     process::init_with_forkserver(roles::play).unwrap();
     block_on(async {
@@ -55,15 +56,15 @@ fn be_a_root() -> ExitCode {
             println!("{}\n{}", played.child.pid(), played.hears().await);
             tree.push(played);
         }
-        // Where a parent is of another session, the kernel does not wake what is stopped.
+        // The kernel does not continue a stopped process whose parent is in another session.
         rustix::process::setsid().unwrap();
         println!("ready");
         std::future::pending().await
     })
 }
 
-/// Starts children of both kinds, one after the other and never waited for, until it is killed. It
-/// leads a session, by which all of them are known, and says a line for each.
+/// Starts children of both kinds, one after the other and never awaited, until it is killed. It
+/// leads a session, which identifies them all, and prints a line for each.
 fn launch_for_ever() -> ExitCode {
     rustix::process::setsid().unwrap();
     process::init_with_forkserver(roles::play).unwrap();

@@ -1,4 +1,4 @@
-//! What a child writes is always read, and never holds anybody up.
+//! A child's output is always read, and never blocks anybody.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +27,7 @@ async fn lines(kind: Kind) {
     assert_eq!(played.child.error_tail(), "three\n");
 }
 
-/// More than a pipe holds, none of it a whole line, and then the child dies.
+/// The child writes more than a pipe holds without any newline, and then dies.
 async fn flood(kind: Kind) {
     const BYTES: usize = 3 * TAIL_BYTES_MAX + 5;
     for end in ["abort", "return"] {

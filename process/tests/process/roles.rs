@@ -1,4 +1,5 @@
-//! What the children do. Each reads one line from its channel and does what that says.
+//! The children's roles. Each child reads one line from its channel, and plays the role named
+//! there.
 
 use std::{
     fs,
@@ -44,7 +45,7 @@ pub(crate) fn play(channel: UnixStream) -> i32 {
             parent.says(&line);
         },
         ["flood", bytes, end] => {
-            // No line of it ends, so some stays in the buffer of standard output.
+            // No line ends, so a part stays in the buffer of standard output.
             print!("{}", "o".repeat(bytes.parse().unwrap()));
             eprint!("{}", "e".repeat(bytes.parse().unwrap()));
             if end == "abort" {
@@ -76,7 +77,7 @@ pub(crate) fn play(channel: UnixStream) -> i32 {
             0
         }
         ["leave", "helper"] => {
-            // Of a group of its own, it is nobody's to kill, and it holds the pipes.
+            // In a separate group, it survives the kill, and holds the pipes.
             parent.says(&helper(Some(0)).to_string());
             0
         }
@@ -111,7 +112,7 @@ pub(crate) fn play(channel: UnixStream) -> i32 {
     }
 }
 
-/// The other end of the channel, which may go away.
+/// The other end of the channel, which may disappear.
 struct Parent(BufReader<UnixStream>);
 
 impl Parent {
@@ -145,7 +146,7 @@ pub(crate) fn kind_of(word: &str) -> Kind {
     }
 }
 
-/// Starts a program that does nothing for long, and returns its number.
+/// Starts a program that idles for a long time, and returns its number.
 fn helper(group: Option<i32>) -> u32 {
     let mut command = Command::new("sleep");
     command.arg("3600").stdin(Stdio::null());
@@ -157,7 +158,7 @@ fn helper(group: Option<i32>) -> u32 {
     helper.id()
 }
 
-/// Tells each descriptor and what it leads to.
+/// Prints each descriptor and its target.
 fn descriptors(parent: &Parent) -> i32 {
     for entry in fs::read_dir("/proc/self/fd").unwrap() {
         let path = entry.unwrap().path();
@@ -168,14 +169,14 @@ fn descriptors(parent: &Parent) -> i32 {
     0
 }
 
-/// Returns a line of what the kernel says of this process.
+/// Returns a line of the kernel's status of this process.
 fn status(name: &str) -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().to_owned()
 }
 
-/// Traces a process and lets it run on, and returns `ready` or why not.
+/// Traces a process and lets it run on, and returns `ready` or the error.
 #[expect(unsafe_code, reason = "there is no safe form")]
 fn trace(pid: i32) -> String {
     // SAFETY: with these arguments the kernel touches no memory of this process.
@@ -188,7 +189,8 @@ fn trace(pid: i32) -> String {
 /// Reads memory that may not be read.
 #[expect(unsafe_code, reason = "safe code cannot do this")]
 fn fault() -> i32 {
-    // SAFETY: the page is new and is nobody's; reading it ends this process, which is the point.
+    // SAFETY: the page is new and has no other user; the read ends this process, which is the
+    // purpose.
     unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let page = libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_NONE, flags, -1, 0);

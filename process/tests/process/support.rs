@@ -1,4 +1,4 @@
-//! What the tests have in common: a child that plays a role, and bounds on all that waits.
+//! Shared by the tests: a child that plays a role, and bounds on every wait.
 
 use std::{future::Future, os::fd::OwnedFd, pin::Pin, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{
     net::UnixStream,
 };
 
-/// No test takes longer, on however slow a machine.
+/// No test takes longer, however slow the machine.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(240);
 
 pub(crate) type Body = fn(Kind) -> Pin<Box<dyn Future<Output = ()>>>;
@@ -35,7 +35,7 @@ pub(crate) fn of_each_kind(bodies: &[(&str, Body)]) -> Vec<Trial> {
         .collect()
 }
 
-/// Runs to the end in a runtime of its own, or fails.
+/// Runs to the end in a separate runtime, or fails.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -66,26 +66,26 @@ impl Played {
         played
     }
 
-    /// Says a line to the child.
+    /// Sends a line to the child.
     pub(crate) async fn says(&mut self, line: &str) {
         self.channel.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
-    /// Returns the next line that the child says over the channel, or nothing at its end.
+    /// Returns the next line of the child over the channel; nothing at its end.
     pub(crate) async fn hears(&mut self) -> String {
         let mut line = String::new();
-        // A child that was killed with words unread resets the channel; it says nothing then.
+        // A child killed with unread input resets the channel; there are no more lines then.
         drop(self.channel.read_line(&mut line).await);
         line.trim_end().to_owned()
     }
 
-    /// Returns the number of a process that the child says.
+    /// Returns the number of a process, as the child sends it.
     pub(crate) async fn hears_pid(&mut self) -> Stranger {
         Stranger::open(self.hears().await.parse().expect("a number"))
     }
 }
 
-/// A process that is nobody's child here.
+/// A process that is not this one's child.
 pub(crate) struct Stranger {
     pidfd: OwnedFd,
 }

@@ -1,4 +1,4 @@
-//! Names of which there are many instances: what is not asked for is in nobody's way.
+//! Names with many instances: a look-up does not pay for those that it does not ask for.
 
 use bytes::BytesMut;
 use callsign_registrar::registry::{Event, Owner, Registry, SessionId};
@@ -10,10 +10,10 @@ use wire::{
 
 use crate::support::{ACCOUNT, NOW, USER, answer_to, register, registration, registry};
 
-/// More than an answer has room for.
+/// More than fit into an answer.
 const MANY: u128 = 1000;
 
-/// Registers instances of `feed` that are in nobody's way.
+/// Registers instances of `feed` that no look-up asks for.
 fn crowd(registry: &mut Registry, session: SessionId, owner: Owner, state: State) {
     for uuid in 0..MANY {
         let one_more = Register { state, ..registration("feed", 100 + uuid) };
@@ -52,7 +52,7 @@ fn a_single_instance_is_asked_for_by_its_owner_too() {
     assert_eq!(answer_to(&registry, &of(Owner::User(4711))), (0, vec![]));
 }
 
-/// To pass over what is not ready would take as long as there is of it.
+/// Passing over instances that are not ready takes as long as there are many.
 #[test]
 fn what_is_not_ready_is_not_even_looked_at() {
     let mut registry = registry();
@@ -71,7 +71,7 @@ fn what_is_not_ready_is_not_even_looked_at() {
     assert!(is_there && steps < 10, "{steps}");
 }
 
-/// What has yet to be cleared away is passed over, and whoever asks pays for that.
+/// Entries that are yet to be cleared away are passed over, at the caller's cost.
 #[test]
 fn what_is_over_is_passed_over_at_the_expense_of_who_asks() {
     let mut registry = registry();

@@ -1,4 +1,4 @@
-//! Sessions that keep much: what they kept is gone at once, and cleared away in parts.
+//! Sessions with many entries: the entries disappear at once, and are cleared away in parts.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ use crate::support::{
     ACCOUNT, NOW, REGISTRAR, USER, answer, at, read, register, registration, registry, with_quotas,
 };
 
-/// How many instances a session keeps here: many times what is cleared away in one part.
+/// The number of instances of a session here: many times what one part clears away.
 const MANY: u128 = 3000;
 
-/// A registry with a session that keeps much, under names of its own but for the last.
+/// A registry with a session that has many entries, under names of its own but for the last.
 fn crowded() -> (Registry, SessionId) {
     let mut registry = registry();
     let session = registry.open_session(ACCOUNT);
@@ -36,7 +36,7 @@ fn end(registry: &mut Registry, session: SessionId) {
     assert!(registry.has_deferred());
 }
 
-/// Does what is left, and returns in how many parts.
+/// Does the remaining work, and returns the number of parts.
 fn tidy_up(registry: &mut Registry) -> usize {
     let mut parts = 0;
     while registry.has_deferred() {
@@ -96,7 +96,7 @@ fn what_is_registered_anew_meanwhile_stays() {
     let other = registry.open_session(ACCOUNT);
     let outcome = register(&mut registry, "n77", 77, other);
     assert!(outcome.notified.contains(&watching) && outcome.contested.is_empty());
-    // Under another name as well: it was free.
+    // Under another name as well: the UUID was free.
     drop(register(&mut registry, "else", 78, other));
     tidy_up(&mut registry);
     assert_eq!(answer(&registry, "n77", true), [77]);
@@ -106,7 +106,8 @@ fn what_is_registered_anew_meanwhile_stays() {
     assert!(read(&mut registry, watching).iter().filter(|it| removed(it)).count() > 100);
 }
 
-/// Watchers read while it is cleared away: some were live, some had begun, some begin only then.
+/// Watchers read while the entries are cleared away: some were live, some had begun, some begin
+/// only then.
 #[test]
 fn whoever_watches_is_told_of_one_change_and_of_nothing_that_he_was_never_shown() {
     let (mut registry, session) = crowded();
@@ -155,7 +156,7 @@ fn whoever_watches_is_told_of_one_change_and_of_nothing_that_he_was_never_shown(
     for part in 0.. {
         look(&mut registry, &mut views);
         drop(register(&mut registry, "n3", 10_000 + part, other));
-        // Whoever comes back meanwhile cannot know how much of it he has heard.
+        // A watcher that returns meanwhile cannot know how many of the removals it has read.
         let came_back = Seen { registrar: REGISTRAR, revision: registry.revision() };
         assert!(!registry.watch(other, 2, NamePattern::any(), Some(came_back)).unwrap());
         registry.cancel(other, 2);
@@ -227,7 +228,7 @@ fn many_leases_that_run_out_at_once_go_in_parts() {
     assert_eq!(registry.counts().instances, 0);
 }
 
-/// Places are free again, whichever way the claims to them went.
+/// Endpoints are free again, whichever way their claims moved.
 #[test]
 fn what_is_not_claimed_any_more_contests_nothing() {
     let mut registry = registry();
@@ -283,7 +284,7 @@ fn what_one_call_takes_out_is_gone_at_once_and_cleared_away_in_parts() {
     assert!(registry.apply(Event::Unregister { uuid: gone, by: USER }, NOW).is_err());
     assert!(registry.apply(Event::Renew { uuid: gone, by: USER }, NOW).is_err());
 
-    // It comes back, and the rest goes with its session, before all of it is cleared away.
+    // One instance returns, and the rest leaves with its session, before all of it is cleared away.
     let other = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "n11", 11, other));
     end(&mut registry, session);
@@ -296,7 +297,7 @@ fn what_one_call_takes_out_is_gone_at_once_and_cleared_away_in_parts() {
     assert!(removed >= 1111, "{removed}");
 }
 
-/// What it takes is given back with the call, and not when all is cleared away.
+/// The memory is returned with the call, not once everything is cleared away.
 #[test]
 fn whoever_takes_much_out_may_register_as_much_at_once() {
     let few = Quotas { instances: 2000, ..Quotas::default() };
@@ -338,7 +339,8 @@ fn leases_that_are_taken_out_run_out_no_more() {
     assert_eq!(registry.counts().instances, 0);
 }
 
-/// The registrar has ended the session itself: what it kept stays until its peer should be back.
+/// The registrar itself has ended the session: its entries stay until its peer should have
+/// returned.
 #[test]
 fn much_that_is_to_come_back_stays_in_parts() {
     let (mut registry, session) = crowded();

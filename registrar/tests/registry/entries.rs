@@ -1,4 +1,4 @@
-//! What is registered: who is in an answer, for how long, and who may change it.
+//! Entries: which answers contain them, how long they last, and who may change them.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ fn the_same_instance_again_takes_its_own_place_with_a_higher_epoch() {
     assert!(epoch(&mut registry, second) > before);
     assert_eq!(answer(&registry, "feed", false), [1]);
 
-    // It is the second session's now, so the end of the first takes nothing.
+    // It belongs to the second session now, so the end of the first leaves it alone.
     drop(registry.apply(Event::SessionEnded(first), NOW).unwrap());
     assert_eq!(answer(&registry, "feed", false), [1]);
     drop(registry.apply(Event::SessionEnded(second), NOW).unwrap());
@@ -88,7 +88,7 @@ fn waiters_are_woken_once_in_the_order_of_asking() {
     let counts = registry.counts();
     assert_eq!((counts.waiters, counts.sessions), (3, 4));
 
-    // Neither what is declared nor what is starting answers those who wait.
+    // Neither declared nor starting instances answer waiters.
     drop(registry.declare(feed.clone(), Uuid::from_u128(9), vec![], NOW));
     let starting = Register { state: State::Starting, ..registration("feed", 1) };
     let (_, outcome) = registry.register(starting, USER, sessions[0], NOW).unwrap();
@@ -165,7 +165,7 @@ fn the_time_in_which_the_registrar_was_stopped_is_no_part_of_a_lease() {
     for event in [
         Event::SessionDismissed { session: dismissed, back_by_ms },
         Event::SessionEnded(dismissed),
-        // It was stopped for a minute after half a second.
+        // The process was stopped for a minute after half a second.
         Event::Paused { for_ms: 60_000 },
     ] {
         drop(registry.apply(event, NOW + 60_500).unwrap());
@@ -179,7 +179,7 @@ fn the_time_in_which_the_registrar_was_stopped_is_no_part_of_a_lease() {
     assert_eq!(left(61_000), [0, 1]);
     assert_eq!(left(62_000), [0, 0]);
 
-    // A renewal is as long as ever, and leaves nothing of the former time.
+    // A renewal lasts as long as ever, and does not add to the former time.
     let leased = Register { lease_ms: Some(1000), ..registration("clock", 1) };
     drop(registry.register(leased, USER, session, NOW).unwrap());
     drop(registry.apply(Event::Paused { for_ms: 60_000 }, NOW + 60_000).unwrap());
@@ -237,7 +237,7 @@ fn only_the_registrant_changes_what_it_registered() {
     assert_eq!(answer(&registry, "feed", false), []);
 }
 
-/// In a user namespace all who are not mapped have one number: nobody knows who is who.
+/// In a user namespace all unmapped users have one number, so nobody can tell them apart.
 #[test]
 fn who_is_unknown_changes_only_what_the_same_connection_registered() {
     let mut registry = registry();
@@ -348,7 +348,7 @@ fn who_is_dismissed_has_some_time_to_come_back() {
     drop(registry.apply(Event::Tick, NOW + 5000).unwrap());
     let told: Vec<_> = read(&mut registry, watcher).iter().map(brief).collect();
     assert_eq!(told, ["update 1", "remove 2: its session ended"]);
-    // What came back is kept by the session that it came back with.
+    // An instance that returned lasts as long as the session with which it returned.
     drop(registry.apply(Event::SessionEnded(again), NOW + 6000).unwrap());
     assert_eq!(read(&mut registry, watcher).iter().map(brief).collect::<Vec<_>>().len(), 1);
     assert_eq!(registry.next_deadline_ms(), None);
@@ -404,7 +404,7 @@ fn who_knows_what_a_uuid_is_made_of_gets_it_back() {
         let secret = InstanceSecret::new([7; 16]);
         let own = Register { uuid: secret.uuid(), ..registration("feed", 1) };
         let seen = Register { secret: None, ..own.clone() };
-        // Bob has read it in a listing, and registers it while Alice is away.
+        // Bob has read the UUID in a listing, and registers it while Alice is away.
         let squatted = Register { name: other.parse().unwrap(), ..seen.clone() };
         drop(registry.register(squatted.clone(), bob, of_bob, NOW).unwrap());
         let guessed = Register { secret: Some(InstanceSecret::new([8; 16])), ..own.clone() };
@@ -417,11 +417,11 @@ fn who_knows_what_a_uuid_is_made_of_gets_it_back() {
         let record = registry.record(own.uuid).unwrap();
         assert_eq!((record.name.as_str(), record.owner), ("feed", Some(alice.into())));
         assert_eq!(registry.counts().instances, 1);
-        // Nor does it come back.
+        // Nor does it return.
         registry.register(squatted, bob, of_bob, NOW).unwrap_err();
         drop(registry.apply(Event::SessionEnded(of_bob), NOW).unwrap());
         assert!(registry.record(own.uuid).is_some());
-        // One's own instance has one name, as ever.
+        // A client's own instance has one name, as ever.
         let renamed = Register { name: "clock".parse().unwrap(), ..own };
         registry.register(renamed, alice, of_alice, NOW).unwrap_err();
     }

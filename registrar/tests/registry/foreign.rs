@@ -28,7 +28,7 @@ fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
     assert!(epoch.is_some() && outcome.woken.is_empty());
     let (again, outcome) = registry.register_foreign(foreign(1, second), USER, NOW).unwrap();
     assert_eq!((again, outcome.woken.len()), (epoch, 0));
-    // To say again what is there changes nothing, whoever says it.
+    // Registering the same again changes nothing, whoever does it.
     let revision = registry.revision();
     let (again, _) = registry.register_foreign(foreign(1, first), Owner::User(7), NOW).unwrap();
     assert_eq!((again, registry.revision()), (None, revision));
@@ -87,7 +87,7 @@ fn a_foreign_instance_goes_with_its_process_or_its_last_endpoint() {
     let epoch = epoch.unwrap();
     let full = registry.register_foreign(foreign(2, "/unix/@b"), USER, NOW).unwrap_err();
     assert_eq!(full.to_string(), "too many foreign instances: at most 1");
-    // An earlier registration's end is not this one's.
+    // The end of an earlier registration does not concern the present one.
     drop(registry.apply(Event::ProcessEnded { uuid, epoch: epoch - 1 }, NOW).unwrap());
     assert_eq!(registry.counts().instances, 1);
     drop(registry.apply(Event::ProcessEnded { uuid, epoch }, NOW).unwrap());
@@ -121,18 +121,18 @@ fn nobody_takes_more_than_half_of_the_room_for_foreign_instances() {
     let full = "user 1000 has 4 foreign instances here, of at most 4 (no owner has more than half \
                 of the room for them): take some out";
     assert_eq!(fill(&mut registry, &|_| USER.into(), 9), (4, full.to_owned()));
-    // All hosts of a network of IPv6 are one.
+    // All hosts of one IPv6 network share an account.
     let (count, error) = fill(&mut registry, &|it| network(it).into(), 3);
     assert_eq!((count, error), (3, String::new()));
     assert_eq!(fill(&mut registry, &|_| Owner::User(1001).into(), 1).0, 1, "others have room");
     assert_eq!(registry.counts().instances, 8);
 
-    // Whoever takes one out has room for another.
+    // A removal makes room for another instance.
     let first = Uuid::from_u128(1);
     drop(registry.apply(Event::Unregister { uuid: first, by: USER }, NOW).unwrap());
     assert_eq!(fill(&mut registry, &|_| USER.into(), 2).0, 1);
 
-    // Those who may end the node anyway, and what is remembered, are not bound by it.
+    // Owners that may end the node anyway, and remembered instances, are not subject to quotas.
     for trusted in [Owner::User(0).into(), Caller { is_trusted: true, ..USER.into() }] {
         let mut registry = with_limits(Limits { foreign_instances_max: 8, ..Limits::default() });
         let trusted: &Caller = &trusted;

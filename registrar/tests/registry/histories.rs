@@ -38,12 +38,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Whose an instance is.
+/// The owner of an instance.
 fn owner(uuid: u8) -> Owner {
     if uuid < 8 { USER } else { Owner::Host([10, 0, 0, 7].into()) }
 }
 
-/// What a watcher makes of what it is told.
+/// The state of a watcher, by the changes that it has read.
 #[derive(Default)]
 struct View(BTreeMap<Uuid, Record>);
 
@@ -62,7 +62,7 @@ impl View {
     }
 }
 
-/// What may be asked of one name.
+/// The look-ups that a name allows.
 fn asked() -> Vec<(&'static str, bool, Option<wire::Owner>)> {
     let owners = [None, Some(USER.into()), Some(owner(8).into()), Some(wire::Owner::Unknown)];
     let of = |all: bool| owners.clone().into_iter().map(move |owner| ("n1", all, owner));
@@ -83,7 +83,7 @@ proptest! {
         let (mut view, mut now) = (View::default(), NOW);
 
         for step in steps {
-            // A step may be refused, as when an instance is registered under another name.
+            // A step may be refused, for instance to register an instance under another name.
             match step {
                 Step::Register { name, uuid, lease } => {
                     let register = Register {
@@ -125,7 +125,7 @@ proptest! {
         prop_assert_eq!(next, None);
         let there: BTreeMap<_, _> = records.into_iter().map(|it| (it.uuid, it)).collect();
         prop_assert_eq!(&view.0, &there);
-        // Whoever asks for some of them gets those, newest first.
+        // A look-up with a limit returns that many, newest first.
         for (name, all, owner) in asked() {
             let is_of = |it: &&Record| owner.is_none() || owner == it.owner;
             let of_name = there.values().filter(|it| it.name.as_str() == name).filter(is_of);

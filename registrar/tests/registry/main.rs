@@ -1,4 +1,4 @@
-//! The registry, event by event, and by a model that a watcher must agree with.
+//! The registry, event by event, and against a model that a watcher must agree with.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod crowds;

@@ -1,4 +1,4 @@
-//! Whose names are.
+//! The rules that say who may use which names.
 
 use bytes::BytesMut;
 use callsign_registrar::registry::{
@@ -26,7 +26,7 @@ fn a_name_that_somebody_has_is_not_taken_by_another() {
         let refused = enter(&mut registry, session, 3, stranger).unwrap_err();
         assert!(matches!(refused, RegistryError::NameHeld { .. }), "{refused}");
     }
-    // Root may, and takes it from nobody by that.
+    // Root may, and takes the name from nobody by that.
     enter(&mut registry, session, 4, Owner::User(0)).unwrap();
     enter(&mut registry, session, 5, USER).unwrap();
 
@@ -91,7 +91,7 @@ fn an_exclusive_name_has_one_at_a_time_and_a_token_that_grows() {
     let exclusive = NameRule { exclusive: true, ..rule("feed", Some(vec![Grantee::Any])) };
     set(&mut registry, rules([exclusive]));
     let first = enter(&mut registry, session, 1, USER).unwrap();
-    // Whoever registers again is still the same.
+    // A registrant that registers again remains the same instance.
     assert_eq!(enter(&mut registry, session, 1, USER).unwrap(), first);
     for other in [USER, OTHER, Owner::User(0)] {
         let refused = enter(&mut registry, session, 2, other).unwrap_err();
@@ -132,7 +132,7 @@ fn who_may_not_find_a_name_is_known() {
     }
 }
 
-/// Everything that a look-up may tell of is looked for as somebody.
+/// Every look-up, for everything that it may reveal, on behalf of an owner.
 fn seen_by(registry: &mut Registry, session: SessionId, caller: &Caller) -> Vec<String> {
     let mut bytes = BytesMut::new();
     let names = |records: Vec<Record>| records.into_iter().map(|it| it.name.to_string());
@@ -232,7 +232,7 @@ fn who_watches_and_waits_hears_of_what_rules_hide_and_show_from_then_on() {
     assert!(!registry.wait((session, 9), name.clone(), other, NOW, &mut bytes).unwrap().0);
     assert_eq!(registry.answer_wait(session, &name, other, NOW, &mut bytes), None);
 
-    // The same rules once more are no news.
+    // Setting the same rules again changes nothing.
     assert!(registry.set_rules(rules([hidden()])).notified.is_empty());
     let outcome = registry.set_rules(rules([]));
     assert_eq!(outcome.woken.len(), 1);
@@ -273,7 +273,7 @@ fn where_a_page_ends_tells_nothing_of_a_hidden_name() {
     for begin in ["d", "db-", "db-main-of", "db-x"] {
         assert_eq!(ask(&registry, begin, &OTHER.into()), told, "{begin}");
     }
-    // Who may see it has his steps counted as they are.
+    // An owner that may see the name has its steps counted exactly.
     assert_ne!(ask(&registry, "db-", &USER.into()), told);
 }
 
@@ -327,7 +327,7 @@ fn a_denial_tells_of_a_hidden_name_neither_whose_it_is_nor_how_many_wait() {
                 for it (`--wait`), or take another name";
     assert_eq!(denial(&mut registry, OTHER), said);
 
-    // And so where no rule says who may register.
+    // The same holds if no rule says who may register.
     set(&mut registry, rules([NameRule { find: find(), ..rule("db", None) }]));
     assert!(denial(&mut registry, may).contains("which belongs to user 1000: "));
     assert!(denial(&mut registry, OTHER).contains("which belongs to another: "));

@@ -1,4 +1,4 @@
-//! What each owner uses is charged to it and given back, and nobody gets beyond a quota.
+//! Each owner's use is charged to it and given back, and nobody exceeds a quota.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,8 @@ fn an_owner_s_sessions_have_one_quota_of_instances_together() {
                     or raise `instances` in the registrar's [quotas]";
     is_refused(take(3, 0, ONE), expected);
     is_refused(take(3, 1, ONE), expected);
-    // The same one again is no other; and others have their own quota, and user 0 all.
+    // The same instance again is no further one; others have quotas of their own, and user 0 has no
+    // limit.
     take(2, 0, ONE).unwrap();
     take(4, 0, OTHER).unwrap();
     (10..20).for_each(|uuid| take(uuid, 0, Owner::User(0)).unwrap());
@@ -136,7 +137,7 @@ fn bytes_are_those_of_all_that_is_held() {
     drop(registry.register(registration("feed", 2), ONE, session, NOW).unwrap());
     let too_much = registry.apply(Event::Update { update: grow(2), by: ONE }, NOW);
     assert!(matches!(too_much, Err(RegistryError::Quota(_))), "{too_much:?}");
-    // Patterns take more than their texts.
+    // Patterns take more memory than their texts.
     let patterns = (0..100).map(|it| format!("*{}*{it}?", "abcdefghijklmnop".repeat(10)));
     let refused = patterns.filter(|it| watch(&mut registry, session, it).is_err()).count();
     assert!((95..100).contains(&refused), "{refused} of 100 are refused");
@@ -198,7 +199,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Whose each session is: the last is user 0's.
+/// The owner of each session: user 0 for the last.
 const OWNERS: [Owner; 4] = [ONE, ONE, OTHER, Owner::User(0)];
 
 struct World {
@@ -208,7 +209,7 @@ struct World {
 }
 
 impl World {
-    /// Takes a step. It may be refused, as when a call is under way already.
+    /// Takes a step. It may be refused, for instance because such a call is under way already.
     fn take(&mut self, step: Step) {
         let Self { registry, sessions, now } = self;
         let at_session = |it: u8| sessions[usize::from(it)];
@@ -304,7 +305,7 @@ impl World {
         }
     }
 
-    /// Finds out something of the first endpoint of an instance.
+    /// Looks at the first endpoint of an instance, and reports the result.
     fn find(&mut self, uuid: u8, what: u8) {
         let uuid = Uuid::from_u128(uuid.into());
         let Some(record) = self.registry.record(uuid) else { return };
@@ -341,7 +342,7 @@ fn within(accounts: &Accounts, registry: &Registry, quotas: &Quotas) {
             let used = own.of(quota).unwrap().used;
             assert!(used <= quotas.of(quota) as u64, "{} has {used} {quota}", own.owner);
         }
-        // What the registrar itself notes of an instance is charged, whatever the quota.
+        // The registrar's own notes on an instance are charged, whatever the quota.
         let noted = 100 * own.instances.used + 24 * 1024;
         assert!(own.bytes.used <= quotas.bytes as u64 + noted, "{own:?}");
     }

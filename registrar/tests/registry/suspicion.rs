@@ -1,4 +1,4 @@
-//! What is claimed by somebody else, or does not answer.
+//! Endpoints that others claim, or that do not answer.
 
 use callsign_registrar::registry::{Contested, Event, Owner, Registry};
 use endpoints::{KernelId, NamePattern, SocketId, Stamp, Stamped};
@@ -28,7 +28,7 @@ fn an_older_claim_goes_only_when_it_is_found_dead() {
     assert_eq!(contested[0].uuid.as_u128(), 1);
     assert_eq!(answer(&registry, "feed", false), [3, 2, 1], "contested, and not yet judged");
 
-    // A claim of an earlier registration is not the claim of a later one.
+    // A claim of an earlier registration is not a claim of a later one.
     let mut earlier = contested[0].clone();
     earlier.epoch -= 1;
     drop(registry.apply(Event::FoundDead(earlier), NOW).unwrap());
@@ -37,7 +37,7 @@ fn an_older_claim_goes_only_when_it_is_found_dead() {
     drop(registry.apply(Event::FoundDead(contested[0].clone()), NOW).unwrap());
     assert_eq!(answer(&registry, "feed", false), [3, 2]);
 
-    // A session vouches for its instance, whatever becomes of the endpoint.
+    // A session vouches for its instance, whatever happens to the endpoint.
     let contested = put(&mut registry, 4, here, None);
     assert_eq!(contested[0].uuid.as_u128(), 3);
     drop(registry.apply(Event::FoundDead(contested[0].clone()), NOW).unwrap());
@@ -130,11 +130,12 @@ fn what_a_silent_session_keeps_is_marked_in_one_change_and_cleared_in_one() {
     assert_eq!(suspicion(&registry, 2), Some((1, 1, true)));
     assert_eq!([4, 5].map(|it| suspicion(&registry, it)), [None, None], "others keep these");
 
-    // To be told twice changes nothing.
+    // A second notice changes nothing.
     drop(registry.apply(Event::SessionSilent(session), NOW + 3).unwrap());
     assert_eq!(registry.revision(), revision);
 
-    // The kernel takes connections for a stopped process: what answers may be silent all the same.
+    // The kernel accepts connections for a stopped process: an endpoint that answers may still be
+    // silent.
     drop(registry.apply(Event::FoundAlive(claimant), NOW + 4).unwrap());
     assert_eq!(suspicion(&registry, 2), Some((0, 1, true)));
     drop(read(&mut registry, other));
@@ -185,7 +186,7 @@ fn a_lease_at_a_place_that_may_be_listened_at_again_is_suspect_until_it_answers(
         };
         drop(registry.apply(Event::FoundSilent(claimant.clone()), NOW).unwrap());
         assert_eq!(reports(&registry), 1);
-        // Whoever renews it has it looked into, and nobody needs to when nothing speaks against it.
+        // A renewal has a suspect instance looked at, and no other.
         let renew = |registry: &mut Registry| {
             registry.apply(Event::Renew { uuid, by: USER }, NOW).unwrap().renewed
         };
@@ -212,7 +213,7 @@ fn one_owner_is_told_which_names_a_place_has_already() {
     assert_eq!(also("relay", 2, &places, USER), ["feed"], "once, though two places are the same");
     assert_eq!(also("third", 3, &places[1..], USER), ["relay", "feed"]);
     assert_eq!(also("other", 4, &[at("/ip4/127.0.0.1/tcp/8")], USER), nobody);
-    // What is another's is not told.
+    // The entries of other owners are not revealed.
     assert_eq!(also("web", 5, &places, Owner::User(1001)), nobody);
     assert_eq!(also("root", 6, &places, Owner::User(0)), nobody);
 }

@@ -1,4 +1,4 @@
-//! Who comes back to a name that he had before the registrar began.
+//! Returns of instances to names that they had in an earlier run of the registrar.
 
 use callsign_registrar::registry::{Event, Former, Owner, RegistryError};
 use endpoints::InstanceId;
@@ -22,10 +22,10 @@ fn who_cannot_show_that_he_had_the_name_is_a_newcomer() {
     let (mut stage, token, back) = begun();
     let session = stage.session(OTHER);
     let mut forged = vec![
-        // One that says so, as before there was anything to show.
+        // An instance without a proof, as from before there were resume tokens.
         Register { token: Some(1), resume: None, ..back.clone() },
         Register { resume: None, ..back.clone() },
-        // Another token with what shows this one; one of this run.
+        // Another token with the proof of this one; a token of this run.
         Register { token: Some(token - 1), ..back.clone() },
         Register { token: Some(now_ms * 1000 + 5), ..back.clone() },
         Register { token: None, ..back.clone() },
@@ -47,14 +47,14 @@ fn who_cannot_show_that_he_had_the_name_is_a_newcomer() {
             assert!(matches!(error, RegistryError::Unsettled { .. }), "{error}");
         }
     }
-    // Another owner has read all of it, and root is no other than he is.
+    // Another owner has read all of it; root counts as another owner too.
     let (mut stage, _, _) = begun();
     let session = stage.session(OTHER);
     for by in [OTHER, Owner::User(0), Owner::Unknown(7)] {
         let error = stage.ask(back.clone(), session, by).unwrap_err();
         assert!(matches!(error, RegistryError::Unsettled { .. }), "{error}");
     }
-    // In a run that has nothing of the former one, he himself is none as well.
+    // In a run without the record of the former one, the instance itself is a newcomer.
     let mut anew = Stage::remembering(now_ms);
     let one = anew.session(USER);
     anew.registry.settle_until(now_ms + 5000);
@@ -76,12 +76,12 @@ fn a_token_is_good_for_nothing_once_its_holder_has_let_go() {
     let [one, two, three] = [0; 3].map(|_| stage.session(USER));
     stage.ask(former, one, USER).unwrap_err();
     assert!(stage.ask(latest.clone(), two, USER).unwrap());
-    // He lets go of it while others may come back yet, and is a newcomer then too.
+    // It gives the name up while others may still return, and is a newcomer then too.
     assert_eq!(stage.unregister(2, USER), []);
     let error = stage.ask(latest.clone(), three, USER).unwrap_err();
     assert!(matches!(error, RegistryError::Unsettled { .. }), "{error}");
 
-    // So it is with what was handed out when nothing was written any more.
+    // The same holds for tokens issued once nothing could be written any more.
     let mut stage = Stage::remembering(NOW);
     let one = stage.session(USER);
     let written = stage.registry.former(NOW).unwrap();
@@ -107,7 +107,7 @@ fn who_has_not_come_back_yet_may_come_back_to_the_next_run() {
     let mut stage = stage.restart(NOW + 2000);
     let one = stage.session(USER);
     assert!(stage.ask(back.clone(), one, USER).unwrap());
-    // Who did not come back for as long as he might is forgotten.
+    // An instance that did not return in time is forgotten.
     let mut stage = stage.restart(NOW + 3000);
     stage.now_ms = NOW + 8000;
     assert_eq!(stage.registry.former(stage.now_ms).unwrap().tokens, []);

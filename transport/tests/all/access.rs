@@ -1,4 +1,4 @@
-//! Who may connect to a socket file.
+//! Access to socket files.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Listeners out of sockets that somebody else has made.
+//! Listeners from sockets that others have made.
 
 use std::{
     fs, io,
@@ -24,7 +24,7 @@ use transport::{AdoptError, Listener, dial_stamped, listening, stamp};
 
 use crate::common::{TOO_LONG, bounded, has_ipv6, unix};
 
-/// Sends a byte through a listener, by all that it publishes.
+/// Sends a byte through a listener, over everything that it publishes.
 async fn answers(listener: &Listener) {
     for published in listener.published() {
         let mut caller = dial_stamped(&published, TOO_LONG).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_descriptor_is_taken_as_it_was_handed_on() {
     let handed_on = OwnedFd::from(net::UnixListener::bind(&path).unwrap());
     fcntl_setfd(&handed_on, FdFlags::empty()).unwrap();
     ioctl_fionbio(&handed_on, false).unwrap();
-    // The flags of the socket are seen through a copy, those of the descriptor by its number.
+    // The flags of the socket show through a copy, those of the descriptor by its number.
     let copy = dup(&handed_on).unwrap();
     let number = std::os::fd::AsRawFd::as_raw_fd(&handed_on);
 
@@ -81,7 +81,7 @@ async fn a_descriptor_is_taken_as_it_was_handed_on() {
     assert!(!fcntl_getfd(&copy).unwrap().contains(FdFlags::CLOEXEC));
     answers(&listener).await;
 
-    // Whoever made the socket has it still, and its file is there for the next.
+    // The maker still has the socket, and its file is there for the next user.
     listener.close().unwrap();
     let next = Listener::from_std(copy).unwrap();
     answers(&next).await;
@@ -164,7 +164,7 @@ async fn the_path_of_a_socket_that_was_handed_on_is_followed() {
     let path = folder.path().join("feed.sock");
     let listener = Listener::try_from(net::UnixListener::bind(&path).unwrap()).unwrap();
 
-    // It is nobody's here to make it again; whoever makes it anew has it.
+    // This process does not bind it again; whoever does owns it.
     fs::remove_file(&path).unwrap();
     let other = Listener::bind(&unix(&path)).await.unwrap();
     let error = bounded(listener.accept()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Socket paths within one process: who gets one, and what is removed.
+//! Socket paths within one process: who gets a path, and what is removed.
 
 use std::{
     fs, io,
@@ -43,7 +43,7 @@ async fn a_place_of_ones_own_is_bound_without_a_lock() {
     assert_eq!(published[0].stamp, transport::stamp(&unix(&path)));
     dial(listener.bound()).await.unwrap();
 
-    // Whatever is there stays, and what has come in its place stays too.
+    // Whatever is there stays, and so does its replacement.
     let refused = Listener::bind_own(&unix(&path)).unwrap_err();
     assert!(matches!(refused, BindError::InUse { .. }), "{refused}");
     fs::remove_file(&path).unwrap();
@@ -52,8 +52,8 @@ async fn a_place_of_ones_own_is_bound_without_a_lock() {
     assert_eq!(names(folder.path()), ["feed-7d1f.sock"]);
     drop(other);
 
-    // A long path, a free port, a name of the network namespace and a place in memory; but a host
-    // name is to be waited for.
+    // A long path, a free port, an abstract name and a place in memory; a host name has to be
+    // awaited.
     let deep = folder.path().join("d".repeat(100));
     fs::create_dir(&deep).unwrap();
     let name = format!("/unix/@callsign-transport-own-{}", std::process::id());
@@ -85,11 +85,11 @@ async fn a_path_that_is_taken_says_by_whom() {
     dial(listener.bound()).await.unwrap();
     drop(listener);
 
-    // A program that knows of no lock is told by the kernel.
+    // For a program without a lock, the kernel tells.
     let foreign = net::UnixListener::bind(&path).unwrap();
     let expected = format!("it is in use by process {own} of user {uid}");
     assert_eq!(Listener::bind(&unix(&path)).await.unwrap_err().to_string(), expected);
-    // And it loses no connection over it.
+    // And it loses no connection over that.
     foreign.set_nonblocking(true).unwrap();
     assert_eq!(foreign.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     assert_eq!(names(folder.path()), ["feed.sock"]);
@@ -123,7 +123,7 @@ async fn a_dead_socket_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("feed.sock");
     drop(net::UnixListener::bind(&path).unwrap());
-    // What a process leaves that was killed while it held the lock.
+    // The leftovers of a process that was killed while it held the lock.
     fs::write(folder.path().join("feed.sock.lock"), "pid 1\nuid 0\nstarted 0\n").unwrap();
 
     let listener = Listener::bind(&unix(&path)).await.unwrap();
@@ -144,7 +144,7 @@ async fn only_ones_own_socket_is_removed() {
     assert_eq!(names(folder.path()), ["feed.sock"]);
 }
 
-/// The first listener is as good as held by a thread that is stuck.
+/// The first listener is held as if by a thread that is stuck.
 #[tokio::test]
 async fn a_socket_is_given_up_while_it_is_listened_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -155,7 +155,7 @@ async fn a_socket_is_given_up_while_it_is_listened_on() {
     remove_own_socket(&socket, stuck).unwrap();
     assert!(names(folder.path()).is_empty());
 
-    // What comes in its place is neither its to give up nor to remove.
+    // The replacement is not its own to give up or remove.
     let next = Listener::bind(&unix(&path)).await.unwrap();
     fs::rename(folder.path().join("feed.sock.lock"), folder.path().join("lock")).unwrap();
     remove_own_socket(&socket, stuck).unwrap();
@@ -193,7 +193,7 @@ async fn a_bind_that_cannot_be_says_why() {
     };
     let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
     check(&listener.bound().to_string(), "it is in use").await;
-    // From the block for documentation that no interface of anybody has.
+    // From the block for documentation, which no interface has.
     check("/ip4/203.0.113.7/tcp/0", "no interface of this machine has that address").await;
     check("/ip4/127.0.0.1/tcp/0/tls", "TLS is not supported by this version").await;
 }

@@ -1,14 +1,14 @@
-//! What the tests of this crate share.
+//! Shared by the tests of this crate.
 
 use std::{net::Ipv6Addr, path::Path, time::Duration};
 
 use endpoints::Endpoint;
 use transport::here;
 
-/// Far more than any test takes; what takes longer hangs.
+/// Far more than any test takes; whatever takes longer hangs.
 pub(crate) const TOO_LONG: Duration = Duration::from_secs(240);
 
-/// Waits for `future`, but not for ever.
+/// Waits for `future`, with a limit.
 pub(crate) async fn bounded<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(TOO_LONG, future).await.expect("it hangs")
 }
@@ -18,13 +18,13 @@ pub(crate) fn unix(path: &Path) -> Endpoint {
     format!("/unix{}", path.display()).parse().unwrap()
 }
 
-/// Tells whether this machine has IPv6, so that tests can do without where it has none.
+/// Tells whether this machine has IPv6, without which some tests are smaller.
 pub(crate) fn has_ipv6() -> bool {
     here().interfaces.iter().any(|it| it.ip == Ipv6Addr::LOCALHOST)
 }
 
-/// Runs `future` without the rights of root, on a thread of its own: Linux keeps the user for
-/// each thread.
+/// Runs `future` without the rights of root, on a separate thread: Linux keeps the user for each
+/// thread.
 pub(crate) fn as_nobody<T: Send>(future: impl Future<Output = T> + Send) -> T {
     let run = || {
         if rustix::process::geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! Who listens is asked of the kernel, and whoever does hears nothing of it.
+//! The kernel reports who listens, and the listener notices nothing.
 
 use std::{
     io,
@@ -32,14 +32,14 @@ fn a_port_is_seen_and_not_connected_to() {
     assert_eq!(seen(&at("dns/localhost")), [socket]);
     assert_eq!(silence(&at("ip4/127.0.0.2")), Silence::NotListening);
     assert_eq!(silence(&at("ip6/::1")), Silence::NotListening);
-    // From the block for documentation that no interface of anybody has.
+    // From the block for documentation, which no interface has.
     for elsewhere in ["ip4/203.0.113.7", "dns/market.example"] {
         assert_eq!(listening(&at(elsewhere).parse().unwrap()), Listening::Unknown, "{elsewhere}");
     }
     listener.set_nonblocking(true).unwrap();
     assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
-    // Neither a connection nor a port that is bound alone listens.
+    // Neither a connection nor a port that is only bound listens.
     let connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
     drop(listener);
     assert_eq!(silence(&at("ip4/127.0.0.1")), Silence::NotListening);
@@ -94,7 +94,7 @@ fn a_socket_file_is_seen_by_what_it_is() {
     listener.set_nonblocking(true).unwrap();
     assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
-    // The path goes to another: that one is seen, and no more the first.
+    // The path passes to another listener, which is seen instead of the first.
     std::fs::remove_file(at("feed.sock")).unwrap();
     assert_eq!(silence(&text("feed.sock")), Silence::Missing);
     let second = UnixListener::bind(at("feed.sock")).unwrap();
@@ -138,7 +138,7 @@ fn who_holds_a_socket_is_told() {
     assert_eq!(holders(&sockets), [own]);
     assert_eq!(whose(&sockets, &[own]), Whose::Theirs);
 
-    // A child is given it, and its grandchild: both descend from this process.
+    // A child inherits it, and so does its grandchild: both descend from this process.
     let mut child = Command::new("sh")
         .args(["-c", "cat & read line"])
         .stdin(Stdio::piped())
@@ -157,7 +157,7 @@ fn who_holds_a_socket_is_told() {
     stranger.wait().unwrap();
     drop(child.stdin.take());
     child.wait().unwrap();
-    // The grandchild, whom nobody waits for, holds it for a moment longer.
+    // The grandchild, whom nobody awaits, holds it for a moment longer.
     while whose(&sockets, &[theirs]) != Whose::Others(None) {
         std::thread::yield_now();
     }
@@ -173,7 +173,7 @@ fn a_socket_that_closes_between_two_looks_is_nobody_elses() {
     let own = [Process::own().unwrap()];
     drop(worker);
     assert_eq!(whose(&sockets, &own), Whose::Theirs);
-    // Of a place where all have closed nothing is known.
+    // Nothing is known of a place where all have closed.
     drop(workers);
     assert_eq!(whose(&sockets, &own), Whose::Others(None));
 }

@@ -1,4 +1,4 @@
-//! Listeners whose socket files are taken away while they listen.
+//! Listeners whose socket files are removed while they listen.
 
 use std::{fs, io, os::unix::net, path::Path, task::Poll};
 
@@ -8,7 +8,7 @@ use transport::{BindOptions, Incoming, Listener, Whereabouts, dial, dial_stamped
 
 use crate::common::{TOO_LONG, bounded, unix};
 
-/// Takes the socket away in one of many ways, and gives the path back.
+/// Removes the socket in one of many ways, and frees the path again.
 fn takes_away(way: &str, folder: &Path) {
     let (socket, lock) = (folder.join("feed.sock"), folder.join("feed.sock.lock"));
     let aside = folder.with_extension("aside");
@@ -62,7 +62,7 @@ const WAYS: [&str; 9] = [
     "a dead socket in its place",
 ];
 
-/// Lets a listener take connections until the set is dropped.
+/// Lets a listener accept connections until the set is dropped.
 fn serve(listener: Listener) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -87,7 +87,7 @@ async fn a_socket_that_was_taken_away_is_bound_again() {
     for way in WAYS {
         stays_reachable(way, async |it| Listener::bind_with(it, watched).await.unwrap()).await;
     }
-    // By and by it is noticed without being told of changes, too.
+    // Without reports of changes, it is noticed after a while too.
     for way in ["socket removed", "folder removed, and made anew"] {
         stays_reachable(way, async |it| Listener::bind(it).await.unwrap()).await;
         stays_reachable(way, async |it| Listener::bind_own(it).unwrap().unwrap()).await;
@@ -167,7 +167,7 @@ async fn what_another_has_taken_is_given_up() {
         assert!(said.starts_with(expected), "{said}");
         assert!(listener.is_displaced());
 
-        // It is never taken back, and what the other has is left alone.
+        // It is never taken back, and the other's socket is left alone.
         drop(listener);
         let reached = dial(&endpoint).await;
         assert!(reached.is_ok(), "{reached:?}");
@@ -198,15 +198,14 @@ async fn nobody_comes_to_a_listener_any_more_that_is_displaced() {
     assert!(poll.await, "the other has the caller");
 }
 
-/// Who takes the path of another.
+/// A program that takes the path of another.
 #[expect(dead_code, reason = "the sockets are held, and not used")]
 enum Taker {
     Callsign(Option<Box<Listener>>),
     Foreign(net::UnixListener),
 }
 
-/// Of many that bind one path while its folder comes and goes, never do two stay who both take it
-/// for theirs.
+/// Many processes bind one path while its folder comes and goes; never do two of them keep it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_path_never_has_two_listeners() {
     let above = tempfile::tempdir().unwrap();
@@ -229,7 +228,7 @@ async fn one_path_never_has_two_listeners() {
     }
     let bound: Vec<Listener> = binders.join_all().await.into_iter().flatten().collect();
     assert!(!bound.is_empty());
-    // All look where they stand. Those whose path another has say so, until one is left.
+    // Each checks its own path. Those whose path another has report it, until one is left.
     let others = bound.len() - 1;
     let mut standing = JoinSet::new();
     for listener in bound {

@@ -1,5 +1,5 @@
-//! Real processes that start at once, are killed, and come back. The children are this very
-//! program, run again as its one test [`child`].
+//! Real processes that start at once, are killed, and return. The children run this program itself,
+//! and in it the one test [`child`].
 
 use std::{
     env,
@@ -59,7 +59,7 @@ fn of_64_processes_at_once_exactly_one_binds_a_path() {
         killed.say("go");
         assert_eq!(killed.hears(), "bound");
         killed.kill();
-        // Each round begins with what a killed process has left.
+        // Each round begins with the leftovers of a killed process.
         for _ in 0..5 {
             assert_eq!(folder.path().read_dir().unwrap().count(), 2);
             let start = |_| Kid::start("bind", &endpoint.to_string());
@@ -146,14 +146,14 @@ fn a_host_goes_by_another_name_only_before_it_has_told_its_own() {
     });
 }
 
-/// What a child does; no test in a run that is not started by one of the others.
+/// The part of a child. It does nothing in an ordinary run.
 #[test]
 fn child() {
     let Ok(task) = env::var("CALLSIGN_TEST_TASK") else { return };
     let endpoint = env::var("CALLSIGN_TEST_ENDPOINT").unwrap();
     let endpoint = || endpoint.parse::<Endpoint>().unwrap();
     let say = |words: &str| println!("\n{MARK}{words}");
-    // Ends with the parent, which holds the other end.
+    // It ends with the parent, which holds the other end.
     let wait = || std::io::stdin().read_line(&mut String::new()).unwrap();
 
     let runtime = runtime();
@@ -250,7 +250,7 @@ impl Drop for Kid {
     }
 }
 
-/// Runs `test`, but not for ever.
+/// Runs `test`, with a limit.
 fn in_time(test: impl FnOnce() + Send + 'static) {
     let (sender, receiver) = mpsc::channel();
     let running = thread::spawn(move || {
@@ -285,5 +285,6 @@ fn has_ended(process: &OwnedFd, limit: Timespec) -> bool {
     poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit)).unwrap() == 1
 }
 
-/// Before each line from a child that is meant for its parent: the test harness writes there too.
+/// The prefix of each line from a child that is meant for its parent: the test harness writes there
+/// too.
 const MARK: &str = "> ";

@@ -1,4 +1,4 @@
-//! Lists of endpoints that have one port.
+//! Lists of endpoints with one port.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
@@ -72,7 +72,7 @@ async fn port_0_is_one_port_for_both_families() {
         (["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"], true),
         (["/ip6/::/tcp/0", "/ip4/0.0.0.0/tcp/0"], true),
         (["/ip6/::1/tcp/0", "/ip4/127.0.0.1/tcp/0"], true),
-        // The one is for this host alone, the other for all.
+        // One is for this host alone, the other for all.
         (["/ip6/::/tcp/0", "/ip4/127.0.0.1/tcp/0"], false),
     ] {
         let list = parse(&list, 0);

@@ -1,4 +1,4 @@
-//! Every transport: bound, dialed, spoken over; and what is said when that cannot be.
+//! Every transport: bound, dialed, used; and the errors when that is impossible.
 
 use std::{io::IoSlice, path::Path, time::Duration};
 
@@ -129,7 +129,7 @@ async fn a_failed_dial_says_what_happened() {
     std::fs::write(path("file"), "").unwrap();
     std::os::unix::fs::symlink(path("dead"), path("link")).unwrap();
     let _datagram = std::os::unix::net::UnixDatagram::bind(path("datagram")).unwrap();
-    // As long as the port is taken on one address, nobody is given it on another.
+    // While a port is taken on one address, nobody gets it on another.
     let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
     let closed = listener.bound().to_string().replace("127.0.0.1", "127.0.0.2");
 
@@ -202,7 +202,7 @@ async fn a_full_queue_is_busy_and_not_dead() {
     };
     assert!(matches!(error, DialError::Busy) && !error.is_evidence(), "{error:?}");
 
-    // Who waits gets in when there is room.
+    // A waiting client gets in once there is room.
     let mut dialing = tokio::task::JoinSet::new();
     dialing.spawn(async move { dial(&endpoint).await });
     tokio::task::yield_now().await;
@@ -251,7 +251,7 @@ async fn a_swapped_socket_is_never_reached() {
     impostor.accept().unwrap();
 }
 
-/// What the layers above spawn on a runtime of many threads must be free to move between them.
+/// Futures that the layers above spawn on a runtime with several threads must be `Send`.
 #[test]
 fn every_future_may_move_between_threads() {
     fn check(_: impl Future + Send) {}
@@ -274,7 +274,7 @@ async fn connect(listener: &Listener, endpoint: &Endpoint) -> (Stream, Stream) {
     (caller.unwrap_or_else(|error| panic!("{endpoint}: {error:?}")), called.unwrap())
 }
 
-/// Sends more than any buffer holds, in pieces, and has it back.
+/// Sends more than any buffer holds, in pieces, and reads it back.
 async fn echo(caller: Stream, called: Stream) {
     const PIECE: &[u8] = &[7; 10_000];
     assert!(caller.is_write_vectored());

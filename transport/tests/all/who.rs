@@ -1,4 +1,4 @@
-//! Who is at the other end, by the word of the kernel.
+//! The peer's identity, according to the kernel.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -11,7 +11,7 @@ use transport::{Stream, Who};
 
 use crate::common::has_ipv6;
 
-/// How long it is waited until the kernel is asked again what the other end did.
+/// The interval between two questions to the kernel about the other end.
 const PAUSE: Duration = Duration::from_millis(1);
 
 #[test]
@@ -67,7 +67,7 @@ fn who_has_gone_is_nobody_and_not_root() {
         }
     });
 
-    // Whether it has sent its end, or waits for ours.
+    // Whether it has closed its end, or waits for ours.
     let left = TcpStream::connect(at).unwrap();
     let stream = in_runtime(|| {
         let stream = accept(&listener);
@@ -83,7 +83,7 @@ fn who_has_gone_is_nobody_and_not_root() {
     drop(stream);
 }
 
-/// This host has other addresses than the loopback's, by which its users come as well.
+/// This host has addresses beside the loopback's, over which its users come as well.
 #[test]
 fn who_has_gone_is_nobody_at_every_address_of_this_host() {
     let addresses = transport::here().interfaces.into_iter().map(|it| it.ip);
@@ -98,7 +98,7 @@ fn who_has_gone_is_nobody_at_every_address_of_this_host() {
     }
 }
 
-/// Takes the next connection, and asks who is there.
+/// Takes the next connection, and asks for its peer.
 fn who(listener: &TcpListener) -> Who {
     in_runtime(|| accept(listener).who())
 }
@@ -114,7 +114,7 @@ fn user(uid: u32) -> Who {
     Who::User { uid, groups: Vec::new() }
 }
 
-/// Connects as another user, on a thread of its own: Linux keeps the user for each thread.
+/// Connects as another user, on a separate thread: Linux keeps the user for each thread.
 fn connect_as(uid: u32, at: SocketAddr) -> TcpStream {
     let connect = || {
         let uid = Uid::from_raw(uid);

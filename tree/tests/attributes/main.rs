@@ -1,11 +1,11 @@
-//! What the attributes write, and what they say of code that they cannot take.
+//! The code that the attributes write, and the errors for code that they cannot take.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod refusals;
 
-/// What `#[main]` calls, recording that it was called.
+/// The function that `#[main]` calls. It records the call.
 mod stand_in {
     use std::{cell::RefCell, process::ExitCode};
 
@@ -40,7 +40,7 @@ mod stand_in {
         CALLED.with_borrow_mut(|it| it.push(what.to_owned()));
     }
 
-    /// Returns with which settings it ran.
+    /// Returns the settings with which it ran.
     pub(crate) fn source() -> SettingsSource {
         SOURCE.take().expect("it ran")
     }

@@ -1,4 +1,4 @@
-//! What the compiler says of code that the attributes cannot take.
+//! The compiler's errors for code that the attributes cannot take.
 
 use std::{
     env, fs,
@@ -6,11 +6,11 @@ use std::{
     process::Command,
 };
 
-/// Each file below `refused` is compiled, and what the compiler says is compared with the file of
-/// the same name that ends in `.stderr`. `UPDATE_GOLDEN=1` writes those anew.
+/// Each file below `refused` is compiled, and the compiler's output is compared with the file of
+/// the same name that ends in `.stderr`. `UPDATE_GOLDEN=1` rewrites those.
 ///
-/// The compiler is called as cargo would call it, with what cargo has built for this test. A cargo
-/// of its own, as `trybuild` starts it, would build all of that once more.
+/// The compiler is called as cargo would call it, with everything that cargo has built for this
+/// test. A separate cargo, as `trybuild` starts it, would build all of that once more.
 #[test]
 fn what_cannot_be_exported_says_why_and_what_to_do() {
     let mut differ = Vec::new();
@@ -42,7 +42,7 @@ fn what_is_said_of(file: &str) -> String {
         .arg(format!("-Ldependency={}", built.display()))
         .arg(format!("--extern=callsign_tree={}", newest(built, "libcallsign_tree-").display()))
         .arg(file)
-        // What is declared in the crate itself is shown by its path from here.
+        // An item of the crate itself is shown with its path from here.
         .current_dir(workspace())
         .output()
         .expect("the compiler has built this test, so it can be started");
@@ -52,7 +52,7 @@ fn what_is_said_of(file: &str) -> String {
 }
 
 /// Leaves out what changes with every line of the crate: the numbers in the margin, their width,
-/// and where in a file of the crate something is declared.
+/// and the lines of items in a file of the crate.
 fn unnumbered(line: &str) -> &str {
     let text = line.trim_start_matches(|it: char| it == ' ' || it.is_ascii_digit());
     match text.split_once(".rs:") {
@@ -62,9 +62,9 @@ fn unnumbered(line: &str) -> &str {
     }
 }
 
-/// Returns the library that was built last. There may be several, with other features of what
-/// they depend on. Whichever cargo has found good for this test, nothing was changed since it was
-/// built; so the last is of the same sources.
+/// Returns the library that was built last. There may be several, with other features of its
+/// dependencies. Whichever one cargo has built for this test, nothing has changed since; so the
+/// last has the same sources.
 fn newest(folder: &Path, prefix: &str) -> PathBuf {
     let libraries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()).filter(|entry| {
         let name = entry.file_name();

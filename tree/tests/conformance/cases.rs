@@ -1,4 +1,4 @@
-//! The cases, by what they are about.
+//! The cases, by subject.
 
 mod calls;
 pub(crate) mod contacts;
@@ -8,7 +8,7 @@ mod scopes;
 
 use crate::stage::Case;
 
-/// Lists cases by where they are and what they are called.
+/// Lists cases by their modules and names.
 macro_rules! cases {
     ($($theme:ident::$name:ident),* $(,)?) => {
         pub(crate) const ALL: &[(&str, Case)] =

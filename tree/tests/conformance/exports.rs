@@ -1,4 +1,4 @@
-//! What the children of the cases do.
+//! The functions of the children.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -22,13 +22,14 @@ pub(crate) async fn quote(symbol: String) -> Result<f64, Refusal> {
     if symbol == "EURUSD" { Ok(1.0842) } else { Err(Refusal::NoQuote(symbol)) }
 }
 
-/// Waits until somebody has taken the actor out of the registry, and returns how it is told so.
+/// Waits until somebody has removed the actor from the registry, and returns the notice that it
+/// gets.
 #[tree::export(crate = tree)]
 pub(crate) async fn be_taken_out() -> String {
     Actor::current().unwrap().lost().await.to_string()
 }
 
-/// Writes down which instance it is, and fails until there were `enough`.
+/// Records its instance, and fails until there were `enough`.
 #[tree::export(crate = tree)]
 pub(crate) async fn insist(path: String, enough: usize) -> Result<usize, Refusal> {
     let instance = Actor::current().unwrap().instance().uuid;
@@ -99,7 +100,7 @@ pub(crate) async fn grow(kind: Kind, depth: u32, breadth: u32) -> Result<(), Nur
         .await
 }
 
-/// Ends the process at once, with words on its standard error that nobody has flushed.
+/// Ends the process at once, with text on its standard error that nobody has flushed.
 #[tree::export(crate = tree)]
 pub(crate) async fn exit_with(code: i32, words: usize) {
     use std::io::Write as _;
@@ -123,7 +124,7 @@ pub(crate) async fn raise(signal: i32) {
     }
 }
 
-/// Never yields, and hears nothing.
+/// Never yields, and reacts to nothing.
 #[tree::export(crate = tree)]
 pub(crate) async fn block(flag: String) {
     std::fs::write(&flag, "").unwrap();
@@ -132,8 +133,8 @@ pub(crate) async fn block(flag: String) {
     }
 }
 
-/// Answers as `quote` does, and leaves something at work that does not yield any more once the actor
-/// is asked to end.
+/// Answers as `quote` does, and leaves a task that does not yield any more once the actor is asked
+/// to end.
 #[tree::export(crate = tree)]
 pub(crate) async fn quote_and_block(symbol: String, flag: String) -> Result<f64, Refusal> {
     let actor = Actor::current().unwrap();
@@ -149,7 +150,7 @@ pub(crate) async fn quote_and_block(symbol: String, flag: String) -> Result<f64,
     if symbol == "EURUSD" { Ok(1.0842) } else { Err(Refusal::NoQuote(symbol)) }
 }
 
-/// Sends the sum so far for each number that comes, and returns how many came.
+/// Sends the sum so far for each number that arrives, and returns how many did.
 #[tree::export(crate = tree)]
 pub(crate) async fn sums(
     context: &mut tree::Context<String, u64, u64>,
@@ -197,14 +198,14 @@ pub(crate) async fn grow_idle(kind: Kind, depth: u32, breadth: u32) -> Result<()
         .await
 }
 
-/// Returns which descriptors the process has, beside those that its runtime has opened since.
+/// Returns the descriptors of the process, without those that its runtime has opened since.
 #[tree::export(crate = tree)]
 pub(crate) async fn inherited() -> Vec<String> {
     let output = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap();
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// How leaves fail.
+/// The way in which leaves fail.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Failure {
     Error,
@@ -237,7 +238,8 @@ pub(crate) async fn grow_failing(
         .await
 }
 
-/// Says that it is there, waits until it is told, and fails; and notes that, before it is known.
+/// Reports that it is there, waits for permission, and fails; and records that, before anybody
+/// knows.
 #[tree::export(crate = tree)]
 pub(crate) async fn fail_together(failure: Failure, folder: String) -> Result<(), Refusal> {
     let folder = std::path::Path::new(&folder);
@@ -246,20 +248,20 @@ pub(crate) async fn fail_together(failure: Failure, folder: String) -> Result<()
     while !folder.join("go").exists() {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
-    // From here on it does not wait, so that it fails.
+    // From here on it does not wait, so it fails.
     std::fs::write(folder.join(format!("failed{}", path.replace('/', "+"))), "").unwrap();
     let refusal = Refusal::NoQuote(path);
     assert!(failure != Failure::Panic, "{refusal}");
     Err(refusal)
 }
 
-/// Starts a program that knows nothing of actors, and says which process it is.
+/// Starts a program that does not know of actors, and returns its process.
 #[tree::export(crate = tree)]
 pub(crate) async fn start_helper() -> u32 {
     std::process::Command::new("sleep").arg("60").spawn().unwrap().id()
 }
 
-/// Spawns a child, and says which processes it and this actor are, before both wait.
+/// Spawns a child, and reports its own process and the child's, before both wait.
 #[tree::export(crate = tree)]
 pub(crate) async fn with_child(kind: Kind, folder: String) -> Result<(), NurseryError> {
     let actor = Actor::current().unwrap();
@@ -304,7 +306,7 @@ pub(crate) async fn block_below(
         .await
 }
 
-/// Writes lines to both outputs, and then much that is no line.
+/// Writes lines to both outputs, and then much text without a newline.
 #[tree::export(crate = tree)]
 pub(crate) async fn chat(bytes_without_end: usize) {
     use std::io::Write as _;
@@ -331,8 +333,8 @@ pub(crate) async fn with_stuck_thread(flag: String) -> Result<(), NurseryError> 
         .await
 }
 
-/// Finds another actor many times at once, and once more in a thread below, and returns how many
-/// connections there are to it meanwhile.
+/// Finds another actor many times at once, and once more in a thread below, and returns the number
+/// of connections to it meanwhile.
 #[tree::export(crate = tree)]
 pub(crate) async fn ask_at_once(
     name: String,
@@ -351,7 +353,7 @@ pub(crate) async fn ask_at_once(
     actor.nursery(async |n| Ok(n.spawn("below").thread().run(below).await?)).await
 }
 
-/// Spawns a child that holds up every thread of its runtime, and does so as well.
+/// Spawns a child that blocks every thread of its runtime, and does so as well.
 #[tree::export(crate = tree)]
 pub(crate) async fn hold_up_both(
     below: Kind,
@@ -373,7 +375,7 @@ pub(crate) async fn hold_up_both(
         .await
 }
 
-/// Holds up every thread of the actor's runtime, for ever.
+/// Blocks every thread of the actor's runtime, for ever.
 #[tree::export(crate = tree)]
 pub(crate) async fn hold_up(flag: String) {
     hold_up_all(&flag).await;

@@ -1,4 +1,4 @@
-//! What this process has logged, kept for cases that look at it.
+//! The log of this process, kept for cases that check it.
 
 use std::{
     fmt::{Debug, Write},
@@ -11,12 +11,12 @@ use tracing::{
     span,
 };
 
-/// Keeps what is logged from now on, from level `info` up.
+/// Keeps the log from now on, from level `info` up.
 pub(crate) fn keep() {
     tracing::subscriber::set_global_default(Keeper).expect("nobody else has set one");
 }
 
-/// Takes what was logged with a target: a text for each event, its level and its fields.
+/// Takes the events with a target: a text for each, with its level and its fields.
 pub(crate) fn take(target: &str) -> Vec<String> {
     let (taken, rest) = entries().drain(..).partition(|it| it.target == target);
     *entries() = rest;

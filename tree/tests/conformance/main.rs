@@ -1,6 +1,6 @@
-//! What every kind of actor does alike: one list of cases, run for each.
+//! The common behaviour of every kind of actor: one list of cases, run for each.
 //!
-//! This program starts itself anew for children, so that it has a `main` of its own.
+//! This program starts itself anew for children, so it has a `main` of its own.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may")]
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
     trials.extend(roots::trials());
     let mut arguments = Arguments::from_args();
-    // There is one root in a process.
+    // A process has one root.
     arguments.test_threads = Some(1);
     libtest_mimic::run(&arguments, trials).exit_code()
 }

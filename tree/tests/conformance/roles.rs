@@ -1,4 +1,4 @@
-//! Roots in processes of their own, to be killed.
+//! Roots in separate processes, which tests kill.
 
 use std::{
     collections::BTreeSet,
@@ -17,32 +17,31 @@ use crate::exports::{
     block, block_below, grow_idle, hold_up_both, panic_with, quote, wait_for_ever,
 };
 
-/// The variable by which this program knows that it is to be such a root.
+/// Set in the environment of such a root.
 const ROLE: &str = "CONFORMANCE_ROLE";
 
-/// The variable by which this program knows that it races for a registrar's place.
+/// Set in the environment of a root that races for a registrar's place.
 pub(crate) const RACER: &str = "CONFORMANCE_RACER";
 
-/// The variable by which this program knows that it is to be a root with children that hear
-/// nothing: the kind of the children, where the registrar is, and a file that holds them up.
+/// Set in the environment of a root with children that do not react: the kind of the children, the
+/// place of the registrar, and a file that blocks them.
 pub(crate) const STUBBORN: &str = "CONFORMANCE_STUBBORN";
 
-/// The variable by which this program knows that it is to be one with settings: where they are.
+/// Set in the environment of a root with settings: their path.
 pub(crate) const PROGRAM: &str = "CONFORMANCE_PROGRAM";
 
-/// The variable by which this program knows that it is to be a root by `run`, and to say where it
-/// listens.
+/// Set in the environment of a root started by `run`, which prints where it listens.
 pub(crate) const RUNNER: &str = "CONFORMANCE_RUNNER";
 
 /// The variable in which that root looks for its settings file.
 pub(crate) const RUNNER_CONFIG: &str = "CONFORMANCE_CONFIG";
 
-/// The variable by which this program knows that it is to be a root with a child that fails: how,
-/// the kind of the child, and where the registrar is.
+/// Set in the environment of a root with a child that fails: how it fails, the kind of the child,
+/// and the place of the registrar.
 pub(crate) const FAILING: &str = "CONFORMANCE_FAILING";
 
-/// The variable by which this program knows that it is to be a root with a child and a grandchild
-/// that are held up: their kinds, where the registrar is, and a file.
+/// Set in the environment of a root with a child and a grandchild that are blocked: their kinds,
+/// the place of the registrar, and a file.
 pub(crate) const STUCK: &str = "CONFORMANCE_STUCK";
 
 /// Plays a role, if this process has one.
@@ -92,7 +91,7 @@ pub(crate) fn play() -> Option<ExitCode> {
     Some(ExitCode::from(7))
 }
 
-/// Opens a root with a child and a grandchild that do not end by themselves, and says when it was
+/// Opens a root with a child and a grandchild that do not end by themselves, and prints when it was
 /// asked to end.
 fn keep_stubborn_children(role: &str) -> ExitCode {
     let mut words = role.split(' ');
@@ -107,7 +106,8 @@ fn keep_stubborn_children(role: &str) -> ExitCode {
     })
 }
 
-/// Opens a root with a child and a grandchild that are held up, and says when it was asked to end.
+/// Opens a root with a child and a grandchild that are blocked, and prints when it was asked to
+/// end.
 fn keep_stuck_children(role: &str) -> ExitCode {
     let mut words = role.split(' ');
     let mut next = || words.next().expect("a role has four parts");
@@ -119,8 +119,8 @@ fn keep_stuck_children(role: &str) -> ExitCode {
     })
 }
 
-/// Opens a root with children, says `ready` when there is a flag and one for below, and says when
-/// it is asked to end.
+/// Opens a root with children, prints `ready` once there is a flag and one for the level below, and
+/// prints when it is asked to end.
 fn keep(
     registrar: &str,
     flag: &str,
@@ -134,7 +134,7 @@ fn keep(
         }
     }
 
-    // Two are held up where the children are tasks.
+    // Two are blocked if the children are tasks.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(4).enable_all().build().expect("a runtime starts");
     let options = Root::options().name("base").registrar(registrar).heed_signals();
@@ -160,7 +160,7 @@ fn keep(
     ExitCode::from(7)
 }
 
-/// Opens a root whose child fails, and writes the error with its backtrace.
+/// Opens a root whose child fails, and prints the error with its backtrace.
 fn tell_a_backtrace(role: &str) -> ExitCode {
     let mut words = role.split(' ');
     let mut next = || words.next().expect("a role has three parts");
@@ -196,7 +196,7 @@ async fn fail_at_a_second_root(_root: Root) -> Result<(), AnyError> {
     Root::options().run(async |_| Ok(())).await.map_err(|error| NoSecond(error).into())
 }
 
-/// Opens a root, says what it has become, and waits until its standard input ends.
+/// Opens a root, prints which role it got, and waits until its standard input ends.
 fn race(place: &str) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let ended = runtime.block_on(Root::options().registrar(place).run(async |root| {
@@ -212,14 +212,14 @@ fn race(place: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A root in a process of its own, which is ready.
+/// A root in a separate process, ready.
 pub(crate) struct Played {
     pub(crate) child: Child,
     pub(crate) output: BufReader<std::process::ChildStdout>,
 }
 
 impl Played {
-    /// Starts it, with a command that this program is the last argument of.
+    /// Starts it, with a command whose last argument is this program.
     pub(crate) fn start(
         kind: Kind,
         registrar: &str,
@@ -262,7 +262,7 @@ fn is_alive(pid: u32) -> bool {
     state(pid).is_some_and(|it| !['Z', 'X'].contains(&it))
 }
 
-/// Returns the letter for what the kernel says of a process, if it is there.
+/// Returns the kernel's letter for the state of a process, if it exists.
 fn state(pid: u32) -> Option<char> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|it| it.strip_prefix("State:"))?.trim().chars().next()
@@ -298,11 +298,11 @@ pub(crate) fn kill(pids: &[u32]) {
 /// Sends a signal to a process.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid as i32).expect("it is a process");
-    // It may be gone.
+    // It may have ended.
     let _gone = kill_process(pid, signal);
 }
 
-/// Waits until a process has stopped. Tells whether it has, and is not gone.
+/// Waits until a process has stopped. Returns false if it has ended.
 pub(crate) async fn has_stopped(pid: u32) -> bool {
     loop {
         match state(pid) {
@@ -313,8 +313,8 @@ pub(crate) async fn has_stopped(pid: u32) -> bool {
     }
 }
 
-/// How long the stubborn children have to end: far longer than its test may take.
+/// The grace of the stubborn children: far longer than a test may take.
 const LONG_GRACE: Duration = Duration::from_secs(3600);
 
-/// How long the children have to end.
+/// The grace of the children.
 const GRACE: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! How a root finds its registrar, or becomes it.
+//! A root finds its registrar, or becomes it.
 
 mod ends;
 
@@ -91,7 +91,7 @@ async fn becomes_or_joins(folder: tempfile::TempDir) -> Result<(), AnyError> {
     joined
 }
 
-/// What is spawned while the registrar is away is found when it is back.
+/// A child spawned while the registrar is away is found once it is back.
 async fn grows_alone(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let place = place(folder.path());
     let endpoints: [Endpoint; 1] = [place.parse()?];
@@ -126,7 +126,7 @@ async fn grows_alone(folder: tempfile::TempDir) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Who has read the UUIDs of a tree's actors keeps none of them.
+/// A program that has read the UUIDs of a tree's actors cannot keep any of them.
 async fn takes_back(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let place = place(folder.path());
     let endpoints: [Endpoint; 1] = [place.parse()?];
@@ -219,7 +219,7 @@ async fn occupied(folder: tempfile::TempDir) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Several processes that begin at once: one becomes the registrar, and the others join it.
+/// Several processes start at once: one becomes the registrar, and the others join it.
 async fn race(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let place = place(folder.path());
     tokio::task::block_in_place(|| {
@@ -247,8 +247,8 @@ async fn race(folder: tempfile::TempDir) -> Result<(), AnyError> {
     })
 }
 
-/// A root may make no socket beside the registrar of another user, and makes its own in its runtime
-/// folder, or, where there is none of its own, in no folder.
+/// A root may not create a socket beside the registrar of another user, and creates its own in its
+/// runtime folder, or, where there is none, in no folder.
 async fn beside_another(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let as_user = |program: &OsStr| {
         let mut command = Command::new("setpriv");
@@ -299,8 +299,8 @@ async fn beside_another(folder: tempfile::TempDir) -> Result<(), AnyError> {
 
 const WILDCARDS: &str = "root::actors_are_found_by_the_addresses_that_the_host_has_now";
 
-/// Actors of every kind, below a root that is the registrar and below one that is not. It is played
-/// in a network namespace of its own, by this very program, run again.
+/// Actors of every kind, below a root that is the registrar and below one that is not. It runs in a
+/// separate network namespace, in a new process of this program.
 async fn wildcards(folder: tempfile::TempDir) -> Result<(), AnyError> {
     if std::env::var_os(OWN_NETWORK).is_some() {
         follows_addresses(&place(folder.path())).await?;
@@ -330,7 +330,7 @@ async fn wildcards(folder: tempfile::TempDir) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// A root that is the registrar has places of its own at the port of that.
+/// A root that is the registrar has places of its own beside the registrar's port.
 async fn shares_ports() -> Result<(), AnyError> {
     let check = async |registrar: &str, own: &str, expected: &[&str]| -> Result<(), AnyError> {
         let root = Root::options().name("root").registrar(registrar).bind(own);
@@ -352,7 +352,7 @@ async fn shares_ports() -> Result<(), AnyError> {
     check("/ip4/0.0.0.0/tcp/7700", "/ip6/::/tcp/7700", &[ip6]).await?;
     check("/ip6/::/tcp/7700", "/ip4/0.0.0.0/tcp/7700", &[ip4, ip6]).await?;
     check("/ip4/0.0.0.0/tcp/7700", "/ip4/127.0.0.1/tcp/7700", &[ip4]).await?;
-    // What cannot be is said.
+    // Impossible places are errors.
     let root = Root::options().registrar("/ip4/127.0.0.1/tcp/7700").bind("/ip4/0.0.0.0/tcp/7700");
     let Err(error) = root.run(async |_| Ok(())).await else { panic!("it cannot be bound") };
     let error = portal::WithCauses(&error).to_string();
@@ -385,7 +385,7 @@ async fn follows_addresses(registrar: &str) -> Result<(), AnyError> {
                 }
                 Ok(())
             };
-            // As long as there is no network, a wildcard means nothing.
+            // Without a network, a wildcard stands for no address.
             are_at(&[]).await?;
             ip("link set lo up");
             are_at(&["127.0.0.1"]).await?;
@@ -425,7 +425,7 @@ async fn places(folder: tempfile::TempDir) -> Result<(), AnyError> {
                 let places: Vec<_> = child.endpoints().iter().map(ToString::to_string).collect();
                 assert_eq!(places.len(), 2, "{places:?}");
                 assert_eq!(places[0], feed);
-                // Both families at one port, whichever comes first.
+                // Both families at one port, in either order.
                 let has_ipv6 = transport::here().interfaces.iter().any(|it| it.ip.is_ipv6());
                 for [first, second] in [["ip4/0.0.0.0", "ip6/::"], ["ip6/::1", "ip4/127.0.0.1"]] {
                     if !has_ipv6 {
@@ -450,7 +450,7 @@ async fn places(folder: tempfile::TempDir) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// A program that finds its settings by a flag, or by a variable, or in the working directory.
+/// A program that finds its settings by a flag, by a variable, or in the working directory.
 async fn settings(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let folder = folder.path();
     let id = uuid::Uuid::new_v4().simple();

@@ -1,5 +1,5 @@
-//! Where a case is played: a registrar, a root in a fresh folder, and afterwards a look at what is
-//! left.
+//! The stage of a case: a registrar, a root in a fresh folder, and afterwards a check for
+//! leftovers.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use wire::Record;
 /// One case.
 pub(crate) type Case = fn(Stage) -> Pin<Box<dyn Future<Output = Result<(), AnyError>> + Send>>;
 
-/// What a case has at hand.
+/// The environment of a case.
 #[derive(Clone)]
 pub(crate) struct Stage {
     pub(crate) kind: Kind,
@@ -32,19 +32,19 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
 }
 
-/// Whose registrar the root of a case has.
+/// The registrar of a case's root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum RegistrarOf {
     Another,
     Itself,
 }
 
-/// Plays a case, and looks whether it has left anything behind.
+/// Plays a case, and checks that nothing is left behind.
 pub(crate) fn play(kind: Kind, registrar: RegistrarOf, case: Case) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let dumps = tempfile::tempdir()?;
     let children_before = children()?;
-    // Cases hold up two of them.
+    // Cases block two of them.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     let played = runtime.block_on(async {
@@ -89,7 +89,7 @@ pub(crate) fn play(kind: Kind, registrar: RegistrarOf, case: Case) -> Result<(),
     Ok(())
 }
 
-/// What a case needs to be played.
+/// The requirements of a case.
 struct Set<'a> {
     kind: Kind,
     folder: &'a Path,
@@ -103,10 +103,11 @@ impl Set<'_> {
     }
 
     async fn play(&self) -> Result<(), AnyError> {
-        // What is opened once and stays, such as the signal handler's pipe, is open by now.
+        // Descriptors that are opened once and stay, such as the signal handler's pipe, are open by
+        // now.
         let descriptors = descriptors()?;
         let options = Root::options().name("base").registrar(self.place()).dumps(self.dumps);
-        // Nobody was here before, so a "no" needs no waiting for who may come back.
+        // Nobody was here before, so a "no" need not wait for returning clients.
         let options = options.settle_time(Duration::ZERO);
         let running = options.run(async |root| {
             let client = Client::connect([self.place()]).await?;
@@ -118,7 +119,8 @@ impl Set<'_> {
                 client: client.clone(),
             };
             let played = (self.case)(stage).await;
-            // What a dropped scope, or a child that fell while it grew, has left goes a moment later.
+            // The remains of a dropped scope, or of a child that failed during its start, disappear
+            // a moment later.
             let left =
                 nothing_is_left("the registry still has", async || registered(&client).await);
             let left = left.await;
@@ -135,7 +137,7 @@ impl Set<'_> {
     }
 }
 
-/// Waits until nothing is left that goes by itself a moment later.
+/// Waits until everything is gone that disappears by itself a moment later.
 async fn nothing_is_left<T: Debug>(
     what: &str,
     look: impl AsyncFn() -> Result<Vec<T>, AnyError>,
@@ -159,7 +161,7 @@ async fn registered(client: &Client) -> Result<Vec<Record>, AnyError> {
     Ok(records)
 }
 
-/// Returns which change of the registry is the latest.
+/// Returns the latest revision of the registry.
 pub(crate) async fn revision(client: &Client) -> u64 {
     match client.status().await.remove(0).standing {
         Standing::Up { status, .. } => status.revision,
@@ -178,11 +180,11 @@ fn children() -> Result<BTreeSet<u32>, AnyError> {
     Ok(children)
 }
 
-/// Returns what this process has open, by what it is.
+/// Returns the open descriptors of this process, by their targets.
 fn descriptors() -> Result<Vec<String>, AnyError> {
     let mut open = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
-        // The one by which the folder is read is gone by now.
+        // The one for reading the folder is closed by now.
         if let Ok(target) = fs::read_link(entry?.path()) {
             open.push(target.display().to_string());
         }
@@ -201,16 +203,16 @@ fn descriptors_beyond(before: &[String]) -> Result<Vec<String>, AnyError> {
     Ok(open)
 }
 
-/// Returns how many rounds of a cascade there are: few, unless more are asked for.
+/// Returns the number of rounds of a cascade: few, unless more are asked for.
 pub(crate) fn rounds() -> u32 {
     std::env::var("CALLSIGN_SOAK_ROUNDS").ok().and_then(|it| it.parse().ok()).unwrap_or(3)
 }
 
-/// How long a round may take beside that: far longer than it does on a machine that does much else.
+/// The time limit of a round beside that: far more than a busy machine takes.
 const ROUND_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a case may take, with every wait of a teardown in it.
+/// The time limit of a case, with every wait of a teardown in it.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// How long a moment may take on a machine that does much else.
+/// The greatest length of a moment on a busy machine.
 const MOMENT_LIMIT: Duration = Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! Stories of feeds, and the changes that they report.
+//! Sequences of feed events, and the changes that they report.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::{LinkError, tests::record};
 /// An event of a view.
 enum Happens {
     Begun(usize, bool),
-    /// A feed begins to tell of another registrar, which has begun so many seconds before the time
-    /// that clients may take to come back is over.
+    /// A feed begins to report from another registrar. That registrar started so many seconds
+    /// before the end of the time in which clients may return.
     Restarts(usize, u64),
     Tells(usize, Told),
     Lost(usize),
     Standby(usize),
-    /// So many seconds pass.
+    /// That many seconds pass.
     Passes(u64),
 }
 use Happens::{Begun, Lost, Passes, Restarts, Standby, Tells};
@@ -62,11 +62,11 @@ fn text(change: Change) -> String {
     }
 }
 
-/// Applies events to a view of so many feeds, and compares the report after each.
+/// Applies events to a view of that many feeds, and compares the report after each event.
 fn check(feeds: usize, story: Vec<(Happens, &str)>) -> View {
     let mut view = View::new(feeds, Trust::Named);
     let mut now = Instant::now();
-    // The registrar of a feed is its number, and each that follows it is another.
+    // The registrar of a feed has the feed's number; each successor gets a new number.
     let mut registrars: Vec<_> = (0..feeds).map(|it| Uuid::from_u128(it as u128)).collect();
     assert!(matches!(view.pop(), Some(Change::Reset)));
     for (at, (happens, expected)) in story.into_iter().enumerate() {
@@ -145,12 +145,12 @@ fn what_is_lost_is_stale_and_what_is_resumed_goes_on() {
             (Tells(0, synced()), "synced"),
             (Tells(0, add(2, 60)), "+2@60"),
             (Lost(0), "stale 1"),
-            // Nobody knows better, however long it takes.
+            // No registrar knows better, however long this lasts.
             (Passes(3600), ""),
             (Begun(0, true), "synced"),
             (Tells(0, remove(1)), "-1"),
             (Lost(0), "stale 1"),
-            // It has started again.
+            // The registrar has restarted.
             (Begun(0, false), ""),
             (Tells(0, Told::Reset), "reset"),
             (Tells(0, add(3, 70)), "+3@70"),
@@ -198,7 +198,7 @@ fn what_only_a_lost_feed_told_is_kept_for_a_while() {
             (Begun(0, false), ""),
             (Tells(0, Told::Reset), ""),
             (Tells(0, add(1, 30)), "+1@30"),
-            // The last to know of the other one is away for long.
+            // The last registrar that knows the other instance is away for a long time.
             (Tells(0, synced()), "?2 partial 1 synced"),
         ],
     );
@@ -242,7 +242,7 @@ fn what_a_former_registrar_told_is_kept_until_all_should_be_back() {
     };
     let story =
         |after: Vec<(Happens, &'static str)>| check(1, before().into_iter().chain(after).collect());
-    // All come back, one of them before the snapshot.
+    // All return, one of them before the snapshot.
     story(vec![
         (Tells(0, add(1, 80)), "~1@80"),
         (Tells(0, synced()), ""),
@@ -250,21 +250,21 @@ fn what_a_former_registrar_told_is_kept_until_all_should_be_back() {
         (Tells(0, add(2, 81)), "~2@81 synced"),
         (Passes(60), ""),
     ]);
-    // One does not.
+    // One does not return.
     story(vec![
         (Tells(0, synced()), ""),
         (Tells(0, add(2, 80)), "~2@80"),
         (Passes(4), ""),
         (Passes(1), "-1 synced"),
     ]);
-    // An instance removed meanwhile is gone immediately.
+    // An instance that was removed meanwhile disappears immediately.
     story(vec![
         (Tells(0, add(1, 80)), "~1@80"),
         (Tells(0, synced()), ""),
         (Tells(0, remove(1)), "-1"),
         (Passes(5), "-2 synced"),
     ]);
-    // The next registrar ends too, and one comes after it.
+    // The next registrar ends too, and another one follows it.
     story(vec![
         (Tells(0, add(1, 80)), "~1@80"),
         (Tells(0, synced()), ""),
@@ -275,7 +275,7 @@ fn what_a_former_registrar_told_is_kept_until_all_should_be_back() {
         (Tells(0, add(2, 90)), "~2@90"),
         (Passes(5), "-1 synced"),
     ]);
-    // All are back, the time is over, and the snapshot is slow.
+    // All are back and the time is over, but the snapshot is slow.
     story(vec![
         (Passes(5), ""),
         (Tells(0, add(1, 80)), "~1@80"),
@@ -300,7 +300,7 @@ fn a_registrar_that_begins_beside_another_takes_nothing_away_either() {
             (Restarts(0, 5), ""),
             (Tells(0, synced()), "partial 0"),
             (Passes(4), ""),
-            // The other one says so.
+            // The other registrar reports it.
             (Tells(1, remove(2)), ""),
             (Passes(1), "-1 -2"),
         ],

@@ -13,7 +13,7 @@ enum Do {
     Entered,
     Failed,
     Abandoned,
-    /// Forgets the ticket that was given as the given one.
+    /// Forgets the ticket that was given with that number.
     Forget(usize),
     Left,
     Exited,
@@ -60,7 +60,8 @@ fn goes_from_absent_to_live_and_back() {
             (Exited, "promoted None"),
             (Ask(4), "enter"),
         ],
-        // A caller that comes while it exits waits, and the first makes it again.
+        // A caller that comes during the exit waits, and the first of them opens the resource
+        // again.
         &[
             (Ask(0), "enter"),
             (Entered, "joined []"),
@@ -71,9 +72,9 @@ fn goes_from_absent_to_live_and_back() {
             (Ask(3), "wait"),
             (Entered, "joined [2, 3]"),
         ],
-        // A failure is everybody's, and leaves nothing behind.
+        // A failure reaches every caller, and leaves nothing behind.
         &[(Ask(0), "enter"), (Ask(1), "wait"), (Failed, "failed [1]"), (Ask(2), "enter")],
-        // A maker that goes hands over, until nobody is left.
+        // An opener that gives up hands over, until nobody is left.
         &[
             (Ask(0), "enter"),
             (Ask(1), "wait"),
@@ -165,8 +166,8 @@ impl Model {
 }
 
 proptest! {
-    /// Whatever users of several keys do in whatever order, each key holds to the rules by
-    /// itself, nobody waits for nothing, and in the end nothing is left.
+    /// Whatever users of several keys do in whatever order, each key keeps the rules, nobody waits
+    /// in vain, and in the end nothing is left.
     #[test]
     fn nobody_waits_for_nothing_and_nothing_is_left(
         steps in proptest::collection::vec((0..3_usize, any::<u8>(), any::<u8>()), 0..200),

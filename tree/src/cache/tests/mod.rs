@@ -110,7 +110,7 @@ impl Run {
     }
 }
 
-/// Waits for a future. When all tasks wait for nothing, time advances immediately.
+/// Waits for a future. When all tasks are idle, time advances immediately.
 async fn soon<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(60), future).await.expect("it waits for nothing")
 }

@@ -74,7 +74,7 @@ fn backtraces_are_printed_once_and_only_when_asked() {
         child("/base/desk/d", killed()),
     ];
     let desk = NurseryError { actor: path("/base/desk"), ..error(None, children) };
-    // It goes up the tree by way of a function's error.
+    // It goes up the tree within a function's error.
     let relayed = CalleeError::failed(&desk);
     assert_eq!(relayed.backtrace, None, "it began further down");
     let children = vec![child("/base/desk", Exit::Failed(relayed))];
@@ -113,7 +113,7 @@ fn what_errors_tell_beside_their_texts_is_left_out_when_it_is_too_long() {
     check(&error(None, vec![huge(0)]), true);
     let desk = error(None, (0..5).map(huge).collect());
     check(&desk, false);
-    // So it is further up.
+    // The same holds further up.
     let relayed = |it| child("/base/desk", Exit::Failed(CalleeError::failed(it)));
     check(&error(None, vec![huge(7), relayed(&desk), huge(8)]), false);
 }

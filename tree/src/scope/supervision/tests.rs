@@ -54,8 +54,8 @@ impl Scope {
         scope
     }
 
-    /// Tells the supervision, and returns its commands in short: `-1` cancels, `+1` starts again, `~1`
-    /// forgets, `!` stops the body.
+    /// Passes an event to the supervision, and returns its commands in short: `-1` cancels, `+1`
+    /// starts again, `~1` forgets, `!` stops the body.
     fn tell(&mut self, event: Event) -> String {
         let commands = self.supervision.apply(event, self.now, u32::MAX);
         let short = commands.iter().map(|it| match it {

@@ -1,4 +1,4 @@
-//! Cases of calls: what a function brings back, and who may be called.
+//! Cases of calls: the results of functions, and the right to call them.
 
 use std::{future::pending, time::Duration};
 
@@ -67,7 +67,7 @@ pub(crate) async fn a_served_function_is_called(stage: Stage) -> Done {
     Ok(())
 }
 
-/// Whoever is taken out of the registry by others is told so, whatever it runs in.
+/// An actor whose entry others remove learns of it, whatever it runs in.
 pub(crate) async fn who_is_taken_out_is_told(stage: Stage) -> Done {
     let Stage { kind, root, client, .. } = stage;
     root.nursery(async |n| {
@@ -106,7 +106,7 @@ pub(crate) async fn a_dialogue_goes_both_ways(stage: Stage) -> Done {
             .context(dialogue, async |started, mut stream| {
                 assert_eq!(started, "hello");
                 let mut last = 0;
-                // More than are ever on their way.
+                // More than are ever in transit.
                 for number in 1..=200 {
                     stream.send(number).await.unwrap();
                     last = stream.recv().await.unwrap().unwrap();

@@ -23,7 +23,7 @@ use crate::{
     stage::{Case, Stage},
 };
 
-/// Those that are the same for all kinds.
+/// Cases that are the same for all kinds.
 pub(crate) const ALL: &[(&str, Case)] = &[
     ("what_has_ended_is_not_handed_out", |it| Box::pin(what_has_ended_is_not_handed_out(it))),
     ("a_cancelled_dialer_lets_the_next_dial", |it| Box::pin(a_cancelled_dialer(it))),
@@ -62,7 +62,7 @@ pub(crate) async fn look_ups_share_one_connection(stage: Stage) -> Done {
     Ok(())
 }
 
-/// A look-up after a restart finds the new instance, whoever has a handle of the old one.
+/// A look-up after a restart finds the new instance, whatever handles of the old one exist.
 pub(crate) async fn a_restarted_actor_is_dialed_anew(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
     let mut old: Vec<Portal> = Vec::new();
@@ -89,7 +89,7 @@ pub(crate) async fn a_restarted_actor_is_dialed_anew(stage: Stage) -> Done {
             let found = root.wait_for_actor("victim").await?;
             let killed = found.call(raise(libc::SIGKILL)).await;
             assert!(matches!(killed, Err(CallError::Transport(_))), "{killed:?}");
-            // Until the registrar has heard of it, it names the one that is gone.
+            // Until the registrar has heard of its end, it names the former instance.
             let anew = loop {
                 match root.wait_for_actor("victim").await {
                     Ok(anew) if anew.call(double(3)).await.is_ok() => break anew,
@@ -105,8 +105,8 @@ pub(crate) async fn a_restarted_actor_is_dialed_anew(stage: Stage) -> Done {
     Ok(())
 }
 
-/// The connection ends, and the actor does not: who has it keeps it, and the next who asks gets
-/// another.
+/// The connection ends, and the actor does not: existing handles keep it, and the next look-up
+/// makes another.
 async fn what_has_ended_is_not_handed_out(stage: Stage) -> Done {
     let Stage { root, client, .. } = stage;
     let mut desk = Desk::open(&client, "desk", &fresh_socket()).await?;
@@ -147,7 +147,7 @@ async fn a_cancelled_dialer(stage: Stage) -> Done {
     for _ in 0..10 {
         waiting.spawn(find(Actor::clone(&root)));
     }
-    // They have asked the registrar, and wait; or come a moment later, which is as good.
+    // They have asked the registrar, and wait; or come a moment later, with the same result.
     client.query_actor("desk").await?;
     assert_eq!(connections(&socket), 1, "one of them dials");
     dialing.shutdown().await;
@@ -157,14 +157,14 @@ async fn a_cancelled_dialer(stage: Stage) -> Done {
         assert!(answers(portal).await);
     }
     until_connections(&socket, 1).await;
-    // The one that was cancelled may have sent its greeting before.
+    // The cancelled look-up may have sent its greeting before.
     assert!(desk.greeted() <= 2, "{}", desk.greeted());
     drop(found);
     desk.close().await;
     Ok(())
 }
 
-/// The first who asks is not polled any more once it dials, as if its task never yielded again.
+/// The first look-up is not polled any more once it dials, as if its task never yielded again.
 async fn who_does_not_go_on(stage: Stage) -> Done {
     let Stage { root, client, .. } = stage;
     let socket = fresh_socket();
@@ -185,7 +185,7 @@ async fn who_does_not_go_on(stage: Stage) -> Done {
     Ok(())
 }
 
-/// Afterwards it is seen that no descriptor is left.
+/// A later check shows that no descriptor is left.
 async fn what_nobody_drops(stage: Stage) -> Done {
     let Stage { root, client, .. } = stage;
     let mut desk = Desk::open(&client, "desk", &fresh_socket()).await?;
@@ -197,7 +197,7 @@ async fn what_nobody_drops(stage: Stage) -> Done {
     Ok(())
 }
 
-/// Two instances of a name, of which the latest hears nothing.
+/// Two instances of a name, of which the latest does not answer.
 async fn the_next_instance(stage: Stage) -> Done {
     let Stage { root, client, .. } = stage;
     let mut desk = Desk::open(&client, "desk", &fresh_socket()).await?;
@@ -226,8 +226,8 @@ pub(crate) async fn find_at_once(
     Ok(finding.join_all().await.into_iter().collect::<Result<_, _>>()?)
 }
 
-/// Returns how many connections the listener at an abstract socket has, those among them that it
-/// has yet to take: the kernel tells.
+/// Returns the number of connections of the listener at an abstract socket, including those that it
+/// has yet to accept: the kernel counts them.
 pub(crate) fn connections(socket: &str) -> usize {
     let sockets = fs::read_to_string("/proc/net/unix").expect("the kernel tells of sockets");
     let is_one = |line: &&str| {
@@ -258,7 +258,7 @@ fn is_over(portal: &Portal) -> bool {
     closed.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_ready()
 }
 
-/// An actor that is of no tree, and counts its callers.
+/// An actor outside any tree, which counts its callers.
 struct Desk {
     registered: Registered,
     acceptor: Option<Acceptor>,
@@ -270,7 +270,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// Registers it. It hears nobody yet.
+    /// Registers it. It does not accept callers yet.
     async fn open(client: &Client, name: &str, socket: &str) -> Result<Self, AnyError> {
         let listener = Listener::bind(&format!("/unix/{socket}").parse()?).await?;
         let registration = Registration::new(name).endpoints(listener.published()).proves();
@@ -286,7 +286,7 @@ impl Desk {
         })
     }
 
-    /// Hears callers from now on.
+    /// Accepts callers from now on.
     fn receive(&mut self) {
         let mut acceptor = self.acceptor.take().expect("it hears nobody yet");
         let (greeted, left) = (self.greeted.clone(), self.left.clone());
@@ -326,5 +326,5 @@ impl Desk {
     }
 }
 
-/// Under which target a cache warns.
+/// The target of a cache's warnings.
 const WARNS_OF_GUARDS: &str = "callsign_tree::cache::guard";

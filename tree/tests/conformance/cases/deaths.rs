@@ -1,4 +1,4 @@
-//! Cases of deaths from without: signals, and parents and roots that are killed.
+//! Cases of deaths from outside: signals, and parents and roots that are killed.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ pub(crate) async fn a_child_inherits_three_descriptors(stage: Stage) -> Done {
     }
     let inherited =
         root.nursery(async |n| Ok(n.spawn("child").kind(kind).run(inherited()).await?)).await?;
-    // What `ls` itself opens to look is the fourth.
+    // The fourth is the one that `ls` opens for the list.
     assert_eq!(inherited, ["0", "1", "2", "3"]);
     Ok(())
 }
@@ -110,8 +110,8 @@ pub(crate) async fn a_stopped_process_is_ended(stage: Stage) -> Done {
     Ok(())
 }
 
-/// A process that is killed while it begins, at one moment after the other: whoever spawned it is
-/// told, or else it was up, and its scope is.
+/// A process is killed during its start, at one moment after the other: either its spawner learns
+/// of it, or it was up, and its scope learns of it.
 pub(crate) async fn a_death_at_any_step_of_the_boot_is_told(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
     if !kind.is_process() {
@@ -195,7 +195,7 @@ pub(crate) async fn a_killed_root_takes_its_tree_with_it(stage: Stage) -> Done {
     let Stage { kind, root, client, folder, .. } = stage;
     let registrar = format!("/unix{}/registrar.sock", folder.display());
     let mut forsaken = Vec::new();
-    // The second finds nothing in its way, and removes what the first left long ago.
+    // The second finds nothing in its way, and removes the old leftovers of the first.
     for _again in 0..2 {
         let program = Command::new("/proc/self/exe");
         let mut played =
@@ -221,7 +221,7 @@ pub(crate) async fn a_killed_root_takes_its_tree_with_it(stage: Stage) -> Done {
 pub(crate) async fn a_terminal_interrupts_the_root_alone(stage: Stage) -> Done {
     let Stage { kind, client, folder, .. } = stage;
     let registrar = format!("/unix{}/registrar.sock", folder.display());
-    // A shell that stays between would be interrupted too, and some stay.
+    // A shell in between would be interrupted too, and some stay.
     let program = format!("exec '{}'", std::env::current_exe()?.display());
     let mut terminal = Command::new("script");
     terminal.args(["-qec", &program, "/dev/null"]).env("SHELL", "/bin/sh");
@@ -241,7 +241,7 @@ pub(crate) async fn a_terminal_interrupts_the_root_alone(stage: Stage) -> Done {
     Ok(())
 }
 
-/// Returns the socket files, and the locks beside them, in a folder that are not a root's own.
+/// Returns the socket files in a folder and the locks beside them, except a root's own.
 fn sockets_of_others(folder: &Path, own: &[Endpoint]) -> Result<Vec<PathBuf>, tree::AnyError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -265,8 +265,8 @@ fn age(path: &Path) -> std::io::Result<()> {
     Ok(rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags)?)
 }
 
-/// A process that has bound a place which was drawn for it, and is killed with its parent before
-/// that could tell of it.
+/// A process that has bound a drawn place, and is killed with its parent before it could report
+/// that.
 pub(crate) async fn a_death_before_anybody_knows_leaves_no_file(stage: Stage) -> Done {
     let Stage { kind, root, client, folder, .. } = stage;
     if !kind.is_process() {
@@ -280,7 +280,7 @@ pub(crate) async fn a_death_before_anybody_knows_leaves_no_file(stage: Stage) ->
             n.spawn("parent").kind(kind).start(function).await?;
             let parent = root.children()[0].pid.expect("it is a process");
             stop_when_bound(parent, &folder).await;
-            // What it has said before it was stopped is on its way for a moment.
+            // Its output from before the stop is in transit for a moment.
             tokio::time::sleep(Duration::from_millis(20)).await;
             is_met = client.list("below").await?.records.is_empty();
             if is_met {
@@ -303,7 +303,7 @@ pub(crate) async fn a_death_before_anybody_knows_leaves_no_file(stage: Stage) ->
     Err("it was told of its child each time".into())
 }
 
-/// Lets a process go on step by step, and stops it for good when its child has bound a socket.
+/// Lets a process continue step by step, and stops it for good once its child has bound a socket.
 async fn stop_when_bound(parent: u32, folder: &Path) {
     let is_below = |it: std::fs::DirEntry| {
         let name = it.file_name().to_string_lossy().into_owned();

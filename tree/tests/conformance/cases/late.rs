@@ -1,4 +1,4 @@
-//! Cases of what a parent tells of its children: those that do not end in time, and what they write.
+//! Cases of a parent's reports: children that do not end in time, and their output.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(crate) async fn a_function_that_never_yields_is_ended_or_given_up(stage: Sta
         Ok(())
     });
     let outcome = scope.await;
-    // Its socket has gone, though a thread still has it.
+    // Its socket is gone, though a thread still has it.
     let is_left = |it: std::fs::DirEntry| it.file_name().to_string_lossy().contains("stubborn");
     assert!(!std::fs::read_dir(&folder)?.flatten().any(is_left));
     std::fs::remove_file(&flag)?;
@@ -67,8 +67,8 @@ pub(crate) async fn a_function_that_never_yields_is_ended_or_given_up(stage: Sta
     Ok(())
 }
 
-/// What its function has brought back is told, though the actor does not end thereafter; that it is
-/// given up is in the log.
+/// The result of its function is reported, though the actor does not end afterwards; the log says
+/// that it was abandoned.
 pub(crate) async fn what_a_function_brought_back_outlives_an_actor_that_is_given_up(
     stage: Stage,
 ) -> Done {
@@ -105,7 +105,7 @@ async fn threads_ended(name: &str) {
     }
 }
 
-/// Two children that hear nothing: what is written when the first of them is late has both.
+/// Two children that do not react: the report about the first late one has both.
 pub(crate) async fn a_dump_tells_what_each_child_is_at(stage: Stage) -> Done {
     let Stage { kind, root, folder, dumps, .. } = stage;
     log::take("callsign");
@@ -123,7 +123,7 @@ pub(crate) async fn a_dump_tells_what_each_child_is_at(stage: Stage) -> Done {
         n.cancel();
         Ok(())
     });
-    // Tasks and threads are given up, which is another case's business.
+    // Tasks and threads are abandoned, which is the subject of another case.
     let is_well = scope.await.is_ok();
     for flag in &flags {
         std::fs::remove_file(flag)?;
@@ -140,7 +140,7 @@ pub(crate) async fn a_dump_tells_what_each_child_is_at(stage: Stage) -> Done {
         .collect();
     assert!(logged.iter().all(|it| it.starts_with("WARN ")), "{logged:?}");
     assert!(logged.iter().all(|it| it.contains(&*file.to_string_lossy())), "{logged:?}");
-    // The file has the last of what was logged.
+    // The file has the last log lines.
     assert!(!written.is_empty() && logged.iter().any(|it| it.contains(&written)), "{written}");
     assert_eq!(processes.len(), 2);
     for (name, pid) in ["slow", "slower"].into_iter().zip(processes) {
@@ -148,7 +148,7 @@ pub(crate) async fn a_dump_tells_what_each_child_is_at(stage: Stage) -> Done {
         let own = logged.iter().find(|it| it.contains(&own)).expect("it was late");
         let row = format!("/base/{name} ({kind}, process {pid}) ");
         let row = own.lines().find_map(|it| it.strip_prefix(&*row)).expect("it is told");
-        // One that has taken note of the request says so, if it still can.
+        // A child that has noticed the request says so, if it still can.
         let phases = [Phase::Ending(Pressure::Asked), Phase::AwaitingChildren];
         assert!(phases.iter().any(|it| row.starts_with(&format!("{it}, for "))), "{row}");
     }
@@ -177,8 +177,8 @@ pub(crate) async fn what_a_process_writes_is_logged_with_its_name(stage: Stage) 
     Ok(())
 }
 
-/// A thread within a process, which cannot be stopped by force: the process ends its scope
-/// without it, and says so.
+/// A thread within a process, which cannot be stopped by force: the process ends its scope without
+/// it, and reports that.
 pub(crate) async fn a_stuck_thread_is_told_by_its_process(stage: Stage) -> Done {
     let Stage { kind, root, folder, .. } = stage;
     if !kind.is_process() {
@@ -204,7 +204,7 @@ pub(crate) async fn a_stuck_thread_is_told_by_its_process(stage: Stage) -> Done 
     Ok(())
 }
 
-/// A thread within a process that gives it longer than its own parent gives the process.
+/// A thread within a process, with a longer grace than the process itself has.
 pub(crate) async fn a_process_with_a_stuck_thread_is_ended(stage: Stage) -> Done {
     let Stage { kind, root, folder, .. } = stage;
     if !kind.is_process() {

@@ -1,4 +1,4 @@
-//! Cases of scopes: what becomes of all when one fails, and what is told of it.
+//! Cases of scopes: the fate of all children when one fails, and the reports of it.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) async fn a_failure_ends_the_scope(stage: Stage) -> Done {
 
 pub(crate) async fn a_body_that_comes_too_late_for_its_scope_adds_no_error(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
-    // A task is there at once, and a process is cancelled while it comes up.
+    // A task is there immediately, and a process is cancelled while it comes up.
     for late in [Kind::Task, Kind::Process] {
         let error = root
             .nursery(async |n| {
@@ -107,8 +107,8 @@ pub(crate) async fn a_restart_is_a_new_instance(stage: Stage) -> Done {
     Ok(())
 }
 
-/// Who waits for a function hears of the run that went well, or of the last; each run is another
-/// instance.
+/// The caller of a function gets the result of the run that succeeded, or of the last; each run is
+/// another instance.
 pub(crate) async fn what_is_run_is_started_again_until_it_is_well(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
     let folder = tempfile::tempdir()?;
@@ -132,8 +132,8 @@ pub(crate) async fn what_is_run_is_started_again_until_it_is_well(stage: Stage) 
     Ok(())
 }
 
-/// A scope that is cancelled while a child waits to be started again does not start it, and whoever
-/// waits for it hears how it ended.
+/// A scope that is cancelled while a child waits to be restarted does not start it, and the waiting
+/// caller gets its exit.
 pub(crate) async fn what_waits_to_be_started_again_is_told_when_all_is_cancelled(
     stage: Stage,
 ) -> Done {
@@ -212,8 +212,8 @@ pub(crate) async fn a_broad_tree_falls(stage: Stage) -> Done {
     Ok(())
 }
 
-/// Trees whose leaves fail at once: depth 3 and breadth 2, and depth 1 and breadth 25. Whoever
-/// failed is in the error of the root, and nobody else is.
+/// Trees whose leaves fail at once: depth 3 and breadth 2, and depth 1 and breadth 25. The root's
+/// error has exactly the leaves that failed.
 pub(crate) async fn no_error_of_a_cascade_is_lost(stage: Stage) -> Done {
     fall(stage, Failure::Error, "failed: no quote for /").await
 }
@@ -243,7 +243,7 @@ async fn fall(stage: Stage, failure: Failure, said: &str) -> Done {
             assert!(!told.is_empty());
             assert_eq!(told, marked(folder.path(), "failed"), "{error}");
             assert!(error.leaves().iter().all(|it| it.said.starts_with(said)), "{error}");
-            // However many they are, there is room for what they tell beside.
+            // However many they are, there is room for the rest of their reports.
             let bytes: usize = error.backtraces.iter().map(|it| it.calls.len()).sum();
             assert!(bytes <= wire::BACKTRACE_BYTES_MAX, "{bytes}");
         }
@@ -251,14 +251,14 @@ async fn fall(stage: Stage, failure: Failure, said: &str) -> Done {
     Ok(())
 }
 
-/// Returns the actors that have marked something in a folder.
+/// Returns the actors that have left their mark in a folder.
 fn marked(folder: &Path, mark: &str) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder).expect("the folder is there").flatten();
     let names = entries.map(|it| it.file_name().to_string_lossy().replace('+', "/"));
     names.filter_map(|it| it.strip_prefix(mark).map(str::to_owned)).collect()
 }
 
-/// A peer may be of another tree, and its root be called as this one is.
+/// A peer may be of another tree, whose root has the same name as this one.
 pub(crate) async fn the_cancellation_of_a_peer_is_not_absorbed(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
     let opened = root.nursery(async |n| {

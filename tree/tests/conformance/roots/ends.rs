@@ -1,4 +1,4 @@
-//! How a root ends, by signals and by children that fail, and what it says then.
+//! The ends of a root, by signals and by failing children, and its output then.
 
 use std::{
     ffi::OsStr,
@@ -27,8 +27,8 @@ pub(super) async fn early_signal(folder: tempfile::TempDir) -> Result<(), AnyErr
     Ok(())
 }
 
-/// Whichever thread or process of a tree cannot be made, the tree ends at once, and says why in a
-/// line for each that failed, whether or not backtraces are asked for.
+/// If any thread or process of a tree cannot be made, the tree ends at once, and prints a line with
+/// the reason for each failure, with and without backtraces.
 pub(super) async fn too_few_threads(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let as_user = |user: u32, program: &OsStr| {
         let (mut command, user) = (Command::new("setpriv"), user.to_string());
@@ -36,7 +36,7 @@ pub(super) async fn too_few_threads(folder: tempfile::TempDir) -> Result<(), Any
         command
     };
     let exe = std::env::current_exe()?;
-    // Users of this test's own, who have no other process.
+    // Users for this test alone, who have no other process.
     let users = 2_000_000_000 + std::process::id() * 16;
     let tried = as_user(users, exe.as_os_str()).arg("--list").output();
     if !tried.is_ok_and(|it| it.status.success()) {
@@ -69,8 +69,8 @@ pub(super) async fn too_few_threads(folder: tempfile::TempDir) -> Result<(), Any
     Ok(())
 }
 
-/// Children of each kind that hear nothing, one of them two levels down, and have an hour to end.
-/// The first signal lets them have that hour, and the second does not.
+/// Children of each kind that do not react, one of them two levels down, with a grace of an hour.
+/// The first signal grants them that hour, and the second does not.
 pub(super) async fn hurried(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let (registrar, flag) = (place(folder.path()), folder.path().join("blocks"));
     for kind in Kind::ALL {
@@ -82,7 +82,7 @@ pub(super) async fn hurried(folder: tempfile::TempDir) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// A child and its child that are both held up, and have an hour to end: nobody between the root
+/// A child and its child that are both blocked, with a grace of an hour: nobody between the root
 /// and the lower one passes anything on.
 pub(super) async fn hurried_past(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let (registrar, flag) = (place(folder.path()), folder.path().join("blocks"));
@@ -128,7 +128,7 @@ fn hurry(kind: Kind, variable: &str, role: &str) -> Result<Vec<u32>, AnyError> {
     assert_eq!(hears()?, "asked");
     kill_process(process, Signal::TERM)?;
     let said = hears()?;
-    // What cannot be stopped by force is given up, and that is told.
+    // A child that cannot be stopped by force is abandoned, and the report says so.
     let is_well = said == "cancelled by /base: SIGINT";
     assert_eq!(is_well, kind.is_process(), "{kind}: {said}");
     assert_eq!(played.wait()?.code(), Some(7));
@@ -145,7 +145,7 @@ pub(super) async fn backtraces(folder: tempfile::TempDir) -> Result<(), AnyError
             assert_eq!(said.lines().count(), 1, "{said}");
             assert!(said.starts_with("/base/pricer: "), "{said}");
 
-            // A machine that does much else may not find the names in time, and says so.
+            // A busy machine may not find the names in time, and says so.
             let mut said = String::new();
             while said.is_empty() || said.contains("have no names yet") {
                 said = tokio::task::block_in_place(|| fail(&role, "1"))?;
@@ -159,7 +159,7 @@ pub(super) async fn backtraces(folder: tempfile::TempDir) -> Result<(), AnyError
     Ok(())
 }
 
-/// Returns what a root says whose child fails.
+/// Returns the output of a root whose child fails.
 fn fail(role: &str, wanted: &str) -> Result<String, AnyError> {
     let mut command = Command::new("/proc/self/exe");
     let output = command.env(FAILING, role).env("RUST_LIB_BACKTRACE", wanted).output()?;
