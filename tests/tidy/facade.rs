@@ -1,14 +1,14 @@
-//! What the signatures of the facade name.
+//! The types that the facade's signatures name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sources::{read, rust_files};
 
-/// The files of the facade that pass on what the crates below it have.
+/// The files of the facade that re-export items of the crates below.
 const FACADE: &[&str] = &["cli/src/lib.rs", "cli/src/registrar.rs", "cli/src/tractor.rs"];
 
-/// What the facade leaves out on purpose: what only macros and the binary use, and words that are
-/// names of something else where they stand.
+/// Names that the facade leaves out on purpose: those that only macros and the binary use, and
+/// those with another meaning in their place.
 const LEFT_OUT: &[&str] = &[
     "Connected",
     "Granted",
@@ -41,8 +41,8 @@ const LEFT_OUT: &[&str] = &[
     "Request",
 ];
 
-/// Returns what signatures and fields of the facade's types name, and the facade has not: the file,
-/// the line, and a word on it.
+/// Returns the types that the facade's signatures and fields name but the facade lacks: the file,
+/// the line, and a message.
 pub(crate) fn missing() -> Vec<(String, usize, String)> {
     let exported: BTreeSet<String> = FACADE.iter().flat_map(|it| exports(&read(it))).collect();
     let is_ours = |path: &String| path.contains("/src/") && !path.contains("tests");
@@ -81,8 +81,7 @@ pub(crate) fn missing() -> Vec<(String, usize, String)> {
     missing
 }
 
-/// Returns the type that a line at the margin is about: that it defines, or whose own functions
-/// follow.
+/// Returns the type that an unindented line defines or implements.
 fn owner(line: &str) -> Option<&str> {
     match line.strip_prefix("impl") {
         Some(rest) if !line.contains(" for ") => {
@@ -95,14 +94,14 @@ fn owner(line: &str) -> Option<&str> {
     }
 }
 
-/// Returns the type that a line defines for others.
+/// Returns the public type that a line defines.
 fn defined(line: &str) -> Option<&str> {
     let line = line.strip_prefix("pub ")?;
     let (kind, rest) = line.split_once(' ')?;
     matches!(kind, "struct" | "enum" | "trait" | "type").then(|| names(rest).next()).flatten()
 }
 
-/// Returns the types that are passed on.
+/// Returns the re-exported types.
 fn exports(text: &str) -> Vec<String> {
     let uses = text.split("pub use ").skip(1).filter_map(|it| it.split_once(';'));
     uses.flat_map(|(used, _)| names(used).map(str::to_owned).collect::<Vec<_>>()).collect()

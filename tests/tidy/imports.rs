@@ -1,4 +1,4 @@
-//! Which files of a crate import which others, by their `use` lines and by paths in the code.
+//! Imports between the files of a crate, by their `use` lines and by paths in the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use super::text::{is_word, without_tests};
 /// A module, by the segments of its path below the root of the crate.
 type Module = Vec<String>;
 
-/// The files of one crate, and what each of them imports.
+/// The files of one crate, and the imports of each.
 #[derive(Default)]
 pub(crate) struct Imports {
     files: BTreeMap<Module, File>,
@@ -16,9 +16,9 @@ pub(crate) struct Imports {
 #[derive(Default)]
 struct File {
     path: String,
-    /// What it names: whole paths, as they are written.
+    /// The paths in it, as they are written.
     names: Vec<Vec<String>>,
-    /// Names that it brings in, and what each stands for.
+    /// The names that it imports, each with its path.
     brought: BTreeMap<String, Vec<String>>,
 }
 
@@ -28,14 +28,14 @@ impl Imports {
     pub(crate) fn add(&mut self, path: &str, within: &str, code: &str) {
         let module = within.trim_end_matches(".rs").split('/').map(str::to_owned);
         let mut module: Module = module.collect();
-        if module.len() == 1 && (within == "lib.rs" || within == "main.rs") {
-            // The root of a program beside a library is another crate.
-            module = if within == "lib.rs" { Vec::new() } else { vec!["main.rs".to_owned()] };
-        } else if module.last().is_some_and(|it| it == "mod") {
+        // The root of a program beside a library counts as one with the library's.
+        let is_root = within == "lib.rs" || within == "main.rs";
+        if is_root || module.last().is_some_and(|it| it == "mod") {
             module.pop();
         }
         let code = without_tests(code);
-        let mut file = File { path: path.to_owned(), ..File::default() };
+        let file = self.files.entry(module).or_default();
+        path.clone_into(&mut file.path);
         for tree in uses(&code) {
             for (path, name) in paths(&tree) {
                 let last = name.or_else(|| path.last().cloned());
@@ -46,11 +46,19 @@ impl Imports {
             }
         }
         file.names.extend(inline(&code));
-        self.files.insert(module, file);
     }
 
-    /// Returns the circles: files each of which imports the next, and the last the first. A file
-    /// and its own submodules count as one.
+    /// Returns the files with a glob import from their own crate, which cannot be followed.
+    pub(crate) fn globs(&self) -> impl Iterator<Item = &str> {
+        let is_own = |path: &Vec<String>| matches!(path[0].as_str(), "crate" | "self" | "super");
+        let has_glob = move |file: &&File| {
+            file.names.iter().any(|path| path.last().is_some_and(|it| it == "*") && is_own(path))
+        };
+        self.files.values().filter(has_glob).map(|file| file.path.as_str())
+    }
+
+    /// Returns the circles: files each of which imports the next, and the last the first. Imports
+    /// between a file and its own submodules do not count.
     pub(crate) fn circles(&self) -> Vec<Vec<&str>> {
         let imported: BTreeMap<&Module, BTreeSet<&Module>> =
             self.files.keys().map(|module| (module, self.imported(module))).collect();
@@ -69,48 +77,50 @@ impl Imports {
     }
 
     fn imported(&self, module: &Module) -> BTreeSet<&Module> {
-        let named = self.files[module].names.iter();
-        let found = named.filter_map(|path| self.find(&self.absolute(module, path)?, 0));
+        let found = self.files[module].names.iter().filter_map(|path| self.find(module, path, 0));
         found.filter(|it| !it.starts_with(module) && !module.starts_with(it)).collect()
     }
 
-    /// Returns a path from the root of the crate; `None` for one that leads out of it.
-    fn absolute(&self, module: &Module, path: &[String]) -> Option<Vec<String>> {
-        let (first, rest) = path.split_first()?;
-        let mut base = module.clone();
+    /// Returns the file that a path in a file leads to; `None` if it leads out of the crate.
+    /// Imported and re-exported names are followed.
+    fn find(&self, from: &Module, path: &[String], depth: usize) -> Option<&Module> {
+        let (first, rest) = path.split_first().filter(|_| depth < PASSED_ON_MAX)?;
+        let (mut base, mut rest) = (from.clone(), rest);
         match first.as_str() {
-            "crate" => return Some(rest.to_vec()),
-            "self" => base.extend_from_slice(rest),
+            "crate" => base.clear(),
+            "self" => {}
             "super" => {
-                let ups = path.iter().take_while(|it| *it == "super").count();
-                base.truncate(base.len().checked_sub(ups)?);
-                base.extend_from_slice(&path[ups..]);
+                base.pop()?;
             }
-            _ => {
-                base.push(first.clone());
+            name => {
+                base.push(name.to_owned());
                 if !self.files.contains_key(&base) {
-                    return None;
+                    let brought = self.files[from].brought.get(name)?;
+                    // A name from another crate keeps its meaning.
+                    if brought.first() == Some(first) {
+                        return None;
+                    }
+                    return self.find(from, &join(brought, rest), depth + 1);
                 }
-                base.extend_from_slice(rest);
             }
         }
-        Some(base)
-    }
-
-    /// Returns the file that has what a path leads to, through names that others pass on.
-    fn find(&self, path: &[String], depth: usize) -> Option<&Module> {
+        while let Some((_, below)) = rest.split_first().filter(|(it, _)| *it == "super") {
+            base.pop()?;
+            rest = below;
+        }
+        let path = [base, rest.to_vec()].concat();
         let length = (0..=path.len()).rev().find(|it| self.files.contains_key(&path[..*it]))?;
         let (module, file) = self.files.get_key_value(&path[..length])?;
         let passed_on = path.get(length).and_then(|name| file.brought.get(name));
-        if let Some(to) = passed_on.filter(|_| depth < PASSED_ON_MAX)
-            && let Some(mut to) = self.absolute(module, to)
-            && to != path
-        {
-            to.extend_from_slice(&path[length + 1..]);
-            return self.find(&to, depth + 1);
-        }
-        Some(module)
+        let found = passed_on
+            .filter(|_| module != from)
+            .and_then(|to| self.find(module, &join(to, &path[length + 1..]), depth + 1));
+        Some(found.unwrap_or(module))
     }
+}
+
+fn join(path: &[String], rest: &[String]) -> Vec<String> {
+    [path, rest].concat()
 }
 
 fn reach<'a>(
@@ -124,7 +134,7 @@ fn reach<'a>(
     reached
 }
 
-/// Returns what stands behind each `use`, up to its semicolon.
+/// Returns the tree of each `use`, up to its semicolon.
 fn uses(code: &str) -> Vec<String> {
     let starts = code.match_indices("use ").filter(|(at, _)| !code[..*at].ends_with(is_word));
     let tree = |(at, word): (usize, &str)| {
@@ -134,7 +144,7 @@ fn uses(code: &str) -> Vec<String> {
     starts.filter_map(tree).collect()
 }
 
-/// Returns the paths of a tree of imports, each with the name that it is given.
+/// Returns the paths of a tree of imports, each with its alias.
 fn paths(tree: &str) -> Vec<(Vec<String>, Option<String>)> {
     let split = |path: &str| -> Vec<String> {
         path.split("::").map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
@@ -173,18 +183,12 @@ fn paths(tree: &str) -> Vec<(Vec<String>, Option<String>)> {
     parts.flat_map(|it| paths(it)).map(with_prefix).collect()
 }
 
-/// Returns the paths in the code that begin at the root of the crate or at the file above.
+/// Returns the paths in the code.
 fn inline(code: &str) -> Vec<Vec<String>> {
-    let begins = ["crate::", "super::"].iter().flat_map(|it| code.match_indices(it));
-    let begins =
-        begins.filter(|(at, _)| !code[..*at].ends_with([':']) && !code[..*at].ends_with(is_word));
-    let path = |(at, _): (usize, &str)| {
-        let text = &code[at..];
-        let end = text.find(|it: char| !is_word(it) && it != ':').unwrap_or(text.len());
-        text[..end].split("::").filter(|it| !it.is_empty()).map(str::to_owned).collect()
-    };
-    begins.map(path).collect()
+    let words = code.split(|it: char| !is_word(it) && it != ':').filter(|it| it.contains("::"));
+    let path = |it: &str| it.split("::").filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    words.map(path).filter(|path: &Vec<_>| !path.is_empty()).collect()
 }
 
-/// How often a name may be passed on from file to file.
+/// The greatest number of re-exports from file to file.
 const PASSED_ON_MAX: usize = 8;

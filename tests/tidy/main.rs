@@ -1,7 +1,7 @@
 //! The rules of the workspace that neither the compiler nor clippy keeps.
 //!
-//! A rule that is broken names every place as `file:line`, says what is wrong there and what to
-//! do. How the sources are found and read is in [`sources`] and [`text`].
+//! Each breach is reported with its `file:line`, the fault, and the remedy. [`sources`] and
+//! [`text`] find and read the sources.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "wire", "transport"],
     &["portal", "process"],
     &["registrar", "discovery"],
-    // What writes code into the crates above is built before them.
+    // Macros are built before the crates that use them.
     &["tree/macros"],
     &["tree", "gateway"],
     &["cli"],
@@ -51,16 +51,16 @@ const DOCUMENTS: &[&str] = &[
     "docs/wire.md",
 ];
 
-/// A file of more lines is named: it usually holds two ideas.
+/// A longer file is listed: it usually holds two ideas.
 const LINES_NAMED: usize = 500;
 
-/// A file of more lines is a fault. Tests may be longer, for they are mostly tables.
+/// A longer file is a fault. Tests may be longer, because they are mostly tables.
 const LINES_MAX: usize = 600;
 
-/// How many modules a library may have whose head has no table of them.
+/// The greatest number of modules of a library whose head has no table of them.
 const MODULES_UNNAMED_MAX: usize = 8;
 
-/// How a lock file names the one registry that crates come from.
+/// The one registry that crates come from, as a lock file names it.
 const CRATES_IO: &str = "\"registry+https://github.com/rust-lang/crates.io-index\"";
 
 #[test]
@@ -213,27 +213,35 @@ fn the_glossary_is_sorted_and_defines_each_word_once() {
     const GLOSSARY: &str = "docs/glossary.md";
 
     let mut faults = Faults::default();
-    let mut before = String::new();
-    for (at, line) in read(GLOSSARY).lines().enumerate() {
-        let Some((word, _)) = line.strip_prefix("- **").and_then(|it| it.split_once("**")) else {
-            continue;
-        };
-        let word = word.to_lowercase();
-        if word == before {
+    let (mut before, mut words) = (String::new(), BTreeSet::new());
+    let text = read(GLOSSARY);
+    // A table of reasons follows the definitions.
+    for (at, line) in text.lines().enumerate().take_while(|(_, line)| !line.starts_with("## ")) {
+        let entry = line.strip_prefix("- **").and_then(|it| it.split_once("**: "));
+        if line.starts_with(['-', '*', '+']) && entry.is_none() {
+            faults.add(GLOSSARY, at + 1, "is not an entry; write `- **word**: …`");
+        }
+        if entry.map_or(line, |(_, definition)| definition).contains("**") {
+            faults.add(GLOSSARY, at + 1, "has a word in bold within an entry; give it its own");
+        }
+        let Some((word, _)) = entry else { continue };
+        let word = word.trim().to_lowercase();
+        if !words.insert(word.trim_end_matches('s').to_owned()) {
             faults.add(GLOSSARY, at + 1, &format!("defines `{word}` again; one word, one meaning"));
         } else if word < before {
-            let fault = format!("`{word}` stands after `{before}`; keep the words sorted");
+            let fault = format!("`{word}` comes after `{before}`; keep the words sorted");
             faults.add(GLOSSARY, at + 1, &fault);
         }
         before = word;
     }
-    assert!(!before.is_empty(), "{GLOSSARY} defines no word; write each as `- **word**: …`");
+    assert!(!words.is_empty(), "{GLOSSARY} defines no word; write each as `- **word**: …`");
     faults.none();
 }
 
 #[test]
 fn the_head_of_a_crate_names_its_modules() {
     let mut faults = Faults::default();
+    let files: BTreeSet<_> = rust_files().collect();
     for root in packages().iter().flat_map(|package| &package.roots) {
         let text = read(root);
         let (modules, table) = (modules(&text), modules_in_table(&text));
@@ -254,12 +262,18 @@ fn the_head_of_a_crate_names_its_modules() {
             }
         }
         for (at, module) in &table {
-            if !modules.iter().any(|(_, it)| it == module) {
-                faults.add(
-                    root,
-                    *at,
-                    &format!("`{module}` is no module of this crate; take it out"),
-                );
+            let is_there = match module.split_once("::") {
+                None => modules.iter().any(|(_, it)| it == module),
+                Some(_) => {
+                    let folder = root.rsplit_once('/').map_or("", |(folder, _)| folder);
+                    let file = format!("{folder}/{}", module.replace("::", "/"));
+                    files.contains(&format!("{file}.rs"))
+                        || files.contains(&format!("{file}/mod.rs"))
+                }
+            };
+            if !is_there {
+                let fault = format!("`{module}` is not a module of this crate; take it out");
+                faults.add(root, *at, &fault);
             }
         }
     }
@@ -286,6 +300,9 @@ fn no_two_files_import_each_other() {
             let fault = "imports files that import it; what several need belongs below them";
             circle.iter().for_each(|path| faults.add(path, 0, fault));
         }
+        for path in imports.globs() {
+            faults.add(path, 0, "imports all names of another file with `*`; name what it uses");
+        }
     }
     faults.none();
 }
@@ -309,7 +326,23 @@ fn a_circle_of_imports_is_found_through_names_that_are_passed_on() {
     let files =
         [("lib.rs", root), ("a.rs", "use crate::{x::Y, B};"), ("b.rs", "fn f() { crate::a::g() }")];
     assert_eq!(circles(&files), ["a.rs b.rs"]);
-    // A file and its own submodules are one; what is said, or only tested, is no import.
+    // Through a folder that is imported whole, and through another name of the file above.
+    let files = [
+        ("a.rs", "use crate::x; fn f() { x::b::g() }"),
+        ("x/mod.rs", "pub mod b;"),
+        ("x/b.rs", "use crate::a::A;"),
+    ];
+    assert_eq!(circles(&files), ["a.rs x/b.rs"]);
+    let files = [
+        ("lib.rs", "mod a; mod b;"),
+        ("a.rs", "use super as up; fn f() { up::b::g() }"),
+        ("b.rs", "use self::super::a::A;"),
+    ];
+    assert_eq!(circles(&files), ["a.rs b.rs"]);
+    // Through the root of a program.
+    let files = [("main.rs", "mod a; mod b; use b::B;"), ("a.rs", "use crate::B;")];
+    assert_eq!(circles(&[&files[..], &[("b.rs", "use crate::a::A;")]].concat()), ["a.rs b.rs"]);
+    // Imports between a file and its own submodules do not count, nor do comments and tests.
     assert_eq!(circles(&[("a.rs", "use self::b::B;"), ("a/b.rs", "use super::A;")]), none);
     let tests = "// use crate::a::A;\n#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}\n";
     assert_eq!(circles(&[("a.rs", "use crate::b::B;"), ("b.rs", tests)]), none);
@@ -317,6 +350,11 @@ fn a_circle_of_imports_is_found_through_names_that_are_passed_on() {
     let files =
         [("a.rs", "use crate::b;"), ("b/mod.rs", "use crate::c::C;"), ("c.rs", "use crate::a::*;")];
     assert_eq!(circles(&files), ["a.rs b/mod.rs c.rs"]);
+    // Glob imports cannot be followed, and are therefore a fault.
+    let mut imports = Imports::default();
+    imports.add("a.rs", "a.rs", "use super::{b::B, c::*};");
+    imports.add("b.rs", "b.rs", "use proptest::prelude::*;");
+    assert_eq!(imports.globs().collect::<Vec<_>>(), ["a.rs"]);
 }
 
 #[test]
@@ -343,7 +381,7 @@ fn nothing_names_the_machine_it_was_written_on() {
     let local: Vec<_> =
         folders.into_iter().flatten().filter(|it| it != "/").map(|it| it + "/").collect();
     for path in files() {
-        // What is not text is not read by people.
+        // Binary files are not for reading.
         let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };
         for (at, line) in text.lines().enumerate() {
             for local in &local {

@@ -1,4 +1,4 @@
-//! Which files and crates the repository has.
+//! The files and crates of the repository.
 
 use std::{fs, path::Path, process::Command};
 
@@ -46,8 +46,8 @@ fn package(package: &Value) -> Package {
     Package { folder, manifest, dependencies, roots }
 }
 
-/// Returns the folder of the crate that a file belongs to; for one that belongs to none, the
-/// folder at the top. A crate may lie within another's folder.
+/// Returns the folder of the crate that a file belongs to; the top folder for other files. A crate
+/// may lie within another's folder.
 pub(crate) fn folder_of<'a>(path: &'a str, packages: &'a [Package]) -> &'a str {
     let holds = |folder: &&str| path.strip_prefix(folder).is_some_and(|it| it.starts_with('/'));
     let folders = packages.iter().map(|package| package.folder.as_str());

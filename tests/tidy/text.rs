@@ -1,4 +1,4 @@
-//! What is code and what is prose in a text.
+//! Code and prose in a text.
 
 /// Tells whether a line of code opens an unsafe block, function or implementation.
 pub(crate) fn opens_unsafe(line: &str) -> bool {
@@ -64,8 +64,8 @@ pub(crate) fn modules(text: &str) -> Vec<(usize, &str)> {
     modules
 }
 
-/// Returns the modules that the table in a crate's head names, each with its line; not those within
-/// others.
+/// Returns the modules that the table in a crate's head names, each with its line; nested modules
+/// by their paths.
 pub(crate) fn modules_in_table(text: &str) -> Vec<(usize, &str)> {
     let mut modules = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -74,7 +74,7 @@ pub(crate) fn modules_in_table(text: &str) -> Vec<(usize, &str)> {
         };
         // Every other piece between back quotes is a name.
         let names = cell.split('`').skip(1).step_by(2);
-        modules.extend(names.filter(|it| !it.contains("::")).map(|it| (at + 1, it)));
+        modules.extend(names.map(|it| (at + 1, it)));
     }
     modules
 }
@@ -146,7 +146,7 @@ fn quoted(rest: &str) -> usize {
     rest.len()
 }
 
-/// Returns code without the modules for tests at its outermost level.
+/// Returns code without the test modules at its outermost level.
 pub(crate) fn without_tests(code: &str) -> String {
     let (mut kept, mut rest) = (String::new(), code);
     while let Some((before, after)) = rest.split_once("#[cfg(test)]") {
@@ -175,7 +175,7 @@ mod tests {
     fn the_modules_of_a_crate_are_those_of_its_table() {
         let text = "//! | module | idea |\n//! | `a`, [`b`](mod@b) | one |\n//! | `a::c` | two |\n\n\
                     mod a;\npub mod b;\nmod tests {\n";
-        assert_eq!(modules_in_table(text), [(2, "a"), (2, "b")]);
+        assert_eq!(modules_in_table(text), [(2, "a"), (2, "b"), (3, "a::c")]);
         assert_eq!(modules(text), [(5, "a"), (6, "b")]);
     }
 
