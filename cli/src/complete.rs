@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_is_read_as_the_shell_reads_it() {
+    fn the_typed_line_is_split_as_the_shell_does() {
         let check = |word: &str, text: &str, quote: Option<char>| {
             assert_eq!(Typed::read(word), Typed { text: text.to_owned(), quote }, "{word}");
         };

@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_shows_it() {
+    fn cut_text_shows_that_it_was_cut() {
         let check = |command: &str, expected: &str| assert_eq!(shortened(command), expected);
         check("callsign registrar", "callsign registrar");
         check(&"x".repeat(60), &"x".repeat(60));

@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_descriptor_refuses_is_counted() {
+    fn refused_output_is_counted() {
         // Every write fails, each in a different way.
         for path in ["/dev/full", "/dev/null"] {
             let file = match path {

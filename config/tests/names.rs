@@ -29,7 +29,7 @@ db = { find = "any", max_instances = 4 }
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place_and_help() {
+fn faults_are_reported_with_place_and_help() {
     let check = |line: &str, expected: &str| {
         let text = format!("[names]\n{line}\n");
         let told = match read(&text, "m") {

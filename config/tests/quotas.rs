@@ -54,7 +54,7 @@ fn check(table: &str, expected: &[&str]) {
 }
 
 #[test]
-fn what_is_no_quota() {
+fn invalid_quotas() {
     check(
         "[quotas]\ninstance = 7\nmemory = \"1GiB\"\nlooks = 1025\nsessions = 0\nmoons = 1\n",
         &[

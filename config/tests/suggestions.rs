@@ -113,7 +113,7 @@ fn several_endpoints_make_a_list() {
 }
 
 #[test]
-fn what_leads_nowhere_is_told_wherever_it_stands() {
+fn addresses_that_lead_nowhere_are_reported_in_every_setting() {
     let hosts = [
         ("ip6/fe80::1", "write `/ip6zone/<interface>/ip6/fe80::1/tcp/<port>`"),
         ("ip6/ff02::1", "write the address of one host"),
@@ -158,7 +158,7 @@ fn a_registrar_is_told_where_it_cannot_listen() {
 }
 
 #[test]
-fn what_is_hardly_meant_is_told() {
+fn unlikely_values_are_reported() {
     let check = |value: &str, expected: &str| {
         let found = diagnostics(&format!("[network]\na = '{value}'\n"));
         let messages: Vec<_> = found.iter().map(|it| it.message.as_str()).collect();
@@ -179,7 +179,7 @@ fn what_is_hardly_meant_is_told() {
 }
 
 #[test]
-fn what_is_proposed_keeps_what_was_written() {
+fn proposals_keep_the_written_parts() {
     let hosts = ["10.0.0.1", "db", "localhost", "::1", "[::1]", "fe80::1%eth0", "0.0.0.0", "*"];
     let shapes = [
         "[\"{h}\", 80]",
@@ -303,7 +303,7 @@ fn names_with_dots_are_put_together() {
 }
 
 #[test]
-fn what_is_dialed_is_offered_what_can_be_dialed() {
+fn settings_for_dialing_get_dialable_proposals() {
     let help = |flag: &str| {
         let flags = [flag.to_owned()];
         let Err(Diagnostics(diagnostics)) = registrars(&flags, None, &[], "/run".as_ref()) else {

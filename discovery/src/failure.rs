@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_told_from_what_is_to_be_mended() {
+    fn passing_failures_differ_from_lasting_ones() {
         let check = |error: LinkError, expected: bool| {
             assert_eq!(error.may_pass(), expected, "{error}");
             let of =

@@ -109,7 +109,7 @@ mod tests {
     use crate::{Interface, KernelId, NetnsId, Stamp};
 
     #[test]
-    fn what_callers_cannot_reach_is_told() {
+    fn unreachable_endpoints_are_reported() {
         let interface = |ip: &str| Interface {
             name: "eth0".to_owned(),
             ip: ip.parse().unwrap(),

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_its_names_begin_with_is_known() {
+    fn the_common_prefix_of_its_names_is_known() {
         let check = |pattern: &str, prefix: &str, is_alone: bool| {
             let ready = matcher(pattern);
             assert_eq!((ready.prefix(), ready.is_prefix_alone()), (prefix, is_alone), "{pattern}");
@@ -281,7 +281,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_stands_in_it_it_matches_as_the_pattern_does(
+        fn a_matcher_agrees_with_its_pattern(
             pattern in "[abö*?]{1,40}",
             names in proptest::collection::vec("[abcö東]{1,60}", 1..8),
         ) {

@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_no_part_of_a_name() {
+    fn invisible_characters_are_refused_in_names() {
         // Bidirectional controls, zero width, tags, variation selectors, blanks, other spaces.
         let unseen = "\u{202e}\u{2067}\u{61c}\u{200b}\u{200d}\u{2060}\u{feff}\u{ad}\u{34f}\
                       \u{e0041}\u{fe0f}\u{e0100}\u{180e}\u{3164}\u{115f}\u{2800}\u{3000}\

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_host_has_leads_nowhere() {
+    fn addresses_of_no_host_lead_nowhere() {
         let check = |host: &str, expected: &str| {
             let endpoint: Endpoint = format!("{host}/tcp/80").parse().unwrap();
             let nowhere = endpoint.nowhere().map(|it| it.to_string()).unwrap_or_default();

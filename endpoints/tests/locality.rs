@@ -160,7 +160,7 @@ fn a_time_of_birth_that_is_not_known_speaks_against_nothing() {
 }
 
 #[test]
-fn who_cannot_name_its_network_namespace_says_so() {
+fn an_unknown_network_namespace_is_a_reason() {
     let here = Here { netns: None, ..here() };
     for local in ["/unix/@feed", "/ip4/127.0.0.1/tcp/1"] {
         let found = locate(&stamped(local, "k1 n1"), &here, &look);
@@ -170,7 +170,7 @@ fn who_cannot_name_its_network_namespace_says_so() {
 }
 
 #[test]
-fn who_does_not_know_itself_takes_nothing_for_local() {
+fn without_an_own_identity_nothing_is_local() {
     let nowhere = Here::default();
     let check = |endpoint: &str, expected: Result<Locality, Unreachable>| {
         let found = locate(&stamped(endpoint, "k1 n1 p1 s1"), &nowhere, &look);

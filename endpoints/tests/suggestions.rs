@@ -147,7 +147,7 @@ fn multiaddrs_with_a_slip() {
 }
 
 #[test]
-fn what_stands_around_an_address_is_left_out() {
+fn text_around_an_address_is_left_out() {
     meant("localhost:80/path", "/dns/localhost/tcp/80");
     meant("10.0.0.1:80/a/b?c=d", "/ip4/10.0.0.1/tcp/80");
     meant("[::1]:80/x", "/ip6/::1/tcp/80");
@@ -233,7 +233,7 @@ fn several_in_one_text_are_told_apart() {
 }
 
 #[test]
-fn where_nothing_is_proposed_a_rule_is() {
+fn without_a_proposal_the_rule_is_quoted() {
     let check = |text: &str, expected: &str| {
         let help = error(text).help().unwrap_or_default();
         assert!(help.starts_with(expected), "{text}: {help}");
@@ -314,7 +314,7 @@ fn paths() {
 }
 
 #[test]
-fn what_may_mean_anything_gets_no_address() {
+fn ambiguous_text_gets_no_address() {
     for text in [
         "",
         "/",

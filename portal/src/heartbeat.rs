@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_only_talks_is_given_up_as_soon_as_who_is_mute() {
+    async fn a_peer_that_never_acknowledges_is_given_up_like_a_mute_one() {
         let start = Instant::now();
         let mut pulse = pulse(OnSilence::GiveUp);
         assert_eq!(next(&mut pulse).await, Silence::Ping(1));
@@ -497,7 +497,7 @@ mod tests {
     const TICK: Duration = Duration::from_millis(100);
 
     #[tokio::test(start_paused = true)]
-    async fn where_nothing_written_arrives_what_comes_does_not_count() {
+    async fn without_acknowledgements_received_data_does_not_count() {
         let start = Instant::now();
         let mut pulse = pulse(OnSilence::GiveUp);
         let flow = Flow { acknowledged: 1000, outstanding: 20, is_in_flight: true };
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_peer_has_no_room_for_is_not_lost() {
+    async fn data_held_back_by_a_full_peer_is_not_lost() {
         let mut pulse = pulse(OnSilence::GiveUp);
         let flow = Flow { acknowledged: 1000, outstanding: 20, is_in_flight: false };
         for _ in 0..100 {

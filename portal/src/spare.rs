@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_back_is_lent_again_unless_it_is_too_large() {
+    fn returned_buffers_are_reused_unless_too_large() {
         let mut buffer = BytesMut::with_capacity(16 * 1024);
         buffer.extend_from_slice(&[7; 10_000]);
         let place = buffer.as_ptr();

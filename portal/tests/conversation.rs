@@ -126,7 +126,7 @@ async fn items_flow_by_credit_and_all_arrive() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_is_cancelled() {
+async fn dropped_calls_are_cancelled() {
     let mut ends = begin().await;
     let call = ends.portal.call::<()>(Request::new("wait", &()));
     assert!(timeout(Duration::from_millis(1), call).await.is_err());
@@ -166,7 +166,7 @@ async fn a_goodbye_reaches_the_other_side_and_ends_what_waits() {
 /// A long answer arrives together with the end of the connection, before this side has read it, and
 /// while this side has something to send.
 #[tokio::test]
-async fn what_a_peer_said_before_it_went_away_is_heard() {
+async fn data_from_before_a_peers_end_is_read() {
     let (near, far) = duplex(1024 * 1024);
     let (dialed, far) = tokio::join!(connect(near, Options::default(), NoService), greet(far));
     let Connected { portal, mut driver, .. } = dialed.unwrap();

@@ -99,7 +99,7 @@ async fn converse(
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_one_direction_is_lost_both_sides_know_within_three_seconds() {
+async fn the_loss_of_one_direction_shows_at_both_ends_within_three_seconds() {
     for lost in [[true, false], [false, true], [true, true]] {
         for talks in [false, true] {
             let (link, streams) = Link::new();

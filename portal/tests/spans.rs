@@ -15,7 +15,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 use wire::{Hello, RemoteError, encode_body};
 
 #[tokio::test]
-async fn what_is_logged_in_a_call_stands_in_its_spans() {
+async fn events_of_a_call_are_in_its_spans() {
     let log = logged("info").await;
     for (method, told) in [("at once", "begins"), ("at once", "goes on"), ("aside", "goes on")] {
         let line = line(&log, method, told);

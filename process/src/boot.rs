@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_what_is_heard() {
+    fn messages_survive_the_channel() {
         let boot = Boot {
             nonce: Uuid::new_v4(),
             parent: 4711,

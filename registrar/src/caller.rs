@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_has_closed_the_loopback_is_no_caller_and_who_only_has_no_more_to_say_is() {
+    async fn a_closed_loopback_peer_is_unknown_and_a_half_closed_one_is_not() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let connect = async || TcpStream::connect(at).await.unwrap().into_std().unwrap();

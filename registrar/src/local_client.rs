@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_local_client_registers_is_there_at_once_and_goes_with_it() {
+    fn entries_of_a_local_client_appear_at_once_and_end_with_it() {
         let registry = RegistryHandle::unattended(Limits::default());
         let local_client = LocalClient::open(registry.clone(), Owner::User(7));
         let [one, other, third] = [1, 2, 3].map(Uuid::from_u128);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_reported_is_judged_without_asking_anybody() {
+    async fn reports_are_judged_without_asking_the_registrant() {
         let node = Node::bind(&[Endpoint::Memory(0)], NodeOptions::default()).await.unwrap();
         let (registry, stop) = (node.registry().clone(), CancellationToken::new());
         let mut serving = JoinSet::new();

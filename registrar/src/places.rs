@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_more_than_half_and_some_are_kept_for_the_node_s_own_user() {
+    fn no_owner_has_more_than_half_and_some_are_reserved_for_the_nodes_user() {
         let places = places(64);
         let strangers = take(&places, STRANGER, 64);
         assert_eq!(strangers.len(), 32);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_have_many_owners_has_one_account() {
+    fn owners_that_multiply_freely_share_an_account() {
         let host = |address: &str| Owner::Host(address.parse::<IpAddr>().unwrap()).account();
         assert_eq!(host("2001:db8::1"), host("2001:db8::ffff:0:0:7"));
         assert_ne!(host("2001:db8::1"), host("2001:db8:0:1::1"));

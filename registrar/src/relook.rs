@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_silent_is_looked_at_less_and_less_often() {
+    async fn silent_endpoints_are_looked_at_ever_less_often() {
         let mut relooks = Relooks::default();
         let claimant = |number: u128| Claimant {
             uuid: Uuid::from_u128(number),

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_shown_more_than_he_could_see() {
+    fn no_owner_learns_more_than_its_rights_allow() {
         let own = |uid| {
             Listening::Sockets(vec![ListeningSocket { inode: 1, uid: Some(uid), file: None }])
         };

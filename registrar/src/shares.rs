@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_used_nothing_lately_is_forgotten() {
+    fn idle_owners_are_forgotten() {
         let shares = Shares::new(Accounts::new(QuotaRules::default(), 64, 0));
         for account in 0..2 * ACCOUNTS_KEPT as u32 {
             drop(shares.take(Account::User(account), 100_000 * u64::from(account)));

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_believed_if_nobody_else_can_have_written_it() {
+    fn the_file_is_trusted_if_only_this_user_can_have_written_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = TokensFile::new(folder.path().join("callsign/tokens"));
         let drawn = file.read();

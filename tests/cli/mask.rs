@@ -108,7 +108,7 @@ fn is_duration(word: &str) -> bool {
 }
 
 #[test]
-fn what_differs_is_masked_and_nothing_else() {
+fn only_varying_text_is_masked() {
     let check = |text: &str, expected: &str| assert_eq!(masked(text), format!("{expected}\n"));
     check("feed[b9e83998-70ff-49f7-8d50-186709cc8197]", "feed[UUID]");
     check("feed  b9e83998  ready  lease  12ms", "feed  INSTANCE  ready  lease  AGE");

@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[test]
-fn whatever_strangers_compose_within_the_bounds_calm_ones_are_served() {
+fn calm_users_are_served_whatever_strangers_compose_within_the_bounds() {
     if !geteuid().is_root() {
         eprintln!("skipped: it takes root to be other users");
         return;

@@ -69,7 +69,7 @@ fn weigh(node: &Node<'_>, before_kib: u64) {
 /// A peer that asks and does not read is not read either: its questions wait in the kernel, not in
 /// the node.
 #[test]
-fn whoever_asks_and_never_reads_is_not_listened_to() {
+fn a_client_that_never_reads_is_not_read() {
     endure(|node, endpoint| {
         // Over a Unix socket, a busy client is not cut.
         let mut registrant = Peer::greet(node.endpoint());
@@ -93,7 +93,7 @@ fn whoever_asks_and_never_reads_is_not_listened_to() {
 
 /// Unread changes of watchers are kept once for all of them.
 #[test]
-fn whoever_watches_and_never_reads_costs_no_more() {
+fn a_watcher_that_never_reads_costs_no_more() {
     endure(|node, endpoint| {
         // Over a Unix socket, a busy client is not cut.
         let mut registrant = Peer::greet(node.endpoint());
@@ -128,7 +128,7 @@ fn whoever_watches_and_never_reads_costs_no_more() {
 }
 
 #[test]
-fn whoever_waits_and_never_reads_costs_no_more() {
+fn a_waiter_that_never_reads_costs_no_more() {
     endure(|node, endpoint| {
         let wait = encode_body(&Wait { name: "large".parse().unwrap() });
         let strangers: Vec<_> = (0..STRANGERS)

@@ -47,7 +47,7 @@ async fn is_connected_to(listener: &Listener) -> bool {
 /// Whatever the registrar itself could open, it does not connect for an owner to the places of
 /// another.
 #[test]
-fn nothing_is_connected_to_that_belongs_to_another() {
+fn places_of_other_owners_are_not_connected_to() {
     play(async |registry, folder| {
         let path = format!("/unix{}/other.sock", folder.path().display());
         let name = folder.path().file_name().unwrap().to_str().unwrap();
@@ -83,7 +83,7 @@ fn nothing_is_connected_to_that_belongs_to_another() {
 
 /// Where the registrar cannot judge, only an instance's owner and root can make it suspect.
 #[test]
-fn what_cannot_be_judged_is_no_worse_for_what_a_stranger_says() {
+fn a_strangers_report_does_not_harm_instances_beyond_judgement() {
     play(async |registry, _| {
         let owner = LocalClient::open(registry.clone(), STRANGER);
         let places = ["/ip4/198.51.100.1/tcp/7", "/dns/db.example/tcp/7", "/unix/@elsewhere"];
@@ -123,7 +123,7 @@ fn what_cannot_be_judged_is_no_worse_for_what_a_stranger_says() {
 
 /// A client that reports without end is served at a rate, and others do not wait.
 #[test]
-fn who_reports_much_takes_nothing_from_others() {
+fn many_reports_of_one_owner_do_not_slow_others() {
     play(async |registry, folder| {
         let hostile = LocalClient::open(registry.clone(), STRANGER);
         let elsewhere = |it: usize| {

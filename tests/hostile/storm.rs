@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[test]
-fn whoever_connects_and_closes_pays_for_it_and_others_are_answered() {
+fn a_storm_of_connections_is_paid_by_its_owner_and_others_are_answered() {
     if !geteuid().is_root() {
         eprintln!("skipped: it takes root to be another user");
         return;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn whoever_does_not_begin_as_agreed_is_turned_away() {
+fn invalid_beginnings_are_turned_away() {
     let hello = framed(&Frame::Hello(Box::default()));
     let long_hello =
         framed(&Frame::Hello(Box::new(Hello { agent: "x".repeat(5000), ..Hello::default() })));
@@ -61,7 +61,7 @@ fn whoever_does_not_begin_as_agreed_is_turned_away() {
 }
 
 #[test]
-fn whoever_leaves_mid_sentence_leaves_nothing() {
+fn a_peer_that_leaves_in_the_middle_of_a_frame_leaves_nothing() {
     let call =
         framed(&Frame::Call { id: 0, method: QUERY, body: &query("good").1, within_ms: None });
     let hello = framed(&Frame::Hello(Box::default()));
@@ -80,7 +80,7 @@ fn whoever_leaves_mid_sentence_leaves_nothing() {
 }
 
 #[test]
-fn whoever_breaks_the_protocol_is_cut_off() {
+fn a_breach_of_the_protocol_ends_the_connection() {
     let nested = |depth: usize| vec![0x91; depth];
     let nested_field =
         |depth| [&b"\x81\xa4call\x81\xa5other"[..], &nested(depth), b"\xc0"].concat();
@@ -117,7 +117,7 @@ fn whoever_breaks_the_protocol_is_cut_off() {
 }
 
 #[test]
-fn whatever_is_merely_wrong_is_refused_and_the_conversation_goes_on() {
+fn invalid_arguments_are_refused_and_the_connection_continues() {
     use ErrorKind::{Invalid, LimitReached, NoSuchMethod};
 
     let wait = encode_body(&Wait { name: "nobody".parse().unwrap() });

@@ -51,7 +51,7 @@ fn masked_word(word: &str) -> String {
 const UNITS: [&str; 6] = ["µs", "ms", "s", "m", "h", "d"];
 
 #[test]
-fn what_differs_is_masked_and_nothing_else() {
+fn only_varying_text_is_masked() {
     let check = |text: &str, expected: &str| assert_eq!(masked(text), expected);
     check("feed[b9e83998-70ff-49f7-8d50-186709cc8197]", "feed[INSTANCE]");
     check("chart  b9e83998   ready", "chart INSTANCE ready");

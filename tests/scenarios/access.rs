@@ -135,7 +135,7 @@ fn a_group_that_cannot_be_given_is_told() {
 }
 
 #[test]
-fn where_there_is_no_socket_file_nothing_could_have_the_mode() {
+fn without_a_socket_file_a_mode_is_a_fault() {
     let room = Room::new();
     let place = room.abstract_unix("r");
     let args = ["registrar", "--listen", &place, "--socket-mode", "0660"];

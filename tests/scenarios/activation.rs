@@ -34,7 +34,7 @@ fn run_once(mut command: Command, variables: &[(&str, &str)]) -> (String, Runnin
 }
 
 #[test]
-fn what_is_handed_over_is_served_and_left_where_it_is() {
+fn sockets_handed_over_are_served_and_left_in_place() {
     let room = Room::new();
     let place = room.unix("r.sock");
     let socket = format!("unix:{}", room.file("r.sock").display());
@@ -76,7 +76,7 @@ fn what_is_handed_over_is_served_and_left_where_it_is() {
 }
 
 #[test]
-fn where_nothing_is_listed_what_is_handed_over_is_all() {
+fn without_listed_endpoints_only_handed_over_sockets_are_served() {
     let room = Room::new();
     let socket = format!("unix:{}=registrar", room.file("r.sock").display());
     let command = manager(&room, &[&socket], &["registrar", "--socket-mode", "0666"]);
@@ -90,7 +90,7 @@ fn where_nothing_is_listed_what_is_handed_over_is_all() {
 }
 
 #[test]
-fn what_cannot_be_listened_at_is_told() {
+fn unusable_descriptors_are_reported() {
     let room = Room::new();
     let check = |sockets: &[&str], variables: &[(&str, &str)], expected: &[&str]| {
         let (ended, manager) = run_once(manager(&room, sockets, &["registrar"]), variables);
@@ -114,7 +114,7 @@ fn what_cannot_be_listened_at_is_told() {
 }
 
 #[test]
-fn what_is_handed_to_another_process_is_left_alone() {
+fn descriptors_for_another_process_are_left_alone() {
     let room = Room::new();
     let socket = format!("unix:{}", room.file("handed.sock").display());
     let place = room.unix("r.sock");

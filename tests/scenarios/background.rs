@@ -201,7 +201,7 @@ fn is_free(port: u16) {
 }
 
 #[test]
-fn what_serves_in_the_place_of_a_program_that_has_ended_is_told() {
+fn a_successor_in_the_place_of_an_ended_program_is_reported() {
     let room = Room::new();
     let node = Node::start(&room);
     let (endpoint, port) = port();

@@ -80,7 +80,7 @@ fn a_program_that_ends_before_the_registrar_is_there_ends_as_ever() {
 }
 
 #[test]
-fn what_is_held_before_the_registrar_is_told_when_it_is_registered() {
+fn an_early_registration_is_reported_once_it_is_made() {
     let room = Room::new();
     for place in places(&room) {
         let socket = room.abstract_unix("clock");
@@ -105,7 +105,7 @@ fn what_is_held_before_the_registrar_is_told_when_it_is_registered() {
 }
 
 #[test]
-fn what_is_wrong_fails_at_once_before_anything_is_started() {
+fn faults_fail_at_once_before_anything_is_started() {
     let room = Room::new();
     let marker = room.file("started");
     let program = ["--", "touch", marker.to_str().unwrap()];
@@ -136,7 +136,7 @@ fn what_is_wrong_fails_at_once_before_anything_is_started() {
 }
 
 #[test]
-fn who_may_not_ask_a_registrar_is_told_at_once() {
+fn a_denied_connection_is_reported_at_once() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: another user is needed, and this is not root");
         return;

@@ -35,7 +35,7 @@ fn a_name_that_nobody_has_is_near_one_that_somebody_has() {
 }
 
 #[test]
-fn who_only_asks_does_without_another_users_folder() {
+fn look_ups_do_not_need_another_users_folder() {
     if !geteuid().is_root() {
         eprintln!("skipped: it takes root");
         return;
@@ -66,7 +66,7 @@ fn who_only_asks_does_without_another_users_folder() {
 }
 
 #[test]
-fn what_was_typed_is_shown_escaped() {
+fn typed_text_is_shown_escaped() {
     let room = Room::new();
     let check = |args: &[&str], expected: &str| {
         let outcome = room.callsign(args).ends_with(2).says(&[expected]);

@@ -43,7 +43,7 @@ fn the_kernel_tells_whose_each_is_over_any_transport() {
 
 /// An answer has room for 256.
 #[test]
-fn whoever_demands_an_owner_is_not_answered_with_the_crowd_of_another() {
+fn a_look_up_for_one_owner_is_not_crowded_out_by_another() {
     let Some(users) = Users::new() else { return };
     let node = users.node(&[]);
     let mut registrant =
@@ -89,7 +89,7 @@ fn no_user_changes_what_is_anothers_over_any_transport() {
 }
 
 #[test]
-fn whom_a_user_namespace_does_not_map_owns_by_connection_alone() {
+fn unmapped_users_own_by_connection_alone() {
     let Some(users) = Users::new() else { return };
     // The registrar runs in a namespace that maps only its own user, which is root there.
     let socket = users.room.unix("open/registrar.sock");
@@ -228,7 +228,7 @@ fn a_name_is_taken_by_another_only_where_a_rule_lets() {
 }
 
 #[test]
-fn who_asks_is_told_how_he_is_seen() {
+fn whoami_reports_the_callers_owner() {
     let Some(users) = Users::new() else { return };
     let rules = "[names]\nfeed = { register = [\"user:4711\"], exclusive = true }\n\
                  \"db*\" = { find = [\"group:4700\"] }\n";
@@ -293,7 +293,7 @@ fn who_asks_is_told_how_he_is_seen() {
 }
 
 #[test]
-fn what_a_rule_hides_no_command_of_another_user_shows() {
+fn no_command_of_another_user_shows_hidden_names() {
     let Some(users) = Users::new() else { return };
     let rules = "[names]\n\"db*\" = { find = [\"user:4711\"] }\n";
     let file = users.room.write("market.toml", rules);

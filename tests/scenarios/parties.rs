@@ -80,7 +80,7 @@ few = { register = [\"any\"], max_instances = 6 }
 ";
 
 #[test]
-fn nobody_changes_what_another_party_has() {
+fn no_party_changes_the_entries_of_another() {
     let Some(users) = Users::new() else { return };
     let file = users.room.write("market.toml", RULES);
     let node = users.node_with(&["/ip4/127.0.0.1/tcp/0"], &["--config", &file]);
@@ -145,7 +145,7 @@ fn nobody_changes_what_another_party_has() {
 }
 
 #[test]
-fn who_has_used_up_its_part_keeps_nobody_else_from_theirs() {
+fn an_exhausted_quota_does_not_affect_other_owners() {
     let Some(users) = Users::new() else { return };
     let file = users.room.write("market.toml", RULES);
     let node = users.node_with(&["/ip4/127.0.0.1/tcp/0"], &["--config", &file]);

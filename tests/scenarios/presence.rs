@@ -107,7 +107,7 @@ fn watch(node: &Node<'_>, name: &str) -> Running {
 }
 
 #[test]
-fn nobody_is_ready_where_nobody_has_ever_listened() {
+fn without_a_listener_nothing_is_ready() {
     let room = Room::new();
     let node = Node::start(&room);
     for (index, place) in places(&room).into_iter().enumerate() {
@@ -230,7 +230,7 @@ fn another_users_server_is_no_successor() {
 }
 
 #[test]
-fn who_ceases_to_listen_is_not_ready_until_it_does_again() {
+fn a_server_that_stops_listening_is_not_ready_until_it_listens_again() {
     let room = Room::new();
     let node = Node::start(&room);
     let check = |name: &str, place: &Place, has_command: bool| {
@@ -421,7 +421,7 @@ fn a_command_in_quotes_is_explained() {
 }
 
 #[test]
-fn what_lies_behind_a_link_is_cleared() {
+fn a_dead_socket_behind_a_link_is_removed() {
     let room = Room::new();
     let node = Node::start(&room);
     let (link, real) = (room.file("link.sock"), room.file("real.sock"));

@@ -50,7 +50,7 @@ fn a_program_that_is_killed_is_gone_and_watchers_hear_of_it() {
 }
 
 #[test]
-fn what_keeps_a_program_is_killed_and_the_program_dies_with_it() {
+fn a_program_ends_when_its_keeper_is_killed() {
     let room = Room::new();
     let node = Node::start(&room);
     let mut watch = watch(&node);

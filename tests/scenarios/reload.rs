@@ -36,7 +36,7 @@ fn settings(place: &str, more: &str) -> String {
 }
 
 #[test]
-fn what_is_no_file_is_not_read_and_nothing_waits_for_it() {
+fn settings_that_are_not_a_file_are_refused_without_waiting() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let text = settings(&place, "");
@@ -129,7 +129,7 @@ fn a_disk_that_hangs_holds_nobody_up() {
 }
 
 #[test]
-fn without_a_file_the_service_manager_hears_that_it_is_over() {
+fn without_a_file_a_reload_is_still_reported_as_finished() {
     let room = Room::new();
     let manager = Manager::of(&room);
     let mut command = room.command(&["registrar", "--listen", &room.unix("registrar.sock")]);
@@ -148,7 +148,7 @@ fn mode(file: &Path) -> u32 {
 }
 
 #[test]
-fn who_may_connect_changes_at_a_hangup() {
+fn a_hangup_changes_the_access() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let (mut registrar, manager) = registrar(&room, &settings(&place, ""));

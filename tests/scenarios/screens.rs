@@ -6,7 +6,7 @@ use super::{programs::python, supervision::on_terminal};
 use crate::harness::{Node, Outcome, Room, Running};
 
 #[test]
-fn what_strangers_say_is_shown_and_not_obeyed() {
+fn control_sequences_of_others_are_shown_and_not_obeyed() {
     let room = Room::new();
     let node = Node::start(&room);
     let socket = room.unix("s\u{202e}kcos\u{200b}\u{a0}\u{1b}[2J.sock");

@@ -44,7 +44,7 @@ fn one_registrar_of_two_is_enough() {
 }
 
 #[test]
-fn nobody_waits_for_longer_than_he_has_patience() {
+fn a_time_limit_bounds_every_wait() {
     let room = Room::new();
     let node = Node::start(&room);
     // They accept connections and stay silent, as a hanging registrar does.
@@ -78,7 +78,7 @@ fn nobody_waits_for_longer_than_he_has_patience() {
 /// Of the default places, and of those of the settings file, one is enough; but a silent one is
 /// reported.
 #[test]
-fn where_no_registrar_is_named_only_those_are_missed_who_are_there() {
+fn with_default_registrars_only_present_ones_are_missed() {
     let room = Room::new();
     std::fs::create_dir(room.file("system")).unwrap();
     let well = Node::listen(&room, &[&room.unix("system/registrar.sock")]);

@@ -20,7 +20,7 @@ fn ignoring(room: &Room, signals: &str, args: &[&str]) -> Running {
 }
 
 #[test]
-fn what_was_ignored_at_the_start_stays_ignored() {
+fn signals_ignored_at_the_start_stay_ignored() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let registrar = ignoring(&room, "INT HUP", &["registrar", "--listen", &place]);
@@ -56,7 +56,7 @@ fn an_end_by_a_signal_is_an_exit_by_it() {
 }
 
 #[test]
-fn at_a_hangup_a_registrar_reads_its_settings_again() {
+fn a_hangup_reloads_the_settings() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let declared =
@@ -118,7 +118,7 @@ fn at_a_hangup_a_registrar_reads_its_settings_again() {
 }
 
 #[test]
-fn without_a_settings_file_a_hangup_ends_nothing() {
+fn a_hangup_without_a_settings_file_does_no_harm() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let mut registrar = room.run(&["registrar", "--listen", &place]);

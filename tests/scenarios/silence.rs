@@ -139,7 +139,7 @@ fn a_registrar_that_was_stopped_suspects_nobody_and_tells_of_no_death() {
 }
 
 #[test]
-fn who_asks_a_stopped_registrar_is_told_that_it_does_not_answer() {
+fn a_stopped_registrar_is_reported_as_not_answering() {
     let room = Room::new();
     let node = Node::listen(&room, &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"]);
     node.callsign(&["register", "clock", "/unix/@clock", "--ttl", "10m"]).succeeds();
@@ -180,7 +180,7 @@ fn who_asks_a_stopped_registrar_is_told_that_it_does_not_answer() {
 
 /// A client that waits for less time than a registrar needs to notice that it was stopped.
 #[test]
-fn whoever_is_impatient_with_a_registrar_is_not_gone() {
+fn an_impatient_client_stays_registered() {
     let room = Room::new();
     let settle = ["--settle-time", "1m"];
     let places = [&*room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"];

@@ -51,7 +51,7 @@ while True:
 ";
 
 #[test]
-fn who_is_forked_while_all_are_asked_to_end_is_asked_too() {
+fn a_process_forked_while_all_are_asked_to_end_is_asked_too() {
     let room = Room::new();
     let node = Node::start(&room);
     let python = python();
@@ -65,7 +65,7 @@ fn who_is_forked_while_all_are_asked_to_end_is_asked_too() {
 }
 
 #[test]
-fn what_a_program_starts_to_end_well_is_not_asked_to_end() {
+fn helpers_of_a_programs_orderly_end_are_not_asked_to_end() {
     let room = Room::new();
     let node = Node::start(&room);
     let tidies = "trap 'setsid sh -c \"sleep 0.1; echo tidied\"; exit 0' TERM; echo up; \
@@ -115,7 +115,7 @@ fn all_of_a_program_ends_with_what_guards_it() {
 }
 
 #[test]
-fn what_a_program_leaves_behind_ends_after_it() {
+fn remaining_descendants_end_after_the_program() {
     let room = Room::new();
     let node = Node::start(&room);
     for program in PROGRAMS {

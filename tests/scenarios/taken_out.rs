@@ -8,7 +8,7 @@ use super::programs::python;
 use crate::harness::{Node, Room};
 
 #[test]
-fn what_somebody_takes_out_stays_out() {
+fn a_removal_by_another_lasts() {
     let room = Room::new();
     let node = Node::start(&room);
     let me = rustix::process::geteuid().as_raw();
@@ -55,7 +55,7 @@ fn a_restart_of_the_registrar_does_not_bring_it_back() {
 }
 
 #[test]
-fn who_has_lost_its_place_is_told_who_has_it() {
+fn a_registrant_that_lost_its_place_learns_who_has_it() {
     let room = Room::new();
     let node = Node::start(&room);
     let (file, endpoint) = (room.file("p.sock"), room.unix("p.sock"));

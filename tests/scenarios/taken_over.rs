@@ -36,7 +36,7 @@ const FORKS: &str = "import os, socket\n\
     if os.fork(): s.close(); os.wait()";
 
 #[test]
-fn whoever_takes_over_a_live_place_is_not_reached_by_the_name_of_the_other() {
+fn a_server_that_takes_over_a_live_place_is_not_reached_by_the_former_name() {
     let room = Room::new();
     let node = Node::start(&room);
     let python = python();
@@ -81,7 +81,7 @@ fn whoever_takes_over_a_live_place_is_not_reached_by_the_name_of_the_other() {
 }
 
 #[test]
-fn whoever_shares_a_port_before_an_actor_is_there_is_not_taken_for_it() {
+fn a_program_that_shares_the_port_beforehand_is_not_taken_for_the_actor() {
     let room = Room::new();
     let node = Node::start(&room);
     let python = python();

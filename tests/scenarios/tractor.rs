@@ -89,7 +89,7 @@ fn tractor_programs_and_callsigns_actors_find_each_other() {
 
 /// They register only once, so the node's knowledge of them outlives it.
 #[test]
-fn what_a_tractor_program_registered_outlives_the_node() {
+fn tractor_registrations_outlive_the_node() {
     let Some(python) = python() else { return };
     for end in [|it: Node<'_>| it.kill(), |it: Node<'_>| it.stop()] {
         let room = Room::new();

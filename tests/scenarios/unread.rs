@@ -81,7 +81,7 @@ fn out_of_descriptors_and_without_a_log_a_registrar_still_takes_connections() {
 }
 
 #[test]
-fn what_is_kept_registered_stays_though_its_log_cannot_be_written() {
+fn an_actor_stays_registered_though_its_log_cannot_be_written() {
     for script in BROKEN {
         let room = Room::new();
         let node = Node::start(&room);
@@ -170,7 +170,7 @@ fn read_until(file: &mut File, text: &str) -> String {
 }
 
 #[test]
-fn without_descriptors_a_command_says_that_it_cannot_start() {
+fn without_descriptors_a_command_reports_that_it_cannot_start() {
     let room = Room::new();
     for words in
         [&["ls"][..], &["registrar"], &["watch"], &["register", "a", "/unix/@a", "--", "true"]]

@@ -65,7 +65,7 @@ fn all_who_wait_are_woken_once_in_the_order_in_which_they_asked() {
 }
 
 #[test]
-fn whoever_stops_waiting_leaves_nothing_behind() {
+fn an_abandoned_wait_leaves_nothing_behind() {
     let room = Room::new();
     let node = Node::listen(&room, &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"]);
     let nothing = Counts { instances: 0, sessions: 0, waiters: 0, watchers: 0 };
@@ -101,7 +101,7 @@ fn whoever_stops_waiting_leaves_nothing_behind() {
 }
 
 #[test]
-fn whoever_waits_is_answered_when_it_comes() {
+fn a_waiter_is_answered_when_the_instance_comes() {
     let room = Room::new();
     let node = Node::start(&room);
     let waiters: Vec<_> = (0..3).map(|_| node.run(&["wait", "late", "--json"])).collect();

@@ -70,7 +70,7 @@ fn a_program_that_listens_elsewhere_is_told_where() {
 }
 
 #[test]
-fn whoever_takes_the_place_of_an_actor_is_not_taken_for_it() {
+fn a_program_in_the_place_of_an_actor_is_not_taken_for_it() {
     let room = Room::new();
     let node = Node::start(&room);
     let path = room.file("feed.sock");

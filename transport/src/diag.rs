@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_cut_short_is_not_read() {
+    fn truncated_messages_are_ignored() {
         let mut message = vec![0; UNIX_MESSAGE_BYTES];
         assert_eq!(read_unix(&message), None, "it has no name");
         message.extend([6, 0, 0, 0, 0, b'x', 0, 0]);

@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_for_another_process_is_left_alone() {
+    fn descriptors_for_another_process_are_left_alone() {
         let own = std::process::id().to_string();
         let check = |pid: Option<&str>, count: Option<&str>, expected| {
             let said = meant_for_this(pid.map(OsStr::new), count.map(OsStr::new));

@@ -472,7 +472,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_put_back_is_read_first() {
+    async fn bytes_put_back_are_read_first() {
         let (mut near, mut far) = Stream::pair();
         far.write_all(b"three").await.unwrap();
         near.unread(&b"two "[..]);

@@ -193,7 +193,7 @@ async fn an_error_tells_its_causes_to_those_who_do_not_know_its_type() {
 }
 
 #[tokio::test]
-async fn what_was_built_from_another_source_is_told_so() {
+async fn a_callee_of_another_source_is_reported() {
     #[derive(Serialize)]
     struct Other;
 

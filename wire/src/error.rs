@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_of_an_error_is_bounded() {
+    fn the_details_of_an_error_are_bounded() {
         let error = RemoteError::new(ErrorKind::Internal, "ä".repeat(MESSAGE_BYTES_MAX))
             .with_causes(iter::repeat_n("cause", 100))
             .with_payload("Huge", &vec![0_u64; PAYLOAD_BYTES_MAX]);

@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_not_sent() {
+    fn frames_that_are_too_long_are_not_sent() {
         let mut bytes = BytesMut::from(&b"before"[..]);
         let body = vec![0; FRAME_BYTES_MAX];
         assert!(Frame::Return { id: 1, body: &body }.encode(&mut bytes).is_err());
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deeply_is_malformed_and_overflows_no_stack() {
+    fn deep_nesting_is_malformed_and_does_not_overflow_the_stack() {
         let nested = |depth: usize| [&vec![0x91; depth][..], b"\xc0"].concat();
         let read = move || {
             let ok = decode_body::<serde::de::IgnoredAny>(&nested(DEPTH_MAX - 1)).is_ok();

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_a_token_is_good_for_one_holder_of_one_name() {
+    fn a_token_proof_fits_one_holder_of_one_name() {
         let (secret, owner) = (ProofSecret::new([7; 32]), Owner::User(7));
         let leader = instance("leader", 1);
         let shown = Proof::of_token(&secret, &leader, &owner, 41);

@@ -170,7 +170,7 @@ mod tests {
     const SEEN: [&str; 2] = ["feed ready unknown /unix/@feed", "chart unknown unknown "];
 
     #[test]
-    fn what_cannot_be_read_costs_itself_alone() {
+    fn an_unreadable_element_costs_only_itself() {
         let answer = json!({ "revision": 1, "now_ms": 2, "total": 3, "records": later() });
         let read: Answer = decode(&answer).unwrap();
         assert_eq!((read.total, seen(&read.records)), (3, SEEN.map(str::to_owned).to_vec()));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_written_again() {
+    fn elements_are_written_as_they_were_read() {
         let read: Record = decode(&later()[0]).unwrap();
         assert_eq!(decode_body::<Record>(&encode_body(&read)), Ok(read));
     }

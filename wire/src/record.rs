@@ -366,7 +366,7 @@ mod tests {
     use crate::{decode_body, encode_body};
 
     #[test]
-    fn what_keeps_a_record_is_read_from_later_versions_too() {
+    fn lifetimes_of_later_versions_are_read() {
         let read = |body: Vec<u8>| decode_body::<Lifetime>(&body).ok();
         for lifetime in [
             Lifetime::Session,

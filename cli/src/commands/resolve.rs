@@ -327,7 +327,7 @@ mod tests {
     use crate::lookup::ranking::sample::{here, look, record};
 
     #[test]
-    fn what_is_left_out_comes_last_and_says_why() {
+    fn left_out_endpoints_come_last_with_the_reason() {
         let ready = [record("feed", 3, &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1)])];
         let mut others = [record("feed", 4, &[("/unix/@feed", 1)])];
         others[0].state = State::Starting;

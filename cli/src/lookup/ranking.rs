@@ -357,7 +357,7 @@ mod tests {
     use super::{sample::*, *};
 
     #[test]
-    fn what_is_out_of_reach_says_why_once() {
+    fn the_reason_for_being_out_of_reach_is_given_once() {
         let check = |endpoints: &[(&str, u64)], expected: &str| {
             assert_eq!(seen(&record("feed", 1, endpoints)).why_none(), expected);
         };

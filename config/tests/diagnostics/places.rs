@@ -177,7 +177,7 @@ fn one_port_for_both_families() {
 }
 
 #[test]
-fn what_nobody_could_dial_is_not_declared() {
+fn undialable_endpoints_are_not_declared() {
     check(
         "[declared]\na = [\n\"/ip4/0.0.0.0/tcp/80\",\n[\"10.0.0.1\", 0],\n\"/memory/3\",\n]\n\
          [network]\nb = [\"/ip4/0.0.0.0/tcp/81\", \"/ip6/::/tcp/0\", \"/memory/4\"]",

@@ -372,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_registered_is_refused_with_a_reason() {
+    fn invalid_registrations_are_refused_with_a_reason() {
         let check = |registration: Result<Registration, RegistrationError>, expected: &str| {
             let error = registration.and_then(Registration::into_register).unwrap_err();
             assert_eq!(error.to_string(), expected);

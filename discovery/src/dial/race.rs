@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_are_dialed_at_once_and_no_more() {
+    async fn the_number_of_parallel_dials_is_bounded() {
         let mut candidates = candidates(&vec![Ok(Locality::UnixSocket); DIALS_MAX + 1]);
         let options = DialOptions::default();
         let hang = |_: &Candidate| dial(Hangs);

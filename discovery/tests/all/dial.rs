@@ -41,7 +41,7 @@ async fn the_nearest_endpoint_is_connected() {
 }
 
 #[tokio::test]
-async fn what_does_not_answer_is_passed_over_and_reported() {
+async fn silent_endpoints_are_skipped_and_reported() {
     let (registrar, sockets) = (Running::start().await, Sockets::new());
     let client = connect([&registrar.endpoint]).await;
     let (listener, well) = actor("feed").await;
@@ -64,7 +64,7 @@ async fn what_does_not_answer_is_passed_over_and_reported() {
 }
 
 #[tokio::test]
-async fn what_was_looked_up_is_connected_to_later() {
+async fn a_looked_up_actor_can_be_dialed_later() {
     let (registrar, sockets) = (Running::start().await, Sockets::new());
     let client = connect([&registrar.endpoint]).await;
     let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();

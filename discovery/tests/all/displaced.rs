@@ -59,7 +59,7 @@ async fn a_registrar_whose_socket_vanished_is_there_again() {
 
 /// Clients of the place that another registrar took move there; clients of the other places stay.
 #[tokio::test]
-async fn who_is_left_with_a_displaced_registrar_goes_where_others_look() {
+async fn clients_of_a_displaced_registrar_move_to_its_successor() {
     let sockets = Sockets::new();
     let [place, aside] = ["registrar.sock", "aside.sock"].map(|it| sockets.endpoint(it));
     let displaced = Running::at(&[place.clone(), aside.clone()]).await;

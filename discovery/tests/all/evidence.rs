@@ -87,7 +87,7 @@ async fn no_caller_can_talk_a_healthy_actor_out_of_the_registry() {
 }
 
 #[tokio::test]
-async fn what_the_registrar_cannot_judge_its_registrant_confirms() {
+async fn the_registrant_confirms_what_the_registrar_cannot_judge() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;
     let elsewhere = "/ip4/127.0.0.1/tcp/1".parse::<Endpoint>().unwrap();
@@ -135,7 +135,7 @@ async fn of_files_that_it_may_not_see_the_registrar_does_not_judge() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_stays_suspect_and_is_counted() {
+async fn a_silent_instance_stays_suspect_and_is_counted() {
     let registrar = Running::start().await;
     let stream = transport::dial(&registrar.endpoint).await.unwrap();
     let connected = portal::connect(stream, portal::Options::default(), portal::NoService);

@@ -68,7 +68,7 @@ async fn each_has_the_name_in_its_turn_and_by_a_higher_token() {
 }
 
 #[tokio::test]
-async fn who_merely_asks_a_young_registrar_has_the_name_when_nobody_came_back_for_it() {
+async fn a_young_registrar_gives_the_name_away_once_nobody_came_back_for_it() {
     let registrar = start(&Endpoint::Memory(0), Duration::from_millis(300)).await;
     let client = connect([&registrar.endpoint]).await;
     let first = soon(client.register(nowhere("leader", 1))).await.unwrap();
@@ -92,7 +92,7 @@ async fn who_merely_asks_a_young_registrar_has_the_name_when_nobody_came_back_fo
 }
 
 #[tokio::test]
-async fn what_changes_in_line_is_so_when_it_has_the_name() {
+async fn changes_made_while_in_line_hold_once_it_has_the_name() {
     let registrar = start(&Endpoint::Memory(0), Duration::ZERO).await;
     let [one, other] = [connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await];
     let first = soon(one.register(leader(1))).await.unwrap();
@@ -135,7 +135,7 @@ async fn when_the_registrar_starts_again_the_holder_has_its_name_and_the_others_
 }
 
 #[tokio::test]
-async fn who_comes_back_too_late_is_told_that_another_has_its_name() {
+async fn a_late_returner_learns_that_another_has_its_name() {
     let sockets = Sockets::new();
     let place = sockets.endpoint("registrar.sock");
     let registrar = start(&place, Duration::ZERO).await;

@@ -91,7 +91,7 @@ async fn one_registrar_that_is_down_does_not_matter() {
 }
 
 #[tokio::test]
-async fn to_connect_fails_when_all_are_down_and_says_why() {
+async fn connecting_fails_with_the_reasons_when_all_are_down() {
     let sockets = Sockets::new();
     let missing = sockets.endpoint("missing.sock");
     let error = soon(Client::connect([&missing, &Endpoint::Memory(700_003)])).await.unwrap_err();

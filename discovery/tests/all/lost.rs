@@ -11,7 +11,7 @@ use wire::{State, callbacks::LostCause};
 use crate::support::{Running, Sockets, Way, connect, nowhere, soon, two_registrars, until};
 
 #[tokio::test]
-async fn what_another_takes_out_is_registered_nowhere() {
+async fn an_instance_removed_by_another_is_registered_nowhere() {
     let sockets = Sockets::new();
     let (places, [one, other], client) = two_registrars(&sockets).await;
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
@@ -45,7 +45,7 @@ async fn what_another_takes_out_is_registered_nowhere() {
 }
 
 #[tokio::test]
-async fn what_another_registers_is_left_to_it() {
+async fn an_instance_registered_by_another_is_left_to_it() {
     let registrar = Running::start().await;
     let (first, second) =
         (connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await);
@@ -64,7 +64,7 @@ async fn what_another_registers_is_left_to_it() {
 }
 
 #[tokio::test]
-async fn what_was_found_dead_comes_back_with_its_next_endpoints() {
+async fn an_instance_found_dead_returns_with_its_next_endpoints() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
@@ -88,7 +88,7 @@ async fn what_was_found_dead_comes_back_with_its_next_endpoints() {
 }
 
 #[tokio::test]
-async fn whoever_takes_itself_out_is_told_nothing() {
+async fn removing_oneself_is_not_a_loss() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
@@ -102,7 +102,7 @@ async fn whoever_takes_itself_out_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_taken_out_while_its_client_is_away_stays_out() {
+async fn a_removal_while_the_client_is_away_lasts() {
     let registrar = Running::start().await;
     let mut way = Way::to(&registrar.endpoint).await;
     let (client, operator) = (connect([&way.endpoint]).await, connect([&registrar.endpoint]).await);

@@ -101,7 +101,7 @@ async fn a_no_that_only_some_gave_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_only_some_did_is_told_as_that() {
+async fn partial_success_is_reported_as_partial() {
     let (silent, _mute) = silent_ones().await;
     let well = Running::start().await;
     for silent in &silent {
@@ -153,7 +153,7 @@ async fn a_watch_tells_who_is_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nobody_was_named_only_those_are_missed_who_are_there() {
+async fn with_default_registrars_only_present_ones_are_missed() {
     let sockets = Sockets::new();
     let (silent, absent) = (sockets.endpoint("silent.sock"), sockets.endpoint("absent.sock"));
     let well = Running::start().await;

@@ -107,7 +107,7 @@ async fn another_actor_on_the_same_port_gets_nothing() {
 }
 
 #[tokio::test]
-async fn who_merely_claims_to_be_the_actor_gets_nothing() {
+async fn an_impostor_gets_no_byte_of_the_application() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;
     let listener = loopback().await;
@@ -129,7 +129,7 @@ async fn who_merely_claims_to_be_the_actor_gets_nothing() {
 }
 
 #[tokio::test]
-async fn what_speaks_otherwise_or_not_at_all_gets_a_hello_and_nothing_more() {
+async fn another_protocol_or_silence_gets_only_a_hello() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;
     let check = async |name: &str, answer: &'static [u8], expected: &str| {

@@ -101,7 +101,7 @@ async fn an_endpoint_that_is_bound_anew_is_the_same_registration() {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_registered_again_when_a_registrar_starts_again() {
+async fn registrations_return_after_a_registrars_restart() {
     let sockets = Sockets::new();
     let endpoint = sockets.endpoint("registrar.sock");
     let registrar = Running::at(std::slice::from_ref(&endpoint)).await;
@@ -134,7 +134,7 @@ async fn what_is_kept_is_registered_again_when_a_registrar_starts_again() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_drains_its_registrant_keeps_so() {
+async fn a_drain_by_another_is_kept_by_the_registrant() {
     let sockets = Sockets::new();
     let (places, [one, other], client) = two_registrars(&sockets).await;
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
@@ -277,7 +277,7 @@ async fn a_program_may_start_before_its_registrar() {
 }
 
 #[tokio::test]
-async fn what_begins_before_the_registrar_is_registered_when_there_is_one() {
+async fn an_early_registration_is_made_once_there_is_a_registrar() {
     let sockets = Sockets::new();
     let endpoint = sockets.endpoint("registrar.sock");
     let client = Client::open([&endpoint], options()).unwrap();
@@ -341,7 +341,7 @@ async fn patience_is_for_what_passes() {
 }
 
 #[tokio::test]
-async fn what_registrars_refuse_says_why() {
+async fn refusals_of_registrars_have_reasons() {
     let registrar = Running::start().await;
     let (one, other) = (connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await);
     let feed = soon(one.register(nowhere("feed", 1))).await.unwrap();

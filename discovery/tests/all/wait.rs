@@ -66,7 +66,7 @@ async fn a_wait_begins_before_the_registrar() {
 }
 
 #[tokio::test]
-async fn what_is_out_of_reach_is_waited_for_until_it_is_not() {
+async fn a_wait_goes_on_until_an_instance_is_within_reach() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;
     let far = soon(client.register(nowhere("feed", 1))).await.unwrap();
@@ -101,7 +101,7 @@ async fn what_is_out_of_reach_is_waited_for_until_it_is_not() {
 }
 
 #[tokio::test]
-async fn what_is_not_waited_for_any_more_leaves_nothing_behind() {
+async fn abandoned_waits_leave_nothing_behind() {
     let (one, two) = (Running::start().await, Running::start().await);
     let both = connect([&one.endpoint, &two.endpoint]).await;
     let only_two = connect([&two.endpoint]).await;
@@ -126,7 +126,7 @@ async fn what_is_not_waited_for_any_more_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn so_many_names_are_waited_for_and_no_more() {
+async fn the_number_of_waits_is_bounded() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;
     let mut waiting = JoinSet::new();

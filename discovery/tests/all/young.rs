@@ -88,7 +88,7 @@ async fn a_no_is_final_once_all_should_be_back() {
 }
 
 #[tokio::test]
-async fn who_has_no_patience_takes_a_no_as_it_is() {
+async fn without_patience_a_no_is_final() {
     let registrar = young(LONG).await;
     let options = ClientOptions { patience: Some(Duration::ZERO), ..options() };
     let client = Client::connect_with([&registrar.endpoint], options).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_restart_tells_of_no_death() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_come_back_is_gone_when_all_should_be_back() {
+async fn instances_that_do_not_return_in_time_are_gone() {
     let registrar = young(LONG).await;
     let watcher = connect([&registrar.endpoint]).await;
     let (feed, risk) = (connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await);

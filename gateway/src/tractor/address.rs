@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_peer_sends_is_read_or_refused_in_words() {
+    fn every_address_is_read_or_refused_in_words() {
         let check = |json: &str, expected: Address| {
             let value: serde_json::Value = serde_json::from_str(json).unwrap();
             let packed = rmp_serde::to_vec(&value).unwrap();

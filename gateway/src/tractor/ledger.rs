@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_while_its_process_lives() {
+    fn entries_are_read_back_while_their_processes_live() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("callsign/programs");
         let ledger = Ledger::new(path.clone());
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_s_programs_push_out_another_s() {
+    fn one_owners_programs_do_not_push_out_anothers() {
         let of = |user, name: &str, bytes: usize| {
             let name = (Name::new(name).unwrap(), Uuid::from_u128(7));
             let metadata = BTreeMap::from([("uuid".to_owned(), "u".repeat(bytes))]);
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_believed_is_not() {
+    fn implausible_entries_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("callsign/programs");
         let ledger = Ledger::new(path.clone());

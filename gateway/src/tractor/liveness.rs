@@ -313,7 +313,7 @@ mod tests {
 
     /// It goes nevertheless, and only callers that may find the actor hear of it.
     #[tokio::test]
-    async fn nobody_is_told_who_was_found_dead_that_is_hidden_from_him() {
+    async fn deaths_of_hidden_instances_are_not_revealed() {
         let node = node().await;
         let mut liveness = liveness(&node);
         let hidden = NameRule {

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_has_the_registrar_connect_where_he_could_not() {
+    async fn looks_connect_only_where_the_owner_could() {
         let own = rustix::process::geteuid().as_raw();
         let (own, other) = (Owner::User(own), Owner::User(own + 22_222));
         let host = |it: &str| Owner::Host(it.parse().unwrap());

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_name_may_have_is_escaped_and_told_as_it_was() {
+    fn invalid_characters_are_escaped_and_restored() {
         let check = |text: &str, expected: &str| {
             let name = escaped(text).unwrap();
             assert_eq!(name.as_str(), expected);

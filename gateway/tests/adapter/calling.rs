@@ -23,7 +23,7 @@ async fn an_exposed_function_is_called() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_called_says_why() {
+async fn failed_calls_have_reasons() {
     let actor = Actor::listen("/ip4/127.0.0.1/tcp/0", "a", "u").await;
     let called = |func: &'static str| {
         let endpoint = actor.endpoint.clone();
@@ -56,7 +56,7 @@ async fn a_program_that_goes_away_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_a_registrar_of_tractors_keeps_is_resolved() {
+async fn actors_of_a_tractor_registrar_are_resolved() {
     let registrar = Registrar::start().await;
     let uuid = "6f1b9a0e-0d0c-4e0e-8f5e-000000000001";
     let actor = Actor::listen("/ip4/127.0.0.1/tcp/0", "a.b", uuid).await;

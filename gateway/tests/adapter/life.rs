@@ -74,7 +74,7 @@ async fn live(registrar: &Registrar, at: &Endpoint, [root, child]: [Value; 2]) {
 /// The registrar accepts everything that the original accepts: all messages that real programs were
 /// seen to send, and more.
 #[tokio::test]
-async fn what_the_original_takes_is_taken() {
+async fn messages_that_the_original_accepts_are_accepted() {
     let registrar = Registrar::start().await;
     let start = json!({
         "uid": ["a", "u"], "kwargs": { "name": "nobody" }, "func": "find_actor", "ns": "self",

@@ -102,7 +102,7 @@ async fn an_actor_that_does_not_answer_any_more_is_gone() {
 }
 
 #[tokio::test]
-async fn to_say_that_an_actor_is_dead_does_not_make_it_so() {
+async fn a_report_of_death_does_not_remove_a_living_actor() {
     let registrar = Registrar::start().await;
     let actor = Actor::listen("/ip4/127.0.0.1/tcp/0", "snake", "u").await;
     registrar.register("snake", "u", &actor.addr).await;

@@ -30,7 +30,7 @@ async fn of_one_name_the_newest_is_found_and_a_uuid_is_no_name() {
 }
 
 #[tokio::test]
-async fn who_waits_gets_all_endpoints_at_once() {
+async fn a_waiter_gets_all_endpoints_together() {
     let registrar = Registrar::start().await;
     let unix = format!("/unix{}/both@7.sock", registrar.folder.path().display());
     let [tcp, unix] = [
@@ -158,7 +158,7 @@ async fn tractor_finds_callsigns_actors_where_it_can_reach_them() {
 }
 
 #[tokio::test]
-async fn nobody_changes_what_another_keeps() {
+async fn no_program_changes_the_entries_of_another() {
     let registrar = Registrar::start().await;
     let callsign = registrar.callsign().await;
     let feed = callsign.register(Registration::new("feed")).await.unwrap();

@@ -230,7 +230,7 @@ async fn a_handler_that_goes_aside_computes_beside_its_connection() {
 
 /// Both arrive at once and are offloaded, so that the second queues behind the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn who_computes_aside_keeps_no_other_from_it() {
+async fn offloaded_handlers_share_the_pool() {
     let (release, released) = mpsc::channel::<()>();
     let (release, released) = (Arc::new(Mutex::new(release)), Arc::new(Mutex::new(released)));
     let handlers = Handlers::new(move |call: IncomingCall| {

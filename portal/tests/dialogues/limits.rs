@@ -67,7 +67,7 @@ async fn calls_that_nobody_waits_for_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_said_once_a_handler_has_let_go_is_behind_its_answer() {
+async fn items_sent_after_the_end_of_a_handler_follow_its_answer() {
     let (sender, told) = mpsc::channel(1);
     let told = Arc::new(Mutex::new(told));
     let handlers = Handlers::new(move |mut call: IncomingCall| {

@@ -350,7 +350,7 @@ async fn a_callee_that_breaks_the_rules_loses_its_connection() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_no_call_and_huge_credit_do_no_harm() {
+async fn stray_frames_and_huge_credit_do_no_harm() {
     let (mut peer, _news) = caller(Limits::default()).await;
     peer.say(&[Frame::Call { id: 2, method: "tidy", body: b"", within_ms: None }]).await;
     for id in [0, 1, 2, 4, u64::MAX] {
@@ -396,7 +396,7 @@ async fn two_sides_that_both_pipeline_do_not_block_each_other() {
 }
 
 #[tokio::test]
-async fn what_a_peer_sends_without_reading_is_bounded() {
+async fn data_from_a_peer_that_does_not_read_is_bounded() {
     let call = Frame::Call { id: 0, method: "echo", body: &[7; 40_000], within_ms: None };
     for frame in [Frame::Ping { nonce: 7 }, call] {
         let (mut peer, _news) = caller(Limits::default()).await;

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sent_is_received_with_its_descriptors() {
+    fn messages_arrive_with_their_descriptors() {
         let (near, far) = pair().unwrap();
         let launch = u64::MAX - 1;
         let messages = [

@@ -26,7 +26,7 @@ fn of(owner: Owner) -> Query<'static> {
 }
 
 #[test]
-fn nobody_hides_what_is_anothers_by_as_many_of_his_own() {
+fn many_instances_of_one_owner_hide_none_of_anothers() {
     let others = [Owner::User(1001), Owner::Unknown(7), Owner::Host([10, 0, 0, 7].into())];
     for other in others {
         let mut registry = registry();
@@ -54,7 +54,7 @@ fn a_single_instance_is_asked_for_by_its_owner_too() {
 
 /// Passing over instances that are not ready takes as long as there are many.
 #[test]
-fn what_is_not_ready_is_not_even_looked_at() {
+fn instances_that_are_not_ready_cost_nothing() {
     let mut registry = registry();
     let session = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "feed", 1, session));
@@ -73,7 +73,7 @@ fn what_is_not_ready_is_not_even_looked_at() {
 
 /// Entries that are yet to be cleared away are passed over, at the caller's cost.
 #[test]
-fn what_is_over_is_passed_over_at_the_expense_of_who_asks() {
+fn ended_entries_are_skipped_at_the_callers_cost() {
     let mut registry = registry();
     let (stays, leaves) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     drop(register(&mut registry, "feed", 1, stays));

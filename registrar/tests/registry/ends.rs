@@ -86,7 +86,7 @@ fn all_that_it_kept_is_gone_at_once() {
 }
 
 #[test]
-fn what_is_registered_anew_meanwhile_stays() {
+fn instances_registered_again_meanwhile_stay() {
     let (mut registry, session) = crowded();
     let watching = registry.open_session(ACCOUNT);
     registry.watch(watching, 2, NamePattern::new("n7*").unwrap(), None).unwrap();
@@ -109,7 +109,7 @@ fn what_is_registered_anew_meanwhile_stays() {
 /// Watchers read while the entries are cleared away: some were live, some had begun, some begin
 /// only then.
 #[test]
-fn whoever_watches_is_told_of_one_change_and_of_nothing_that_he_was_never_shown() {
+fn watchers_see_one_change_and_no_removal_of_unseen_instances() {
     let (mut registry, session) = crowded();
     let watching = registry.open_session(ACCOUNT);
     let mut views: Vec<(u64, BTreeMap<Uuid, Revision>)> = Vec::new();
@@ -230,7 +230,7 @@ fn many_leases_that_run_out_at_once_go_in_parts() {
 
 /// Endpoints are free again, whichever way their claims moved.
 #[test]
-fn what_is_not_claimed_any_more_contests_nothing() {
+fn former_claims_contest_nothing() {
     let mut registry = registry();
     let session = registry.open_session(ACCOUNT);
     let claim = |registry: &mut Registry, uuid, port: u16| {
@@ -267,7 +267,7 @@ fn take_out(registry: &mut Registry, uuids: impl Iterator<Item = u128>) {
 }
 
 #[test]
-fn what_one_call_takes_out_is_gone_at_once_and_cleared_away_in_parts() {
+fn a_large_removal_is_immediate_and_cleared_away_in_parts() {
     let (mut registry, session) = crowded();
     let watching = registry.open_session(ACCOUNT);
     registry.watch(watching, 2, NamePattern::new("n1*").unwrap(), None).unwrap();
@@ -299,7 +299,7 @@ fn what_one_call_takes_out_is_gone_at_once_and_cleared_away_in_parts() {
 
 /// The memory is returned with the call, not once everything is cleared away.
 #[test]
-fn whoever_takes_much_out_may_register_as_much_at_once() {
+fn after_a_large_removal_as_much_can_be_registered_at_once() {
     let few = Quotas { instances: 2000, ..Quotas::default() };
     let (mut registry, accounts) = with_quotas(few);
     let session = registry.open_session(ACCOUNT);

@@ -239,7 +239,7 @@ fn only_the_registrant_changes_what_it_registered() {
 
 /// In a user namespace all unmapped users have one number, so nobody can tell them apart.
 #[test]
-fn who_is_unknown_changes_only_what_the_same_connection_registered() {
+fn an_unknown_owner_changes_only_entries_of_its_own_connection() {
     let mut registry = registry();
     let session = registry.open_session(ACCOUNT);
     let (uuid, own) = (Uuid::from_u128(1), Owner::Unknown(1));
@@ -329,7 +329,7 @@ fn every_bound_has_its_error() {
 }
 
 #[test]
-fn who_is_dismissed_has_some_time_to_come_back() {
+fn dismissed_sessions_have_some_time_to_return() {
     let mut registry = registry();
     let (watcher, dismissed) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     registry.watch(watcher, 0, "*".parse().unwrap(), None).unwrap();
@@ -396,7 +396,7 @@ fn a_state_that_is_not_known_is_refused() {
 }
 
 #[test]
-fn who_knows_what_a_uuid_is_made_of_gets_it_back() {
+fn the_secret_of_a_uuid_regains_it() {
     let (alice, bob) = (Owner::User(1001), Owner::User(1002));
     for other in ["feed", "clock"] {
         let mut registry = registry();

@@ -44,7 +44,7 @@ fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
 }
 
 #[test]
-fn what_a_program_keeps_itself_is_not_changed_through_a_door() {
+fn adapters_do_not_change_instances_of_sessions() {
     let mut registry = registry();
     let session = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "snake", 1, session));
@@ -105,7 +105,7 @@ fn a_foreign_instance_goes_with_its_process_or_its_last_endpoint() {
 }
 
 #[test]
-fn nobody_takes_more_than_half_of_the_room_for_foreign_instances() {
+fn no_owner_has_more_than_half_of_the_foreign_instances() {
     let mut registry = with_limits(Limits { foreign_instances_max: 8, ..Limits::default() });
     let network = |it: u16| Owner::Host(format!("2001:db8::{it:x}").parse().unwrap());
     let mut next = 0;

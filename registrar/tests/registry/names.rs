@@ -48,7 +48,7 @@ fn every_user_may_have_a_root_that_nobody_has_named() {
 }
 
 #[test]
-fn what_is_declared_is_taken_by_whom_a_rule_lets() {
+fn declared_names_are_taken_by_those_whom_a_rule_allows() {
     let (mut registry, session) = opened();
     let name = "feed".parse().unwrap();
     drop(registry.declare(name, Uuid::from_u128(9), Vec::new(), NOW));
@@ -106,7 +106,7 @@ fn an_exclusive_name_has_one_at_a_time_and_a_token_that_grows() {
 }
 
 #[test]
-fn so_many_have_a_name_as_its_rule_lets() {
+fn a_rule_bounds_the_instances_of_a_name() {
     let (mut registry, session) = opened();
     let few = NameRule { instances_max: Some(2), ..rule("feed", None) };
     set(&mut registry, rules([few]));
@@ -118,7 +118,7 @@ fn so_many_have_a_name_as_its_rule_lets() {
 }
 
 #[test]
-fn who_may_not_find_a_name_is_known() {
+fn rules_say_who_may_find_a_name() {
     let hidden = NameRule { find: Some(vec![Grantee::Group(7)]), ..rule("db*", None) };
     let rules = rules([hidden]);
     let member = Caller { groups: [7].into(), ..OTHER.into() };
@@ -184,7 +184,7 @@ fn watched(registry: &mut Registry, session: SessionId, caller: &Caller) -> Vec<
 }
 
 #[test]
-fn what_a_rule_hides_no_look_up_tells() {
+fn no_look_up_reveals_hidden_names() {
     let (mut registry, session) = opened();
     let hidden = || NameRule { find: Some(vec![Grantee::Group(7)]), ..rule("db*", None) };
     set(&mut registry, rules([hidden()]));
@@ -212,7 +212,7 @@ fn what_a_rule_hides_no_look_up_tells() {
 }
 
 #[test]
-fn who_watches_and_waits_hears_of_what_rules_hide_and_show_from_then_on() {
+fn watchers_and_waiters_follow_changes_of_rules() {
     let (mut registry, session) = opened();
     let other = &OTHER.into();
     let name: Name = "db-main".parse().unwrap();
@@ -241,7 +241,7 @@ fn who_watches_and_waits_hears_of_what_rules_hide_and_show_from_then_on() {
 }
 
 #[test]
-fn who_comes_back_to_a_watch_is_not_told_what_was_hidden_meanwhile() {
+fn a_resumed_watch_does_not_reveal_names_hidden_meanwhile() {
     let (mut registry, session) = opened();
     drop(registry.register(registration("db-main", 1), USER, session, NOW).unwrap());
     let seen = Seen { registrar: REGISTRAR, revision: registry.revision() };
@@ -254,7 +254,7 @@ fn who_comes_back_to_a_watch_is_not_told_what_was_hidden_meanwhile() {
 }
 
 #[test]
-fn where_a_page_ends_tells_nothing_of_a_hidden_name() {
+fn the_end_of_a_page_does_not_reveal_hidden_names() {
     let (mut registry, session) = opened();
     let hidden = NameRule { find: Some(Vec::new()), ..rule("db*", None) };
     set(&mut registry, rules([hidden]));

@@ -355,7 +355,7 @@ fn within(accounts: &Accounts, registry: &Registry, quotas: &Quotas) {
 
 proptest! {
     #[test]
-    fn what_is_charged_is_given_back(steps in proptest::collection::vec(step(), 1..150)) {
+    fn charges_are_given_back(steps in proptest::collection::vec(step(), 1..150)) {
         let quotas = Quotas { instances: 5, waits: 4, watches: 4, bytes: 9000, ..Quotas::default() };
         let (mut registry, accounts) = with_quotas(quotas);
         let sessions = OWNERS.map(|it| registry.open_session(it.account()));

@@ -45,7 +45,7 @@ fn an_older_claim_goes_only_when_it_is_found_dead() {
 }
 
 #[test]
-fn what_another_owner_claims_speaks_against_nobody() {
+fn claims_of_another_owner_are_no_evidence() {
     let mut registry = registry();
     let session = registry.open_session(ACCOUNT);
     let place = vec![at("/ip4/127.0.0.1/tcp/7")];
@@ -69,7 +69,7 @@ fn what_another_owner_claims_speaks_against_nobody() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_marked_until_it_is_seen_alive() {
+fn endpoints_beyond_judgement_are_suspect_until_seen_alive() {
     let mut registry = registry();
     let session = registry.open_session(ACCOUNT);
     let uuid = Uuid::from_u128(1);
@@ -91,7 +91,7 @@ fn what_cannot_be_judged_is_marked_until_it_is_seen_alive() {
 }
 
 #[test]
-fn what_a_silent_session_keeps_is_marked_in_one_change_and_cleared_in_one() {
+fn entries_of_a_silent_session_are_marked_and_cleared_in_one_change_each() {
     let mut registry = registry();
     let (session, other) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     for uuid in [1, 2, 3] {

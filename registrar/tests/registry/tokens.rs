@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn who_cannot_show_that_he_had_the_name_is_a_newcomer() {
+fn an_instance_without_a_valid_resume_token_is_a_newcomer() {
     let now_ms = NOW + 10_000;
     let begun = || {
         let mut stage = Stage::remembering(NOW);
@@ -96,7 +96,7 @@ fn a_token_is_good_for_nothing_once_its_holder_has_let_go() {
 }
 
 #[test]
-fn who_has_not_come_back_yet_may_come_back_to_the_next_run() {
+fn holders_yet_to_return_may_return_to_the_next_run() {
     let mut stage = Stage::remembering(NOW);
     let [one, two] = [0; 2].map(|_| stage.session(USER));
     let (_, back) = stage.lead(1, one, USER);

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_the_kernel_hands_out_no_descriptor_a_peer_is_held_by_its_number() {
+    fn without_a_descriptor_a_peer_is_held_by_its_number() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("feed.sock");
         let listener = UnixListener::bind(&path).unwrap();

@@ -43,7 +43,7 @@ async fn a_socket_has_the_mode_that_was_asked_for_whatever_the_umask_is() {
 }
 
 #[tokio::test]
-async fn who_may_write_to_it_may_connect_and_nobody_else() {
+async fn write_permission_on_the_file_decides_who_may_connect() {
     if !geteuid().is_root() {
         eprintln!("skipped: it takes root to become another user");
         return;

@@ -122,7 +122,7 @@ async fn a_wildcard_that_was_handed_on_is_followed_like_another() {
 }
 
 #[tokio::test]
-async fn what_is_no_listener_is_refused_with_the_reason() {
+async fn other_descriptors_than_listeners_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let check = |descriptor: OwnedFd, expected: &str| {
@@ -224,7 +224,7 @@ async fn a_path_that_means_something_to_its_maker_alone_is_made_plain() {
 }
 
 #[tokio::test]
-async fn what_is_listened_at_already_takes_in_what_it_covers() {
+async fn an_adopted_socket_covers_its_listed_endpoints() {
     let tcp = |host: &str, port: u16| -> Endpoint { format!("{host}/tcp/{port}").parse().unwrap() };
     let check = |bound: std::net::TcpListener, taken_in: &[&str], not: &[&str]| {
         let port = bound.local_addr().unwrap().port();

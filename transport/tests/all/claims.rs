@@ -165,7 +165,7 @@ async fn a_socket_is_given_up_while_it_is_listened_on() {
 }
 
 #[tokio::test]
-async fn what_is_no_socket_is_left_alone() {
+async fn other_files_than_sockets_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let check = async |name: &str, expected: &str| {
         let error = Listener::bind(&unix(&folder.path().join(name))).await.unwrap_err();

@@ -130,7 +130,7 @@ fn an_abstract_name_is_seen_byte_for_byte() {
 }
 
 #[test]
-fn who_holds_a_socket_is_told() {
+fn the_holders_of_a_socket_are_found() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port());
     let sockets = seen(&endpoint);

@@ -109,7 +109,7 @@ async fn stays_reachable(way: &str, bind: impl AsyncFn(&Endpoint) -> Listener) {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_what_was_bound_again() {
+async fn sockets_that_were_bound_again_leave_nothing_behind() {
     let above = tempfile::tempdir().unwrap();
     let folder = above.path().join("run");
     fs::create_dir(&folder).unwrap();
@@ -145,7 +145,7 @@ async fn a_folder_that_comes_later_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_another_has_taken_is_given_up() {
+async fn a_place_taken_by_another_is_given_up() {
     let check = async |bind: &dyn Fn(&Path) -> Taker, expected: &str| {
         let above = tempfile::tempdir().unwrap();
         let folder = above.path().join("run");
@@ -179,7 +179,7 @@ async fn what_another_has_taken_is_given_up() {
 }
 
 #[tokio::test]
-async fn nobody_comes_to_a_listener_any_more_that_is_displaced() {
+async fn a_displaced_listener_accepts_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("feed.sock");
     let endpoint = unix(&path);

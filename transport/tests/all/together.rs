@@ -127,7 +127,7 @@ async fn each_of_both_wildcards_publishes_its_family() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_bound_together_is_an_error_and_leaves_nothing() {
+async fn endpoints_that_cannot_be_bound_together_are_an_error_and_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = unix(&folder.path().join("feed.sock"));
     let port = free_port();

@@ -160,7 +160,7 @@ async fn a_failed_dial_says_what_happened() {
 }
 
 #[test]
-fn without_permission_that_is_what_is_said() {
+fn missing_permission_is_reported_as_such() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::tempdir().unwrap();

@@ -55,7 +55,7 @@ fn over_the_loopback_it_is_the_user_of_the_socket() {
 }
 
 #[test]
-fn who_has_gone_is_nobody_and_not_root() {
+fn a_peer_that_has_gone_is_unknown_and_not_root() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     drop(TcpStream::connect(at).unwrap());
@@ -85,7 +85,7 @@ fn who_has_gone_is_nobody_and_not_root() {
 
 /// This host has addresses beside the loopback's, over which its users come as well.
 #[test]
-fn who_has_gone_is_nobody_at_every_address_of_this_host() {
+fn a_peer_that_has_gone_is_unknown_at_every_address_of_this_host() {
     let addresses = transport::here().interfaces.into_iter().map(|it| it.ip);
     for ip in addresses.filter(|it| it.is_ipv4() || it.is_loopback()) {
         let listener = TcpListener::bind((ip, 0)).unwrap();

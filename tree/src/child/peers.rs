@@ -121,7 +121,7 @@ mod tests {
     /// An actor that is a process ends as soon as it has closed what takes its connections. Then
     /// no word of theirs is to be on its way from a thread to the kernel.
     #[tokio::test]
-    async fn who_asks_an_actor_to_end_is_answered_before_the_actor_is_gone() {
+    async fn a_request_to_end_is_answered_before_the_actor_is_gone() {
         let (near, _far) = Stream::pair();
         let parent =
             Established::dialed(near, Hello::default()).converse(&Options::default(), NoService);

@@ -91,7 +91,7 @@ mod tests {
     use super::{super::ping, *};
 
     #[test]
-    fn what_is_exported_is_found_by_its_path() {
+    fn exports_are_found_by_their_paths() {
         let path = "callsign_tree::export::builtin::ping";
         assert_eq!(find(path).map(|export| export.fingerprint), Some(ping::EXPORT.fingerprint));
         assert!(find("callsign_tree::export::pong").is_none());

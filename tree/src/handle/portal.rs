@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn to_end_before_the_answer_is_no_error_and_to_be_gone_before_is_one() {
+    async fn an_end_before_the_answer_succeeds_and_an_absence_before_the_call_fails() {
         let check = async |does: Does, is_well: bool| {
             let (near, mut far) = Bytes::pair();
             let connected = Established::dialed(near, Hello::default())

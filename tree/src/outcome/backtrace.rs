@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_to_end_waits_for_no_names() {
+    async fn a_forced_end_does_not_wait_for_backtrace_names() {
         let (_release, is_released) = mpsc::channel::<()>();
         let slow = move |_: &Backtrace| {
             let _released = is_released.recv();

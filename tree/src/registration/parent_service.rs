@@ -195,7 +195,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_registered_when_the_child_is_gone_is_taken_out_again() {
+    async fn a_registration_that_arrives_after_the_childs_end_is_undone() {
         let (calls, mut called) = mpsc::channel::<(IncomingCall, oneshot::Sender<()>)>(1);
         let handlers = Handlers::new(move |call| {
             let calls = calls.clone();

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_body_failed_with_keeps_its_causes() {
+    fn the_bodys_error_keeps_its_causes() {
         #[derive(Debug, Error)]
         #[error("the book cannot be read")]
         struct Unread(#[source] io::Error);

@@ -12,13 +12,13 @@ use std::{
 /// The compiler is called as cargo would call it, with everything that cargo has built for this
 /// test. A separate cargo, as `trybuild` starts it, would build all of that once more.
 #[test]
-fn what_cannot_be_exported_says_why_and_what_to_do() {
+fn refused_exports_say_why_and_what_to_do() {
     let mut differ = Vec::new();
     for entry in fs::read_dir(workspace().join(REFUSED)).unwrap() {
         let file = entry.unwrap().file_name().into_string().unwrap();
         let Some(name) = file.strip_suffix(".rs") else { continue };
         let golden = workspace().join(REFUSED).join(format!("{name}.stderr"));
-        let found = what_is_said_of(&format!("{REFUSED}/{file}"));
+        let found = compiler_output(&format!("{REFUSED}/{file}"));
         if env::var_os("UPDATE_GOLDEN").is_some_and(|it| it == "1") {
             fs::write(golden, found).unwrap();
         } else if fs::read_to_string(golden).unwrap_or_default() != found {
@@ -32,7 +32,7 @@ fn what_cannot_be_exported_says_why_and_what_to_do() {
     );
 }
 
-fn what_is_said_of(file: &str) -> String {
+fn compiler_output(file: &str) -> String {
     let built = env::current_exe().unwrap();
     let built = built.parent().unwrap();
     let scratch = tempfile::tempdir().unwrap();

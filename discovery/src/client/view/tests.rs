@@ -112,7 +112,7 @@ fn one_feed_is_passed_on() {
 }
 
 #[test]
-fn what_two_feeds_tell_is_told_once() {
+fn an_instance_of_two_feeds_is_reported_once() {
     check(
         2,
         vec![
@@ -134,7 +134,7 @@ fn what_two_feeds_tell_is_told_once() {
 }
 
 #[test]
-fn what_is_lost_is_stale_and_what_is_resumed_goes_on() {
+fn lost_feeds_are_stale_and_resumed_ones_continue() {
     let view = check(
         1,
         vec![
@@ -178,7 +178,7 @@ fn a_reset_of_one_feed_keeps_what_the_other_tells() {
 }
 
 #[test]
-fn what_only_a_lost_feed_told_is_kept_for_a_while() {
+fn instances_of_a_lost_feed_are_kept_for_a_while() {
     let view = check(
         3,
         vec![
@@ -228,7 +228,7 @@ fn a_feed_that_takes_over_a_registrar_knows_better_than_the_lost_one() {
 }
 
 #[test]
-fn what_a_former_registrar_told_is_kept_until_all_should_be_back() {
+fn instances_of_a_former_registrar_are_kept_until_all_should_be_back() {
     let before = || {
         vec![
             (Begun(0, false), ""),
@@ -308,7 +308,7 @@ fn a_registrar_that_begins_beside_another_takes_nothing_away_either() {
 }
 
 #[test]
-fn what_another_address_told_is_kept_as_well() {
+fn instances_from_another_address_are_kept_as_well() {
     check(
         2,
         vec![

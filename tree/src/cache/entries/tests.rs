@@ -169,7 +169,7 @@ proptest! {
     /// Whatever users of several keys do in whatever order, each key keeps the rules, nobody waits
     /// in vain, and in the end nothing is left.
     #[test]
-    fn nobody_waits_for_nothing_and_nothing_is_left(
+    fn nobody_waits_in_vain_and_nothing_is_left(
         steps in proptest::collection::vec((0..3_usize, any::<u8>(), any::<u8>()), 0..200),
     ) {
         let mut entries = Entries::<usize, u32, u32>::default();

@@ -145,7 +145,7 @@ async fn is_entered_once_for_a_hundred_openers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_while_it_exits_makes_it_anew() {
+async fn a_caller_during_the_exit_opens_it_anew() {
     let run = Run::new();
     let guard = run.open(1, Close::Slowly).await;
     let start = Instant::now();
@@ -301,7 +301,7 @@ impl Resource for Mortal {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_spent_is_made_anew_beside_those_who_have_it() {
+async fn a_stale_resource_is_opened_anew_beside_its_users() {
     let (cache, reaper) = Cache::new();
     let mut closing = JoinSet::new();
     closing.spawn(reaper.run());

@@ -97,7 +97,7 @@ backtrace of /base/desk/c:
 }
 
 #[test]
-fn what_errors_tell_beside_their_texts_is_left_out_when_it_is_too_long() {
+fn details_beside_the_texts_of_errors_are_dropped_if_too_long() {
     let huge = |at: usize| {
         let error = CalleeError::new(wire::ErrorKind::Failed, format!("no quote {at}"));
         let payload = Some(vec![0; wire::PAYLOAD_BYTES_MAX / 2].into());

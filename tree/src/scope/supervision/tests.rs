@@ -134,7 +134,7 @@ fn a_reason_that_was_passed_on_is_our_own() {
 }
 
 #[test]
-fn what_is_spawned_too_late_is_cancelled_at_once() {
+fn children_spawned_too_late_are_cancelled_at_once() {
     let mut scope = Scope::new(Strategy::OneForOne, &[]);
     scope.tell(Event::Cancelled(CancelReason::new(path("/base"), "enough")));
     assert!(scope.supervision.why_closed().is_some());
@@ -153,7 +153,7 @@ fn a_failure_that_somebody_takes_leaves_the_rest_alone() {
 }
 
 #[test]
-fn what_dies_before_it_is_up_concerns_whoever_spawned_it() {
+fn a_death_before_the_first_report_concerns_the_spawner() {
     let mut scope = Scope::new(Strategy::OneForAll, &[SERVER]);
     assert_eq!(scope.tell(Event::Spawned(1, with(Restart::Always))), "");
     let died = Event::Ended { child: 1, exit: failed(), was_ready: false };
@@ -238,7 +238,7 @@ fn restarts_may_count_for_ever() {
 }
 
 #[test]
-fn what_waits_to_be_started_again_is_not_when_all_is_cancelled() {
+fn a_cancelled_scope_restarts_nothing() {
     let mut scope = Scope::new(Strategy::OneForOne, &[with(Restart::OnFailure)]);
     assert_eq!(scope.end(0, failed()), "");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "~0");
@@ -246,7 +246,7 @@ fn what_waits_to_be_started_again_is_not_when_all_is_cancelled() {
 }
 
 #[test]
-fn what_somebody_waits_for_is_forgotten_once_it_has_ended_for_good() {
+fn an_awaited_child_is_forgotten_after_its_final_end() {
     let answered = Policy { is_answered_for: true, ..with(Restart::Always) };
     let mut scope = Scope::new(Strategy::OneForOne, &[answered, answered]);
     assert_eq!(scope.end(0, failed()), "", "it is started again");

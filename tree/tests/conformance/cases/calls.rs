@@ -68,7 +68,7 @@ pub(crate) async fn a_served_function_is_called(stage: Stage) -> Done {
 }
 
 /// An actor whose entry others remove learns of it, whatever it runs in.
-pub(crate) async fn who_is_taken_out_is_told(stage: Stage) -> Done {
+pub(crate) async fn a_removed_actor_learns_of_it(stage: Stage) -> Done {
     let Stage { kind, root, client, .. } = stage;
     root.nursery(async |n| {
         let server = n.spawn("server").kind(kind).expose(&[be_taken_out::EXPORT]).await?;
@@ -84,7 +84,7 @@ pub(crate) async fn who_is_taken_out_is_told(stage: Stage) -> Done {
     Ok(())
 }
 
-pub(crate) async fn what_is_not_exposed_is_refused(stage: Stage) -> Done {
+pub(crate) async fn functions_that_are_not_exposed_are_refused(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
     root.nursery(async |n| {
         let server = n.spawn("server").kind(kind).expose(&[quote::EXPORT]).await?;

@@ -25,10 +25,14 @@ use crate::{
 
 /// Cases that are the same for all kinds.
 pub(crate) const ALL: &[(&str, Case)] = &[
-    ("what_has_ended_is_not_handed_out", |it| Box::pin(what_has_ended_is_not_handed_out(it))),
+    ("ended_connections_are_not_shared", |it| Box::pin(ended_connections_are_not_shared(it))),
     ("a_cancelled_dialer_lets_the_next_dial", |it| Box::pin(a_cancelled_dialer(it))),
-    ("who_does_not_go_on_asking_keeps_nobody", |it| Box::pin(who_does_not_go_on(it))),
-    ("what_nobody_drops_ends_with_the_root", |it| Box::pin(what_nobody_drops(it))),
+    ("who_does_not_go_on_asking_keeps_nobody", |it| {
+        Box::pin(a_stuck_look_up_does_not_block_others(it))
+    }),
+    ("what_nobody_drops_ends_with_the_root", |it| {
+        Box::pin(connections_left_at_the_end_are_closed(it))
+    }),
     ("the_next_instance_is_taken_if_the_nearest_hangs", |it| Box::pin(the_next_instance(it))),
 ];
 
@@ -107,7 +111,7 @@ pub(crate) async fn a_restarted_actor_is_dialed_anew(stage: Stage) -> Done {
 
 /// The connection ends, and the actor does not: existing handles keep it, and the next look-up
 /// makes another.
-async fn what_has_ended_is_not_handed_out(stage: Stage) -> Done {
+async fn ended_connections_are_not_shared(stage: Stage) -> Done {
     let Stage { root, client, .. } = stage;
     let mut desk = Desk::open(&client, "desk", &fresh_socket()).await?;
     desk.receive();
@@ -165,7 +169,7 @@ async fn a_cancelled_dialer(stage: Stage) -> Done {
 }
 
 /// The first look-up is not polled any more once it dials, as if its task never yielded again.
-async fn who_does_not_go_on(stage: Stage) -> Done {
+async fn a_stuck_look_up_does_not_block_others(stage: Stage) -> Done {
     let Stage { root, client, .. } = stage;
     let socket = fresh_socket();
     let mut desk = Desk::open(&client, "desk", &socket).await?;
@@ -186,7 +190,7 @@ async fn who_does_not_go_on(stage: Stage) -> Done {
 }
 
 /// A later check shows that no descriptor is left.
-async fn what_nobody_drops(stage: Stage) -> Done {
+async fn connections_left_at_the_end_are_closed(stage: Stage) -> Done {
     let Stage { root, client, .. } = stage;
     let mut desk = Desk::open(&client, "desk", &fresh_socket()).await?;
     desk.receive();

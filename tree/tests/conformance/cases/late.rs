@@ -69,9 +69,7 @@ pub(crate) async fn a_function_that_never_yields_is_ended_or_given_up(stage: Sta
 
 /// The result of its function is reported, though the actor does not end afterwards; the log says
 /// that it was abandoned.
-pub(crate) async fn what_a_function_brought_back_outlives_an_actor_that_is_given_up(
-    stage: Stage,
-) -> Done {
+pub(crate) async fn the_result_of_a_function_outlives_an_abandoned_actor(stage: Stage) -> Done {
     let Stage { kind, root, folder, .. } = stage;
     log::take("callsign");
     let flag = folder.join("blocks");
@@ -155,7 +153,7 @@ pub(crate) async fn a_dump_tells_what_each_child_is_at(stage: Stage) -> Done {
     Ok(())
 }
 
-pub(crate) async fn what_a_process_writes_is_logged_with_its_name(stage: Stage) -> Done {
+pub(crate) async fn the_output_of_a_process_is_logged_with_its_name(stage: Stage) -> Done {
     const BYTES: usize = 64 * 1024;
     let Stage { kind, root, .. } = stage;
     if !kind.is_process() {

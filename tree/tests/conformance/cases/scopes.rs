@@ -109,7 +109,7 @@ pub(crate) async fn a_restart_is_a_new_instance(stage: Stage) -> Done {
 
 /// The caller of a function gets the result of the run that succeeded, or of the last; each run is
 /// another instance.
-pub(crate) async fn what_is_run_is_started_again_until_it_is_well(stage: Stage) -> Done {
+pub(crate) async fn a_function_is_restarted_until_it_succeeds(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("instances");
@@ -134,9 +134,7 @@ pub(crate) async fn what_is_run_is_started_again_until_it_is_well(stage: Stage) 
 
 /// A scope that is cancelled while a child waits to be restarted does not start it, and the waiting
 /// caller gets its exit.
-pub(crate) async fn what_waits_to_be_started_again_is_told_when_all_is_cancelled(
-    stage: Stage,
-) -> Done {
+pub(crate) async fn a_caller_learns_that_its_restart_was_cancelled(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("instances");
@@ -165,7 +163,7 @@ pub(crate) async fn what_waits_to_be_started_again_is_told_when_all_is_cancelled
     Ok(())
 }
 
-pub(crate) async fn what_cannot_listen_says_where(stage: Stage) -> Done {
+pub(crate) async fn a_failed_bind_names_the_endpoint(stage: Stage) -> Done {
     let Stage { kind, root, folder, .. } = stage;
     let place = format!("/unix{}/feed.sock", folder.display());
     let error = root
