@@ -45,16 +45,6 @@ pub struct Child {
 }
 
 /// The end of a child could not be learnt.
-///
-/// ```
-/// use callsign_process::WaitError;
-///
-/// /// Tells whether a process is left that nobody can end.
-/// fn is_left(error: &WaitError) -> bool {
-///     matches!(error, WaitError::Unkillable { .. })
-/// }
-/// # let _ = is_left;
-/// ```
 #[derive(Debug, Error)]
 pub enum WaitError {
     /// The child does not end though it was sent SIGKILL: it is in a system call that cannot be
@@ -118,53 +108,17 @@ impl Child {
     /// Returns this end of the channel, a stream that does not block, if it was not taken before.
     ///
     /// When it is closed, the child considers its parent gone.
-    ///
-    /// ```
-    /// # use std::io;
-    /// # use tokio::{io::AsyncReadExt, net::UnixStream};
-    /// use callsign_process::Child;
-    ///
-    /// /// Returns all that a child says before it ends.
-    /// async fn hear(child: &mut Child) -> io::Result<String> {
-    ///     let channel = child.take_channel().expect("nobody has taken it");
-    ///     let mut heard = String::new();
-    ///     UnixStream::from_std(channel)?.read_to_string(&mut heard).await?;
-    ///     Ok(heard)
-    /// }
-    /// # let _ = hear;
-    /// ```
     pub fn take_channel(&mut self) -> Option<UnixStream> {
         self.channel.take()
     }
 
     /// Returns the end of what the child has written to its standard error, at most
     /// [`TAIL_BYTES_MAX`](super::TAIL_BYTES_MAX).
-    ///
-    /// ```
-    /// use callsign_process::Child;
-    ///
-    /// /// Returns the last line that a child wrote to its standard error.
-    /// async fn last_words(child: &Child) -> Option<String> {
-    ///     child.output_read().await;
-    ///     child.error_tail().lines().last().map(str::to_owned)
-    /// }
-    /// # let _ = last_words;
-    /// ```
     pub fn error_tail(&self) -> String {
         self.drains.tail()
     }
 
     /// Sends a signal to the process; to one that has ended, nothing is sent.
-    ///
-    /// ```
-    /// use callsign_process::{Child, Signal};
-    ///
-    /// /// Asks a child to read its settings again.
-    /// fn reload(child: &Child) -> std::io::Result<()> {
-    ///     child.signal(Signal::HUP)
-    /// }
-    /// # let _ = reload;
-    /// ```
     ///
     /// # Errors
     ///
@@ -177,38 +131,12 @@ impl Child {
     /// stopped: each that still runs after [`FORCED_END_LIMIT`](super::FORCED_END_LIMIT) is killed
     /// once its parent has gone. A child can react to it: see
     /// [`forced_to_end`](super::forced_to_end).
-    ///
-    /// ```
-    /// use callsign_process::{Child, Ended, FORCED_END_LIMIT, WaitError};
-    ///
-    /// /// Ends a child and everything below it, at a second Ctrl-C.
-    /// async fn end_now(child: &Child) -> Result<Ended, WaitError> {
-    ///     child.force_end();
-    ///     match tokio::time::timeout(FORCED_END_LIMIT, child.exited()).await {
-    ///         Ok(ended) => ended,
-    ///         Err(_) => child.kill(FORCED_END_LIMIT).await,
-    ///     }
-    /// }
-    /// # let _ = end_now;
-    /// ```
     pub fn force_end(&self) {
         self.forced_end.tell();
     }
 
     /// Sends SIGKILL to every process of the child's group: to the child, and to helpers that it
     /// started, unless they joined other groups, as children of this crate do.
-    ///
-    /// ```
-    /// use callsign_process::Child;
-    ///
-    /// /// Ends what a child has started and left behind, and itself.
-    /// fn sweep(child: &Child) {
-    ///     if let Err(error) = child.kill_group() {
-    ///         println!("cannot end the group of {}: {error}", child.label());
-    ///     }
-    /// }
-    /// # let _ = sweep;
-    /// ```
     ///
     /// # Errors
     ///
@@ -220,21 +148,6 @@ impl Child {
     /// Waits until the process has ended, and returns how. The rest of its group is killed.
     ///
     /// It may be called again, and concurrently; all calls get the same result.
-    ///
-    /// ```
-    /// use callsign_process::{Child, Ended, WaitError};
-    ///
-    /// /// Tells whether all of them have ended well.
-    /// async fn are_done(children: &[Child]) -> Result<bool, WaitError> {
-    ///     for child in children {
-    ///         if child.exited().await? != Ended::Code(0) {
-    ///             return Ok(false);
-    ///         }
-    ///     }
-    ///     Ok(true)
-    /// }
-    /// # let _ = are_done;
-    /// ```
     ///
     /// # Errors
     ///
@@ -273,23 +186,6 @@ impl Child {
     /// Sends SIGKILL to the process and its group, and waits until it has ended, but for no longer
     /// than `within`.
     ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use callsign_process::Signal;
-    /// use callsign_process::{Child, Ended, WaitError};
-    ///
-    /// /// Asks a child to end, and ends it if it takes longer than two seconds.
-    /// async fn end(child: &Child) -> Result<Ended, WaitError> {
-    ///     let grace = Duration::from_secs(2);
-    ///     let is_asked = child.signal(Signal::TERM).is_ok();
-    ///     match tokio::time::timeout(grace, child.exited()).await {
-    ///         Ok(ended) if is_asked => ended,
-    ///         _ => child.kill(grace).await,
-    ///     }
-    /// }
-    /// # let _ = end;
-    /// ```
-    ///
     /// # Errors
     ///
     /// [`WaitError::Unkillable`] when it takes longer, and what [`exited`](Self::exited) returns.
@@ -313,18 +209,6 @@ impl Child {
     /// Waits until all that the child has written was read, or for a bounded time when a process
     /// that it left behind holds its output open. To be called when it has
     /// [`exited`](Self::exited).
-    ///
-    /// ```
-    /// use callsign_process::{Child, Ended, WaitError};
-    ///
-    /// /// Waits for a child, and for the last line that it has written.
-    /// async fn finish(child: &Child) -> Result<Ended, WaitError> {
-    ///     let ended = child.exited().await?;
-    ///     child.output_read().await;
-    ///     Ok(ended)
-    /// }
-    /// # let _ = finish;
-    /// ```
     ///
     /// # Cancel safety
     ///

@@ -25,31 +25,12 @@ use tokio::sync::watch;
 
 /// Forces the end of every child process, and of all processes below them: each that still runs
 /// after [`FORCED_END_LIMIT`](super::FORCED_END_LIMIT) is killed once its parent has gone.
-///
-/// ```
-/// /// Handles the second Ctrl-C.
-/// fn interrupted_again() {
-///     callsign_process::force_children_to_end();
-/// }
-/// # let _ = interrupted_again;
-/// ```
 pub fn force_children_to_end() {
     children().values().for_each(Told::tell);
 }
 
 /// Waits until the end of this process is forced. That never happens to a process that was not
 /// started as a child.
-///
-/// ```
-/// /// Saves what there is, unless there is no time for it.
-/// async fn end(save: impl Future<Output = ()>) {
-///     tokio::select! {
-///         () = save => {}
-///         () = callsign_process::forced_to_end() => println!("not saved"),
-///     }
-/// }
-/// # let _ = end(std::future::ready(()));
-/// ```
 ///
 /// # Cancel safety
 ///

@@ -31,19 +31,6 @@ use super::{
 ///
 /// The parent sees the end of the channel when the child shuts it down or ends; it does not see
 /// that the child drops it, because the watchdog holds it as well.
-///
-/// ```
-/// use std::{io::Write, os::unix::net::UnixStream};
-///
-/// use callsign_process::ChildMain;
-///
-/// fn greet(mut channel: UnixStream) -> i32 {
-///     i32::from(channel.write_all(b"hello").is_err())
-/// }
-///
-/// let child_main: ChildMain = greet;
-/// # let _ = child_main;
-/// ```
 pub type ChildMain = fn(UnixStream) -> i32;
 
 /// Makes this program one that can start children, and, in a child, runs `child_main` and exits:

@@ -20,11 +20,6 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Returns how many threads this process has.
-///
-/// ```
-/// assert!(callsign_process::threads()? >= 1);
-/// # Ok::<(), std::io::Error>(())
-/// ```
 pub fn threads() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())
 }
@@ -233,14 +228,6 @@ pub(super) fn own_group() -> Option<Pid> {
 }
 
 /// Returns the signal with a number, including those without a name: `RTMIN+3`.
-///
-/// ```
-/// use callsign_process::{Signal, signal_numbered};
-///
-/// assert_eq!(signal_numbered(10), Some(Signal::USR1));
-/// assert_eq!(signal_numbered(40).map(Signal::as_raw), Some(40));
-/// assert_eq!(signal_numbered(0), None);
-/// ```
 pub fn signal_numbered(number: i32) -> Option<Signal> {
     if (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number) {
         // SAFETY: there is a signal of that number, and libc does not reserve it.
@@ -250,11 +237,6 @@ pub fn signal_numbered(number: i32) -> Option<Signal> {
 }
 
 /// Ends this process without running anything more of it.
-///
-/// ```no_run
-/// // Nothing is flushed, and nothing dropped.
-/// callsign_process::exit_now(1)
-/// ```
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: it ends the process and touches none of its memory.
     unsafe { libc::_exit(code) }

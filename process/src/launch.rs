@@ -77,17 +77,6 @@ pub enum Kind {
 pub const GRACE: Duration = Duration::from_secs(2);
 
 /// A child could not be started.
-///
-/// ```
-/// use callsign_process::{Launch, LaunchError};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// // Nobody has called `init` here.
-/// let error = Launch::exec("worker").start().await.err();
-/// assert!(matches!(error, Some(LaunchError::NotInitialised)));
-/// # }
-/// ```
 #[derive(Debug, Error)]
 pub enum LaunchError {
     /// [`init`](super::init) was not called.
@@ -148,14 +137,6 @@ pub enum LaunchError {
 
 impl Launch {
     /// Returns the launch of a child that is this program executed again.
-    ///
-    /// ```
-    /// use callsign_process::Launch;
-    ///
-    /// // It may fork children of its own.
-    /// let branch = Launch { with_forkserver: true, ..Launch::exec("branch") };
-    /// assert_eq!(branch.label, "branch");
-    /// ```
     pub fn exec(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),
@@ -167,31 +148,11 @@ impl Launch {
     }
 
     /// Returns the launch of a child that is forked from the forkserver.
-    ///
-    /// ```
-    /// use callsign_process::{Kind, Launch};
-    ///
-    /// assert_eq!(Launch::fork("worker").kind, Kind::Fork);
-    /// ```
     pub fn fork(label: impl Into<String>) -> Self {
         Self { kind: Kind::Fork, ..Self::exec(label) }
     }
 
     /// Starts the child.
-    ///
-    /// ```
-    /// use callsign_process::{Child, Launch, LaunchError};
-    ///
-    /// /// Starts workers, all or none: those that are dropped are killed.
-    /// async fn start(count: usize) -> Result<Vec<Child>, LaunchError> {
-    ///     let mut workers = Vec::new();
-    ///     for number in 0..count {
-    ///         workers.push(Launch::exec(format!("worker-{number}")).start().await?);
-    ///     }
-    ///     Ok(workers)
-    /// }
-    /// # let _ = start;
-    /// ```
     ///
     /// # Errors
     ///

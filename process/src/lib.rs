@@ -120,14 +120,6 @@ pub use self::{
 pub use rustix::process::Signal;
 
 /// Sees to it that the end of this process's forkserver, if it has one, is noticed from now on.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// // A program without a forkserver has nothing to notice.
-/// callsign_process::attend_forkserver();
-/// # }
-/// ```
 pub fn attend_forkserver() {
     if let Some(forkserver) = origin::origin().and_then(|it| it.forkserver.as_ref()) {
         forkserver.attend();

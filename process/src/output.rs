@@ -11,16 +11,6 @@ use std::{
 use tokio::{io::AsyncReadExt, net::unix::pipe, sync::watch, task::JoinSet};
 
 /// The destination of a child's lines.
-///
-/// ```
-/// use std::sync::Arc;
-///
-/// use callsign_process::{Launch, Line, Output};
-///
-/// let print = |line: Line<'_>| println!("worker: {}", line.text);
-/// let launch = Launch { output: Output::To(Arc::new(print)), ..Launch::exec("worker") };
-/// # drop(launch);
-/// ```
 #[derive(Clone, Default)]
 pub enum Output {
     /// The log: target `callsign::stdio`, with the fields `actor` and `stream`; standard output at
@@ -32,20 +22,6 @@ pub enum Output {
 }
 
 /// A line that a child wrote.
-///
-/// ```
-/// use callsign_process::{Line, StdStream};
-///
-/// /// Passes on what a child says, each to the stream that it meant.
-/// fn pass_on(line: Line<'_>) {
-///     match line.stream {
-///         StdStream::Output => println!("{}", line.text),
-///         StdStream::Error => eprintln!("{}", line.text),
-///     }
-/// }
-///
-/// pass_on(Line { stream: StdStream::Output, text: "ready" });
-/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
     /// The stream.
@@ -56,13 +32,6 @@ pub struct Line<'a> {
 }
 
 /// One of a child's two output streams.
-///
-/// ```
-/// use callsign_process::{Line, StdStream};
-///
-/// let line = Line { stream: StdStream::Error, text: "out of memory" };
-/// assert_eq!(line.stream, StdStream::Error);
-/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StdStream {
     /// Standard output.

@@ -8,16 +8,6 @@ use tokio::runtime::Handle;
 use super::kernel;
 
 /// A program could not be made one that starts children.
-///
-/// ```
-/// use callsign_process::{InitError, init};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// // Within a runtime it is too late.
-/// assert!(matches!(init(|_channel| 0), Err(InitError::Runtime)));
-/// # }
-/// ```
 #[derive(Debug, Error)]
 pub enum InitError {
     /// The program has more than one thread.

@@ -128,15 +128,6 @@ fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> bool {
 /// Registers the last work of this process, such as removing its files, for a forced end after its
 /// parent has gone. The work runs in its own thread, whatever else is stuck, for half a second at
 /// most. Only the first registration counts.
-///
-/// ```
-/// /// Removes what this process would leave behind.
-/// fn tidy() {
-///     drop(std::fs::remove_file("/tmp/worker.lock"));
-/// }
-///
-/// callsign_process::at_forced_end(tidy);
-/// ```
 pub fn at_forced_end(work: fn()) {
     let _is_first = LAST.set(work).is_ok();
 }

@@ -55,17 +55,6 @@ pub struct LocalClient {
 
 impl LocalClient {
     /// Opens a session. Its registrations may be changed by all that may change those of `owner`.
-    ///
-    /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use callsign::{RegistryHandle, registry::Limits};
-    /// use callsign::{LocalClient, registry::Owner};
-    ///
-    /// # let registry = RegistryHandle::unattended(Limits::default());
-    /// let local_client = LocalClient::open(registry.clone(), Owner::User(1000));
-    /// assert_eq!(local_client.registrar(), registry.registrar());
-    /// assert_eq!(registry.status().sessions, 1);
-    /// ```
     pub fn open(registry: RegistryHandle, owner: Owner) -> Self {
         let (handle, losses) = SessionHandle::local_client();
         let id = registry.open_session(Arc::new(handle), owner.account());
@@ -73,30 +62,6 @@ impl LocalClient {
     }
 
     /// Returns, once, a receiver of this session's losses by another's doing.
-    ///
-    /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use std::collections::BTreeMap;
-    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
-    /// # use uuid::Uuid;
-    /// # use wire::{State, registrar::Register};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let registry = RegistryHandle::unattended(Limits::default());
-    /// # let mut local_client = LocalClient::open(registry.clone(), Owner::Registrar);
-    /// # let uuid = Uuid::new_v4();
-    /// # let register = Register {
-    /// #     state: State::Starting,
-    /// #     proves: true,
-    /// #     ..Register::new("feed".parse()?, uuid)
-    /// # };
-    /// let mut losses = local_client.take_losses().expect("nobody has taken them");
-    /// # drop(register);
-    /// // Somewhere: `while let Some(lost) = losses.recv().await { … }`
-    /// assert!(losses.try_recv().is_err(), "nothing is lost");
-    /// assert!(local_client.take_losses().is_none());
-    /// # Ok(())
-    /// # }
-    /// ```
     pub fn take_losses(&mut self) -> Option<mpsc::Receiver<Lost>> {
         self.losses.take()
     }
@@ -108,28 +73,6 @@ impl LocalClient {
 
     /// Registers an instance, and returns the key of its proof of identity.
     ///
-    /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use std::collections::BTreeMap;
-    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
-    /// # use uuid::Uuid;
-    /// # use wire::{State, registrar::Register};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let registry = RegistryHandle::unattended(Limits::default());
-    /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
-    /// # let uuid = Uuid::new_v4();
-    /// # let register = Register {
-    /// #     state: State::Starting,
-    /// #     proves: true,
-    /// #     ..Register::new("feed".parse()?, uuid)
-    /// # };
-    /// let registered = local_client.register(register)?;
-    /// assert_eq!(registry.record(uuid).map(|it| it.epoch), Some(registered.epoch));
-    /// assert!(registered.key.is_some(), "with it the actor proves who it is");
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
     /// # Errors
     ///
     /// That of the registry; nothing has changed then.
@@ -139,28 +82,6 @@ impl LocalClient {
     }
 
     /// Says how far an instance is in its life.
-    ///
-    /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use std::collections::BTreeMap;
-    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
-    /// # use uuid::Uuid;
-    /// # use wire::{State, registrar::Register};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let registry = RegistryHandle::unattended(Limits::default());
-    /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
-    /// # let uuid = Uuid::new_v4();
-    /// # let register = Register {
-    /// #     state: State::Starting,
-    /// #     proves: true,
-    /// #     ..Register::new("feed".parse()?, uuid)
-    /// # };
-    /// # local_client.register(register)?;
-    /// local_client.set_state(uuid, State::Ready)?;
-    /// assert_eq!(registry.record(uuid).map(|it| it.state), Some(State::Ready));
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Errors
     ///
@@ -172,30 +93,6 @@ impl LocalClient {
 
     /// Replaces where an instance listens.
     ///
-    /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use std::collections::BTreeMap;
-    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
-    /// # use uuid::Uuid;
-    /// # use wire::{State, registrar::Register};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let registry = RegistryHandle::unattended(Limits::default());
-    /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
-    /// # let uuid = Uuid::new_v4();
-    /// # let register = Register {
-    /// #     state: State::Starting,
-    /// #     proves: true,
-    /// #     ..Register::new("feed".parse()?, uuid)
-    /// # };
-    /// # use endpoints::Stamped;
-    /// # local_client.register(register)?;
-    /// let elsewhere = Stamped::bare("/ip4/192.0.2.7/tcp/5555".parse()?);
-    /// local_client.update_endpoints(uuid, vec![elsewhere.clone()])?;
-    /// assert_eq!(registry.record(uuid).map(|it| it.endpoints), Some(vec![elsewhere]));
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
     /// # Errors
     ///
     /// That of the registry; nothing has changed then.
@@ -205,28 +102,6 @@ impl LocalClient {
     }
 
     /// Removes instances from the registry, those that are in it, in one change.
-    ///
-    /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use std::collections::BTreeMap;
-    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
-    /// # use uuid::Uuid;
-    /// # use wire::{State, registrar::Register};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let registry = RegistryHandle::unattended(Limits::default());
-    /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
-    /// # let uuid = Uuid::new_v4();
-    /// # let register = Register {
-    /// #     state: State::Starting,
-    /// #     proves: true,
-    /// #     ..Register::new("feed".parse()?, uuid)
-    /// # };
-    /// # local_client.register(register)?;
-    /// local_client.unregister_all(vec![uuid, Uuid::new_v4()])?;
-    /// assert_eq!(registry.record(uuid), None);
-    /// # Ok(())
-    /// # }
-    /// ```
     ///
     /// # Errors
     ///

@@ -13,14 +13,6 @@ use thiserror::Error;
 use crate::private_folder;
 
 /// Why a file is not believed.
-///
-/// ```
-/// # use transport as callsign;
-/// use callsign::{PrivateFileError, read_private};
-///
-/// let folder = std::path::Path::new("/proc");
-/// assert!(matches!(read_private(folder, 1024), Err(PrivateFileError::NotOurs)));
-/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]
@@ -35,15 +27,6 @@ pub enum PrivateFileError {
 
 /// Reads a file that nobody but this process's user can have written or read; `None` if there is
 /// none.
-///
-/// ```
-/// # use transport as callsign;
-/// # fn main() -> Result<(), callsign::PrivateFileError> {
-/// let nowhere = std::env::temp_dir().join(format!("no-such-file-{}", std::process::id()));
-/// assert!(callsign::read_private(&nowhere, 1024)?.is_none());
-/// # Ok(())
-/// # }
-/// ```
 ///
 /// # Errors
 ///
@@ -72,18 +55,6 @@ pub fn read_private(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>, Pr
 /// meanwhile reads one or the other. Its folder is made if it is missing, as that of
 /// [`private_folder`].
 ///
-/// ```
-/// # use transport as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let temp_dir = tempfile::tempdir()?;
-/// # let folder = temp_dir.path();
-/// let file = folder.join("callsign/state");
-/// callsign::write_private(&file, b"for the next run")?;
-/// assert_eq!(callsign::read_private(&file, 1024)?.as_deref(), Some(&b"for the next run"[..]));
-/// # Ok(())
-/// # }
-/// ```
-///
 /// # Errors
 ///
 /// That of the system; what was there stays then.
@@ -108,12 +79,6 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Removes a file, if it is there.
-///
-/// ```
-/// # use transport as callsign;
-/// let nowhere = std::env::temp_dir().join(format!("no-such-file-{}", std::process::id()));
-/// assert!(callsign::remove_private(&nowhere).is_ok());
-/// ```
 ///
 /// # Errors
 ///

@@ -7,11 +7,6 @@ use rustix::{
 
 /// Draws random bytes, fit for secrets.
 ///
-/// ```
-/// let [one, other]: [[u8; 16]; 2] = [transport::random_bytes(), transport::random_bytes()];
-/// assert_ne!(one, other);
-/// ```
-///
 /// # Panics
 ///
 /// When the kernel has no source of randomness, which Linux has had since version 3.17.

@@ -19,14 +19,6 @@ use rustix::{
 use crate::{Peer, Stream, TcpEnds, diag, identity, linux};
 
 /// The peer's identity, from the kernel.
-///
-/// ```
-/// # use transport as callsign;
-/// use callsign::{Stream, Who};
-///
-/// let (near, _far) = Stream::pair();
-/// assert_eq!(near.who(), Who::Here);
-/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Who {

@@ -124,17 +124,6 @@ pub struct Guarded {
 }
 
 /// A message from a guardian.
-///
-/// ```
-/// use callsign_process::News;
-///
-/// /// Tells whether nothing of the program is left.
-/// fn is_over(news: News) -> bool {
-///     matches!(news, News::Ended(_) | News::Alone)
-/// }
-///
-/// assert!(is_over(News::Alone) && !is_over(News::HungUp));
-/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum News {
     /// The terminal has stopped the program, and its starter should stop too.
@@ -152,16 +141,6 @@ pub enum News {
 }
 
 /// The recipients of a signal.
-///
-/// ```
-/// use callsign_process::{Guarded, Signal, Whom};
-///
-/// /// Lets a program end as it does, and all that is left of it after that.
-/// fn end(guarded: &Guarded, is_late: bool) {
-///     guarded.signal(if is_late { Whom::All } else { Whom::Program }, Signal::TERM);
-/// }
-/// # let _ = end;
-/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Whom {
     /// Only the program.
@@ -173,23 +152,6 @@ pub enum Whom {
 }
 
 /// A program could not be started.
-///
-/// ```
-/// use std::io::{Error, ErrorKind};
-///
-/// use callsign_process::StartError;
-///
-/// /// Returns the exit code that a shell would give.
-/// fn exit_code(error: &StartError) -> u8 {
-///     match error {
-///         StartError::Program(error) if error.kind() == ErrorKind::NotFound => 127,
-///         StartError::Program(_) => 126,
-///         StartError::Guardian(_) => 125,
-///     }
-/// }
-///
-/// assert_eq!(exit_code(&StartError::Program(Error::from(ErrorKind::NotFound))), 127);
-/// ```
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The guardian could not be started.
@@ -204,20 +166,6 @@ impl Guarded {
     /// Starts a program below a guardian. It shares this process's input and output.
     ///
     /// From now on orphans of this process's descendants become its own children.
-    ///
-    /// ```
-    /// use callsign_process::{Guarded, GuardedCommand, StartError};
-    ///
-    /// /// Starts a server with its port in the environment.
-    /// fn serve(port: u16) -> Result<Guarded, StartError> {
-    ///     Guarded::start(&GuardedCommand {
-    ///         words: vec!["./server".into()],
-    ///         environment: vec![("PORT".into(), port.to_string().into())],
-    ///         ..GuardedCommand::default()
-    ///     })
-    /// }
-    /// # let _ = serve;
-    /// ```
     ///
     /// # Errors
     ///
@@ -253,16 +201,6 @@ impl Guarded {
     }
 
     /// Returns the numbers of the program's live descendants.
-    ///
-    /// ```
-    /// use callsign_process::Guarded;
-    ///
-    /// /// Returns what the program has started and not ended.
-    /// fn others(guarded: &Guarded) -> Vec<i32> {
-    ///     guarded.alive().into_iter().filter(|pid| *pid != guarded.pid()).collect()
-    /// }
-    /// # let _ = others;
-    /// ```
     pub fn alive(&self) -> Vec<i32> {
         let guardian = Pid::from_child(&self.guardian);
         Below::of(guardian).map(|below| below.numbers()).unwrap_or_default()
@@ -270,48 +208,16 @@ impl Guarded {
 
     /// Tells whether the terminal interrupts the program whenever it interrupts this process: both
     /// are in one group, in the foreground.
-    ///
-    /// ```
-    /// use callsign_process::{Guarded, Signal, Whom};
-    ///
-    /// /// Passes SIGINT on, unless the program has heard it by itself.
-    /// fn interrupted(guarded: &Guarded) {
-    ///     if !guarded.is_interrupted_too() {
-    ///         guarded.signal(Whom::Program, Signal::INT);
-    ///     }
-    /// }
-    /// # let _ = interrupted;
-    /// ```
     pub fn is_interrupted_too(&self) -> bool {
         self.footing.is_shared() && self.footing.is_in_foreground()
     }
 
     /// Tells whether this process has a terminal that can hang up.
-    ///
-    /// ```
-    /// use callsign_process::{Guarded, News};
-    ///
-    /// /// Tells whether news mean that nobody looks on any more.
-    /// fn is_unseen(guarded: &Guarded, news: News) -> bool {
-    ///     guarded.has_terminal() && news == News::HungUp
-    /// }
-    /// # let _ = is_unseen;
-    /// ```
     pub fn has_terminal(&self) -> bool {
         self.footing.has_terminal()
     }
 
     /// Waits for news.
-    ///
-    /// ```
-    /// use callsign_process::{Guarded, News};
-    ///
-    /// /// Waits until nothing of the program is left.
-    /// async fn until_over(guarded: &mut Guarded) {
-    ///     while !matches!(guarded.next().await, News::Ended(_) | News::Alone | News::Lost) {}
-    /// }
-    /// # let _ = until_over;
-    /// ```
     ///
     /// # Cancel safety
     ///
@@ -334,15 +240,6 @@ impl Guarded {
     }
 
     /// Sends a signal. Processes that have ended by then do not get it.
-    ///
-    /// ```
-    /// use callsign_process::{Guarded, Signal, Whom};
-    ///
-    /// fn reload(guarded: &Guarded) {
-    ///     guarded.signal(Whom::Program, Signal::HUP);
-    /// }
-    /// # let _ = reload;
-    /// ```
     pub fn signal(&self, whom: Whom, signal: Signal) {
         let kind = match whom {
             Whom::Program => Request::TO_PROGRAM,
@@ -353,43 +250,12 @@ impl Guarded {
     }
 
     /// Kills the program and its descendants, until none are left.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// use callsign_process::{Guarded, News, Signal, Whom};
-    ///
-    /// /// Ends a program: it is asked, and killed if it takes longer than two seconds.
-    /// async fn end(guarded: &mut Guarded) -> News {
-    ///     guarded.signal(Whom::All, Signal::TERM);
-    ///     match tokio::time::timeout(Duration::from_secs(2), guarded.next()).await {
-    ///         Ok(news) => news,
-    ///         Err(_) => {
-    ///             guarded.kill();
-    ///             guarded.next().await
-    ///         }
-    ///     }
-    /// }
-    /// # let _ = end;
-    /// ```
     pub fn kill(&self) {
         self.ask(Message { kind: Request::KILL, value: 0 });
     }
 
     /// Stops this process as the terminal has stopped the program, and lets the program go on when
     /// this process does.
-    ///
-    /// ```
-    /// use callsign_process::{Guarded, News};
-    ///
-    /// /// Stops when the program is stopped with Ctrl-Z, so that the shell is seen.
-    /// fn heard(guarded: &Guarded, news: News) -> std::io::Result<()> {
-    ///     match news {
-    ///         News::Stopped(signal) => guarded.stop_too(signal),
-    ///         _ => Ok(()),
-    ///     }
-    /// }
-    /// # let _ = heard;
-    /// ```
     ///
     /// # Errors
     ///
@@ -406,18 +272,6 @@ impl Guarded {
     /// Interrupts the processes of this process's group, as the terminal would have done if the
     /// program had been one of them, and returns whether it would have.
     ///
-    /// ```
-    /// # use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus};
-    /// use callsign_process::{Guarded, Signal};
-    ///
-    /// /// Lets a script that runs this process end too where its user has pressed Ctrl-C.
-    /// fn ended(guarded: &Guarded, status: ExitStatus) -> io::Result<bool> {
-    ///     let is_interrupted = status.signal() == Some(Signal::INT.as_raw());
-    ///     Ok(is_interrupted && guarded.interrupt_group()?)
-    /// }
-    /// # let _ = ended;
-    /// ```
-    ///
     /// # Errors
     ///
     /// The error of the system call.
@@ -430,21 +284,6 @@ impl Guarded {
     }
 
     /// Kills what the program has left behind when the guardian was lost, for `within` at most.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// use callsign_process::{Guarded, News};
-    ///
-    /// /// Waits for news, and ends the program where the guardian was killed.
-    /// async fn follow(guarded: &mut Guarded) -> News {
-    ///     let news = guarded.next().await;
-    ///     if news == News::Lost {
-    ///         guarded.end_without_guardian(Duration::from_secs(2)).await;
-    ///     }
-    ///     news
-    /// }
-    /// # let _ = follow;
-    /// ```
     pub async fn end_without_guardian(&mut self, within: Duration) {
         let end = tokio::time::Instant::now() + within;
         while tokio::time::Instant::now() < end {

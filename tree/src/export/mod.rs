@@ -94,18 +94,6 @@ impl fmt::Debug for Export {
 }
 
 /// The way an exported function converses.
-///
-/// ```standalone_crate
-/// # extern crate callsign_tree as callsign;
-/// use callsign::export::ExportKind;
-///
-/// #[callsign::export]
-/// async fn quote() -> f64 {
-///     1.0842
-/// }
-///
-/// assert_eq!(quote::EXPORT.kind, ExportKind::Unary);
-/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ExportKind {
     /// It takes arguments and returns a result.

@@ -140,16 +140,6 @@ pub struct AskLine {
 }
 
 /// The line for an exclusive name.
-///
-/// ```
-/// # use callsign_wire as callsign;
-/// use callsign::registrar::Line;
-///
-/// fn is_next(line: &Line) -> bool {
-///     line.ahead == Some(0)
-/// }
-/// # let _ = is_next;
-/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Line {
     /// Its length.
