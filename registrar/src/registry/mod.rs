@@ -6,6 +6,7 @@
 
 mod accounting;
 mod answers;
+mod apply;
 mod changes;
 mod checks;
 mod claims;
@@ -50,7 +51,7 @@ use wire::{
 use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplicate};
 pub use claims::Claim;
 use claims::Claims;
-use deferred::{DEFERRED_STEPS_MAX, Deferred};
+use deferred::Deferred;
 use entry::{Entries, Entry, Key, Registrant};
 pub use error::RegistryError;
 pub use event::{
@@ -341,93 +342,6 @@ impl Registry {
         }
     }
 
-    /// Applies an event.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError`]; nothing is changed then.
-    pub fn apply(&mut self, event: Event, now_ms: u64) -> Result<Outcome, RegistryError> {
-        let mut outcome = Outcome::default();
-        match event {
-            Event::SessionEnded(session) => {
-                self.end_session(session, &mut outcome);
-            }
-            Event::SessionDismissed { session, back_by_ms } => {
-                self.dismiss_session(session, back_by_ms);
-            }
-            Event::Stopping => self.is_stopping = true,
-            Event::SessionSilent(session) => {
-                self.judge_session(session, (suspicion::silent, now_ms), &mut outcome);
-            }
-            Event::SessionHeard(session) => {
-                self.judge_session(session, (suspicion::heard, now_ms), &mut outcome);
-            }
-            Event::Unregister { uuid, by } => {
-                let key = self.owned(uuid, by)?;
-                self.unregister_all(&[key], by, &mut outcome);
-            }
-            Event::UnregisterAll { mut uuids, by } => {
-                uuids.sort_unstable();
-                uuids.dedup();
-                let mut keys = Vec::with_capacity(uuids.len());
-                for uuid in uuids {
-                    match self.owned(uuid, by) {
-                        Ok(key) => keys.push(key),
-                        Err(RegistryError::NotFound { .. }) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                self.unregister_all(&keys, by, &mut outcome);
-            }
-            Event::Renew { uuid, by } => {
-                let key = self.owned(uuid, by)?;
-                self.renew(key, now_ms)?;
-                outcome.renewed.extend(self.doubted(key).into_iter().map(|it| (it, by)));
-            }
-            Event::Update { update, by } => {
-                let key = self.owned(update.uuid, by)?;
-                self.update(key, update, &mut outcome)?;
-            }
-            Event::FoundDead(claimant) => self.found_dead(&claimant, now_ms, &mut outcome),
-            Event::FoundSilent(claimant) => self.found_silent(&claimant, now_ms, &mut outcome),
-            Event::Disowned(claimant) => self.disowned(&claimant, now_ms, &mut outcome),
-            Event::Suspect(claimant) => self.suspect(&claimant, now_ms, &mut outcome),
-            Event::FoundAlive(claimant) => self.found_alive(&claimant, &mut outcome),
-            Event::ProcessEnded { uuid, epoch } => {
-                if let Some(key) = self.live(uuid).filter(|it| self.entries[*it].epoch == epoch) {
-                    self.remove_all(&[key], RemovalReason::ProcessEnded, &mut outcome);
-                }
-            }
-            Event::Paused { for_ms } => self.prolong_all(for_ms),
-            Event::Tick => {
-                let (mut expired, mut not_back, mut steps) = (Vec::new(), Vec::new(), 0);
-                // However many there are: the rest is due soon, after others have run.
-                while let Some((deadline_ms, key)) = self.leases.first().copied()
-                    && deadline_ms <= now_ms
-                    && steps < DEFERRED_STEPS_MAX
-                {
-                    self.leases.pop_first();
-                    let entry = &self.entries[key];
-                    steps += entry.chore_steps();
-                    if self.is_over(entry) {
-                        continue;
-                    }
-                    match entry.lifetime {
-                        Lifetime::Session => not_back.push(key),
-                        _ => expired.push(key),
-                    }
-                }
-                self.remove_all(&expired, RemovalReason::LeaseExpired, &mut outcome);
-                self.remove_all(&not_back, RemovalReason::SessionEnded, &mut outcome);
-                if self.settles_at_ms.take_if(|it| *it <= now_ms).is_some() {
-                    self.lines.all_freed();
-                    self.tokens.settle();
-                }
-            }
-        }
-        Ok(outcome)
-    }
-
     /// Begins a watch. Tells whether it resumes at the watcher's position.
     ///
     /// # Errors
@@ -542,18 +456,6 @@ impl Registry {
     /// Returns the entry of an instance, unless the session is over that kept it.
     fn live(&self, uuid: Uuid) -> Option<Key> {
         self.by_uuid.get(&uuid).copied().filter(|key| !self.is_over(&self.entries[*key]))
-    }
-
-    fn unregister_all(&mut self, keys: &[Key], by: Owner, outcome: &mut Outcome) {
-        let by = by.to_string();
-        for key in keys {
-            let Entry { uuid, epoch, lifetime, .. } = self.entries[*key];
-            if lifetime != Lifetime::Declared {
-                self.tombstones.insert(uuid, epoch, &by);
-            }
-            self.lose(*key, LostCause::Unregistered, None, Some(by.clone()), outcome);
-        }
-        self.remove_many(keys, RemovalReason::Unregistered, outcome);
     }
 
     /// Records a loss for the session that registered an instance.
