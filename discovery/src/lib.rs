@@ -101,24 +101,10 @@ pub use resolve::{MemorySource, Resolve, ResolveError, TableSource};
 mod tests {
     use endpoints::Name;
     use uuid::Uuid;
-    use wire::{Lifetime, Record, State};
+    use wire::Record;
 
     /// Returns a record of a ready instance, without endpoints.
     pub(crate) fn record(name: &str) -> Record {
-        Record {
-            name: Name::new(name).unwrap(),
-            uuid: Uuid::new_v4(),
-            epoch: 1,
-            endpoints: Vec::new(),
-            metadata: [].into(),
-            state: State::Ready,
-            lifetime: Lifetime::Session,
-            since_ms: 0,
-            suspicion: None,
-            proves: false,
-            owner: None,
-            token: None,
-            waiting: 0,
-        }
+        Record { epoch: 1, ..Record::new(Name::new(name).unwrap(), Uuid::new_v4()) }
     }
 }

@@ -80,19 +80,9 @@ impl Resolve for TableSource {
             endpoint: endpoint.clone(),
         };
         Ok(vec![Record {
-            name: name.clone(),
-            uuid: *uuid,
-            epoch: 0,
             endpoints: endpoints.iter().map(stamped).collect(),
-            metadata: BTreeMap::new(),
-            state: State::Ready,
             lifetime: Lifetime::Declared,
-            since_ms: 0,
-            suspicion: None,
-            proves: false,
-            owner: None,
-            token: None,
-            waiting: 0,
+            ..Record::new(name.clone(), *uuid)
         }])
     }
 }

@@ -81,6 +81,35 @@ pub(crate) fn is_false(it: &bool) -> bool {
 }
 
 impl Record {
+    /// Describes a ready instance that a session keeps, without endpoints and an owner.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::{Lifetime, Record};
+    ///
+    /// let feed = Record::new("feed".parse()?, uuid::Uuid::new_v4());
+    /// let declared = Record { lifetime: Lifetime::Declared, ..feed };
+    /// # let _ = declared;
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
+    pub fn new(name: Name, uuid: Uuid) -> Self {
+        Self {
+            name,
+            uuid,
+            epoch: 0,
+            endpoints: Vec::new(),
+            metadata: BTreeMap::new(),
+            state: State::Ready,
+            lifetime: Lifetime::Session,
+            since_ms: 0,
+            suspicion: None,
+            proves: false,
+            owner: None,
+            token: None,
+            waiting: 0,
+        }
+    }
+
     /// Returns which instance this is.
     ///
     /// ```

@@ -291,7 +291,7 @@ pub(crate) mod sample {
         Here, Interface, KernelId, NetnsId, SocketId, Stamp, Stamped, UnixPath, Unreachable,
     };
     use uuid::Uuid;
-    use wire::{Lifetime, Record, State};
+    use wire::Record;
 
     use super::Seen;
 
@@ -311,19 +311,10 @@ pub(crate) mod sample {
             },
         };
         Record {
-            name: name.parse().unwrap(),
-            uuid: Uuid::from_bytes([digit * 0x11; 16]),
             epoch: digit.into(),
             endpoints: endpoints.iter().map(stamped).collect(),
-            metadata: [].into(),
-            state: State::Ready,
-            lifetime: Lifetime::Session,
             since_ms: 1000,
-            suspicion: None,
-            proves: false,
-            owner: None,
-            token: None,
-            waiting: 0,
+            ..Record::new(name.parse().unwrap(), Uuid::from_bytes([digit * 0x11; 16]))
         }
     }
 

@@ -106,19 +106,10 @@ impl TractorSource {
             endpoint,
         };
         Some(Record {
-            name,
-            uuid,
-            epoch: 0,
             endpoints: endpoints.map(stamped).collect(),
             metadata: uid.metadata(Form::Pairs),
-            state: State::Ready,
             lifetime: Lifetime::Foreign,
-            since_ms: 0,
-            suspicion: None,
-            proves: false,
-            owner: None,
-            token: None,
-            waiting: 0,
+            ..Record::new(name, uuid)
         })
     }
 

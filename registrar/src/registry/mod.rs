@@ -316,19 +316,12 @@ impl Registry {
         now_ms: u64,
     ) -> Outcome {
         let record = Record {
-            name,
-            uuid,
             epoch: self.take_epoch(),
             endpoints,
-            metadata: BTreeMap::new(),
-            state: State::Ready,
             lifetime: Lifetime::Declared,
             since_ms: now_ms,
-            suspicion: None,
-            proves: false,
             owner: Some(Owner::Registrar.into()),
-            token: None,
-            waiting: 0,
+            ..Record::new(name, uuid)
         };
         let registrant = Registrant { owner: Owner::Registrar, session: None };
         let entry = Entry::new(&record, registrant, now_ms);

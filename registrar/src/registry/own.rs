@@ -16,19 +16,11 @@ impl Registry {
     pub fn enter_own(&mut self, name: Name, mut endpoints: Vec<Stamped>, user: u32, now_ms: u64) {
         endpoints.truncate(InstanceId::ENDPOINTS_MAX);
         let record = Record {
-            name,
-            uuid: self.registrar,
             epoch: self.take_epoch(),
             endpoints,
-            metadata: BTreeMap::new(),
-            state: State::Ready,
-            lifetime: Lifetime::Session,
             since_ms: now_ms,
-            suspicion: None,
-            proves: false,
             owner: Some(wire::Owner::User(user)),
-            token: None,
-            waiting: 0,
+            ..Record::new(name, self.registrar)
         };
         let registrant = Registrant { owner: Owner::User(user), session: None };
         let key = self.entries.insert(Entry::new(&record, registrant, now_ms));
