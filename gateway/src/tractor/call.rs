@@ -52,14 +52,9 @@ pub async fn call<R: DeserializeOwned>(
     if !encoded.first().is_some_and(|it| is_map(*it)) {
         return Err(CallError::NoMap);
     }
-    let aid = Aid {
-        name: "callsign".to_owned(),
-        uuid: Uuid::new_v4().to_string(),
-        pid: Some(std::process::id().into()),
-        // An actor that leaves it open counts as a registrar.
-        is_registrar: Some(false),
-        is_probe: false,
-    };
+    // An actor that leaves open whether it is a registrar counts as one.
+    let aid = Aid::new("callsign".to_owned(), Uuid::new_v4().to_string(), Some(false));
+    let aid = Aid { pid: Some(std::process::id().into()), ..aid };
     let stream = dial(endpoint).await?;
     let (mut channel, _) = Channel::greet(stream, &aid, GREET_TIMEOUT).await.map_err(broken)?;
     channel.set_frame_bytes_max(wire::FRAME_BYTES_MAX);

@@ -296,19 +296,9 @@ mod tests {
     }
 
     fn liveness(node: &Node) -> LivenessMonitor {
-        let own = Aid {
-            name: "registrar".to_owned(),
-            uuid: "u".to_owned(),
-            pid: None,
-            is_registrar: Some(true),
-            is_probe: false,
-        };
-        LivenessMonitor::new(
-            node.registry().clone(),
-            Arc::new(own),
-            mpsc::channel(ORDERS_MAX).1,
-            None,
-        )
+        let own = Arc::new(Aid::new("registrar".to_owned(), "u".to_owned(), Some(true)));
+        let orders = mpsc::channel(ORDERS_MAX).1;
+        LivenessMonitor::new(node.registry().clone(), own, orders, None)
     }
 
     /// It goes nevertheless, and only callers that may find the actor hear of it.

@@ -87,13 +87,7 @@ mod tests {
         let (name, metadata) = ("feed".parse().unwrap(), BTreeMap::new());
         let endpoint = Some(stamped.clone());
         registry.remember_foreign(Foreign { name, uuid, endpoint, metadata }, owner).unwrap();
-        let own = Aid {
-            name: "registrar".to_owned(),
-            uuid: "u".to_owned(),
-            pid: None,
-            is_registrar: Some(true),
-            is_probe: false,
-        };
+        let own = Aid::new("registrar".to_owned(), "u".to_owned(), Some(true));
         let uid = Uid("feed".to_owned(), "u".to_owned());
         look_at(&registry, (uuid, &uid), &stamped, &own).await
     }

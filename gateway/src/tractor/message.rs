@@ -33,6 +33,11 @@ pub(super) struct Aid {
 }
 
 impl Aid {
+    /// Introduces a registrar or an actor, or leaves open which of them it is.
+    pub(super) fn new(name: String, uuid: String, is_registrar: Option<bool>) -> Self {
+        Self { name, uuid, pid: None, is_registrar, is_probe: false }
+    }
+
     pub(super) fn uid(&self) -> Uid {
         Uid(self.name.clone(), self.uuid.clone())
     }
@@ -241,13 +246,8 @@ mod tests {
             bytes
         }
 
-        let aid = Aid {
-            name: "registry-probe".to_owned(),
-            uuid: "u".to_owned(),
-            pid: Some(7),
-            is_registrar: None,
-            is_probe: true,
-        };
+        let aid = Aid::new("registry-probe".to_owned(), "u".to_owned(), None);
+        let aid = Aid { pid: Some(7), is_probe: true, ..aid };
         check("Aid", of(Plain::Aid(&aid)));
         #[derive(Serialize)]
         struct Kwargs {
@@ -284,13 +284,7 @@ mod tests {
             assert_eq!(fields.get::<String>("msg_type").unwrap(), "Aid");
             assert_eq!(decode::<Aid>(message).unwrap(), *expected);
         };
-        let mut aid = Aid {
-            name: "a".to_owned(),
-            uuid: "u".to_owned(),
-            pid: None,
-            is_registrar: None,
-            is_probe: false,
-        };
+        let mut aid = Aid::new("a".to_owned(), "u".to_owned(), None);
         check(b"\x83\xa4name\xa1a\xa4uuid\xa1u\xa8msg_type\xa3Aid", &aid);
         aid.pid = Some(7);
         check(

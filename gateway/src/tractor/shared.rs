@@ -57,13 +57,9 @@ impl Shared {
     pub(super) fn own(&self, registry: &RegistryHandle) -> &Arc<Aid> {
         self.own.get_or_init(|| {
             let record = registry.record(registry.registrar());
-            Arc::new(Aid {
-                name: record.map_or_else(|| "registrar".to_owned(), |it| it.name.to_string()),
-                uuid: registry.registrar().to_string(),
-                pid: Some(std::process::id().into()),
-                is_registrar: Some(true),
-                is_probe: false,
-            })
+            let name = record.map_or_else(|| "registrar".to_owned(), |it| it.name.to_string());
+            let aid = Aid::new(name, registry.registrar().to_string(), Some(true));
+            Arc::new(Aid { pid: Some(std::process::id().into()), ..aid })
         })
     }
 
