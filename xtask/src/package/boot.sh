@@ -58,16 +58,8 @@ UNIT
 cat >$root/opt/trial/try <<'TRY'
 fail() { echo "$*"; systemctl status --no-pager --lines=20 $service; exit 1; }
 service=callsign-registrar.service
-until_true() {
-    tries=600
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || return 1
-        sleep 0.1
-    done
-}
-said() { systemctl show --property "$1" --value $service; }
-has_restarted() { [ "$(said NRestarts)" = "$1" ] && [ "$(said ActiveState)" = active ]; }
+control() { systemctl "$@"; }
+# The functions of both trials stand here.
 
 dpkg --no-triggers --install /opt/trial/callsign.deb || fail "it is not installed"
 systemctl start callsign-registrar.socket || fail "the socket is not made"

@@ -98,8 +98,13 @@ fn start_units(package: &Path, root: &Path) -> Result<()> {
     let package = package.to_string_lossy();
     let root = fs::canonicalize(root).context("the package is not unpacked")?;
     let of_user = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--cgroup"];
-    if !in_namespaces(&of_system, include_str!("boot.sh"), &[&package])?
-        || !in_namespaces(&of_user, include_str!("units.sh"), &[&root.to_string_lossy()])?
+    let with_functions = |script: &str| {
+        let place = "# The functions of both trials stand here.\n";
+        script.replace(place, include_str!("functions.sh"))
+    };
+    let (boot, units) = (include_str!("boot.sh"), include_str!("units.sh"));
+    if !in_namespaces(&of_system, &with_functions(boot), &[&package])?
+        || !in_namespaces(&of_user, &with_functions(units), &[&root.to_string_lossy()])?
     {
         eprintln!("xtask: no namespaces can be made here: the units are not started");
     }

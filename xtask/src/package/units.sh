@@ -31,15 +31,7 @@ SYSTEMD_LOG_TARGET=console /usr/lib/systemd/systemd --user >/run/log 2>&1 &
 manager=$!
 fail() { cat /run/log >&2; echo "$*" >&2; exit 1; }
 control() { timeout 60 systemctl --user "$@"; }
-# Each waits for a minute at most.
-until_true() {
-    tries=600
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || return 1
-        sleep 0.1
-    done
-}
+# The functions of both trials stand here.
 if ! until_true test -S $XDG_RUNTIME_DIR/systemd/private; then
     kill -0 $manager 2>/dev/null && fail "systemd does not get ready"
     echo "systemd does not run as the manager of a user here: the units are not started"
@@ -48,8 +40,6 @@ fi
 
 service=callsign-registrar.service
 callsign() { "$root/usr/bin/callsign" "$@" --registrar "/unix$XDG_RUNTIME_DIR/callsign/registrar.sock"; }
-said() { control show --property "$1" --value $service; }
-has_restarted() { [ "$(said NRestarts)" = "$1" ] && [ "$(said ActiveState)" = active ]; }
 
 control start callsign-registrar.socket || fail "the socket is not made"
 [ "$(said ActiveState)" = inactive ] || fail "it is started before anybody comes"
