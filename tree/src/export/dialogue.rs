@@ -46,14 +46,7 @@ pub struct Dialogue<Started, In, Out, T, E> {
     types: PhantomData<fn(In) -> (Started, Out)>,
 }
 
-impl<Started, In, Out, T, E> Dialogue<Started, In, Out, T, E>
-where
-    Started: Wire,
-    In: Wire,
-    Out: Wire,
-    T: Wire,
-    E: Wire,
-{
+impl<Started: Wire, In: Wire, Out: Wire, T: Wire, E: Wire> Dialogue<Started, In, Out, T, E> {
     /// Reads the started value.
     ///
     /// ```standalone_crate

@@ -217,21 +217,12 @@ impl Portal {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the dialogue.
-    pub async fn context<Started, In, Out, T, E, R>(
+    pub async fn context<Started: Wire, In: Wire, Out: Wire, T: Wire, E: Wire, R>(
         &self,
         dialogue: Dialogue<Started, In, Out, T, E>,
         body: impl AsyncFnOnce(Started, Stream<Out, In>) -> R,
-    ) -> Result<(R, T), CallError<E>>
-    where
-        Started: Wire,
-        In: Wire,
-        Out: Wire,
-        T: Wire,
-        E: Wire,
-    {
-        let (path, arguments) = (method(dialogue.export().path), dialogue.body()?);
-        let begun = self.portal.dialogue(Request::encoded(&path, &arguments), WINDOW).await;
-        hold(dialogue, begun, body).await
+    ) -> Result<(R, T), CallError<E>> {
+        hold(&self.portal, dialogue, None, body).await
     }
 
     /// Conducts a dialogue as [`context`](Self::context) does, with a time limit. The actor learns
@@ -276,24 +267,13 @@ impl Portal {
     /// # Cancel safety
     ///
     /// As [`context`](Self::context).
-    pub async fn context_within<Started, In, Out, T, E, R>(
+    pub async fn context_within<Started: Wire, In: Wire, Out: Wire, T: Wire, E: Wire, R>(
         &self,
         dialogue: Dialogue<Started, In, Out, T, E>,
         within: Duration,
         body: impl AsyncFnOnce(Started, Stream<Out, In>) -> R,
-    ) -> Result<(R, T), CallError<E>>
-    where
-        Started: Wire,
-        In: Wire,
-        Out: Wire,
-        T: Wire,
-        E: Wire,
-    {
-        let (path, arguments) = (method(dialogue.export().path), dialogue.body()?);
-        let held = async {
-            let request = Request::encoded(&path, &arguments).within(within);
-            hold(dialogue, self.portal.dialogue(request, WINDOW).await, body).await
-        };
+    ) -> Result<(R, T), CallError<E>> {
+        let held = hold(&self.portal, dialogue, Some(within), body);
         let timed_out = portal::CallError::TimedOut(within);
         timeout(within, held).await.unwrap_or(Err(CallError::Transport(timed_out)))
     }
@@ -365,20 +345,16 @@ fn is_end(closed: &Closed) -> bool {
     }
 }
 
-/// Holds a dialogue, if it has begun.
-async fn hold<Started, In, Out, T, E, R>(
+/// Conducts a dialogue. The actor learns its time limit.
+async fn hold<Started: Wire, In: Wire, Out: Wire, T: Wire, E: Wire, R>(
+    portal: &portal::Portal,
     dialogue: Dialogue<Started, In, Out, T, E>,
-    begun: Result<portal::Dialogue, portal::CallError>,
+    within: Option<Duration>,
     body: impl AsyncFnOnce(Started, Stream<Out, In>) -> R,
-) -> Result<(R, T), CallError<E>>
-where
-    Started: Wire,
-    In: Wire,
-    Out: Wire,
-    T: Wire,
-    E: Wire,
-{
-    let mut carried = match begun {
+) -> Result<(R, T), CallError<E>> {
+    let (path, arguments) = (method(dialogue.export().path), dialogue.body()?);
+    let request = Request { within, ..Request::encoded(&path, &arguments) };
+    let mut carried = match portal.dialogue(request, WINDOW).await {
         Ok(carried) => carried,
         // It ended without the awaited value.
         Err(portal::CallError::Unreadable(_)) => {
