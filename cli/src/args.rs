@@ -35,15 +35,15 @@ pub(crate) fn parse() -> Result<Cli, Exit> {
         .map_err(|error| report_usage(error, &args))
 }
 
-/// Returns how wide a help may be: as the terminal is, though it be shown by a pager; else as
-/// COLUMNS says.
+/// Returns the width for a help: that of the terminal, even if a pager shows it; else that of
+/// COLUMNS.
 fn columns() -> usize {
     let said = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|it| *it > 0);
     let columns = width(&io::stdout()).or_else(said).or_else(|| width(&io::stderr()));
     columns.map_or(COLUMNS_MAX, usize::from).min(COLUMNS_MAX)
 }
 
-/// Returns the description of the command line, for a help of so many columns.
+/// Returns the description of the command line, for a help of that width.
 fn described_within(columns: usize) -> clap::Command {
     let command = Cli::command().term_width(columns);
     let template = template(&command, columns);
@@ -80,7 +80,7 @@ fn template(command: &clap::Command, columns: usize) -> String {
         text += &format!("\n{header}{title}:{header:#}\n");
         for name in *names {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about);
-            // The command `help` is added later, and needs no words of its own.
+            // The command `help` is added later, and needs no description.
             let about =
                 about.map_or_else(|| "Show the help of a command".into(), |it| it.to_string());
             let about = fitted(&about, width, COMMANDS_COLUMN, COMMANDS_COLUMN);

@@ -23,7 +23,7 @@ pub(crate) fn with_names(command: clap::Command, is_bash: bool) -> clap::Command
     })
 }
 
-/// Returns the names that begin so. Whatever goes wrong, it is silent: the line is being typed.
+/// Returns the names with that beginning. Failures are silent: the line is being typed.
 fn names(current: &OsStr, is_bash: bool) -> Vec<CompletionCandidate> {
     let Some(typed) = current.to_str().map(Typed::read) else { return Vec::new() };
     let current = &*typed.text;
@@ -37,8 +37,8 @@ fn names(current: &OsStr, is_bash: bool) -> Vec<CompletionCandidate> {
         let client = Client::connect_with(&registrars, context.client_options()).await.ok()?;
         client.names(pattern.as_str()).await.ok().map(|it| it.names)
     };
-    // A part of a longer list says nothing of the rest: half of it could complete a line that the
-    // whole would not.
+    // A part of a longer list says nothing about the rest: half of it could complete a line that
+    // the whole would not.
     let names = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask).await });
     runtime.shutdown_background();
     let mut names = names.ok().flatten().unwrap_or_default();
@@ -50,8 +50,8 @@ fn names(current: &OsStr, is_bash: bool) -> Vec<CompletionCandidate> {
     offered.filter_map(|it| written(it.as_str())).map(CompletionCandidate::new).collect()
 }
 
-/// Leaves as many names as a person may want to read. They are in order: what all begin with, the
-/// first and the last do.
+/// Leaves as many names as a person may want to read. The names are sorted: the first and the last
+/// share the common beginning of all.
 fn first_and_last(mut names: Vec<Name>) -> Vec<Name> {
     if names.len() > NAMES_MAX {
         let last = names.pop();
@@ -84,11 +84,11 @@ impl Typed {
         Self { text, quote }
     }
 
-    /// Quotes a name for a shell as the completion of a word, whose typed beginning it keeps.
-    /// Anybody may register a name such as `$(reboot)`, and nobody may be led to run it.
+    /// Quotes a name for a shell as the completion of a word, and keeps the typed beginning.
+    /// Anybody may register a name such as `$(reboot)`, which must never run.
     fn quoted(&self, name: &str, kept: &str) -> Option<String> {
         match self.quote {
-            // The opening quote stays in the line, and what ends it is not put in.
+            // The opening quote stays in the line, and nothing that would end it is inserted.
             Some('"') => (!name.contains(['"', '$', '`', '\\', '!'])).then(|| name.to_owned()),
             Some(_) => (!name.contains('\'')).then(|| name.to_owned()),
             None => {
@@ -136,10 +136,11 @@ const PATIENCE: Duration = Duration::from_millis(120);
 /// The most names for a shell. bash asks before it shows more than a hundred.
 const NAMES_MAX: usize = 500;
 
-/// Has what bash keeps of the word that is being typed: up to the last of its `COMP_WORDBREAKS`.
+/// The variable with the part of the typed word that bash keeps: up to the last of its
+/// `COMP_WORDBREAKS`.
 pub(crate) const KEPT_VARIABLE: &str = "_CALLSIGN_KEPT";
 
-/// Says which shell asks.
+/// The variable that names the completing shell.
 pub(crate) const SHELL_VARIABLE: &str = "COMPLETE";
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl Console {
         }
     }
 
-    /// Says nothing on standard error from now on.
+    /// Prints nothing on standard error from now on.
     pub(crate) fn fall_silent(&mut self) {
         self.is_silent = true;
     }
@@ -47,19 +47,19 @@ impl Console {
         self.err.put(if self.has_colors { text.to_owned() } else { strip_str(text).to_string() });
     }
 
-    /// Prints something that is not missed if nobody reads it.
+    /// Prints text that is not missed if nobody reads it.
     pub(crate) fn announce(&self, text: &str) {
         self.err.flush();
         self.out.put(text);
     }
 
-    /// Waits until everything is written, for as long as somebody reads.
+    /// Waits until everything is written, for as long as there is a reader.
     pub(crate) fn flush(&self) {
         self.out.flush();
         self.err.flush();
     }
 
-    /// Waits until everything is written to standard error, so that the next output comes after it.
+    /// Waits until standard error is written, so that the next output comes after it.
     pub(crate) fn settle(&self) {
         self.err.flush();
     }

@@ -68,7 +68,8 @@ impl Failure {
         }
     }
 
-    /// Standard output cannot be written to. If its reader has gone, it ends as others do then.
+    /// Standard output cannot be written. If its reader has gone, the program ends as others do
+    /// then.
     pub(crate) fn output(error: io::Error) -> Self {
         let exit = match error.kind() {
             io::ErrorKind::BrokenPipe => Exit::READER_GONE,
@@ -77,7 +78,7 @@ impl Failure {
         Self { exit, ..Self::usage(error).context("cannot write to standard output") }
     }
 
-    /// Says what to do about it.
+    /// Adds a remedy.
     pub(crate) fn hint(mut self, hint: impl Into<Hint>) -> Self {
         self.hints.push(hint.into());
         self
@@ -93,7 +94,7 @@ impl Failure {
         self.hint(Hint::Command { does: does.to_owned(), words })
     }
 
-    /// Says that it is not known of all registrars, by the exit code. It stays as it is if all have
+    /// Reports by the exit code that not all registrars are known to have it. Unchanged if all have
     /// answered.
     pub(crate) fn open(self, unanswered: &[discovery::RegistrarFailure]) -> Self {
         match unanswered {
@@ -105,8 +106,7 @@ impl Failure {
         }
     }
 
-    /// Says who did not answer, and may know what those do not who did. It stays as it is if all
-    /// have answered.
+    /// Names the registrars that did not answer, and may know more. Unchanged if all have answered.
     pub(crate) fn unless_known_to(self, unanswered: &[discovery::RegistrarFailure]) -> Self {
         if unanswered.is_empty() {
             return self;
@@ -190,7 +190,7 @@ pub(crate) fn paragraph(
     format!("{title} {text}\n")
 }
 
-/// Leaves out the number that ends an error of the system, which says the same in words.
+/// Removes the number at the end of a system error, which repeats the words.
 pub(crate) fn without_number(text: &str) -> &str {
     text.rsplit_once(" (os error ").map_or(text, |(words, _)| words)
 }

@@ -44,7 +44,7 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
             failure.registrar
         ));
     }
-    // A caller that is refused has found it.
+    // A caller that is refused has found the registrar.
     let has_refused = |it: &RegistrarFailure| {
         matches!(
             *it.error,
@@ -60,7 +60,8 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
 }
 
 /// Returns the command that starts a registrar at the configured place. There is none if one of
-/// those places is taken, however silent: it would be in the way, or split the actors.
+/// those places is taken, however silent its holder: a second registrar would be in its way, or
+/// split the actors.
 fn start_command(failures: &[RegistrarFailure], context: &Context) -> Option<String> {
     let is_absent = |it: &RegistrarFailure| match *it.error {
         LinkError::Dial(DialError::Refused | DialError::Missing) => true,
@@ -102,7 +103,7 @@ fn can_be_bound_here(endpoint: &Endpoint) -> bool {
     }
 }
 
-/// Says what to do about an endpoint of a list that cannot be bound.
+/// Explains what to do about an endpoint of a list that cannot be bound.
 pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError) -> Vec<String> {
     match error {
         BindError::InUse { holder } => in_use(endpoint, list, holder.as_ref()),
@@ -194,7 +195,7 @@ fn can_be_made(folder: &Path) -> bool {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         status => Some((it, status)),
     });
-    // A link that leads nowhere is there, and no folder can be made in its place.
+    // A dangling link exists, and no folder can be made in its place.
     there.is_some_and(|(path, status)| status.is_ok() && path.is_dir())
 }
 
@@ -258,7 +259,7 @@ mod tests {
         Context::new(global, Environment::default())
     }
 
-    /// Sees that every command of callsign's in a hint is one.
+    /// Checks that every command of callsign's in a hint is valid.
     fn check_commands(hint: &str) {
         // A command of another process is not for anybody to type.
         if hint.starts_with("process ") {

@@ -69,7 +69,7 @@ fn run(command: commands::Command, handed: AllHanded, context: &Context) -> Resu
         signals::outlive_full_files()?;
         commands::run(command, handed, context).await
     });
-    // A read of standard input cannot be taken back; the program is not to wait for it.
+    // A read of standard input cannot be cancelled; the program must not wait for it.
     runtime.shutdown_background();
     exit
 }

@@ -37,16 +37,16 @@ pub(crate) enum Target {
     File(std::fs::File),
 }
 
-/// Says how many lines were left out; nothing if that is not to be said there.
+/// Describes a number of lost lines; `None` if that is not reported there.
 pub(crate) type Gap = fn(u64) -> Option<String>;
 
 struct Shared {
     target: Target,
     gap: Gap,
     queue: Mutex<Queue>,
-    /// Rung when there is something to write.
+    /// Notified when there is something to write.
     filled: Condvar,
-    /// Rung when something has been written, or given up.
+    /// Notified when something has been written, or given up.
     moved: Condvar,
 }
 
@@ -78,7 +78,7 @@ impl Outlet {
         Self(Arc::new(Shared { target, gap, queue, filled: Condvar::new(), moved: Condvar::new() }))
     }
 
-    /// Accepts a text that ends in a new line. It never waits: lines without room are left out.
+    /// Accepts a text that ends in a newline. It never waits: lines without room are left out.
     pub(crate) fn put(&self, line: impl Into<Vec<u8>>) {
         let line = line.into();
         let mut queue = self.0.queue();
@@ -95,8 +95,8 @@ impl Outlet {
         self.0.filled.notify_one();
     }
 
-    /// Waits until all is written, for as long as some of it still goes out; tells whether it is.
-    /// A reader that takes nothing is waited for once.
+    /// Waits until all is written, for as long as some of it still goes out; tells whether it is. A
+    /// reader that takes nothing is waited for once.
     pub(crate) fn flush(&self) -> bool {
         let mut queue = self.0.queue();
         if !queue.has_thread {
@@ -114,7 +114,7 @@ impl Outlet {
             let waited = self.0.moved.wait_timeout_while(queue, STALLED, |it| it.moved == before);
             let (guard, waited) = waited.expect(UNPOISONED);
             queue = guard;
-            // On a busy machine it is the thread that takes its time, and not the reader.
+            // On a busy machine the thread may be slow, rather than the reader.
             let is_stalled = || !self.0.target.with(|fd| is_writable(fd));
             if now() > deadline || (waited.timed_out() && is_stalled()) {
                 queue.given_up_at = Some(queue.moved);
@@ -146,7 +146,7 @@ impl Queue {
 }
 
 impl Shared {
-    /// Writes what comes, for as long as the process lives.
+    /// Writes entries for as long as the process lives.
     fn run(&self) {
         let mut pen = Pen::default();
         loop {
@@ -161,7 +161,7 @@ impl Shared {
         }
     }
 
-    /// Waits for the next entry; where lines were lost, for a while only.
+    /// Waits for the next entry; if lines were lost, only for a while.
     fn next(&self, has_lost: bool) -> Option<Entry> {
         let mut queue = self.queue();
         while queue.entries.is_empty() {
@@ -198,7 +198,7 @@ struct Pen {
 }
 
 impl Pen {
-    /// Writes an entry, after a remark about earlier losses; tells whether it is written.
+    /// Writes an entry, after a note about earlier losses; tells whether it is written.
     fn write(&mut self, shared: &Shared, entry: Entry, limit: Option<Duration>) -> bool {
         let line = match entry {
             Entry::Line(line) => Some(line),
@@ -269,7 +269,7 @@ fn write_all(
         match rustix::io::write(fd, &bytes[written..]) {
             Ok(count) => written += count,
             Err(Errno::INTR) => {}
-            // Another process has made it non-blocking for all that share it.
+            // Another process has made the descriptor non-blocking for all that share it.
             Err(Errno::AGAIN) => {
                 may_write(fd, limit);
                 thread::sleep(AGAIN_PAUSE);
@@ -302,7 +302,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// The pause for a descriptor that claims to have room, and accepts nothing.
 const AGAIN_PAUSE: Duration = Duration::from_millis(5);
 
-/// After how long in which nothing goes out nobody is waited for any more.
+/// The time without any progress after which nobody waits any more.
 const STALLED: Duration = Duration::from_millis(500);
 
 /// The wait for a slow reader at the end.
@@ -408,7 +408,7 @@ mod tests {
     fn a_full_disk_that_has_room_again_is_told_what_was_lost() {
         let (reader, writer) = pipe().unwrap();
         let writer = File::from(OwnedFd::from(writer));
-        // The reader has gone, and comes again: a pipe with a name does so.
+        // The reader has gone, and returns, as is possible with a named pipe.
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let outlet = outlet(writer.try_clone().unwrap());
         drop(reader);

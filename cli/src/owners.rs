@@ -18,7 +18,7 @@ pub(crate) struct Demanded {
 }
 
 impl Demanded {
-    /// Reads whose it has to be, if that matters.
+    /// Reads the required owner, if there is one.
     pub(crate) fn read(&self) -> Result<Option<Owner>, Failure> {
         self.owner.as_deref().map(read).transpose()
     }
@@ -50,12 +50,12 @@ fn read(text: &str) -> Result<Owner, Failure> {
     })
 }
 
-/// Returns what the owner of a record is called, if the registrar has said whose it is.
+/// Returns the name of a record's owner, if the registrar has sent it.
 pub(crate) fn owner_of(record: &Record) -> Option<String> {
     record.owner.as_ref().map(in_words)
 }
 
-/// Returns what an owner is called: users by their names on this machine.
+/// Returns the name of an owner: users by their names on this machine.
 pub(crate) fn in_words(owner: &Owner) -> String {
     match owner {
         Owner::User(user) => user_name(*user),
@@ -69,7 +69,7 @@ pub(crate) fn in_words(owner: &Owner) -> String {
 pub(crate) struct Amount {
     pub(crate) quota: Quota,
     pub(crate) used: String,
-    /// Nothing where only the registrar's own bounds say.
+    /// `None` if only the registrar's own bounds apply.
     pub(crate) limit: Option<String>,
     pub(crate) is_used: bool,
 }
@@ -87,7 +87,7 @@ pub(crate) fn amounts(owner: &OwnerUse) -> impl Iterator<Item = Amount> {
     })
 }
 
-/// Writes a size of memory: as no less than it is.
+/// Writes a size of memory, rounded up.
 fn size(bytes: u64) -> String {
     match bytes {
         0..KIB => format!("{bytes}B"),

@@ -57,7 +57,7 @@ impl Partly {
     }
 }
 
-/// Says that it may be so: `may still be known`.
+/// Adds the possibility: `may still be known`.
 fn may_be(remains: &str) -> String {
     let (adverb, rest) = remains.split_once(' ').unwrap_or(("", remains));
     format!("may {adverb} be {rest}")

@@ -24,7 +24,7 @@ pub(crate) fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Says that the settings are read again; `READY=1` says that it is over.
+/// Reports a reload; `READY=1` reports its end.
 pub(crate) fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
@@ -37,7 +37,7 @@ pub(crate) fn notify_reloading() {
 pub(crate) struct Watchdog(Option<Interval>);
 
 impl Watchdog {
-    /// Reads how often the service manager wants to hear of this process: twice as often it does.
+    /// Reads the watchdog interval of the service manager; this process reports twice as often.
     pub(crate) fn new() -> Self {
         Self(sd_notify::watchdog_enabled().filter(|it| !it.is_zero()).map(|limit| {
             let mut ticks = interval(limit / 2);
@@ -56,7 +56,7 @@ impl Watchdog {
             Some(ticks) => {
                 ticks.tick().await;
                 match send(&[NotifyState::Watchdog], None) {
-                    // It is behind, and there is much in its queue that it has yet to hear.
+                    // The manager is behind, and has much in its queue that it has yet to read.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => tracing::warn!(%error, "the service manager cannot be told"),
                     Ok(()) => {}
@@ -67,8 +67,8 @@ impl Watchdog {
     }
 }
 
-/// Sends a message to the service manager, as `sd_notify::notify` does, which waits for as long as
-/// the manager does not read: its queue is short, and it reads nothing while it reloads its units.
+/// Sends a message to the service manager as `sd_notify::notify` does, but does not wait while the
+/// manager does not read: its queue is short, and it reads nothing while it reloads its units.
 fn send(states: &[NotifyState<'_>], patience: Option<Duration>) -> io::Result<()> {
     let Some(place) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let address = match place.as_bytes() {
@@ -84,6 +84,6 @@ fn send(states: &[NotifyState<'_>], patience: Option<Duration>) -> io::Result<()
     socket.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
-/// For how long a manager that is behind may hold this process up when its state has changed: less
-/// than any heartbeat waits.
+/// How long a manager that is behind may delay this process after a change of its state: less than
+/// any heartbeat interval.
 const BEHIND_MAX: Duration = Duration::from_secs(1);

@@ -18,12 +18,12 @@ use crate::failure::Failure;
 pub(crate) struct Signals {
     /// Those that ask this program to stop.
     ends: Vec<(i32, Signal)>,
-    /// Those that mean something to another program.
+    /// Those with a meaning to another program.
     words: Vec<(i32, Signal)>,
 }
 
 impl Signals {
-    /// Hears what asks this program to stop.
+    /// Handles the signals that ask this program to stop.
     pub(crate) fn new() -> Result<Self, Failure> {
         let ends = hear([Number::INT, Number::TERM, Number::HUP].map(Number::as_raw))?;
         let_through();
@@ -37,7 +37,7 @@ impl Signals {
         Ok(Self { words: hear(words)?, ..Self::new()? })
     }
 
-    /// Hears also, and leaves at that, what would have been meant for a program.
+    /// Handles, and ignores, the signals that would have been for a program.
     pub(crate) fn for_none() -> Result<Self, Failure> {
         let words = WORDS.iter().copied().chain(real_time());
         Ok(Self { words: hear(words)?, ..Self::new()? })
@@ -96,7 +96,7 @@ const WORDS: &[i32] = &[
     Number::POWER.as_raw(),
 ];
 
-/// Returns the numbers that have no other name, as `RTMIN+3`.
+/// Returns the numbers of the signals without other names, as `RTMIN+3`.
 fn real_time() -> impl Iterator<Item = i32> {
     let has_no_name = |it: &i32| Number::from_named_raw(*it).is_none();
     (1..=64).filter(has_no_name).filter(|it| signal_numbered(*it).is_some())
@@ -120,8 +120,8 @@ fn hangup() -> SigSet {
     hangup
 }
 
-/// The number of the signal that a terminal sends as it goes, and that asks a service to read its
-/// settings again.
+/// The number of the signal that a terminal sends when it goes, and that asks a service to reload
+/// its settings.
 pub(crate) const HANGUP: u8 = 1;
 
 /// Tells whether this process has a terminal that can still send it signals.
@@ -129,14 +129,14 @@ pub(crate) fn has_terminal() -> bool {
     fs::File::open("/dev/tty").is_ok()
 }
 
-/// Makes a file that may grow no larger one that cannot be written, and not the end of all.
+/// Makes a file at its size limit fail to be written, instead of ending the process.
 pub(crate) fn outlive_full_files() -> Result<(), Failure> {
     signal(SignalKind::from_raw(Number::XFSZ.as_raw()))
         .map(drop)
         .map_err(|error| Failure::usage(error).context("cannot start"))
 }
 
-/// Returns which signals this program was started with ignored: a bit for each.
+/// Returns the signals that this program was started with ignored: a bit for each.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

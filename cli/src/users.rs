@@ -35,14 +35,14 @@ pub(crate) fn asked<T: Send + 'static>(
     ask: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (told, answer) = mpsc::sync_channel(1);
-    // Nobody waits any more for what comes late.
+    // A late result is not awaited any more.
     let ask = move || drop(told.send(ask()));
     thread::Builder::new().name("users".to_owned()).spawn(ask).ok()?;
     answer.recv_timeout(limit).ok()
 }
 
-/// Returns the number of a user. It waits for as long as the system does: without an answer it is
-/// unknown who is meant.
+/// Returns the number of a user. It waits for as long as the system does: without an answer the
+/// user is unknown.
 pub(crate) fn user_number(name: &str) -> Option<u32> {
     User::from_name(name).ok().flatten().map(|it| it.uid.as_raw())
 }
@@ -58,6 +58,6 @@ struct Known {
 /// for a death.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The time limit for what a command cannot do without: a directory service of this network needs
+/// The time limit for a look-up that a command needs: a directory service of this network takes
 /// milliseconds.
 pub(crate) const NEED_TIMEOUT: Duration = Duration::from_secs(5);

@@ -24,7 +24,7 @@ pub(crate) struct Claim<'a> {
 /// could not bind it.
 pub(crate) fn diagnostics(claims: &[Claim<'_>]) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
-    // Only endpoints with the same port, or the same otherwise, can be at odds.
+    // Only endpoints with the same port, or that are equal otherwise, can conflict.
     let mut groups: HashMap<Group<'_>, Vec<&Claim<'_>>> = HashMap::new();
     for claim in claims {
         let group = match &claim.endpoint {
@@ -77,7 +77,7 @@ fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
             Clash::OnOneHost => Verdict::MaybeConflict,
         });
     }
-    // An actor that is declared may have a line in either table, and binds by one of them.
+    // A declared actor may have an entry in either table, and binds by one of them.
     if first.table != second.table {
         return None;
     }
@@ -87,7 +87,7 @@ fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
     if !first.endpoint.conflicts_in_list_with(&second.endpoint) {
         return None;
     }
-    // A registrar would not start. For an actor, its program decides what to bind.
+    // A registrar would not start. An actor's program decides what to bind.
     let has_address = |it: &Endpoint| matches!(it, Endpoint::Tcp(tcp) if tcp.host.ip().is_some());
     let is_certain = has_address(&first.endpoint) && has_address(&second.endpoint);
     Some(if first.table == REGISTRAR && is_certain {
@@ -97,7 +97,7 @@ fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
     })
 }
 
-/// The actor that the table `[registrar]` speaks of.
+/// The actor that the table `[registrar]` describes.
 pub(crate) const REGISTRAR: &str = "registrar";
 
 /// How certain it is that two actors cannot both have their endpoints.

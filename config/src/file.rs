@@ -34,7 +34,7 @@ pub enum NamedBy {
     Variable(String),
     /// The program itself.
     Program,
-    /// Nobody: the program looks whether it is there.
+    /// Nobody: the program looks for it.
     Nobody,
 }
 
@@ -147,7 +147,7 @@ const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The time limit for reading a pipe: a program that writes settings needs milliseconds.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The number of `/dev/null`, by which many say that there is no file.
+/// The number of `/dev/null`, with which many say that there is no file.
 const NULL_DEVICE: u64 = 0x103;
 
 impl fmt::Display for SettingsFile {

@@ -43,7 +43,7 @@ impl NameRule {
     }
 }
 
-/// Returns where something is written: the file, and the line.
+/// Returns the position of something: the file, and the line.
 pub(crate) fn place(place: &Place) -> String {
     format!("{}:{}", place.source.name, place.line_column().0)
 }
@@ -88,7 +88,7 @@ impl Account {
     }
 }
 
-/// Reads what holds of names without a rule.
+/// Reads the policy for names without a rule.
 pub(crate) fn names(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Names> {
     match text.value.as_str() {
         "same-user" => Some(Names::SameUser),

@@ -222,7 +222,7 @@ impl Reader<'_> {
     }
 }
 
-/// Tells of an actor that has the place where the registrar is to listen.
+/// Reports an actor that has the place where the registrar is to listen.
 fn rival(text: &Text, endpoint: &Endpoint, tables: &[&EndpointTable]) -> Option<Diagnostic> {
     let actors = tables.iter().flat_map(|table| table.iter());
     let (name, _) =

@@ -45,7 +45,7 @@ pub struct Quota {
 /// The owner of a quota.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum QuotaOwner {
-    /// A user, by name or number. Whether there is such a one is known only where the settings are
+    /// A user, by name or number. Whether there is such a user is known only where the settings are
     /// used.
     User(QuotaUser),
     /// The peers at an address; for IPv6, in its network (the first 64 bits).

@@ -22,7 +22,7 @@ pub fn schema() -> String {
     format!("{schema:#}\n")
 }
 
-/// Undoes the line breaks of comments, which mean nothing.
+/// Removes the line breaks of comments, which have no meaning.
 fn join_lines(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");

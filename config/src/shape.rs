@@ -209,7 +209,7 @@ impl Shape<'_> {
             DeValue::String(text) => vec![WrittenEndpoint::Text(self.text(value, text))],
             DeValue::Array(items) => {
                 match items.iter().map(Spanned::get_ref).collect::<Vec<_>>()[..] {
-                    // A lone pair, and not a list of two endpoints.
+                    // A single pair, and not a list of two endpoints.
                     [first, second] if is_pair(first, second) || is_pair(second, first) => {
                         self.endpoint(value, place).into_iter().collect()
                     }
@@ -261,7 +261,7 @@ impl Shape<'_> {
         list
     }
 
-    /// Tells of a list in which hosts and ports stand side by side.
+    /// Reports a list in which hosts and ports alternate.
     fn scattered(&mut self, span: Range<usize>, items: &DeArray<'_>, place: Use) {
         let message = "hosts and ports stand side by side, and not in pairs";
         let flat = items.iter().flat_map(|it| match it.get_ref() {
@@ -501,7 +501,7 @@ fn are_hosts_and_ports(items: &DeArray<'_>) -> bool {
     values().any(is_host) && values().any(is_port) && values().all(|it| is_host(it) || is_port(it))
 }
 
-/// Puts the parts of a dotted key together again.
+/// Joins the parts of a dotted key.
 fn dotted(first: &Text, mut rest: &DeTable<'_>) -> String {
     let mut name = first.value.clone();
     while let Some((key, value)) = rest.iter().next() {
@@ -514,13 +514,13 @@ fn dotted(first: &Text, mut rest: &DeTable<'_>) -> String {
     name
 }
 
-/// Returns the name that was probably meant by `name`.
+/// Returns the name that `name` was probably meant to be.
 fn suggestion(
     name: &str,
     known: &[&'static str],
     aliases: &[(&str, &'static str)],
 ) -> Option<&'static str> {
-    // Longer ones are not slips, and the comparison takes the square of their length.
+    // Longer names are not slips, and the comparison takes quadratic time.
     if name.len() > 32 {
         return None;
     }

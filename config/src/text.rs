@@ -17,7 +17,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Takes a TOML string, or a key, whose literal stands at `span`.
+    /// Takes a TOML string or key whose literal is at `span`.
     pub(crate) fn toml(source: &Arc<Source>, span: Range<usize>, value: &str) -> Self {
         let literal = source.text.get(span.clone()).unwrap_or_default();
         let inside = literal
@@ -40,7 +40,7 @@ impl Text {
         }
     }
 
-    /// Tells whether it stands between quotes.
+    /// Tells whether it is in quotes.
     pub(crate) fn is_quoted(&self) -> bool {
         self.place.span.len() > self.value.len()
     }
@@ -72,7 +72,7 @@ impl Text {
 /// A whole number, and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Number {
-    /// The number, unless it is beyond 64 bits, or none at all.
+    /// The number; `None` if it exceeds 64 bits, or is not a number.
     pub(crate) value: Option<i64>,
     /// As it is written.
     pub(crate) text: Text,

@@ -20,7 +20,7 @@ pub(crate) enum Use {
 }
 
 impl Use {
-    /// Returns which endpoints a table takes.
+    /// Returns the endpoints that a table accepts.
     pub(crate) fn of_table(table: &str) -> Self {
         match table {
             "registrar" => Self::Registrar,
@@ -46,7 +46,7 @@ impl Use {
         })
     }
 
-    /// Says why an endpoint is of no use at this place, and what to write.
+    /// Says why an endpoint is useless at this place, and what to write.
     fn refusal(self, endpoint: &Endpoint) -> Option<(String, Option<String>)> {
         if let Some(nowhere) = endpoint.nowhere() {
             return Some((nowhere.to_string(), Some(nowhere.help())));
@@ -108,7 +108,7 @@ impl Use {
     }
 }
 
-/// Writes an endpoint between quotes, which it must not hold itself.
+/// Writes an endpoint in quotes, which it must not contain itself.
 pub(crate) fn toml_text(endpoint: &Endpoint) -> Option<String> {
     let text = endpoint.to_string();
     (!text.contains(['"', '\\', '`'])).then(|| format!("\"{text}\""))

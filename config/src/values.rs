@@ -86,7 +86,7 @@ pub(crate) fn multiaddr(
     }
 }
 
-/// Warns of values that are hardly meant as written. Nobody listens there who is to be dialed.
+/// Warns of unlikely values. Addresses at which nobody can listen are not for dialing.
 fn slip(text: &Text, endpoint: &Endpoint, place: Use) -> Option<Diagnostic> {
     let slip = Slip::find(&text.value, endpoint)?;
     let tell = match (place, endpoint) {
@@ -144,7 +144,7 @@ pub(crate) fn with_units(
     written.into_iter().filter(move |(text, _)| fits(text))
 }
 
-/// Says between what a duration may be.
+/// Describes the range of a duration.
 pub(crate) fn range(limits: &Limits<Duration>) -> String {
     format!("it may be from {} to {}", format_duration(limits.min), format_duration(limits.max))
 }
@@ -181,7 +181,7 @@ pub(crate) fn socket_mode(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Opt
     Some(mode)
 }
 
-/// Reads the octal digits of a mode by which anybody could connect.
+/// Reads the octal digits of a mode that allows anybody to connect.
 pub(crate) fn read_mode(digits: &str) -> Option<u32> {
     let mode = u32::from_str_radix(digits, 8).ok().filter(|_| is_octal(digits))?;
     (mode & 0o222 != 0).then_some(mode)
@@ -215,7 +215,7 @@ impl SocketGroup {
     }
 }
 
-/// Reads which group a socket file is given.
+/// Reads the group of a socket file.
 pub(crate) fn socket_group(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<SocketGroup> {
     let name = text.value.trim();
     if name.is_empty() || name.contains([':', '\0']) || name.contains(char::is_whitespace) {

@@ -67,8 +67,8 @@ struct Inner {
     hub: Arc<Hub>,
     /// The last good answers.
     memory: Mutex<Memory>,
-    /// A connector for each link, and the task that keeps stamps up to date. They are aborted when
-    /// this is dropped.
+    /// A connector for each link, and the task that keeps stamps up to date. They end when this is
+    /// dropped.
     keepers: Mutex<JoinSet<()>>,
 }
 

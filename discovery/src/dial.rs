@@ -225,10 +225,10 @@ impl Candidate {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FindError {
-    /// Whether there is such an actor is not known.
+    /// Whether there is such an actor is unknown.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// There is such an actor, and it does not answer.
+    /// There is such an actor, but it does not answer.
     #[error(transparent)]
     NoneAnswered(#[from] NoneAnswered),
 }

@@ -129,7 +129,7 @@ pub enum LinkError {
         /// Its software.
         agent: String,
     },
-    /// It listens at a port where anybody may, and is neither this user's nor root's.
+    /// It listens at a port that any program may have, and is neither this user's nor root's.
     #[error("{} listens there, and nobody has named it", whose(.user))]
     OthersPort {
         /// Its user, if the kernel says.
@@ -138,13 +138,13 @@ pub enum LinkError {
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
-    /// It gives no sign of life, though its connection lasts: it is stopped, or hangs.
+    /// It is silent, though its connection lasts: it is stopped, or hangs.
     #[error("it has given no sign of life for {0:.1?}")]
     Silent(Duration),
     /// The connection ended.
     #[error(transparent)]
     Closed(#[from] Closed),
-    /// It stopped telling of changes, without a reason.
+    /// It stopped reporting changes, without a reason.
     #[error("it ended the watch")]
     Ended,
     /// It answered with an error.
@@ -159,7 +159,7 @@ pub enum LinkError {
         /// The same for people, with what to do about it.
         message: String,
     },
-    /// So many names are awaited that it is not asked to wait for another.
+    /// So many names are awaited that the registrar is not asked to wait for another.
     #[error("too many names are awaited at once: at most {WAITS_MAX}")]
     TooManyWaits,
     /// Another instance has the exclusive name, and this one waits in line for it.
@@ -206,7 +206,7 @@ impl From<HandshakeError> for LinkError {
 }
 
 impl LinkError {
-    /// Takes what a registrar said as it refused.
+    /// Takes a registrar's error as the reason of its refusal.
     pub(crate) fn of_refusal(error: RemoteError) -> Self {
         match QuotaExceeded::of(&error) {
             Some(exceeded) => Self::QuotaExceeded { exceeded, message: error.message },
@@ -342,7 +342,7 @@ pub enum EnvironmentError {
     /// The variable or the settings file has faults.
     #[error("{0}")]
     Settings(config::Diagnostics),
-    /// The process has gone by another host id already than that of the settings file.
+    /// The process already uses another host id than the settings file gives.
     #[error(transparent)]
     Host(#[from] HostKnown),
 }
@@ -391,14 +391,14 @@ pub enum LookupError {
     /// The argument is not a name or a pattern.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// No registrar can be reached: whether the name is there is not known.
+    /// No registrar can be reached: whether the name is registered is unknown.
     #[error("no registrar can be reached:\n{0}")]
     Unreachable(RegistrarFailures),
     /// A registrar refused to answer, and none answered.
     #[error("no registrar answers:\n{0}")]
     Refused(RegistrarFailures),
     /// The registrars that answered know nothing of it, and others did not answer: whether it is
-    /// there is not known.
+    /// registered is unknown.
     #[error("it may be known to a registrar that did not answer:\n{0}")]
     Incomplete(RegistrarFailures),
 }

@@ -58,8 +58,8 @@ impl Hub {
         }
     }
 
-    /// Takes the registrar that `connection` leads to for a link, and declares the link up; or else
-    /// declares it on standby, and returns the link that has that registrar.
+    /// Claims the registrar of `connection` for a link, and declares the link up; or declares it on
+    /// standby, and returns the link that has that registrar.
     pub(crate) fn claim(&self, index: usize, connection: LinkConnection) -> Result<(), usize> {
         let mut claims = self.claims();
         let registrar = connection.registrar;
@@ -83,7 +83,7 @@ impl Hub {
         self.links[index].set(LinkState::Down(error));
     }
 
-    /// Gives free whatever a link has, and declares it down.
+    /// Releases whatever a link has, and declares it down.
     pub(crate) fn forget(&self, index: usize, error: Arc<LinkError>) {
         let mut claims = self.claims();
         claims.retain(|_, holder| *holder != index);
@@ -153,7 +153,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) struct Said<R> {
     pub(crate) value: R,
-    /// Until when the registrar does not know all yet; `None` if it does.
+    /// The time until which the registrar settles; `None` if it has.
     pub(crate) settles_at: Option<Instant>,
 }
 
@@ -264,7 +264,7 @@ impl LinkState {
 }
 
 impl LinkConnection {
-    /// Returns until when the registrar does not know all yet, if it does not now.
+    /// Returns the time until which the registrar settles, if it does now.
     pub(crate) fn settles_at(&self) -> Option<Instant> {
         self.settles_at.filter(|it| *it > Instant::now())
     }
@@ -312,6 +312,6 @@ impl From<CallError> for LinkError {
     }
 }
 
-/// The longest time for which a registrar's claim to be settling is believed: a minute is many
-/// times what clients need to return.
+/// The longest settling time to believe of a registrar: a minute is many times what clients need to
+/// return.
 pub(crate) const SETTLING_MAX: Duration = Duration::from_secs(60);

@@ -74,13 +74,13 @@ impl Default for ClientOptions {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Trust {
-    /// All of them, alike: they were configured.
+    /// All of them, equally: they were configured.
     #[default]
     Named,
     /// They are the configured addresses of one registrar. An answer at one of them suffices, and
     /// nobody is missed at the others.
     Addresses,
-    /// They are the usual places, which were not configured, and any program may listen at the
+    /// They are the default places, which were not configured, and any program may listen at the
     /// port. So a listener at a port is trusted only if the kernel says that it belongs to the user
     /// of this process, or to root. If one of them knows a name, those after it in the list are not
     /// asked. An empty place is no fault; a silent registrar is missed.
@@ -94,7 +94,7 @@ impl Trust {
         match self {
             Self::Named => true,
             Self::Addresses => false,
-            // A listener at a port that anybody may have is no registrar before it has said so.
+            // A listener at a port that any program may have is no registrar before it has said so.
             Self::Usual => match &*failure.error {
                 LinkError::Dial(DialError::Busy | DialError::TimedOut)
                 | LinkError::Handshake(_) => {

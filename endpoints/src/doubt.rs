@@ -69,7 +69,7 @@ pub fn doubts<'a>(
         doubts.push(Doubt::NetnsUnknown { endpoint: it.endpoint.clone() });
     }
     let is_elsewhere = |it: &&Endpoint| match it {
-        // The address of a name is not known without asking.
+        // The address of a name is unknown without a query.
         Endpoint::Tcp(tcp) => tcp.host.ip().is_some_and(|ip| {
             !ip.is_loopback() && !here.interfaces.iter().any(|own| own.ip.to_canonical() == ip)
         }),

@@ -32,7 +32,7 @@ impl ParseEndpointError {
     /// ```
     pub fn several(&self) -> Vec<Endpoint> {
         match (self.port, self.kind()) {
-            // One stands beside a port, and a blank that is too many is between parts of one.
+            // One is beside a port, and an extra blank is between parts of one.
             (Some(_), _) | (None, Kind::Blank { .. }) => Vec::new(),
             (None, _) => meant::several(self.text()),
         }
@@ -128,7 +128,7 @@ impl ParseEndpointError {
         }
     }
 
-    /// Says how it is written in general.
+    /// Describes the general form.
     fn rule(&self) -> Option<String> {
         let text = self.text();
         if let Some(span) = placeholder(text) {

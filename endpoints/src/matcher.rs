@@ -92,21 +92,21 @@ impl Matcher {
     }
 }
 
-/// The number of a set's words that move in the time of a step.
+/// The number of a set's words that are shifted in the time of a step.
 const STATES_A_STEP: usize = 32;
 
-/// All places in a pattern: the first is before its first character, and each further one behind
-/// another. Stars are no characters here; a place at which one stands is never left.
+/// The positions in a pattern: the first is before its first character, and each further one after
+/// another. Stars are not characters here; the position of a star is never left.
 #[derive(Clone, Debug)]
 struct States {
     /// The number of characters: the place at which a match ends.
     end: usize,
     /// The number of words in use in each set.
     words: usize,
-    /// The places that are never left.
+    /// The positions that are never left.
     stars: Set,
-    /// The places from which a character leads on. The first is for characters that the pattern
-    /// does not name.
+    /// The positions from which a character leads on. The first set is for characters that the
+    /// pattern does not contain.
     leading: Vec<Set>,
     /// The places in `leading` of ASCII characters.
     ascii: [u8; 128],
@@ -157,7 +157,7 @@ impl States {
     }
 
     fn accept(&self, text: &str) -> bool {
-        // A character is a byte at least.
+        // A character is at least one byte.
         if text.len() < self.end && self.stars == [0; 4] {
             return false;
         }

@@ -32,7 +32,7 @@ pub(crate) struct Meant {
 }
 
 impl Meant {
-    /// Puts another port where none was written.
+    /// Replaces the port if none was written.
     pub(crate) fn with_example_port(mut self, port: u16) -> Self {
         if let (true, Endpoint::Tcp(tcp)) = (self.has_example_port, &mut self.endpoint) {
             tcp.port = port;
@@ -108,16 +108,16 @@ fn any_endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
         return multiaddr(text, parts);
     }
     let (host, written) = match (authority(first)?, after) {
-        // Beside a port it names a host, which has other meanings elsewhere.
+        // Beside a port it is a host, which has other meanings elsewhere.
         _ if port.is_some() && first == "0" => (Host::Ip4(Ipv4Addr::UNSPECIFIED), None),
-        // Nobody has such an address.
+        // No host has such an address.
         _ if port.is_none() && port_of_any(first).is_some() => {
             (Host::Ip6(Ipv6Addr::UNSPECIFIED), port_of_any(first))
         }
         (place, "") => place,
         // A path or query is no part of the address.
         ((host, Some(written)), _) if first.contains(':') => (host, Some(written)),
-        // `localhost/80`. Behind an IP address, that may be the length of a prefix.
+        // `localhost/80`. After an IP address, this may be the length of a prefix.
         ((host @ Host::Dns(..), None), number) if !Word::of(first).is_known() => {
             (host, Some(self::port(number).filter(|it| *it != 0)?))
         }
@@ -130,7 +130,7 @@ fn any_endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
     parts.with_host(host)?.with_port(written)?.finish()
 }
 
-/// Tells whether a text says that it is of a kind that no endpoint is, as `udp://…` does.
+/// Tells whether a text names a kind that no endpoint has, as `udp://…` does.
 pub(crate) fn is_foreign(text: &str) -> bool {
     Scheme::is_foreign(text)
 }
@@ -161,7 +161,7 @@ impl Parts {
         self.host.replace(host).is_none().then_some(self)
     }
 
-    /// Adds a port, if there is one; two that differ say nothing.
+    /// Adds a port, if there is one; two different ones contradict each other.
     fn with_port(mut self, port: Option<u16>) -> Option<Self> {
         if port.is_some() && self.port.is_some() && self.port != port {
             return None;
@@ -186,12 +186,12 @@ impl Parts {
     }
 }
 
-/// Reads components in any order, under other names, and whatever stands between them.
+/// Reads components in any order, under other names, and with any text between them.
 fn multiaddr(text: &str, mut parts: Parts) -> Option<Meant> {
     let mut rest = text;
     let first = segment(&mut rest)?;
     if is_path(first, text) {
-        // A folder is no socket.
+        // A folder is not a socket.
         return unix(text).filter(|_| !rest.trim_matches('/').is_empty() || is_socket(first));
     }
     let mut word = first;
@@ -272,7 +272,7 @@ fn multiaddr(text: &str, mut parts: Parts) -> Option<Meant> {
     parts.finish()
 }
 
-/// Takes what stands up to the next slash; empty parts are skipped.
+/// Takes the text up to the next slash; empty parts are skipped.
 fn segment<'a>(rest: &mut &'a str) -> Option<&'a str> {
     let text = rest.trim_start_matches('/');
     let (segment, after) = text.split_at(text.find('/').unwrap_or(text.len()));
@@ -294,7 +294,7 @@ enum Word {
         values: usize,
         tls: bool,
     },
-    /// A protocol that is no part of any endpoint, and none on top of one.
+    /// A protocol that is not part of any endpoint, nor on top of one.
     Foreign,
     Unknown,
 }
@@ -345,7 +345,7 @@ impl Word {
         }
     }
 
-    /// Tells whether it may stand where the port was forgotten.
+    /// Tells whether it may follow `tcp` if the port was forgotten.
     fn follows_tcp(self) -> bool {
         matches!(self, Self::Tls | Self::Zone | Self::Host(_))
     }
@@ -375,7 +375,7 @@ fn unix(text: &str) -> Option<Meant> {
 
 fn abstract_name(name: &str) -> Option<Meant> {
     let name = name.trim_matches(parse::is_blank);
-    // A slash at the end is seldom a part of the name.
+    // A slash at the end is seldom part of the name.
     let name = UnixAddress::from_abstract_name(name.trim_end_matches('/')).ok()?;
     Some(Endpoint::Unix(name).into())
 }
@@ -392,7 +392,7 @@ fn path(path: &str) -> Option<Meant> {
     Some(Endpoint::Unix(UnixAddress::Path(path)).into())
 }
 
-/// Reads `::80`, which is written as an IPv6 address, and meant for a port of all.
+/// Reads `::80`, which is written as an IPv6 address, but means a port at every address.
 fn port_of_any(text: &str) -> Option<u16> {
     port(text.strip_prefix("::")?).filter(|it| *it > 9)
 }
@@ -403,7 +403,7 @@ fn authority(text: &str) -> Option<(Host, Option<u16>)> {
     if let Some((host, number)) = text.rsplit_once([' ', ',', '\t']) {
         let (host, port) = (host.trim_end_matches([' ', ',', '\t', ':']), port(number)?);
         return match authority(host)? {
-            // Two ports are those of two places.
+            // Two ports mean two places.
             (host, None) => Some((host, Some(port))),
             _ => None,
         };
@@ -473,7 +473,7 @@ impl From<Endpoint> for Meant {
     }
 }
 
-/// Tells what gets around an address when it is copied.
+/// Tells whether a character surrounds an address when it is copied.
 fn is_noise(character: char) -> bool {
     parse::is_blank(character) || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',' | ';')
 }

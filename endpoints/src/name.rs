@@ -200,7 +200,7 @@ impl NamePattern {
 /// time `O(pattern × text)`.
 pub fn is_match(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut rest) = (pattern, text);
-    // The place to resume at when the part after the last `*` does not fit: one character further
+    // The place to resume at when the part after the last `*` does not match: one character further
     // on.
     let mut resume: Option<(&str, &str)> = None;
     loop {

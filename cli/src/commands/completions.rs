@@ -45,9 +45,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 
 /// The script of bash.
 ///
-/// Why not that of `clap_complete`? bash breaks a line at `:` and `=` too (`COMP_WORDBREAKS`), and
-/// puts an answer in the place of what stands behind the last of these; that script takes the parts
-/// for words. Here they are put together again, and what bash keeps is cut off the answers.
+/// Why not that of `clap_complete`? bash also breaks a line at `:` and `=` (`COMP_WORDBREAKS`), and
+/// replaces only the text after the last of these with an answer; that script takes the pieces for
+/// words. This one joins them, and cuts off the answers what bash keeps.
 const BASH: &str = r#"
 _callsign_complete() {
     local IFS=$'\013' line=${COMP_LINE:0:COMP_POINT} words=() word last= kept i
@@ -86,7 +86,8 @@ complete -o nospace -o bashdefault -o nosort -F _callsign_complete callsign
 /// The end of zsh's script.
 const ZSH_BINDING: &str = "\ncompdef _clap_dynamic_completer_callsign callsign";
 
-/// A file of `$fpath` is read when the first word is completed, and is to complete that already.
+/// A file of `$fpath` is read when the first word is completed, and has to complete that word
+/// already.
 const ZSH_CALL_OR_BINDING: &str = "
 if [ \"$funcstack[1]\" = _callsign ]; then
     _clap_dynamic_completer_callsign \"$@\"

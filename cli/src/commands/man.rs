@@ -58,8 +58,8 @@ struct Page {
     text: String,
 }
 
-/// Makes the page of the program and one for each command. They are the same wherever they are
-/// made: nothing of the machine and no date is in them.
+/// Makes the page of the program and one for each command. They contain neither a date nor anything
+/// of the machine.
 fn pages() -> io::Result<Vec<Page>> {
     let mut program = args::described().disable_help_subcommand(true);
     // This gives each command the name that a page has: `callsign-ls`.
@@ -75,7 +75,7 @@ fn page(command: clap::Command) -> io::Result<Page> {
     let mut text = Vec::new();
     Man::new(command).source(program).manual("callsign").render(&mut text)?;
     let text = String::from_utf8_lossy(&text);
-    // The end of a help has no better heading yet.
+    // The text after a help has no better heading yet.
     let (text, extra) = text.split_once("\n.SH EXTRA\n").unwrap_or((&text, ""));
     let extra = extra.split("\n.SH VERSION\n").next().unwrap_or_default();
     // An empty date means none, instead of the program's name; a line is broken once.

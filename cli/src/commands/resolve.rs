@@ -96,8 +96,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     Ok(exit)
 }
 
-/// Looks up the records of a name: at the registrars, or where none answers in the settings file.
-/// They are one at least.
+/// Looks up the records of a name: at the registrars, or if none answers in the settings file.
+/// There is at least one.
 async fn records(
     context: &Context,
     name: &Name,
@@ -150,7 +150,7 @@ enum Source {
 /// An endpoint of an instance, and its description.
 #[derive(Debug)]
 struct Row<'a> {
-    /// When it would be dialed, from 1; nothing if it is left out.
+    /// The order in which it would be dialed, from 1; `None` if it is left out.
     rank: Option<usize>,
     /// The registration and the instance; a table knows neither.
     instance: Option<(Uuid, Epoch)>,
@@ -160,7 +160,7 @@ struct Row<'a> {
     outcome: Option<&'a Outcome>,
 }
 
-/// Lines up the judged endpoints, then those of instances that are not ready.
+/// Sorts the judged endpoints, then adds those of instances that are not ready.
 fn rows<'a>(
     source: Source,
     explanation: &'a Explanation,

@@ -98,7 +98,7 @@ fn picture(registrar: &Registrar) -> String {
     text
 }
 
-/// Lets the values of a picture go on below themselves.
+/// Fits a picture to a width: long values continue below themselves.
 fn fitted_picture(picture: &str, width: Option<u16>) -> String {
     let hang = |line: &str| if line.starts_with(' ') { 14 } else { 2 };
     picture.lines().map(|it| fitted(it, width, 0, hang(it)) + "\n").collect()
@@ -128,7 +128,7 @@ struct RegistrarJson<'a> {
     error: Option<String>,
     took_us: Option<u64>,
     status: Option<StatusJson<'a>>,
-    /// There only if it was asked for.
+    /// Present only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     owners: Option<&'a [OwnerUse]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +179,7 @@ impl<'a> RegistrarJson<'a> {
     }
 }
 
-/// Writes why a registrar does not answer, without saying again which one it is.
+/// Writes the reason why a registrar does not answer, without its address.
 fn cause(failure: &RegistrarFailure) -> String {
     with_causes(&*failure.error)
 }

@@ -73,8 +73,7 @@ fn forest(records: &[Record]) -> Vec<Node<'_>> {
     grow(&mut below, None)
 }
 
-/// Takes the actors below a parent. None is taken twice, so actors that claim to be each other's
-/// parents lead nowhere.
+/// Takes the actors below a parent. Each is taken once, so a circle of parents does not loop.
 fn grow<'a>(
     below: &mut BTreeMap<Option<Uuid>, Vec<&'a Record>>,
     parent: Option<Uuid>,
@@ -111,12 +110,13 @@ fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
     [record.name.to_string(), kind, pid, state_in_words(record), age]
 }
 
-/// Returns what stands before those below an actor: of each the branch, and what goes on below it.
+/// Returns the prefixes of the actors below an actor: of each the branch, and its continuation
+/// below.
 fn branches(count: usize) -> impl Iterator<Item = (&'static str, &'static str)> {
     (1..=count).map(move |at| if at == count { ("└─ ", "   ") } else { ("├─ ", "│  ") })
 }
 
-/// Writes an actor behind `branch`, and where it listens and those below it behind `indent`.
+/// Writes an actor after `branch`, and its endpoints and the actors below it after `indent`.
 fn below_each_other(
     node: &Node<'_>,
     branch: &str,
@@ -143,10 +143,10 @@ fn below_each_other(
     }
 }
 
-/// However deep an actor stands, it has this much room.
+/// The least room of an actor, however deep it is.
 const ROOM_MIN: u16 = 20;
 
-/// A table that grows by an actor at a time.
+/// A table that grows by one actor at a time.
 struct Drawing {
     table: Table,
     /// The prefix of each row, and of its further lines.
@@ -155,7 +155,7 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Draws an actor behind `branch`, and those below it behind `indent`.
+    /// Draws an actor after `branch`, and those below it after `indent`.
     fn node(&mut self, node: &Node<'_>, branch: &str, indent: &str) {
         let Node { record, children } = node;
         let endpoints: Vec<_> = record.endpoints.iter().map(|it| it.endpoint.to_string()).collect();

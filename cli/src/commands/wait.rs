@@ -102,7 +102,7 @@ fn is_of(record: &Record, owner: Option<&Owner>) -> bool {
     owner.is_none_or(|it| record.owner.as_ref() == Some(it))
 }
 
-/// Waits as long as it takes, and says once what for, unless that is there immediately.
+/// Waits for a result, and reports once what is awaited, unless the result is there immediately.
 async fn say_what_is_awaited<T>(
     context: &Context,
     client: &Client,
@@ -141,7 +141,7 @@ async fn say_what_is_awaited<T>(
 ///
 /// # Errors
 ///
-/// The knowledge of an actor that was awaited in vain.
+/// A failure that tells what is known of the actor.
 async fn too_late(
     client: &Client,
     name: &Name,
@@ -200,7 +200,7 @@ fn why(found: &LookupResult) -> String {
     format!("{} and none ready", query::states(&unready))
 }
 
-/// Tells whether a wait ends with such an instance, if that can be reached.
+/// Tells whether such an instance ends the wait, if it can be reached.
 fn is_awaited(record: &Record) -> bool {
     record.state == State::Ready && record.lifetime != Lifetime::Declared
 }

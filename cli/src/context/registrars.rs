@@ -22,7 +22,7 @@ impl Context {
         self.registrars_where(Path::is_dir)
     }
 
-    /// Returns which registrars to ask; that of the whole system, if its folder is such.
+    /// Returns the registrars to ask, in this order, with that of the system if its folder exists.
     pub(super) fn registrars_where(
         &self,
         has_system: fn(&Path) -> bool,
@@ -42,7 +42,7 @@ impl Context {
         Ok(config::registrars(&[], None, &listen, Path::new("/"))?)
     }
 
-    /// Returns which registrars to ask: callsign's, unless only others are named, and tractor's.
+    /// Returns the registrars to ask: callsign's, unless only others are named, and tractor's.
     pub(crate) fn all_registrars(&self) -> Result<(Option<Vec<Endpoint>>, Vec<Endpoint>), Failure> {
         let named = self.named();
         if named.tractor.is_empty() {
@@ -76,8 +76,9 @@ impl Context {
         named
     }
 
-    /// Returns the usual places of a registrar: the user's own, then the system's, if there is one,
-    /// then a port, which anybody may have. A client that only looks up can do without the first.
+    /// Returns the default places of a registrar: the user's own, then the system's, if there is
+    /// one, then a port, which any program may have. A client that only looks up can do without the
+    /// first.
     fn default_registrars(&self, has_system: fn(&Path) -> bool) -> Result<Vec<Endpoint>, Failure> {
         let mut registrars = match self.own_registrars() {
             Ok(own) => own,
@@ -120,7 +121,7 @@ impl Context {
         config::default_registrars(&self.runtime_dir()?).map_err(no_folder)
     }
 
-    /// Returns where the registrar of the whole system listens, if there is such a place.
+    /// Returns the place of the system's registrar, if there is one.
     pub(crate) fn system_registrar(&self) -> Option<Endpoint> {
         config::system_registrar(&self.system_dir()?).ok()
     }
@@ -135,8 +136,8 @@ impl Context {
         rustix::process::geteuid().is_root() && self.environment.text("XDG_RUNTIME_DIR").is_none()
     }
 
-    /// Returns where tractor programs look for a registrar if nothing is said, and makes the folder
-    /// for its socket.
+    /// Returns the places where tractor programs look for a registrar by default, and makes the
+    /// folder for its socket.
     pub(crate) fn tractor_registrars(&self) -> Result<Vec<Endpoint>, Failure> {
         let Environment { temp_dir, .. } = &self.environment;
         let xdg_runtime_dir = self.environment.raw("XDG_RUNTIME_DIR");
@@ -145,10 +146,9 @@ impl Context {
         })
     }
 
-    /// Returns where a registrar that listens at these endpoints writes down what its next run is to
-    /// know, which is lost otherwise: what tractor programs have registered, and who has names that
-    /// one instance has at a time. There are no such places for one that is found elsewhere after a
-    /// restart.
+    /// Returns the files in which a registrar at these endpoints records knowledge for its next
+    /// run: registrations of tractor programs, and holders of exclusive names. A registrar that is
+    /// found elsewhere after a restart has none.
     pub(crate) fn state_files(&self, endpoints: &[Endpoint]) -> Option<StateFiles> {
         let is_fixed = |it: &&Endpoint| !matches!(it, Endpoint::Tcp(tcp) if tcp.port == 0);
         let mut fixed: Vec<_> = endpoints.iter().filter(is_fixed).collect();
@@ -171,7 +171,7 @@ impl Context {
     }
 }
 
-/// Where a registrar writes down what its next run is to know.
+/// The files in which a registrar records knowledge for its next run.
 #[derive(Debug)]
 pub(crate) struct StateFiles {
     pub(crate) tractor: PathBuf,
@@ -187,13 +187,13 @@ fn no_folder(error: ParseEndpointError) -> Failure {
 struct Named {
     flags: Vec<String>,
     variable: Option<String>,
-    /// Those of tractor's, without what tells that.
+    /// Those of tractor's, without the prefix.
     tractor: Vec<String>,
 }
 
 impl Named {
-    /// Returns those of callsign's own, if any are named: neither the file nor the folder matters
-    /// then.
+    /// Returns those of callsign's own, if any are named: then neither the file nor the folder
+    /// matters.
     fn own(&self) -> Result<Option<Vec<Endpoint>>, Failure> {
         if self.flags.is_empty() && self.variable.is_none() {
             return Ok(None);
@@ -206,5 +206,5 @@ impl Named {
 /// The prefix of the endpoint of a tractor registrar.
 pub(crate) const TRACTOR_PREFIX: &str = "tractor+";
 
-/// The name space of what a registrar writes down: drawn once, at random.
+/// The name space for the file names: drawn once, at random.
 const LEDGERS: Uuid = Uuid::from_u128(0x2f7c_91d4_0b63_4e58_8a1d_c4f7_6e02_935b);

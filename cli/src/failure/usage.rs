@@ -51,7 +51,7 @@ fn say(text: &str, color: ColorChoice) {
     let _unsaid = AutoStream::new(io::stderr(), color).write_all(text.as_bytes());
 }
 
-/// Returns what a line that cannot be followed says of colours.
+/// Returns the colour setting of an invalid command line.
 fn color_asked_for<'a>(words: impl Iterator<Item = &'a OsString>) -> ColorChoice {
     let words: Vec<_> = words.filter_map(|it| it.to_str()).collect();
     let behind = words.windows(2).filter(|it| it[0] == "--color").map(|it| it[1]);

@@ -73,7 +73,7 @@ pub(crate) async fn not_ready(
     found: &LookupResult,
     others_known: Vec<Name>,
 ) -> Failure {
-    // Those that are starting or draining say more than that there is nothing.
+    // Starting or draining instances explain more than an absence.
     let (others, names) = suggestion::with_names(client, client.query_all(name.as_str())).await;
     let others = match others {
         Ok(all) => all.records,
@@ -126,7 +126,7 @@ pub(crate) fn out_of_reach(
         .unless_known_to(unanswered)
 }
 
-/// Says of each endpoint why it is out of reach, as the end of a sentence.
+/// Lists the reasons why the endpoints are out of reach, as the end of a sentence.
 pub(crate) fn why_out_of_reach(seen: &[Seen<'_>]) -> String {
     let mut text = "registered, and cannot be reached from here:".to_owned();
     for seen in seen {
@@ -156,7 +156,7 @@ fn asked<'a>(
     }
 }
 
-/// Says how many instances are in which state: `2 starting, 1 draining`.
+/// Counts the instances of each state: `2 starting, 1 draining`.
 pub(crate) fn states(records: &[&Record]) -> String {
     let count = |state| records.iter().filter(|it| it.state == state).count();
     let counts =

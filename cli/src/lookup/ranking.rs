@@ -23,12 +23,12 @@ impl<'a> Seen<'a> {
         Self { record, candidates: rank(&record.endpoints, here, look) }
     }
 
-    /// Looks at a record from where this process stands.
+    /// Judges the endpoints of a record, as seen from this process.
     pub(crate) fn from_here(record: &'a Record) -> Self {
         Self::new(record, &transport::here(), &transport::look)
     }
 
-    /// Looks at records from where this process stands.
+    /// Judges the endpoints of records, as seen from this process.
     pub(crate) fn all_from_here(records: &'a [Record]) -> Vec<Self> {
         let here = transport::here();
         records.iter().map(|record| Self::new(record, &here, &transport::look)).collect()
@@ -102,18 +102,17 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Returns how old an entry is by the registrar's clock, if the registrar has said since when it
-/// is there.
+/// Returns the age of an entry by the registrar's clock, if the registrar has sent its beginning.
 fn age_ms(record: &Record, now_ms: u64) -> Option<u64> {
     (record.since_ms > 0).then(|| now_ms.saturating_sub(record.since_ms))
 }
 
-/// Returns how old an entry is in its largest unit, if that is known.
+/// Returns the age of an entry in its largest unit, if it is known.
 pub(crate) fn age_in_words(record: &Record, now_ms: u64) -> Option<String> {
     age_ms(record, now_ms).map(|it| age(Duration::from_millis(it)))
 }
 
-/// Returns how far an instance is in its life, and whether that is doubted.
+/// Returns the state of an instance, and whether it is suspect.
 pub(crate) fn state_in_words(record: &Record) -> String {
     let waiting = match record.waiting {
         0 => String::new(),
@@ -126,7 +125,7 @@ pub(crate) fn state_in_words(record: &Record) -> String {
 /// The text after the number of waiters in line for a name.
 pub(crate) const WAITING: &str = "waiting";
 
-/// Says for how long an instance has been doubted, and why.
+/// Says how long an instance has been suspect, and why.
 pub(crate) fn doubt_in_words(suspicion: Suspicion, now_ms: u64) -> String {
     let Suspicion { reports, since_ms, silent } = suspicion;
     let mut reasons = Vec::new();
@@ -149,7 +148,7 @@ pub(crate) fn short_uuid(uuid: &Uuid) -> String {
     text
 }
 
-/// Says why an endpoint is out of reach, in a word or two.
+/// Says in a word or two why an endpoint is out of reach.
 pub(crate) fn in_short(unreachable: &Unreachable) -> &'static str {
     match unreachable {
         Unreachable::NoStamp => "not stamped",
@@ -280,8 +279,8 @@ fn kind_of(unreachable: &Unreachable) -> String {
     }
 }
 
-/// A million instances of one name would have to be there before two of them shared these with
-/// a chance of one in a hundred for any given one.
+/// With a million instances of one name, the chance that a given one shares these digits with
+/// another is one in a hundred.
 pub(crate) const SHORT_UUID_DIGITS: usize = 8;
 
 /// Records for tests, and a place to see them from.

@@ -28,7 +28,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Connects to the registrars that are named, or to the usual ones.
+    /// Connects to the named registrars, or to the default ones.
     pub(crate) async fn connect(context: &'a Context) -> Result<Self, Failure> {
         context.take_host_id(&context.settings()?)?;
         let (own, tractor) = context.all_registrars()?;

@@ -11,8 +11,8 @@ use tokio::{
 
 use crate::failure::Failure;
 
-/// Waits for `answer`, and asks for all names meanwhile. They are there if they have come by then,
-/// or shortly after: nobody waits for them.
+/// Waits for `answer`, and asks for all names meanwhile. The names are used if they have come by
+/// then, or shortly after: nobody waits for them.
 pub(crate) async fn with_names<T>(
     client: &Client,
     answer: impl Future<Output = T>,
@@ -36,7 +36,7 @@ pub(crate) async fn with_names<T>(
     (answer, names.names.iter().map(Name::to_string).collect())
 }
 
-/// Adds a hint to the failure of a name that nobody has, if there are names like it.
+/// Adds a hint to the failure of an unknown name, if there are similar names.
 pub(crate) fn hint<'a>(
     failure: Failure,
     written: &str,
@@ -48,7 +48,7 @@ pub(crate) fn hint<'a>(
     }
 }
 
-/// Asks whether a name like it was meant, if there are any.
+/// Asks whether a similar name was meant, if there are any.
 pub(crate) fn did_you_mean<'a>(
     written: &str,
     names: impl IntoIterator<Item = &'a str>,

@@ -53,7 +53,7 @@ fn drawn(diagnostic: &Diagnostic, related: &[Related], width: Option<u16>) -> St
     Renderer::styled().term_width(width).render(&[group]) + "\n"
 }
 
-/// Returns how wide what stands before a message is.
+/// Returns the width of the text before a message.
 fn level_width(severity: Severity) -> u16 {
     (severity.to_string().len() + ": ".len()) as u16
 }

@@ -10,7 +10,7 @@ pub(crate) fn fitted(line: &str, width: Option<u16>, start: usize, hang: usize) 
     let Some(width) = width.map(usize::from).filter(|it| start + line.width() > *it) else {
         return line.to_owned();
     };
-    // With less than half of the width, little would stand on a line.
+    // With less than half of the width, a line would hold little.
     let hang = hang.min(width / 2);
     let room = width - hang;
     let mut fitted = String::new();
@@ -20,7 +20,7 @@ pub(crate) fn fitted(line: &str, width: Option<u16>, start: usize, hang: usize) 
     while !rest.is_empty() {
         let (gap, word, behind) = next_word(rest);
         rest = behind;
-        // A word that is already at its column is not moved there.
+        // A word that is already at its column is not moved.
         if has_word && column + gap.len() + word.width() > width && column + gap.len() > hang {
             fitted += &format!("\n{:hang$}", "");
             column = hang;
@@ -42,7 +42,7 @@ pub(crate) fn fitted(line: &str, width: Option<u16>, start: usize, hang: usize) 
     fitted
 }
 
-/// Fits lines that are laid out already: what goes on is indented by two columns more.
+/// Fits lines that are laid out already: continuations are indented by two columns more.
 pub(crate) fn fitted_lines(text: &str, width: Option<u16>) -> String {
     let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
     let lines: Vec<_> = text.split('\n').map(|it| fitted(it, width, 0, indent(it) + 2)).collect();
@@ -58,7 +58,7 @@ pub(crate) fn fitted_styled(text: &str, width: Option<u16>) -> String {
     text.split('\n').map(fitted).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns the blanks before the next word, the word, and what follows it.
+/// Returns the blanks before the next word, the word, and the rest.
 fn next_word(text: &str) -> (&str, &str, &str) {
     let word = text.trim_start_matches(' ');
     let gap = &text[..text.len() - word.len()];
@@ -66,8 +66,8 @@ fn next_word(text: &str) -> (&str, &str, &str) {
     (gap, &word[..end], &word[end..])
 }
 
-/// Returns where a word is broken that has so much room: behind one of its signs, if it has one
-/// there. It is one character at least.
+/// Returns where to break a word that has this much room: after one of its signs, if there is one.
+/// It is at least one character.
 fn break_of(word: &str, room: usize) -> usize {
     let mut taken = 0;
     let (mut fits, mut sign) = (0, 0);

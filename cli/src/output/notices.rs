@@ -57,8 +57,7 @@ pub(crate) fn nothing_is_there(
     Ok(Exit::Done)
 }
 
-/// Waits for the answer to a look-up, and says why it takes so long if that is because the
-/// registrars have begun a short while ago.
+/// Waits for the answer to a look-up, and explains the delay if the registrars have just started.
 pub(crate) async fn patiently<T>(
     context: &Context,
     client: &Client,

@@ -24,7 +24,7 @@ pub(crate) async fn reader_gone() {
                 Err(_) => return,
             }
         }
-        // The task that waited may have ended.
+        // The waiting task may have ended.
         let _unheard: Result<(), ()> = sender.send(());
     };
     let is_asking = thread::Builder::new().name("reader".to_owned()).spawn(ask).is_ok();

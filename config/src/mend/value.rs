@@ -22,7 +22,7 @@ enum Expected {
 }
 
 impl Scan<'_> {
-    /// Goes through one value, with its contents. With `opened` it is a list that has no `[`.
+    /// Reads one value with its contents. With `opened` it is a list without its `[`.
     pub(super) fn value(&mut self, opened: Option<usize>) {
         let line_start = self.text[..self.at].rfind('\n').map_or(0, |it| it + 1);
         let indent = after_blanks(self.text, line_start) - line_start;
@@ -79,13 +79,14 @@ impl Scan<'_> {
     }
 
     /// The contents of an unclosed list are credible, but not that it is a list; nor are the
-    /// contents of a table that is none.
+    /// contents of a table that is not one.
     fn doubt(&mut self, open: &Open) {
         let is_table = open.expected != Expected::Sign;
         self.doubtful.add(open.at..if is_table { open.at } else { self.at });
     }
 
-    /// Goes to what comes next in a value. Returns false if it is not of this value any more.
+    /// Moves to the next part of a value. Returns false if the next part does not belong to this
+    /// value.
     fn next_part(&mut self, open: &[Open], indent: usize) -> bool {
         loop {
             self.skip_blanks();
@@ -113,7 +114,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Puts in a comma, or a `=`, if one is missing after what ended at `end`.
+    /// Inserts a comma, or a `=`, if one is missing after the part that ended at `end`.
     fn separate(&mut self, innermost: Option<&mut Open>, end: usize) {
         let Some(innermost) = innermost else { return };
         if innermost.expected == Expected::Sign {
@@ -138,7 +139,7 @@ impl Scan<'_> {
         self.insert(end, ",");
     }
 
-    /// Goes over what stands between a key and its value.
+    /// Moves over the text between a key and its value.
     fn sign(&mut self, innermost: Option<&mut Open>) {
         let span = self.at..self.at + 1;
         let found = self.peek().unwrap_or_default();
@@ -198,7 +199,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Closes the innermost open bracket, and all that cannot still be open.
+    /// Closes the innermost open bracket, and all that cannot be open any more.
     fn close(&mut self, open: &mut Vec<Open>, found: char) {
         let span = self.at..self.at + 1;
         self.at += 1;
@@ -377,7 +378,7 @@ impl Scan<'_> {
             _ => {
                 let end = swallowed.unwrap_or(self.text.len());
                 let content = self.text[inside..end].trim_end();
-                // In a list, what stands on the next lines are its other parts.
+                // In a list, the next lines hold its other parts.
                 let content = if is_outermost {
                     content
                 } else {

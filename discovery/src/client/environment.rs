@@ -95,8 +95,8 @@ fn of_process(has_system: fn(&Path) -> bool) -> Result<(Vec<Endpoint>, Trust), E
     registrars(|name| std::env::var_os(name), &std::env::temp_dir(), has_system)
 }
 
-/// Returns the registrars that an environment names, or the usual ones; among these that of the
-/// whole system, if its folder is such.
+/// Returns the registrars that an environment names, or the default ones; the latter include the
+/// system's, if its folder is trusted.
 fn registrars(
     variable: impl Fn(&str) -> Option<OsString>,
     temp_dir: &Path,
@@ -196,14 +196,14 @@ mod tests {
         let own = ("XDG_RUNTIME_DIR", folder.path());
         check(&[own, ("CALLSIGN_REGISTRAR", empty), ("CALLSIGN_CONFIG", empty)], Ok(usual));
 
-        // Without a folder of the user's own, only what others may have is asked.
+        // Without a folder of the user's own, only places that any program may have are left.
         let gone = ("XDG_RUNTIME_DIR", Path::new("/nowhere/at/all"));
         check(&[gone], Ok(&["/ip4/127.0.0.1/tcp/1616"]));
         check(
             &[gone, (config::SYSTEM_DIR_VARIABLE, folder.path())],
             Ok(&[&format!("/unix{}/registrar.sock", folder.path().display()), usual[1]]),
         );
-        // A program that starts before the system's registrar looks at its future place.
+        // A program that starts before the system's registrar watches its future place.
         let to_come = folder.path().join("system");
         let of = |name: &str| match name {
             config::SYSTEM_DIR_VARIABLE => Some(to_come.clone().into_os_string()),

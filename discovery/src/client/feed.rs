@@ -28,9 +28,9 @@ pub(crate) enum Step {
     Up(LinkConnection),
     /// The registrar has started the watch.
     Begun { connection: LinkConnection, is_resumed: bool, items: Items<Change> },
-    /// The registrar tells of a change.
+    /// The registrar reports a change.
     Item { connection: LinkConnection, change: Box<Change>, items: Items<Change> },
-    /// The registrar is away, or does not want to tell.
+    /// The registrar is away, or refuses to report.
     Lost { after: u64, failure: RegistrarFailure, pause: Duration },
     /// Another feed has the same registrar.
     Standby,
@@ -38,7 +38,7 @@ pub(crate) enum Step {
     Closed,
 }
 
-/// Finds out how a registrar is at the beginning.
+/// Finds the initial state of a registrar.
 pub(crate) async fn first(client: Client, index: usize) -> Step {
     let hub = client.hub();
     let link = &hub.links[index];
@@ -60,7 +60,7 @@ pub(crate) async fn until_up(client: Client, index: usize, after: u64, pause: Du
     }
 }
 
-/// Asks the registrar to tell.
+/// Starts the watch at the registrar.
 pub(crate) async fn begin(
     client: Client,
     index: usize,
@@ -112,8 +112,8 @@ pub(crate) async fn next(
 
 fn lost(client: &Client, index: usize, connection: &LinkConnection, error: LinkError) -> Step {
     let failure = client.hub().links[index].failure(Arc::new(error));
-    // A connection that has ended is followed by another one. A registrar that does not want to
-    // tell is asked again on the same one, after a while.
+    // A connection that has ended is followed by another one. A registrar that refused is asked
+    // again on the same one, after a while.
     match &*failure.error {
         LinkError::Closed(_) | LinkError::NoAnswer(_) => {
             Step::Lost { after: connection.number, failure, pause: Duration::ZERO }

@@ -144,7 +144,7 @@ impl Client {
         Ok((records, explanation))
     }
 
-    /// Connects to the nearest of instances, and reports what does not answer.
+    /// Connects to the nearest of instances, and reports endpoints that do not answer.
     pub(crate) async fn connect_to(
         &self,
         instances: &[MergedRecord],
@@ -160,7 +160,7 @@ impl Client {
         connected
     }
 
-    /// Reports to each registrar what speaks against an instance that it knows.
+    /// Reports evidence against an instance to each registrar that knows it.
     pub(crate) fn report_evidence<'a>(
         &self,
         instances: &[MergedRecord],

@@ -131,7 +131,7 @@ impl Located {
         connected
     }
 
-    /// Returns how long it is dialed before the next instance is too.
+    /// Returns how long it is dialed before the next instance is dialed too.
     fn head_start(&self) -> Duration {
         let options = &self.client.hub().options.dial;
         self.candidates.first().map_or(Duration::ZERO, |it| race::head_start(it, options))

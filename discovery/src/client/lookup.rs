@@ -204,7 +204,7 @@ impl Client {
         name: &str,
         scope: Scope,
     ) -> Result<MergedRecords, LookupError> {
-        // A registrar would find no such name either, and not say why.
+        // A registrar would find no such name either, without an explanation.
         Name::new(name)?;
         let query = encode_body(&Query { all: scope == Scope::All, ..Query::of(name) });
         self.until_known(name, (scope, None), || self.query_now(&query), |it| it).await
@@ -216,7 +216,7 @@ impl Client {
         self.records(answers.into_iter().map(|answer| answer.map(|it| it.map(part))))
     }
 
-    /// Looks up a name; where no registrar can be reached, the last good answer will do if it is
+    /// Looks up a name; if no registrar can be reached, falls back to the last good answer if it is
     /// not too old.
     pub(crate) async fn answer(
         &self,
@@ -228,7 +228,7 @@ impl Client {
         let owner = asked.2.as_ref();
         let mut located = self.locate(&asked.0, all, owner).await;
         if let (Ok((found, _)), Some(owner)) = (&mut located, owner) {
-            // An earlier registrar does not know that it matters.
+            // An old registrar does not filter by owner.
             found.instances.retain(|it| it.record.owner.as_ref() == Some(owner));
         }
         let last = |unanswered: &[RegistrarFailure]| {
@@ -287,8 +287,8 @@ impl Client {
         Ok((records, tickets))
     }
 
-    /// Asks for names, and asks again as long as there is nothing and the registrars that answer
-    /// do not know all yet: when the name appears, and when they do.
+    /// Asks for names, and asks again while there are none and the registrars that answer are
+    /// settling: when the name appears, and when they have settled.
     async fn until_known<T, A>(
         &self,
         name: &str,
@@ -316,7 +316,7 @@ impl Client {
         }
     }
 
-    /// Waits until an instance of a name is registered, by that owner if one is named.
+    /// Waits until an instance of a name, and of an owner if one is named, is registered.
     async fn appears(
         &self,
         name: &str,
@@ -335,7 +335,7 @@ impl Client {
         pending().await
     }
 
-    /// Asks all registrars together. One that two links lead to is asked once.
+    /// Asks all registrars together. A registrar of two links is asked once.
     async fn ask_for_names<R: DeserializeOwned>(
         &self,
         method: &str,
@@ -354,8 +354,8 @@ impl Client {
         self.with_patience(ask, is_answer, |late| Some(Err(late))).await
     }
 
-    /// Asks all registrars by `ask`, and returns what each of them says, or `late` of it. Once one
-    /// has given an answer, the others have only as long as this client has patience.
+    /// Asks all registrars by `ask`, and returns the answer of each, or `late`. After the first
+    /// answer, the others have only as long as this client has patience.
     pub(crate) async fn with_patience<T, F: Future<Output = T>>(
         &self,
         ask: impl Fn(usize) -> F,
@@ -365,8 +365,8 @@ impl Client {
         self.answers(ask, is_answer, late, None).await
     }
 
-    /// Asks as [`with_patience`](Self::with_patience) does, and waits for nobody any longer than
-    /// that.
+    /// Asks as [`with_patience`](Self::with_patience) does, and waits for no registrar any longer
+    /// than that.
     async fn answers<T, F: Future<Output = T>>(
         &self,
         ask: impl Fn(usize) -> F,
@@ -422,7 +422,7 @@ impl Client {
             part.total += page.records.len() as u64;
             part.records.extend(page.records);
             match page.next {
-                // Only a registrar that is broken would send a list round in circles.
+                // Only a broken registrar would send a list round in circles.
                 Some(next) if next > list.after => list.after = next,
                 _ => return Some(Ok(part)),
             }

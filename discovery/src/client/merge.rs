@@ -45,7 +45,7 @@ pub(crate) struct MergedRecords {
     pub(super) total: u64,
     pub(super) now_ms: u64,
     pub(super) unanswered: Vec<RegistrarFailure>,
-    /// Until when one of them does not know all yet.
+    /// The time until which one of them settles.
     pub(super) settles_at: Option<Instant>,
 }
 
@@ -91,7 +91,7 @@ impl MergedRecords {
         }
     }
 
-    /// Tells whether it is a no that only some registrars gave.
+    /// Tells whether it is a "no" that only some registrars gave.
     pub(super) fn is_incomplete(&self) -> bool {
         self.instances.is_empty() && !self.unanswered.is_empty()
     }

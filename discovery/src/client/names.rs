@@ -105,7 +105,7 @@ impl Client {
             };
             names.extend(page.names);
             match page.next {
-                // Only a registrar that is broken would send a list round in circles.
+                // Only a broken registrar would send a list round in circles.
                 Some(next) if next > list.after => list.after = next,
                 _ => return Some(Ok(names)),
             }
@@ -113,7 +113,7 @@ impl Client {
     }
 }
 
-/// Tells whether a registrar does not know a call that came with a later version.
+/// Tells whether a registrar lacks a call of a later version.
 fn is_too_old(failure: &RegistrarFailure) -> bool {
     matches!(&*failure.error, LinkError::Refused(error) if error.kind == ErrorKind::NoSuchMethod)
 }

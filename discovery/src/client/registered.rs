@@ -81,7 +81,7 @@ impl Registered {
         self.accepted_as(FIRST_VERSION).await
     }
 
-    /// Tells whether it waits in line where another has its name.
+    /// Tells whether it waits in line for its name.
     pub(super) fn waits_in_line(&self) -> bool {
         self.entry.waits
     }
@@ -431,7 +431,7 @@ impl Registered {
         let Some(first) = leaving.first() else { return };
         first.client.hub().desired.take_all_off(leaving.iter().map(|it| &it.entry));
         for registered in leaving {
-            // Out of the desired state it is already, unless it is another client's.
+            // It is out of the desired state already, unless it is another client's.
             registered.unregister().await;
         }
     }
@@ -492,7 +492,7 @@ impl Registered {
                 Progress::Refused(theirs, error) if *theirs >= version => {
                     return Err(Some(link.failure(error.clone())));
                 }
-                // It has it as it is by then.
+                // It waits in line, and will have the version of that time.
                 Progress::InLine(_) => return Ok(()),
                 _ => {}
             }
@@ -511,7 +511,7 @@ impl Registered {
 }
 
 impl fmt::Debug for Registered {
-    /// Says which instance it is, and in which state.
+    /// Shows its instance and state.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Registered({}, {})", self.instance, self.state())
     }

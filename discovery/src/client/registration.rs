@@ -299,7 +299,7 @@ pub(crate) fn check_endpoints(
     }
 }
 
-/// Checks that somebody can be reached at an endpoint.
+/// Checks that an endpoint leads somewhere.
 fn check_endpoint(endpoint: &Endpoint) -> Result<(), RegistrationError> {
     if endpoint.is_bind_only() {
         return Err(RegistrationError::BindOnly(endpoint.clone()));
@@ -338,16 +338,16 @@ pub enum RegistrationError {
     /// The name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A text is no endpoint.
+    /// A text is not an endpoint.
     #[error(transparent)]
     Endpoint(#[from] ParseEndpointError),
-    /// An endpoint names no place that could be dialed.
+    /// An endpoint cannot be dialed.
     #[error(
         "`{0}` can be bound, not dialed: register the endpoints that the listener has got, with \
          the real port and address"
     )]
     BindOnly(Endpoint),
-    /// Nobody is reached at an endpoint.
+    /// An endpoint leads nowhere.
     #[error(transparent)]
     Nowhere(#[from] Nowhere),
     /// There are too many endpoints.

@@ -12,7 +12,7 @@ use wire::Owner;
 use super::merge::MergedRecords;
 use crate::dial::Tickets;
 
-/// An answer, and how old it is, unless it is one of now.
+/// An answer, and its age, unless it is a present one.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) found: MergedRecords,
@@ -38,8 +38,7 @@ struct Stored {
 }
 
 impl Memory {
-    /// Keeps an answer in the place of an earlier one, and forgets the oldest if there are too
-    /// many.
+    /// Stores an answer in place of an earlier one, and forgets the oldest if there are too many.
     pub(super) fn keep(&mut self, key: Asked, answer: Answer, now: Instant) {
         self.size += size(&answer);
         if let Some(earlier) = self.answers.insert(key, Stored { answer, since: now }) {

@@ -120,7 +120,7 @@ impl Client {
         }
         let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
         match self.request(registrar::UPDATE, &encode_body(&update)).await {
-            // Of what this client keeps, the others hear when they answer again.
+            // The others learn of this client's own registrations when they answer again.
             Err(RequestError::Partly(failures)) if own.is_some() && !failures.have_refusal() => {
                 Ok(())
             }
@@ -344,7 +344,7 @@ pub enum Standing {
         /// The time until its answer.
         took: Duration,
     },
-    /// It is one that another address leads to as well, and is used over that.
+    /// It serves another address too, and is used over that.
     SameAs(Endpoint),
     /// It does not answer.
     Down(RegistrarFailure),

@@ -59,13 +59,13 @@ struct Feed {
 
 #[derive(Debug)]
 enum FeedState {
-    /// It is not known yet how it is.
+    /// Its state is not known yet.
     Unknown,
     /// Another feed covers its registrar.
     Standby,
-    /// Its snapshot comes in.
+    /// Its snapshot is arriving.
     Syncing,
-    /// All that its registrar has is known.
+    /// Everything that its registrar has is known.
     Current,
     /// Its registrar is away. Its instances count as live until then.
     Lost { failure: RegistrarFailure, until: Instant },
@@ -116,8 +116,8 @@ impl View {
         self.feeds[feed].seen
     }
 
-    /// A feed begins; either where it left off, or with a reset. `settles_at` is until when its
-    /// registrar does not know all yet.
+    /// A feed begins; either where it left off, or with a reset. Its registrar settles until
+    /// `settles_at`.
     pub(crate) fn begun(&mut self, feed: usize, is_resumed: bool, settles_at: Option<Instant>) {
         self.feeds[feed].settles_at = settles_at;
         if is_resumed {
@@ -174,7 +174,7 @@ impl View {
         self.conclude();
     }
 
-    /// A feed tells of a change.
+    /// A feed reports a change.
     pub(crate) fn change(&mut self, feed: usize, registrar: Uuid, change: registrar::Change) {
         let revision = match change {
             registrar::Change::Reset => {
@@ -195,8 +195,8 @@ impl View {
                 revision
             }
         };
-        // In the midst of a snapshot there is nowhere to go on from. Several changes may share a
-        // revision, and this need not be the last of them; to hear one twice does no harm.
+        // In the middle of a snapshot there is no position to resume from. Several changes may
+        // share a revision, and this need not be the last of them; reading one twice does no harm.
         if matches!(self.feeds[feed].state, FeedState::Current) {
             self.feeds[feed].seen = Some(Seen { registrar, revision: revision.saturating_sub(1) });
         }
@@ -232,7 +232,7 @@ impl View {
         self.untold.extend(self.instances.values().map(add));
     }
 
-    /// All that the registrar of a feed has is known.
+    /// Everything that the registrar of a feed has is known.
     fn synced(&mut self, feed: usize, seen: Seen) {
         for other in &mut self.feeds {
             // An earlier feed's knowledge of this registrar, from before it was lost, is out of
@@ -293,7 +293,7 @@ impl View {
         }
     }
 
-    /// Tells how the whole is, if that is different.
+    /// Reports the overall state, if it has changed.
     fn conclude(&mut self) {
         let is = |wanted: fn(&FeedState) -> bool| self.feeds.iter().any(|it| wanted(&it.state));
         let is_pending = is(|it| matches!(it, FeedState::Unknown | FeedState::Syncing));
@@ -312,7 +312,7 @@ impl View {
             }
         } else if !is_current && !is_pending && self.told != Told::Stale {
             let failures = self.feeds.iter().filter_map(Feed::failure).cloned().collect::<Vec<_>>();
-            // Of those on standby, one is about to take over.
+            // One of those on standby is about to take over.
             if !failures.is_empty() {
                 self.missed.clear();
                 self.told = Told::Stale;
@@ -321,8 +321,7 @@ impl View {
         }
     }
 
-    /// Tells which registrars are out of reach while others are not, if these are others than
-    /// before.
+    /// Reports the registrars that are out of reach while others are not, if these have changed.
     fn tell_of_the_missed(&mut self) {
         let failures = self.feeds.iter().filter_map(Feed::failure);
         let failures: Vec<_> = failures.filter(|it| self.trust.misses(it)).cloned().collect();
@@ -339,7 +338,7 @@ impl View {
             if !matches!(self.feeds[feed].state, FeedState::Away { .. } | FeedState::Standby) {
                 continue;
             }
-            // There is nothing to resume from without it.
+            // Without it, there is no position to resume from.
             self.feeds[feed].seen = None;
             let held = self.instances.iter().filter(|(_, it)| it.is_told_by(feed));
             for uuid in held.map(|(uuid, _)| *uuid).collect::<Vec<_>>() {

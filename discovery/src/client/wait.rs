@@ -102,7 +102,7 @@ impl Client {
         // The newest first.
         let mut ready = vec![first];
         loop {
-            // Whether a path leads to its socket, nobody tells.
+            // No event reports whether a path leads to its socket.
             if let Ok(change) = timeout(LOOK_AGAIN, watch.next()).await {
                 match change {
                     Some(Change::Add { record } | Change::Update { record }) => {

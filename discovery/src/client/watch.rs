@@ -80,7 +80,7 @@ impl Client {
 pub struct Watch {
     client: Client,
     pattern: NamePattern,
-    /// Their futures can be sent, and not shared. A lock that is never taken makes them both.
+    /// The futures are `Send` but not `Sync`. A lock that is never contended makes them both.
     feeds: Mutex<FuturesUnordered<BoxFuture<'static, (usize, Step)>>>,
     view: View,
     /// Fires when the view should give up a registrar.

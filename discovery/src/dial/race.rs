@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Assurance, Candidate, Outcome, ReachError, Reached};
 use crate::DialOptions;
 
-/// Dials candidates in order, and returns the first that answers. The next is dialed when one has
+/// Dials candidates in order, and returns the first that answers. The next is dialed once one has
 /// failed, or has taken a while. The result of each is recorded.
 pub(crate) async fn first_to_answer<S, D>(
     candidates: &mut [Candidate],
@@ -51,8 +51,8 @@ pub(crate) struct Dialed<E> {
     pub(crate) failure: Option<E>,
 }
 
-/// Dials side by side, until the first answers. The next begins when one has failed, or has had
-/// its head start, which `may_begin` tells; `None` is behind the last.
+/// Dials in parallel until the first answers. The next begins when one has failed, or has had its
+/// head start, which `may_begin` returns; `None` is after the last.
 pub(crate) async fn race<S: Send, E: Send, D>(
     may_begin: impl Fn(usize) -> Option<Duration>,
     mut dial: impl FnMut(usize) -> D,

@@ -21,9 +21,9 @@ use crate::DialOptions;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Assurance {
-    /// Its endpoint was stamped, and nothing more: its program knows nothing of the protocol.
+    /// Only its endpoint was stamped: its program does not know the protocol.
     Unproved,
-    /// It says that it is the one that was meant. Its source of records had no challenge for it.
+    /// It claims to be the intended instance. Its source of records had no challenge for it.
     Claimed,
     /// It has answered a registrar's challenge.
     Proved,
@@ -154,7 +154,7 @@ impl ReachError {
             Self::Dial(DialError::OtherSocket) => Some(Evidence::OtherIdentity),
             Self::Dial(DialError::TimedOut) => Some(Evidence::TimedOut),
             Self::Dial(DialError::NoPermission) => Some(Evidence::NoPermission),
-            // These say more of the dialer.
+            // These concern the dialer.
             Self::Dial(_) => None,
             Self::Identity(error) if error.is_other_identity() => Some(Evidence::OtherIdentity),
             Self::Identity(ProveError::Handshake(HandshakeError::TimedOut(_))) => {

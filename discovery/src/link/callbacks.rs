@@ -27,7 +27,7 @@ impl Registrant {
         Self { hub, index, before: None }
     }
 
-    /// Says whether an instance is where it is registered.
+    /// Confirms whether an instance is where it is registered.
     fn confirm(&self, call: Call<'_>) -> Result<Confirmed, RemoteError> {
         let Confirm { uuid, endpoint, .. } = call.args()?;
         let entry = self.hub.desired.find(uuid).ok_or_else(unknown)?;

@@ -29,7 +29,7 @@ pub(crate) struct Connector {
     pub(crate) index: usize,
 }
 
-/// A registrar that has been greeted, and what runs the connection.
+/// A registrar that has been greeted, and the driver of the connection.
 type Reached = (LinkConnection, Driver<Stream, Registrant>);
 
 impl Connector {
@@ -50,7 +50,7 @@ impl Connector {
         }
     }
 
-    /// Returns the span in which everything happens that concerns this registrar.
+    /// Returns the span for all events that concern this registrar.
     fn span(&self) -> Span {
         let registrar = &self.hub.links[self.index].registrar;
         info_span!(target: "callsign", "link", %registrar)
@@ -179,7 +179,7 @@ impl Connector {
     }
 }
 
-/// Returns whose a registrar is, if it is neither this user's nor root's.
+/// Returns the user of a registrar that belongs neither to this user nor to root.
 fn others(ends: TcpEnds) -> Option<Option<u32>> {
     match ends.who() {
         who if who.is_own_or_root() => None,
@@ -188,7 +188,7 @@ fn others(ends: TcpEnds) -> Option<Option<u32>> {
     }
 }
 
-/// After how long a connection counts as a good one: longer than any wait before it.
+/// The age at which a connection counts as a good one: longer than any wait before it.
 const STEADY: Duration = Duration::from_secs(2);
 
 /// The time for which a link waits for those named before it: a registrar on this host has answered

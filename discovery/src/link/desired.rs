@@ -96,7 +96,7 @@ impl DesiredState {
         entry.lost.send_replace(Some(lost.clone()));
         entry.told.send_replace(Some(lost));
         if cause == LostCause::Replaced {
-            // It is there, and another's.
+            // The instance is there, and another's.
             entry.leave();
         }
         if cause.is_final() {
@@ -138,7 +138,7 @@ impl DesiredState {
         version
     }
 
-    /// Publishes where this process's own listeners are found now, wherever that is another place.
+    /// Publishes the present endpoints of this process's own listeners, if they have changed.
     pub(crate) fn follow_whereabouts(&self) {
         let entries: Vec<_> = self.lock().values().cloned().collect();
         let mut have_changed = false;
@@ -160,7 +160,7 @@ impl DesiredState {
         self.lock().get(&uuid).cloned()
     }
 
-    /// Lets `see` go through the desired state, while nobody can change it.
+    /// Passes the desired state to `see`, while nobody can change it.
     pub(crate) fn with<T>(&self, see: impl FnOnce(&BTreeMap<Uuid, Arc<Entry>>) -> T) -> T {
         see(&self.lock())
     }
@@ -187,9 +187,9 @@ pub(crate) struct Entry {
     wanted: Mutex<Wanted>,
     /// The progress of each link.
     progress: watch::Sender<Vec<Progress>>,
-    /// The token by which it last had its name, with the registrar of each link.
+    /// The tokens of its name, each from the registrar of a link.
     tokens: Mutex<Vec<Option<Token>>>,
-    /// Whether it is to stay when it is out of the desired state.
+    /// Whether it stays registered once it is out of the desired state.
     is_left: AtomicBool,
     /// Its last loss, if that has not been made good.
     lost: watch::Sender<Option<Lost>>,
@@ -249,7 +249,7 @@ impl Entry {
         (wanted.version, wanted.register.clone())
     }
 
-    /// Returns what changes an earlier version to the wanted one.
+    /// Returns the changes from an earlier version to the wanted one.
     pub(crate) fn update(&self, earlier: u64) -> (u64, Update) {
         let wanted = self.lock();
         let register = wanted.register.clone();
@@ -257,7 +257,7 @@ impl Entry {
             uuid: self.uuid,
             endpoints: Some(register.endpoints),
             metadata: Some(register.metadata),
-            // A state set by another program, which this side has not heard of yet, stays.
+            // A state that another program has set, and this side has yet to learn, stays.
             state: (earlier < wanted.state_version).then_some(register.state),
         };
         (wanted.version, update)
@@ -303,7 +303,7 @@ impl Entry {
         self.tokens()[link] = token;
     }
 
-    /// Returns the token by which it last had its name: with the registrar of a link, if known.
+    /// Returns the latest token of its name: that of a link's registrar, if known.
     pub(crate) fn token(&self, link: usize) -> Option<Token> {
         let tokens = self.tokens();
         tokens[link].or_else(|| tokens.iter().flatten().max_by_key(|it| it.number).copied())

@@ -45,7 +45,7 @@ pub(crate) struct Session<'a> {
     /// The entries that the registrar has, or is asked to have.
     kept: BTreeMap<Uuid, Kept>,
     calls: FuturesUnordered<BoxFuture<'a, Done>>,
-    /// The registrations that may wait in connection.
+    /// The registrations that may wait in line.
     standing: FuturesUnordered<BoxFuture<'a, Done>>,
     /// The calls that take several instances out.
     departures: FuturesUnordered<BoxFuture<'a, Departed>>,
@@ -63,7 +63,7 @@ struct Kept {
     /// The version that the registrar has.
     version: Option<u64>,
     is_under_way: bool,
-    /// Leaves the connection that the call under way may wait in.
+    /// Leaves the line in which the call under way may wait.
     leave: Option<CancellationToken>,
     /// The version that the registrar refused, and the time of the next attempt.
     refused: Option<(u64, Instant)>,
@@ -79,7 +79,7 @@ enum Step {
     Register,
     Update,
     Renew,
-    /// Stops waiting in connection.
+    /// Leaves the line.
     Leave,
     Unregister,
     Forget,
@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes all those out together that are to go, so that they go in one change.
+    /// Removes all instances together that are to go, so that they go in one change.
     fn unregister_all(&mut self, uuids: &BTreeSet<Uuid>) {
         if self.is_older {
             return;
@@ -199,7 +199,7 @@ impl<'a> Session<'a> {
         match result {
             // The session is about to end.
             Err(LinkError::Closed(_) | LinkError::NoAnswer(_)) => return,
-            // It takes them out one by one.
+            // The session removes them one by one.
             Err(LinkError::Refused(RemoteError { kind: ErrorKind::NoSuchMethod, .. })) => {
                 self.is_older = true;
                 for uuid in &uuids {
@@ -336,7 +336,7 @@ impl<'a> Session<'a> {
         self.calls.push(call.boxed());
     }
 
-    /// Registers an instance that waits in connection if it has to, for as long as it takes.
+    /// Registers an instance, and waits in line if necessary, for as long as it takes.
     fn stand(
         &mut self,
         entry: &Arc<Entry>,
@@ -410,7 +410,7 @@ impl<'a> Session<'a> {
             }
             // The registrar has removed it meanwhile, so it must be registered again.
             Err(_) if is_gone => kept.version = None,
-            // A renewal says nothing of a version that was refused.
+            // A renewal says nothing about a version that was refused.
             Ok(()) if step == Step::Renew => {
                 kept.renew_at = kept.entry.lease.map(|ttl| now + ttl / RENEWALS_PER_LEASE);
             }
@@ -468,7 +468,7 @@ pub(crate) async fn part(
     said(driver).await;
 }
 
-/// Waits a moment for a goodbye to be written.
+/// Waits a moment until a goodbye is written.
 pub(crate) async fn said(driver: &mut Driver<Stream, Registrant>) {
     let parted: Result<Closed, _> = tokio::time::timeout(GOODBYE_TIMEOUT, driver).await;
     drop(parted);

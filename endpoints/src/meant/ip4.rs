@@ -9,7 +9,7 @@ pub(super) fn short_ip4(text: &str) -> Option<Ipv4Addr> {
     let parts: Vec<_> = text.split('.').map(part).collect::<Option<_>>()?;
     let (last, first) = parts.split_last()?;
     let bits = match first.len() {
-        // A number alone is an address only where it can be nothing else.
+        // A number alone is an address only if it can be nothing else.
         0 if *last != 0 && *last < 1 << 24 => return None,
         count @ 0..=3 => 32 - 8 * count as u32,
         _ => return None,

@@ -12,7 +12,7 @@ use crate::tcp::{DnsFamily, Host};
 pub(crate) enum Scheme {
     Unix,
     Abstract,
-    /// With the port that the service is known by, if it has one.
+    /// With the usual port of the service, if it has one.
     Tcp {
         family: DnsFamily,
         port: Option<u16>,
@@ -72,12 +72,12 @@ impl Scheme {
         })
     }
 
-    /// Tells whether a text says that it is of a kind that no endpoint is.
+    /// Tells whether a text names a kind that no endpoint has.
     pub(crate) fn is_foreign(text: &str) -> bool {
         matches!(Self::of(text.trim()), Some((Self::Foreign, _)))
     }
 
-    /// Reads the scheme of a URL. It may say several things: `postgresql+psycopg`, `tls+tcp`.
+    /// Reads the scheme of a URL. It may have several parts: `postgresql+psycopg`, `tls+tcp`.
     fn of_url(name: &str) -> Self {
         let parts = || name.split('+');
         let is_any = |known: fn(&str) -> bool| parts().any(known);
@@ -129,7 +129,7 @@ impl Scheme {
         }
     }
 
-    /// Reads a host and a port, with what may stand around them.
+    /// Reads a host and a port, with the text around them.
     fn tcp(self, text: &str, is_url: bool, port: Option<u16>) -> Option<Meant> {
         let (family, usual, tls) = match self {
             Self::Tcp { family, port, tls } => (family, port, tls),
@@ -203,13 +203,13 @@ fn unix(rest: &str) -> Option<Meant> {
     };
     let url = url.split(['?', '#']).next().unwrap_or_default();
     if let Some(name) = url.strip_prefix('@') {
-        // Nobody's `@/run/x.sock`, or a name that begins so.
+        // `@/run/x.sock` is nobody's, or a name that begins so.
         return if name.starts_with('/') { None } else { abstract_name(name) };
     }
     let (first, after) = url.split_at(url.find('/').unwrap_or(url.len()));
     let decoded = percent_decode_str(url).decode_utf8().ok()?;
     match first {
-        // A host of this name is no other.
+        // A host of this name means no other host.
         "" | "localhost" => path(&percent_decode_str(after).decode_utf8().ok()?),
         // `unix://user:word@/run/x.sock`.
         _ if first.ends_with('@') => path(&percent_decode_str(after).decode_utf8().ok()?),

@@ -43,7 +43,7 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
     tokio::select! {
         received = &mut receive => received,
         sent = send => {
-            // An actor that takes nothing more may still have something to say.
+            // An actor that reads nothing more may still send.
             if let Err(error) = sent {
                 tracing::debug!(%error, "the actor takes no more input");
             }
@@ -122,7 +122,7 @@ mod tests {
         let (near, mut far) = duplex(1000);
         let (sender, receiver) = input(plenty().chunks(70_000).map(<[u8]>::to_vec));
         drop(sender);
-        // The actor speaks only when it has heard all.
+        // The actor answers only after it has read everything.
         let actor = async move {
             let mut heard = Vec::new();
             far.read_to_end(&mut heard).await.unwrap();

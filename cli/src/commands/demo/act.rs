@@ -24,7 +24,7 @@ use crate::{
 /// The program to play.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub(super) enum Role {
-    /// Tells each caller the time. It knows nothing of registrars.
+    /// Sends each caller the time. It does not know of registrars.
     Clock,
     /// Sends each caller a price; it registers itself, and proves its identity.
     Feed,
@@ -37,7 +37,7 @@ pub(super) async fn run(role: Role, at: &[Endpoint], context: &Context) -> Resul
     let mut signals = Signals::new()?;
     let listeners = Listener::bind_all(at, BindOptions::default()).await;
     let listeners = listeners.map_err(Failure::usage)?;
-    // It is registered only now that it listens, and for as long as this lives.
+    // It is registered once it listens, and for as long as this process lives.
     let registered = match role {
         Role::Feed => {
             let endpoints: Published = listeners.iter().map(Listener::published).collect();
@@ -70,7 +70,7 @@ pub(super) async fn run(role: Role, at: &[Endpoint], context: &Context) -> Resul
 async fn serve(role: Role, listener: Listener) {
     for number in 1_u32.. {
         let Ok(stream) = listener.accept().await else { return };
-        // A caller that went away, or never speaks, is no reason to end.
+        // A caller that went away, or never sends anything, is no reason to end.
         let _answered = timeout(PATIENCE, answer(role, stream, number)).await;
     }
 }
@@ -112,5 +112,5 @@ fn line(text: impl Display) -> String {
 /// The time limit for a caller. Nobody types into these programs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest request that is read; the rest of a longer one goes unheard.
+/// The longest request that is read; the rest of a longer one is ignored.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;

@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use super::stage::Stage;
 use crate::failure::Failure;
 
-/// Plays it all, and returns how long after its death a program was seen gone.
+/// Plays the whole script, and returns how long after its death a program was reported gone.
 pub(super) async fn play(stage: &mut Stage<'_>) -> Result<Duration, Failure> {
     let folder = stage.folder().display().to_string();
     let registrar = format!("/unix{folder}/registrar");
@@ -87,7 +87,7 @@ async fn start_web(stage: &mut Stage<'_>) -> Result<(), Failure> {
     stage.start("web", &[&register[..], &server].concat())
 }
 
-/// Kills `feed`, and returns how long it takes until the watcher says so.
+/// Kills `feed`, and returns how long it takes until the watcher reports that.
 async fn kill_feed(stage: &mut Stage<'_>) -> Result<Duration, Failure> {
     let pid = stage.pid_of("feed");
     stage.prompt(&format!("kill -9 {pid}"))?;

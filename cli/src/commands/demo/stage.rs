@@ -41,7 +41,7 @@ pub(super) struct Stage<'a> {
     registrar: Option<String>,
     /// The programs in the background, in the order in which they were started.
     programs: Vec<Program>,
-    /// The commands and their output; kept only for JSON.
+    /// The commands and their output, recorded only for JSON.
     pub(super) steps: Vec<Step>,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Stage<'a> {
     /// Makes the folder; nothing runs yet.
     pub(super) fn new(context: &'a Context) -> Result<Self, Failure> {
         let folder = Folder::new(&context.environment.temp_dir).map_err(Failure::usage)?;
-        // The commands that are shown begin with `callsign`, and mean this very program.
+        // The displayed commands begin with `callsign`, and run this program.
         let bin = folder.0.join("bin");
         let own = format!("/proc/{}/exe", std::process::id());
         if fs::symlink_metadata(&own).is_err() {
@@ -88,13 +88,13 @@ impl<'a> Stage<'a> {
         &self.folder.0
     }
 
-    /// Lets all further commands ask this registrar.
+    /// Makes all further commands ask this registrar.
     pub(super) fn ask(&mut self, registrar: &str) -> Result<(), Failure> {
         self.registrar = Some(registrar.to_owned());
         self.prompt(&format!("export CALLSIGN_REGISTRAR={registrar}"))
     }
 
-    /// Says what comes next.
+    /// Announces the next step.
     pub(super) fn say(&self, text: impl Display) -> Result<(), Failure> {
         self.print(format_args!("\n{}\n", text.bold()))
     }
@@ -187,7 +187,7 @@ impl<'a> Stage<'a> {
         self.program(name).child.id().expect("it has not been waited for")
     }
 
-    /// Kills a program in the background with a signal that it cannot hear.
+    /// Kills a program in the background with a signal that it cannot handle.
     pub(super) fn kill(&mut self, name: &str) -> Result<(), Failure> {
         self.program(name).child.start_kill().map_err(Failure::usage)
     }
@@ -255,7 +255,7 @@ impl<'a> Stage<'a> {
             command.env_remove(name);
         }
         command.env("PATH", &self.path);
-        // Nobody was known here before who may come back.
+        // No instance from before can return.
         command.env("CALLSIGN_SETTLE_TIME", "0s");
         if let Some(registrar) = &self.registrar {
             command.env("CALLSIGN_REGISTRAR", registrar);

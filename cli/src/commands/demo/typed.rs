@@ -1,6 +1,6 @@
 //! Commands as they would be typed.
 
-/// Breaks a long command between words, as a shell lets one. An option stays with what follows it.
+/// Breaks a long command between words, as a shell allows. An option stays with its value.
 pub(super) fn broken_up(line: &str, width: usize) -> String {
     let mut text = String::new();
     let mut column = 0;
@@ -8,7 +8,7 @@ pub(super) fn broken_up(line: &str, width: usize) -> String {
     while let Some(word) = words.next() {
         let value = words.next_if(|next| word.starts_with("--") && !next.starts_with('-'));
         let length = word.chars().count() + value.map_or(0, |it| it.chars().count() + 1);
-        // Beside it there has to be place for ` \`.
+        // There has to be room for ` \` beside it.
         if column > 0 && column + 1 + length + 2 > width {
             text += " \\\n    ";
             column = 4;

@@ -176,7 +176,7 @@ fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize
         shown.retain(|it| it != column);
     }
     if room_for(rows, shown, NEAREST) < widest.min(NEAREST_MIN) {
-        // Of `ready, suspect` the last word tells more.
+        // In `ready, suspect` the last word matters more.
         rows.iter_mut().for_each(|row| {
             let mut words = row[STATE].rsplit(", ").filter(|it| !it.ends_with(WAITING));
             row[STATE] = words.next().unwrap_or_default().to_owned();
@@ -187,7 +187,7 @@ fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize
     {
         let room = room_for(rows, shown, column).max(least);
         for row in rows.iter_mut() {
-            // A reason without its middle says nothing.
+            // A shortened reason would be incomprehensible.
             let is_reason = row[column].starts_with(NONE) && row[column].width() > room;
             let shown = if is_reason { "none" } else { &row[column] };
             row[column] = shortened(shown, room);
@@ -220,7 +220,8 @@ fn below_each_other(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Strin
     text
 }
 
-/// Tells whether any are another user's: if all are the user's own, the owner is no news.
+/// Tells whether any belong to another user: if all are the user's own, the owner need not be
+/// shown.
 fn are_of_others(seen: &[Seen<'_>]) -> bool {
     let own = wire::Owner::User(geteuid().as_raw());
     have_several_owners(seen)
@@ -255,8 +256,8 @@ fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
     table
 }
 
-/// Returns what a row says of an instance apart from its endpoints: name, instance, state, what
-/// keeps it, age.
+/// Returns the columns of an instance apart from its endpoints: name, instance, state, lifetime,
+/// age.
 fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
     let Record { name, uuid, lifetime, .. } = record;
     let age = age_in_words(record, now_ms).unwrap_or_else(|| "-".to_owned());
@@ -277,13 +278,13 @@ const USER: usize = 7;
 /// distinguish several instances of a name, which `find --all` does too.
 const DISPENSABLE: &[usize] = &[5, 1, 6, 4, USER];
 
-/// The least room that a name gets: enough to tell it from most.
+/// The least width of a name: enough to distinguish most.
 const NAME_MIN: usize = 8;
 
-/// The least room that a state gets: the shortest, in full.
+/// The least width of a state: the shortest one in full.
 const STATE_MIN: usize = 5;
 
-/// The least room that an endpoint gets: enough to tell its kind and its end.
+/// The least width of an endpoint: enough to show its kind and its end.
 const NEAREST_MIN: usize = 16;
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl Filter {
         Ok(Self { key: key.to_owned(), pattern: pattern.to_owned() })
     }
 
-    /// Tells whether it asks for instances that are draining.
+    /// Tells whether it selects draining instances.
     pub(super) fn asks_for_draining(&self) -> bool {
         self.key == "state" && is_match(&self.pattern, "draining")
     }
@@ -67,7 +67,7 @@ impl Filter {
         (!is_known).then_some(&*self.key)
     }
 
-    /// Tells whether a record is as it has to be.
+    /// Tells whether a record matches.
     pub(super) fn takes(&self, seen: &Seen<'_>) -> bool {
         let is = |value: &str| is_match(&self.pattern, value);
         let record = seen.record;
@@ -99,8 +99,7 @@ impl Filter {
 /// The keys of a filter besides metadata.
 pub(super) const KEYS: &[&str] = &["name", "state", "lifetime", "user", "owner", "locality"];
 
-/// Tells whether actors were registered by several owners. Those that are declared were registered
-/// by nobody.
+/// Tells whether several owners have registered actors. Nobody has registered the declared ones.
 pub(super) fn have_several_owners(seen: &[Seen<'_>]) -> bool {
     let registered = seen.iter().filter(|it| it.record.lifetime != Lifetime::Declared);
     let mut owners = registered.map(|it| &it.record.owner);
@@ -108,7 +107,7 @@ pub(super) fn have_several_owners(seen: &[Seen<'_>]) -> bool {
     owners.any(|owner| Some(owner) != first)
 }
 
-/// Returns what a record's owner is called.
+/// Returns the name of a record's owner.
 pub(super) fn owner_of(record: &Record) -> String {
     let registered = Some(record).filter(|it| it.lifetime != Lifetime::Declared);
     registered.and_then(owners::owner_of).unwrap_or_else(|| "-".to_owned())

@@ -25,15 +25,15 @@ pub(super) struct Ended<'a> {
 }
 
 impl Ended<'_> {
-    /// Tells whether the actor goes on in what its program has left behind: others of its listen
-    /// where it does, or none of it has listened as yet.
+    /// Tells whether the actor continues in the processes that its program has left behind: they
+    /// listen at its places, or none of the program has listened yet.
     fn goes_on(&self) -> bool {
         let was_ready = self.has_served && !self.plan.is_vouched_for;
         !was_ready || look(self.plan).any(|(_, verdict)| verdict == Verdict::Own)
     }
 
-    /// Warns of what a program has left behind, which is ended, and returns whether the actor would
-    /// have gone on in it.
+    /// Warns of the processes that a program has left behind, and that are ended. Returns whether
+    /// the actor would have continued in them.
     pub(super) fn warn_of(&self, left: &[i32], context: &Context) -> bool {
         let names: Vec<_> = left.iter().copied().filter_map(name_of).collect();
         let mut who = match (&names[..], left) {
@@ -69,7 +69,7 @@ impl Ended<'_> {
         true
     }
 
-    /// Says of a program that has left nothing that it has never listened, and returns whether
+    /// Reports that a program that has left nothing behind has never listened. Returns whether
     /// another serves in its place: an order to a daemon that starts others has that effect.
     pub(super) fn tell_of_silence(&self, context: &Context) -> bool {
         if self.has_served || self.plan.is_vouched_for {
@@ -106,7 +106,7 @@ fn look(plan: &Plan) -> impl Iterator<Item = (endpoints::Endpoint, Verdict)> {
     seen.into_iter().map(|it| (it.endpoint, it.verdict))
 }
 
-/// Returns what the kernel calls a process.
+/// Returns the kernel's name of a process.
 fn name_of(pid: i32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(&name).trim_end().to_owned())
@@ -116,7 +116,7 @@ fn base_name(program: &OsString) -> &str {
     Path::new(program).file_name().and_then(|it| it.to_str()).unwrap_or("the program")
 }
 
-/// Returns what keeps a program in the foreground.
+/// Returns the option that keeps a program in the foreground.
 fn remedy_for(name: &str) -> Option<&'static str> {
     // The version of an interpreter or a server is part of its name: `php-fpm8.2`.
     let bare = name.trim_end_matches(|it: char| it.is_ascii_digit() || it == '.');
@@ -124,7 +124,7 @@ fn remedy_for(name: &str) -> Option<&'static str> {
     REMEDIES.iter().find(is_it).map(|(_, remedy)| *remedy)
 }
 
-/// Returns what to do about a program whose options are not known here.
+/// Returns the advice for a program whose options are not known here.
 fn of_unknown(command: &str) -> &'static str {
     if SHELLS.contains(&command) {
         "let the script end with `exec SERVER`, or with `wait` where it says `SERVER &`"

@@ -46,7 +46,7 @@ impl Former {
         whose(sockets, &self.processes)
     }
 
-    /// Returns what listens at these sockets, if it is this server after a restart.
+    /// Returns the listeners at these sockets, if they are this server after a restart.
     pub(super) fn successor(&self, sockets: &[ListeningSocket]) -> Option<Self> {
         if any_listens(&self.sockets) {
             return None;
@@ -55,13 +55,13 @@ impl Former {
         now.marks.are_of(&self.marks).then_some(now)
     }
 
-    /// Records further sockets of it.
+    /// Records further sockets of the server.
     pub(super) fn extend(&mut self, sockets: &[ListeningSocket]) {
         if self.sockets.len() >= SOCKETS_MAX {
             self.sockets.clear();
         }
         self.sockets.extend(sockets.iter().map(|it| it.inode));
-        // Its children are known by now, whatever becomes of it.
+        // Its children are recorded by now, whatever happens to it.
         for process in holders(sockets) {
             if !self.processes.contains(&process) && self.processes.len() < SOCKETS_MAX {
                 self.processes.push(process);
@@ -69,14 +69,14 @@ impl Former {
         }
     }
 
-    /// Returns one of its processes, to be named.
+    /// Returns one of its processes, for a message.
     pub(super) fn process(&self) -> Option<Process> {
         self.processes.first().copied()
     }
 }
 
 impl Marks {
-    /// Tells whether they are those of the same server, as far as they are seen.
+    /// Tells whether they belong to the same server, as far as they are visible.
     fn are_of(&self, former: &Self) -> bool {
         let are_of_services = !self.services.is_empty() && !former.services.is_empty();
         let are_seen = !self.executables.is_empty() && !former.executables.is_empty();
@@ -109,13 +109,13 @@ mod tests {
         check(marks(7, &["nginx"], &[]), marks(7, &["nginx"], &[]), true);
         check(marks(8, &["nginx"], &[]), marks(7, &["nginx"], &[]), false);
         check(marks(7, &["nc"], &[]), marks(7, &["nginx"], &[]), false);
-        // A service is upgraded to another program, and two services may run the same.
+        // A service is upgraded to another program, and two services may run the same program.
         check(marks(7, &["b"], &["web.service"]), marks(7, &["a"], &["web.service"]), true);
         check(marks(7, &["a"], &["x.service"]), marks(7, &["a"], &["web.service"]), false);
-        // A server that was started by hand is a service by now.
+        // A server that was started by hand has become a service.
         check(marks(7, &["a"], &["web.service"]), marks(7, &["a"], &[]), true);
         check(marks(7, &["b"], &["web.service"]), marks(7, &["a"], &[]), false);
-        // Of another user's processes nothing is seen.
+        // The processes of another user are invisible.
         check(marks(7, &[], &[]), marks(7, &[], &[]), true);
         check(marks(8, &[], &[]), marks(7, &[], &[]), false);
         check(marks(7, &["nginx"], &[]), marks(7, &[], &[]), true);

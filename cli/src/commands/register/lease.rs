@@ -28,8 +28,8 @@ use crate::{
     signals::Signals,
 };
 
-/// Renews the lease of the instance that is meant, or registers a new one; where no registrar
-/// answers, as soon as one does.
+/// Renews the lease of the instance, or registers a new one; if no registrar answers, as soon as
+/// one does.
 pub(super) async fn run(
     plan: &mut Plan,
     client: Client,
@@ -179,14 +179,14 @@ async fn enter(
     Ok(registered.leave())
 }
 
-/// Tells whether a record is what an earlier registration of the same words has left.
+/// Tells whether a record is from an earlier registration by the same command.
 fn is_meant(plan: &Plan, record: &Record) -> bool {
     let theirs: HashSet<_> = record.endpoints.iter().map(|it| &it.endpoint).collect();
     let ours: HashSet<&Endpoint> = plan.stamped.iter().map(|it| &it.endpoint).collect();
     matches!(record.lifetime, Lifetime::Lease { .. }) && theirs == ours
 }
 
-/// Tells whether a record is already as wanted, so that only its time has to restart.
+/// Tells whether a record is already as wanted, so that only its lease has to restart.
 fn says_the_same(plan: &Plan, record: &Record) -> bool {
     let metadata: BTreeMap<_, _> = plan.metadata.iter().cloned().collect();
     let ttl_ms = plan.ttl.map(|it| it.as_millis());

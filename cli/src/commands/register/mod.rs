@@ -148,8 +148,8 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     }
 }
 
-/// Registers an actor; where no registrar is within reach it says so, and the actor is registered
-/// when one is.
+/// Registers an actor; if no registrar is within reach it reports that, and registers the actor
+/// once one is.
 async fn enter(
     plan: &Plan,
     client: &Client,
@@ -164,7 +164,7 @@ async fn enter(
     if missing.len() < client.registrars().count() {
         return Ok((registered, Known::Everywhere));
     }
-    // Of one that waits in line more is said later.
+    // An actor that waits in line is reported later.
     let waits = |it: &RegistrarFailure| matches!(*it.error, LinkError::InLine { .. });
     if !missing.iter().any(waits) {
         warn_of_nobody(&plan.name, &RegistrarFailures(missing), context);
@@ -234,7 +234,7 @@ async fn hold_on(signals: &mut Signals, kept: Kept<'_>) -> Result<Exit, Failure>
     }
 }
 
-/// Runs a program that is known for as long as it runs.
+/// Runs a program, registered for as long as it runs.
 async fn run_program(
     plan: &mut Plan,
     handed: Vec<Handed>,
@@ -243,7 +243,7 @@ async fn run_program(
     context: &Context,
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::for_program()?;
-    // It is registered before it is started: a registration that is refused starts nothing.
+    // It is registered first: if the registration is refused, nothing is started.
     let (registered, known) = tokio::select! {
         biased;
         entered = enter(plan, &client, context) => entered?,
@@ -273,11 +273,11 @@ async fn run_program(
     let paths: Vec<_> = plan.said.iter().filter_map(socket_path).collect();
     clear_way(&paths, &plan.command.words, context).await;
     let started = Program::start(&plan.command, args.grace, signals);
-    // They are the program's now.
+    // They belong to the program now.
     drop(handed);
     let ended = match started {
         Ok(program) => {
-            // A program that is ready from the beginning is not checked for that.
+            // The state of a program that is ready from the beginning is not checked.
             let has_served = &Cell::new(registered.state() != wire::State::Starting);
             let (registered, client) = (&registered, &client);
             let kept = Kept { plan, registered, known, has_served, client, context };
@@ -289,8 +289,8 @@ async fn run_program(
     ended
 }
 
-/// Removes the sockets that a former run of the program has left where it is to listen, and that
-/// would keep it from doing so.
+/// Removes the sockets that a former run of the program has left at its places, and that would keep
+/// it from listening.
 async fn clear_way(paths: &[&UnixPath], words: &[OsString], context: &Context) {
     for path in paths {
         match clear_dead_socket(path).await {
@@ -301,8 +301,8 @@ async fn clear_way(paths: &[&UnixPath], words: &[OsString], context: &Context) {
             // The program will report the obstacle.
             Err(error) => tracing::debug!(error = with_causes(&error), "a path is not cleared"),
         }
-        // Nobody can bind at the name of a link. Whether the program is to, or where it leads to,
-        // its arguments tell.
+        // Nobody can bind at the name of a link. The program's arguments tell whether it is to bind
+        // there, or at the link's target.
         let Ok(target) = fs::read_link(path.as_path()) else { continue };
         let names = |it: &Path| words.iter().any(|word| contains(word, it.as_os_str().as_bytes()));
         if names(path.as_path()) && !names(&target) {
@@ -380,8 +380,8 @@ async fn watch_over(
     }
 }
 
-/// Takes an actor out of the registry, and says goodbye. A registrar that hangs is not waited for
-/// any longer than a person would wait.
+/// Removes an actor from the registry, and says goodbye. It waits for a hanging registrar no longer
+/// than a person would.
 async fn part(registered: Registered, client: Client, context: &Context) {
     let parting = async {
         registered.unregister().await;
@@ -392,7 +392,7 @@ async fn part(registered: Registered, client: Client, context: &Context) {
     }
 }
 
-/// Tells a program the token by which it has its name, where one instance has it at a time.
+/// The variable with a program's fencing token, if its name is exclusive.
 const TOKEN_VARIABLE: &str = "CALLSIGN_TOKEN";
 
 /// The exit code when a program has moved to the background: that of `timeout`, `env` and `nohup`

@@ -10,8 +10,8 @@ use super::sight::{Seen, Verdict};
 /// The knowledge of an actor's places from one look to the next.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// Places that another program has. Even when nobody listens there any more, they are not the
-    /// actor's again.
+    /// Places that another program has. Even when nobody listens there any more, they do not return
+    /// to the actor.
     lost: Vec<Endpoint>,
     silent: Vec<Silent>,
 }
@@ -77,7 +77,7 @@ impl Places {
         remarks
     }
 
-    /// As above, of one place, with all addresses that it means.
+    /// The same for one place, with all addresses that it stands for.
     fn note_place(
         &mut self,
         name: &Name,

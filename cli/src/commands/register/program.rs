@@ -46,7 +46,7 @@ pub(super) enum Happening {
     Terminated,
     /// It has ended, and others that it has started live on.
     LeftBehind(ExitStatus),
-    /// Nothing of it is left. Its own exit is reported if it was not before.
+    /// Nothing of it is left. Its own exit is included if it was not reported before.
     Ended(Option<ExitStatus>),
 }
 
@@ -144,7 +144,7 @@ impl Program {
         if of_terminal.contains(&signal) && self.guarded.is_interrupted_too() {
             return false;
         }
-        // Any other signal is the program's own affair.
+        // Any other signal is for the program to interpret.
         if !matches!(signal, Number::INT | Number::TERM) {
             self.guarded.signal(Whom::Program, signal);
             return false;
@@ -168,7 +168,7 @@ impl Program {
     }
 
     /// Passes on that the terminal has gone, and tells whether that begins the end. Without a
-    /// terminal, SIGHUP is a message to the program, which gives it its own meaning.
+    /// terminal, SIGHUP is a message to the program, with a meaning of its own.
     fn hang_up(&mut self) -> bool {
         if !self.guarded.has_terminal() {
             self.guarded.signal(Whom::Program, Number::HUP);
@@ -247,7 +247,7 @@ fn exit_of(status: ExitStatus) -> Exit {
 fn not_started(words: &[OsString], error: io::Error) -> Failure {
     let program = &*words[0].to_string_lossy();
     let (code, what) = match error.kind() {
-        // The kernel says the same where what a script names in its first line is not there.
+        // The kernel reports the same if the interpreter of a script is missing.
         io::ErrorKind::NotFound if program.contains('/') && Path::new(program).exists() => {
             (NOT_EXECUTABLE, format!("what runs `{program}` is not there; see its first line"))
         }
@@ -278,7 +278,7 @@ const SIGNALLED: i32 = 128;
 /// The time within which a repeated signal is not another request. Nobody types so fast.
 const TWICE: Duration = Duration::from_millis(100);
 
-/// The time for killed processes to be gone: each needs a processor for a moment.
+/// The time for killed processes to disappear: each needs a processor for a moment.
 const LAST: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

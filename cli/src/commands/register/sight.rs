@@ -23,8 +23,7 @@ use super::former::Former;
 #[derive(Clone, Debug)]
 pub(super) struct Sight {
     places: Vec<Place>,
-    /// The processes that are the actor's descend from this one; `None` if the first to listen
-    /// count.
+    /// The actor's processes descend from this one; `None` if the first listeners count.
     program: Option<Process>,
     /// The observations of each endpoint that was ever looked at.
     known: BTreeMap<Endpoint, Known>,
@@ -46,7 +45,7 @@ struct Known {
     sockets: BTreeSet<u64>,
     /// Whether the actor has ever listened there.
     was_own: bool,
-    /// Sockets that are another's, whose they are, and when that was found out.
+    /// The sockets of another program, that program, and when this was found out.
     others: Option<(BTreeSet<u64>, Option<Process>, Instant)>,
 }
 
@@ -79,18 +78,18 @@ enum Origin {
 /// Whether the actor listens at an endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// It does.
+    /// The actor does.
     Own,
-    /// Another program does, which is named if visible.
+    /// Another program does; it is named if visible.
     Others(Option<Process>),
     /// Nobody does.
     Nobody(Silence),
-    /// The kernel cannot tell from here, so that only a connection can.
+    /// The kernel cannot tell from here; only a connection can.
     Unknown,
 }
 
 impl Sight {
-    /// Looks for a program that this process starts, and for what descends from it.
+    /// Looks for a program that this process starts, and for its descendants.
     pub(super) fn of_program(said: Vec<Endpoint>) -> Self {
         Self { program: Process::own(), ..Self::of_first(said) }
     }
@@ -136,7 +135,7 @@ impl Sight {
                 let said = said.clone();
                 seen.push(Seen { endpoint, said, verdict, was_own, successor, stamp, origin });
             }
-            // Of a program that is to be there and is not, a wildcard is taken at its word.
+            // If the program should be there and is not, a wildcard stands for itself.
             let found = &mut seen[before..];
             let is_silent = found.iter().all(|it| matches!(it.verdict, Verdict::Nobody(_)));
             if self.program.is_none() && former.is_none() && is_silent {
@@ -150,14 +149,15 @@ impl Sight {
         seen
     }
 
-    /// Returns where the program listens that was started here, whether it was said or not.
+    /// Returns the endpoints at which the program started here listens, given or not.
     pub(super) fn own_endpoints(&self) -> Vec<Endpoint> {
         self.program.map(|it| endpoints_of(&[it])).unwrap_or_default()
     }
 }
 
 impl Known {
-    /// Looks who listens, and tells whether that is the actor, and as whom if it has restarted.
+    /// Looks who listens, and tells whether that is the actor, and as which process if it has
+    /// restarted.
     fn look(
         &mut self,
         endpoint: &Endpoint,
@@ -218,7 +218,7 @@ impl Known {
                 Whose::Theirs => None,
                 Whose::Others(who) => Some(who),
                 // Of a program started here, only processes with another user's rights are hidden.
-                // Nothing speaks for another one at the place of the first.
+                // There is no evidence that another one has taken the place of the first.
                 Whose::Unknown => program.is_none().then_some(None),
             };
             if program.is_none() {
@@ -258,8 +258,8 @@ fn numbers(sockets: &[ListeningSocket]) -> BTreeSet<u64> {
     sockets.iter().map(|it| it.inode).collect()
 }
 
-/// Returns the endpoints as they are to be published while they are kept in step. While the actor
-/// listens somewhere, it is published nowhere that it has ceased to listen.
+/// Returns the endpoints to publish while they are kept in step. While the actor listens somewhere,
+/// places at which it no longer listens are not published.
 pub(super) fn published(seen: &[Seen], is_vouched_for: bool) -> Vec<Stamped> {
     let serves = seen.iter().any(|it| it.verdict == Verdict::Own);
     let is_left_out = |it: &Seen| serves && it.is_silenced() && !is_vouched_for;
@@ -268,7 +268,7 @@ pub(super) fn published(seen: &[Seen], is_vouched_for: bool) -> Vec<Stamped> {
 }
 
 impl Seen {
-    /// Returns the endpoint to publish, if it is.
+    /// Returns the endpoint to publish, if any.
     ///
     /// A given endpoint is published until another program has the actor's place. An address of a
     /// wildcard is published only if the actor is seen to listen there.
@@ -331,7 +331,7 @@ fn is_ipv6(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Tcp(tcp) if tcp.host.ip().is_some_and(|it| it.is_ipv6()))
 }
 
-/// Returns the port below TLS: that it can be connected to is all that is to be known.
+/// Returns the port below TLS: a connection to it is all that can be checked.
 fn without_tls(endpoint: &Endpoint) -> Endpoint {
     match endpoint {
         Endpoint::Tcp(tcp) => Endpoint::Tcp(TcpAddress { tls: false, ..tcp.clone() }),

@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         return Err(Failure::usage(error).hint("to say where it listens: --listen MULTIADDR"));
     }
     let ready_fd = args.ready_fd.map(open_descriptor).transpose()?;
-    // From here on a signal is heard, and nothing that is bound is left behind.
+    // From here on signals are handled, and nothing that is bound is left behind.
     let mut signals = Signals::new()?;
 
     let tractor_defaults = args.tractor_defaults;
@@ -277,7 +277,7 @@ async fn serve(
     tokio::select! {
         () = &mut serving => return Exit::Signal(signal),
         again = &mut again => return Exit::Signal(again),
-        // Most sessions end promptly, and there is nothing to report.
+        // Most sessions end promptly; then there is nothing to report.
         () = sleep(Duration::from_millis(300)) => {}
     }
     if output::width(&io::stderr()).is_some() {
@@ -376,7 +376,7 @@ struct Listening<'a> {
 }
 
 /// Opens a descriptor that this process was started with once more, which takes no `unsafe` code.
-/// The first one stays open until the process ends, so its reader waits for the line, not for the
+/// The original stays open until the process ends, so its reader waits for the line, not for the
 /// end.
 fn open_descriptor(number: u32) -> Result<File, Failure> {
     File::options().append(true).open(format!("/proc/self/fd/{number}")).map_err(|error| {

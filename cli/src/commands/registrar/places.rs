@@ -103,7 +103,8 @@ pub(crate) fn group(settings: &RegistrarSettings) -> Result<Option<u32>, Diagnos
 }
 
 /// Warns of sockets that this process was started with, but that the service manager's variables do
-/// not name: a client that connects there waits. Endpoints to bind show this by themselves.
+/// not name: a client that connects there waits in vain. For endpoints to bind, the failing bind
+/// reports this.
 pub(super) fn warn_of_idle(endpoints: &[Endpoint], context: &Context) {
     if context.environment.text(COUNT).is_none() {
         return;
@@ -116,7 +117,7 @@ pub(super) fn warn_of_idle(endpoints: &[Endpoint], context: &Context) {
     }
 }
 
-/// Says what to do about an endpoint that cannot be bound.
+/// Explains why an endpoint cannot be bound, and what to do.
 pub(super) fn explain(error: NodeError, list: &[Endpoint], context: &Context) -> Failure {
     let NodeError::Bind { endpoint, source } = &error else { return Failure::usage(error) };
     let is_same = |it: &Endpoint| it == endpoint || it.conflicts_in_list_with(endpoint);
@@ -136,7 +137,7 @@ fn own_endpoints() -> Vec<Endpoint> {
     Process::own().map(|it| transport::endpoints_of(&[it])).unwrap_or_default()
 }
 
-/// Says why a socket that this process was started with is not its own.
+/// Explains why a socket that this process was started with is not its own.
 fn why_idle(context: &Context) -> String {
     let own = std::process::id();
     let why = match (context.environment.text(COUNT), context.environment.text(PID)) {

@@ -64,7 +64,7 @@ pub(super) async fn read_first(
 ) -> Result<Read, Failure> {
     let file = context.settings_file();
     let Ok(mut reading) = begin_to_read(file.clone(), overrides.to_vec()) else {
-        // No thread may be started.
+        // No thread can be started.
         return read(file.as_ref(), overrides);
     };
     let began = Instant::now();
@@ -78,8 +78,8 @@ pub(super) async fn read_first(
     done.map_or_else(|_| Err(too_late(START_TIMEOUT)), unhindered)
 }
 
-/// Begins to read the settings on a separate thread, which the end of this program does not wait
-/// for.
+/// Begins to read the settings on a separate thread, for which the end of this program does not
+/// wait.
 fn begin_to_read(
     file: Option<SettingsFile>,
     overrides: Vec<Overrides>,
@@ -112,9 +112,9 @@ pub(super) struct Reload<'a> {
     reading: Option<oneshot::Receiver<Result<Read, Failure>>>,
     /// Until when that is waited for.
     deadline: Option<Instant>,
-    /// Whether it may contain the file as it was before the request.
+    /// Whether the result may be from before the request.
     is_older: bool,
-    /// Whether it must be read once more.
+    /// Whether the settings must be read once more.
     is_stale: bool,
 }
 

@@ -174,8 +174,8 @@ mod tests {
     use super::*;
     use crate::lookup::ranking::sample::record;
 
-    /// Reads a change: `+feed` and `~feed` are records, `-feed` is one that is gone, in capitals
-    /// is what concerns all of them. A digit after a record makes it another.
+    /// Reads a change: `+feed` and `~feed` are records, `-feed` is a removed one, and words in
+    /// capitals concern all of them. A digit after a record makes it another.
     fn change(text: &str) -> Change {
         let read = |text: &str| {
             let name = text.trim_end_matches(char::is_numeric);
@@ -243,7 +243,8 @@ mod tests {
             "+a +b synced -a (gone while the registrar was away) ~b1 +c",
         );
         check("RESET SYNCED RESET +a -a +b ~b1 SYNCED", "synced +b");
-        // The loss of the registrar is reported once, and its return when all is known again.
+        // The loss of the registrar is reported once, and its return once everything is known
+        // again.
         check("RESET +a SYNCED STALE STALE RESET +a SYNCED", "+a synced lost back");
         check("RESET +a SYNCED STALE +b SYNCED", "+a synced lost +b back");
         check("RESET STALE RESET +a SYNCED", "lost +a there");

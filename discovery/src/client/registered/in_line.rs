@@ -30,7 +30,7 @@ impl Registered {
         let link = match at(|it| matches!(it, Progress::Here(_))) {
             Some(link) => link,
             None if at(|it| matches!(it, Progress::InLine(_))).is_some() => return None,
-            // No registrar says that it is another's.
+            // No registrar reports another holder.
             None => 0,
         };
         self.entry.token(link).map(|it| it.number)
