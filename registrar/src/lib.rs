@@ -21,6 +21,7 @@
 //! | module | its one idea |
 //! |---|---|
 //! | `registry` | the data structure: events in, changes out |
+//! | `registry::apply` | what each event does |
 //! | `registry::answers` | the answers to queries, and to calls that wait |
 //! | `registry::watchers` | the position of each watcher in the log of changes |
 //! | `registry::log` | the latest changes, once for all watchers |
