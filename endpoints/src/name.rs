@@ -403,7 +403,7 @@ fn check(text: &str, forbidden: &[char]) -> Result<(), NameError> {
     Err(not_composed(text))
 }
 
-/// Returns where a string first differs from its composed form, and how.
+/// Returns how a string first differs from its composed form.
 fn not_composed(text: &str) -> NameError {
     let composed: String = text.nfc().collect();
     let same = text.chars().zip(composed.chars()).take_while(|(one, other)| one == other).count();

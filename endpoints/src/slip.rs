@@ -47,7 +47,7 @@ impl Slip {
     }
 }
 
-/// Finds a protocol in a greedy path, which swallows all that follows `/unix/`.
+/// Finds a protocol in a greedy path, which swallows everything after `/unix/`.
 fn swallowed_protocol(text: &str, endpoint: &Endpoint) -> Option<Slip> {
     let path = text.strip_prefix(UNIX)?;
     // An escaped slash or an abstract name has been written on purpose.
@@ -80,7 +80,7 @@ fn unexpanded(text: &str) -> Option<Slip> {
     })
 }
 
-/// Finds what ends a piece of a program or of a list, and not a path.
+/// Finds the end of a piece of a program or of a list, which is not part of a path.
 fn foreign_end(text: &str) -> Option<Slip> {
     let start = text.trim_end_matches([',', ';', '"', '\'', '>']).len();
     (start < text.len() && start > UNIX.len()).then(|| Slip {
@@ -99,8 +99,7 @@ fn backslash(text: &str) -> Option<Slip> {
     })
 }
 
-/// Finds what a shell, a template or a service manager would put something in for, and callsign
-/// does not.
+/// Finds text that a shell, a template or a service manager would replace, and callsign does not.
 pub(crate) fn placeholder(text: &str) -> Option<Range<usize>> {
     home(text).or_else(|| variable(text)).or_else(|| template(text)).or_else(|| specifier(text))
 }
@@ -133,7 +132,7 @@ fn variable(text: &str) -> Option<Range<usize>> {
         let begins_part = start == 0 || text[..start].ends_with(['/', ':', '@', '=']);
         let is_variable = match braces {
             0 => !first.is_ascii_lowercase() || begins_part,
-            // Also with what stands in for it: `${PORT:-80}`.
+            // Also with a default: `${PORT:-80}`.
             _ => name.len() == rest.len() || rest[name.len()..].starts_with([':', '-']),
         };
         let length = if braces == 0 { name.len() } else { rest.len() };
@@ -173,7 +172,7 @@ fn specifier(text: &str) -> Option<Range<usize>> {
     })
 }
 
-/// Tells whether a path has a drive or a server before it, as on Windows.
+/// Tells whether a path begins with a drive or a server, as on Windows.
 pub(crate) fn is_of_windows(text: &str) -> bool {
     let bytes = text.as_bytes();
     text.starts_with(r"\\")

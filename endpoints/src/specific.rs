@@ -39,8 +39,8 @@ impl NamePattern {
     pub fn overlaps(&self, other: &Self) -> bool {
         let one: Vec<char> = self.as_str().chars().collect();
         let other: Vec<char> = other.as_str().chars().collect();
-        // For each pair of places, from the end, whether the rests of both patterns match a common
-        // string.
+        // For each pair of positions, from the end, whether the rests of both patterns match a
+        // common string.
         let mut below = vec![false; other.len() + 1];
         for at in (0..=one.len()).rev() {
             let mut row = vec![false; other.len() + 1];

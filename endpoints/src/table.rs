@@ -95,7 +95,7 @@ impl EndpointTable {
     /// ```
     pub fn conflicts(&self) -> Vec<Conflict> {
         let mut conflicts = Vec::new();
-        // Only endpoints with the same port, or the same otherwise, can be at odds.
+        // Only endpoints with the same port, or that are equal otherwise, can conflict.
         let mut seen: HashMap<Place<'_>, Vec<(&Name, &Endpoint)>> = HashMap::new();
         for (name, endpoints) in self.iter() {
             for endpoint in endpoints {

@@ -74,7 +74,7 @@ pub enum Host {
     Ip4(Ipv4Addr),
     /// An IPv6 address.
     Ip6(Ipv6Addr),
-    /// An IPv6 address that means something only on one link.
+    /// An IPv6 address that is valid on one link only.
     Ip6Zone {
         /// The interface, by the name that its own host gives it.
         zone: Box<str>,
@@ -110,7 +110,7 @@ impl Host {
     }
 
     /// Tells whether binding a port of `self` also takes that port of `other`, as far as is known
-    /// without looking up a name.
+    /// without a look-up.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.is_same(other) || self.covers(other) || other.covers(self)
     }
@@ -178,7 +178,7 @@ impl DnsName {
                 _ if label.starts_with('-') || label.ends_with('-') => {
                     "each part of a host name begins and ends with a letter or a digit"
                 }
-                // Those of services (RFC 8552). Elsewhere many hosts have one.
+                // Names of services (RFC 8552). Elsewhere they stand for many hosts.
                 _ if label.starts_with('_') => {
                     "a part that begins with _ names a service, not a host"
                 }

@@ -38,7 +38,8 @@ pub async fn while_awake<T>(limit: Duration, future: impl Future<Output = T>) ->
     }
 }
 
-/// From when on a timer is far too late: a busy machine is late by some ten milliseconds.
+/// The delay from which on a timer is far too late: a busy machine is late by some ten
+/// milliseconds.
 const LATE: Duration = Duration::from_millis(900);
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ mod tests {
             7
         };
         assert_eq!(while_awake(limit, answer).await, Some(7));
-        // There is none, and the wait still ends.
+        // There is no answer, and the wait still ends.
         let silence = async {
             advance(Duration::from_secs(60)).await;
             pending::<()>().await;

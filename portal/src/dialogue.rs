@@ -158,13 +158,13 @@ impl Dialogue {
         }
     }
 
-    /// Waits for what comes next; when the time of the dialogue is over, that is its end.
+    /// Waits for the next event; the end of the dialogue's time is its end.
     async fn event(&mut self) -> Option<Event> {
         let Some(Limit { within, until: Some(until) }) = self.limit else {
             return self.events.recv().await;
         };
         match timeout_at(until, self.events.recv()).await {
-            // The other side may be the first to say so.
+            // The other side may report it first.
             Ok(Some(Event::Over(Err(_)))) if Instant::now() >= until => {}
             Ok(event) => return event,
             Err(_) => self.give_up(),

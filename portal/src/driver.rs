@@ -57,7 +57,7 @@ pub struct Driver<IO, S> {
     unheard: Option<(Closed, Pin<Box<Sleep>>)>,
     /// The number of calls answered from the last bytes: their callers may make others next.
     answered: usize,
-    /// Whether it has stood back, and is to write now.
+    /// Whether it has let other tasks run first, and has to write now.
     has_stood_back: bool,
     /// Set when the connection is over, and the service has yet to end.
     closed: Option<Closed>,
@@ -170,7 +170,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         let mut has_more = self.dispatch()?;
         let mut is_stirred = true;
         loop {
-            // A peer that asks and does not read is not listened to until it does.
+            // A peer that asks and does not read is not read until it does.
             if !has_more && self.takes_more() && self.poll_read(cx)?.is_ready() {
                 has_more = self.dispatch()?;
                 is_stirred = true;
@@ -201,8 +201,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         }
     }
 
-    /// Waits for more, for so long as a frame may take that has begun to arrive. All that has
-    /// arrived was read before, however late this side comes to it.
+    /// Waits for more, for as long as a frame may take that has begun to arrive. Everything that
+    /// has arrived was read before, however late this side is.
     fn rest(&mut self, cx: &mut Context<'_>) -> Result<Running, Closed> {
         let Some(limit) = self.frame_timeout else { return Ok(Running) };
         if self.reader.peek().is_empty() || !self.takes_more() {
@@ -266,7 +266,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
         let listens = self.takes_more();
         loop {
-            // The handles' queue is asked last, or a word of theirs could be missed.
+            // The handles' queue is asked last, or one of their frames could be missed.
             let is_last = self.writing.is_empty();
             if is_last {
                 self.writing.append(&mut self.replies.queue);

@@ -81,7 +81,7 @@ pub struct Handlers<F, Fut> {
     /// In a box, so that a service can be moved whatever its function holds.
     handle: Box<F>,
     limits: Limits,
-    /// Calls with a function that waits in a task, and held calls.
+    /// Calls whose function waits in a task, and held calls.
     unanswered: HashMap<CallId, Unanswered>,
     tasks: JoinSet<(CallId, Answer)>,
     /// Functions that asked to leave the driver before they first wait.
@@ -232,7 +232,7 @@ where
     }
 
     fn item(&mut self, id: CallId, body: Bytes) -> Result<(), WireError> {
-        // An unknown call is over, and the caller has not heard of it yet.
+        // An unknown call is over, and the caller has yet to learn it.
         let Some(call) = self.unanswered.get(&id) else { return Ok(()) };
         match &mut *call.state.inbox() {
             Stage::Begun => Err(WireError::Malformed(format!("call {id} takes no items yet"))),

@@ -75,7 +75,7 @@ impl<Fut: Future<Output = Answer>> Handling<Fut> {
             () = timed_out => (ErrorKind::TimedOut, "the call took longer than its caller allowed"),
         };
         state.cancel();
-        // However it ends by now, its caller has abandoned it.
+        // However it ends now, its caller has abandoned it.
         select! {
             biased;
             _ = &mut self => {}

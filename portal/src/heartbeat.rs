@@ -54,7 +54,7 @@ pub enum OnSilence {
     Tell,
 }
 
-/// The next step about a silent peer.
+/// The next action about a silent peer.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Silence {
     /// Ask for a sign of life, with this nonce.
@@ -72,8 +72,8 @@ pub(crate) struct Pulse {
     on_silence: OnSilence,
     alive: Instant,
     sleep: Pin<Box<Sleep>>,
-    /// The latest ping. There is one at a time: another behind it could not arrive before it, and
-    /// would only fill the buffers on the way.
+    /// The latest ping. There is one at a time: a second one could not arrive before it, and would
+    /// only fill buffers on the way.
     nonce: u64,
     asked: Asked,
     asked_at: Instant,
@@ -82,7 +82,7 @@ pub(crate) struct Pulse {
     way: Way,
     /// Whether it could not be written immediately.
     is_held_up: bool,
-    /// Whether it has been said that the peer is silent.
+    /// Whether the silence has been reported.
     is_silent: bool,
     passed: Passed,
 }
@@ -103,7 +103,7 @@ struct Way {
     /// The acknowledged bytes at the last look, and whether any were in flight.
     acknowledged: Option<u64>,
     is_in_flight: bool,
-    /// When more was, or nothing was underway.
+    /// The last time at which more was acknowledged, or nothing was in transit.
     moved: Instant,
     /// The end of the latest ping; 0 once everything up to there is acknowledged.
     ping_ends: Option<u64>,
@@ -136,7 +136,7 @@ impl Pulse {
         }
     }
 
-    /// Records that bytes have come. Tells whether the peer was silent for too long before.
+    /// Records arrived bytes. Tells whether the peer was silent for too long before.
     pub(crate) fn hear(&mut self, bytes: usize, now: Instant) -> bool {
         match self.on_silence {
             OnSilence::GiveUp => {
@@ -147,8 +147,8 @@ impl Pulse {
         }
     }
 
-    /// Records that bytes have passed behind which a pong may have to wait: they have come, or
-    /// they are written by this side, which reads nothing before.
+    /// Records bytes behind which a pong may have to wait: they have arrived, or this side writes
+    /// them before it reads.
     pub(crate) fn pass(&mut self, bytes: usize, now: Instant) {
         self.passed.last = now;
         self.passed.fresh += bytes;
@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(next(&mut pulse).await, Silence::Tell(LIMIT));
         assert_eq!(centiseconds(start), 320);
 
-        // It is not asked again until it is heard.
+        // It is not pinged again until it is heard.
         assert!(timeout(Duration::from_secs(60), next(&mut pulse)).await.is_err());
         assert!(pulse.hear(1, Instant::now()));
         assert!(!pulse.hear(1, Instant::now()));
@@ -389,7 +389,7 @@ mod tests {
                 advance(Duration::from_secs(60)).await;
                 assert!(poll_fn(|cx| Poll::Ready(pulse.poll(0, || None, cx))).await.is_pending());
             }
-            // It is asked and looked for as usual again, and has all of its time from then on.
+            // It gets pings as usual again, and has all of its time from then on.
             let start = Instant::now();
             assert_eq!(next(&mut pulse).await, Silence::Ping(1));
             write(&mut pulse);
@@ -482,7 +482,7 @@ mod tests {
         }
         assert_eq!(check(1000, 0).await, 2);
         assert_eq!(check(1000, 100).await, 2);
-        // In the midst of a frame, over a slow link, and over a fast one.
+        // In the middle of a frame, over a slow link, and over a fast one.
         assert!(check(1000, UNREAD_BYTES_MIN).await > 1000);
         assert!((300..400).contains(&check(20_000, 0).await));
         assert!((3..10).contains(&check(2_000_000, 0).await));
@@ -501,7 +501,7 @@ mod tests {
         let start = Instant::now();
         let mut pulse = pulse(OnSilence::GiveUp);
         let flow = Flow { acknowledged: 1000, outstanding: 20, is_in_flight: true };
-        // Much comes all the time, as in the midst of a long frame.
+        // Much arrives all the time, as in the middle of a long frame.
         let given_up = loop {
             match next_within(TICK, &mut pulse, flow).await {
                 Some(Silence::Ping(_)) => write(&mut pulse),

@@ -41,7 +41,7 @@ pub struct Identity(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     instance: InstanceId,
-    /// The latest last.
+    /// The latest is last.
     keys: watch::Sender<VecDeque<Key>>,
 }
 

@@ -282,7 +282,7 @@ pub(crate) enum Stage {
 }
 
 impl CallState {
-    /// Tells the handler to end.
+    /// Asks the handler to end.
     pub(crate) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::SeqCst);
         if let Some(token) = self.token.get() {

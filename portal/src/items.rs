@@ -169,7 +169,7 @@ impl Inbox {
         self.put(Event::Over(result));
     }
 
-    /// Puts an event where there is room for it; a receiver that is gone wants none.
+    /// Stores an event if there is room; a receiver that is gone wants none.
     fn put(&self, event: Event) {
         drop(self.events.try_send(event));
     }

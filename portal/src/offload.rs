@@ -142,7 +142,7 @@ impl<T, Fut> Drop for OffloadPool<T, Fut> {
 impl<T, Fut> Shared<T, Fut> {
     /// Drops the functions that have not been polled yet.
     fn clear(&self) {
-        // Outside the lock: what a function holds may do anything when it is dropped.
+        // Outside the lock: the destructors of a function's values may do anything.
         let dropped = mem::take(&mut self.lock().queue);
         drop(dropped);
     }

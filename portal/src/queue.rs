@@ -37,7 +37,7 @@ impl ByteQueue {
         self.len() == 0
     }
 
-    /// Returns the buffer to append short things to.
+    /// Returns the buffer for short data.
     pub(crate) fn tail(&mut self) -> &mut BytesMut {
         if self.tail.is_empty() && !self.is_lent {
             self.tail = spare::take(&TO_WRITE);
@@ -46,7 +46,7 @@ impl ByteQueue {
         &mut self.tail
     }
 
-    /// Returns how many bytes of memory it takes while it waits.
+    /// Returns the bytes of memory that it takes while it waits.
     pub(crate) fn held_bytes(&self) -> usize {
         let tail = if self.is_lent || self.tail.is_empty() {
             0
@@ -56,8 +56,7 @@ impl ByteQueue {
         self.parts_bytes + tail
     }
 
-    /// Returns the lent buffer. Its contents, which must wait, move to a buffer of exactly their
-    /// size.
+    /// Returns the lent buffer. Contents that have to wait move to a buffer of exactly their size.
     pub(crate) fn settle(&mut self) {
         if mem::take(&mut self.is_lent) {
             let own = BytesMut::from(&self.tail[..]);
@@ -85,7 +84,7 @@ impl ByteQueue {
         Ok(())
     }
 
-    /// Moves all of `other` behind what there is.
+    /// Moves all of `other` after the present contents.
     pub(crate) fn append(&mut self, other: &mut Self) {
         if self.is_empty() {
             self.settle();

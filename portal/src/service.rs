@@ -63,7 +63,7 @@ pub trait Service {
         _ = (cx, replies);
     }
 
-    /// Tells whether answers are on their way that had better go with the same write.
+    /// Tells whether answers are about to be ready that should go with the same write.
     fn is_about_to_answer(&self) -> bool {
         false
     }

@@ -36,7 +36,7 @@ pub(crate) struct Shared {
 struct State {
     next_id: CallId,
     pending: HashMap<CallId, Pending>,
-    /// Why a handle wants to close, and whether it will be back.
+    /// Why a handle wants to close, and whether this side will return.
     closing: Option<(String, bool)>,
     closed: Option<Closed>,
 }
@@ -118,7 +118,7 @@ impl Shared {
         }
     }
 
-    /// Asks the driver to write what there is, say goodbye and end.
+    /// Asks the driver to write the queued data, say goodbye, and end.
     pub(crate) fn close(&self, reason: &str, returns: bool) {
         self.lock().closing.get_or_insert_with(|| (reason.to_owned(), returns));
         self.outbox.wake();
@@ -157,8 +157,8 @@ impl Shared {
         }
     }
 
-    /// Passes an event to its dialogue. An unknown one was abandoned, and the other side has not
-    /// heard of it yet.
+    /// Passes an event to its dialogue. An unknown one was abandoned, and the other side has yet to
+    /// learn it.
     pub(crate) fn deliver(
         &self,
         id: CallId,

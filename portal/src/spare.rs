@@ -18,8 +18,8 @@ thread_local! {
     /// but little enough that the rest is soon copied.
     pub(crate) static TO_READ: RefCell<Spare> = const { RefCell::new(Spare::new(1, 64 * 1024)) };
 
-    /// To write from: answers are gathered in one and written from another, and both are as large
-    /// as the most that waits to be read, and one answer.
+    /// For writing: answers are gathered in one and written from another, and both are as large as
+    /// the most that waits to be read, and one answer.
     pub(crate) static TO_WRITE: RefCell<Spare> = const { RefCell::new(Spare::new(2, 1024 * 1024)) };
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn take(spare: &'static LocalKey<RefCell<Spare>>) -> BytesMut {
     spare.with_borrow_mut(|it| it.buffers.pop()).unwrap_or_default()
 }
 
-/// Gives a buffer back, whose bytes are not wanted any more.
+/// Gives back a buffer whose bytes are not wanted any more.
 pub(crate) fn give(spare: &'static LocalKey<RefCell<Spare>>, buffer: BytesMut) {
     spare.with_borrow_mut(|it| it.keep(buffer));
 }
@@ -40,7 +40,7 @@ impl Spare {
 
     fn keep(&mut self, mut buffer: BytesMut) {
         buffer.clear();
-        // Of one that others have a part of, there may be too little left.
+        // A buffer that is partly in use may have too little left.
         let is_usual = buffer.try_reclaim(BYTES_MIN) && !buffer.try_reclaim(self.bytes_max + 1);
         if is_usual && self.buffers.len() < self.kept_max {
             self.buffers.push(buffer);

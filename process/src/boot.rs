@@ -21,8 +21,8 @@ pub const CHILD_VARIABLE: &str = "CALLSIGN_CHILD";
 /// The boot message of a parent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Boot {
-    /// The same as in the variable: it proves that descriptor 0 is the channel, and no terminal
-    /// or file that took its place.
+    /// The same as in the variable: it proves that descriptor 0 is the channel, and not a terminal
+    /// or a file in its place.
     pub(super) nonce: Uuid,
     /// The process that holds the other end of the channel.
     pub(super) parent: i32,

@@ -69,7 +69,7 @@ pub enum WaitError {
         /// The number of the process.
         pid: i32,
     },
-    /// The kernel or the runtime does not tell.
+    /// The kernel or the runtime does not report its end.
     #[error("cannot wait for process {pid} of `{label}`")]
     Wait {
         /// The child's label.
@@ -165,7 +165,7 @@ impl Child {
                 if let Some(ended) = held.reap().map_err(|error| self.cannot_wait(error))? {
                     return Ok(ended);
                 }
-                // A debugger that traces it has to see its end first.
+                // A tracer has to see its end first.
                 tokio::time::sleep(TRACED_EVERY).await;
             },
             Reaper::Forkserver(told) => {
@@ -222,7 +222,7 @@ impl Child {
     }
 }
 
-/// Returns what the kernel says of a process: its state, and where in the kernel it waits.
+/// Returns the kernel's description of a process: its state, and where in the kernel it waits.
 fn state(pid: i32) -> String {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
     let status = read("status").unwrap_or_default();

@@ -45,7 +45,7 @@ pub(super) fn begin_anew(
     command.stdin(Stdio::from(channel)).stdout(output).stderr(error);
     let mut child = command.spawn()?;
     let pid = Pid::from_child(&child);
-    // It is ours and was not waited for, so the number is its own.
+    // It is this process's child and was not reaped, so the number is its own.
     match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => Ok((pid, pidfd)),
         Err(errno) => {

@@ -40,7 +40,7 @@ pub async fn forced_to_end() {
     drop(IS_FORCED.subscribe().wait_for(|it| *it).await);
 }
 
-/// Notes that the end of this process is forced, and forces that of its children.
+/// Records that the end of this process is forced, and forces that of its children.
 pub(super) fn hear() {
     IS_FORCED.send_replace(true);
     force_children_to_end();
@@ -76,7 +76,7 @@ impl ForcedEnd {
         Self(key)
     }
 
-    /// Tells the child.
+    /// Forces the end of the child.
     pub(super) fn tell(&self) {
         children().get(&self.0).expect("it is there until this is dropped").tell();
     }
@@ -90,9 +90,9 @@ impl Drop for ForcedEnd {
 
 impl Told {
     fn tell(&self) {
-        // A counter that is full was raised before; a process that has ended needs no word.
+        // A counter that is full was raised before; a process that has ended needs no request.
         let _raised = rustix::io::write(&self.counter, &1_u64.to_ne_bytes());
-        // A stopped process hears nothing.
+        // A stopped process does not react.
         let _continued = rustix::process::pidfd_send_signal(&self.process, Signal::CONT);
     }
 }

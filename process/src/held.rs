@@ -47,7 +47,7 @@ pub enum Ended {
 /// reaped yet.
 pub(super) const TRACED_EVERY: Duration = Duration::from_millis(10);
 
-/// The way in which the waiting process learns of a child's end.
+/// How the waiting process learns of a child's end.
 #[derive(Debug)]
 pub(super) enum Reaper {
     /// The child is ours.
@@ -125,7 +125,7 @@ impl Drop for Held {
         if self.ended.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
             return;
         }
-        // There is nobody to tell; a process that cannot be killed has ended.
+        // Nobody could handle an error; a process that cannot be killed has ended.
         drop(self.kill());
         if matches!(self.reaper, Reaper::Here) {
             spawner::leave_to_reap(Arc::clone(&self.pidfd));

@@ -97,8 +97,8 @@ const SCRUBBED: [&str; 6] = [
     "WATCHDOG_USEC",
 ];
 
-/// The lowest number that a descriptor of ours may get in a child, so that programs which expect
-/// to find something at a low number do not find this.
+/// The lowest number that a descriptor of ours may get in a child, so that programs that expect
+/// something at a low number do not find this.
 const DESCRIPTOR_MIN: i32 = 10;
 
 fn begin(child_main: ChildMain, with_forkserver: bool) -> Result<(), InitError> {
@@ -156,14 +156,13 @@ fn live_forked(child_main: ChildMain) -> Live {
     })
 }
 
-/// Duplicates a descriptor to where those of a child are.
+/// Duplicates a descriptor to a number in the range for a child's own.
 fn lift(descriptor: impl AsFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, DESCRIPTOR_MIN)?)
 }
 
-/// Lives as a child whose channel is `channel` and whose parent process is `parent`: arms what
-/// ends it with its parent, or by force when the parent raises `counter`, runs `child_main` and
-/// leaves.
+/// Lives as a child with the channel `channel` and the parent process `parent`: arms whatever ends
+/// it with its parent, or by force when the parent raises `counter`, runs `child_main`, and leaves.
 fn live(
     channel: UnixStream,
     counter: OwnedFd,
@@ -176,7 +175,7 @@ fn live(
     let received = (channel, counter);
     let channel = UnixStream::from(lift(&received.0).map_err(setup("move the channel"))?);
     let counter = lift(&received.1).map_err(setup("move the counter"))?;
-    // They are not to be closed again, by their numbers, when something fails below.
+    // They must not be closed again by number if a later step fails.
     drop(received);
     let kept = [channel.as_raw_fd(), counter.as_raw_fd()];
     kernel::close_all_but(kept).map_err(setup("close what was inherited"))?;
@@ -202,10 +201,10 @@ fn live(
     channel.set_nonblocking(true).map_err(setup("make the channel one that does not block"))?;
 
     let code = panic::catch_unwind(AssertUnwindSafe(|| child_main(channel))).unwrap_or(PANICKED);
-    // A failure to write harms nobody any more.
+    // A failed write does no harm any more.
     drop(io::stdout().flush());
     if watchdog.has_fired() {
-        // The parent would have killed what this process leaves behind.
+        // The parent would have killed the remaining processes of this one.
         watchdog::end_group();
     }
     leave(code)

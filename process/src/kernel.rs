@@ -45,7 +45,7 @@ pub(super) fn fork() -> io::Result<Option<Pid>> {
 
 /// Closes every descriptor above 2 except `kept`, whoever opened it.
 ///
-/// Must be called first thing in a new process that continues with nothing but `kept`.
+/// Must be the first step of a new process that continues with nothing but `kept`.
 pub(super) fn close_all_but<const COUNT: usize>(mut kept: [RawFd; COUNT]) -> io::Result<()> {
     kept.sort_unstable();
     let mut first: libc::c_uint = 3;
@@ -69,8 +69,8 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
     }
 }
 
-/// Lets this process reap its children: its starter may have left it ignoring SIGCHLD, and then the
-/// kernel would drop their exits.
+/// Makes this process reap its children: its starter may have left it ignoring SIGCHLD, and then
+/// the kernel would drop their exits.
 pub(super) fn heed_children() {
     // SAFETY: the default disposition runs no code.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
@@ -166,8 +166,8 @@ pub(super) fn hear_children_alone() -> io::Result<(OwnedFd, Blocked)> {
     Ok((unsafe { OwnedFd::from_raw_fd(descriptor) }, Blocked(before)))
 }
 
-/// Takes a descriptor that this process was handed as it was started, by its number. To be called
-/// while there is one thread, and once for each number.
+/// Takes a descriptor that this process was started with, by its number. Must be called while there
+/// is one thread, and once for each number.
 pub(super) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the call reads three numbers, and refuses one that is not open.
     if number < 3 || unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
@@ -192,9 +192,9 @@ pub(super) fn hand_down(command: &mut Command, descriptor: RawFd) {
     unsafe { command.pre_exec(hook) };
 }
 
-/// Lets the program that `command` starts be killed when the thread that starts it has ended, puts
-/// its process group in the foreground of a terminal, and gives it back the signals that this
-/// thread has blocked. To be called by a thread that blocks all.
+/// Makes the kernel kill the program that `command` starts once the thread that starts it has
+/// ended, puts its process group in the foreground of a terminal, and gives it back the signals
+/// that this thread has blocked. Must be called by a thread that blocks all signals.
 pub(super) fn guard(command: &mut Command, terminal: Option<RawFd>, blocked: Blocked) {
     let parent = rustix::process::getpid();
     let hook = move || {

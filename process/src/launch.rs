@@ -106,7 +106,7 @@ pub enum LaunchError {
         #[source]
         source: io::Error,
     },
-    /// The thread that starts processes does not do so.
+    /// The thread that starts processes fails to do so.
     #[error("the thread that starts processes cannot start `{label}`")]
     Spawner {
         /// The child's label.
@@ -206,7 +206,7 @@ impl Launch {
     }
 }
 
-/// The ends of what connects a parent with a child.
+/// The ends of the connections between a parent and a child.
 struct Ends {
     channel: UnixStream,
     /// Shared with the child.

@@ -15,12 +15,13 @@ pub(super) struct Origin {
 
 static ORIGIN: OnceLock<Origin> = OnceLock::new();
 
-/// Returns what [`init`](super::init) took note of, if it was called.
+/// Returns the state recorded by [`init`](super::init), if it was called.
 pub(super) fn origin() -> Option<&'static Origin> {
     ORIGIN.get()
 }
 
-/// Records it. To be called while there is one thread, which has looked whether there is a note.
+/// Records it. Must be called while there is one thread, which has checked that nothing is recorded
+/// yet.
 pub(super) fn set(origin: Origin) {
     ORIGIN.set(origin).expect("there is one thread, and it has looked");
 }

@@ -61,7 +61,7 @@ pub(super) struct Drains {
 }
 
 impl Drains {
-    /// Starts to read. To be called within a runtime.
+    /// Starts to read. Must be called within a runtime.
     pub(super) fn start(
         label: &str,
         output: &Output,
@@ -82,7 +82,7 @@ impl Drains {
         Ok(Self { tail, reading, _tasks: tasks })
     }
 
-    /// Waits until both streams have ended, or for a bounded time. To be called when the process
+    /// Waits until both streams have ended, or for a bounded time. Must be called once the process
     /// has ended.
     pub(super) async fn finish(&self) {
         let mut reading = self.reading.clone();
@@ -109,7 +109,7 @@ impl Drain {
         let mut buffer = Vec::with_capacity(2 * LINE_BYTES_MAX);
         loop {
             let kept = buffer.len();
-            // An error is an end as well: there is nothing more to be had.
+            // An error is an end as well: nothing more can be read.
             let read = self.pipe.read_buf(&mut buffer).await.unwrap_or_default();
             if let Some(tail) = &self.tail {
                 keep(&mut tail.lock().unwrap_or_else(PoisonError::into_inner), &buffer[kept..]);
@@ -141,7 +141,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// Tells the lines that are whole or too long, and returns how many bytes they are.
+    /// Reports the lines that are whole or too long, and returns their total length.
     fn tell_whole(&self, bytes: &[u8]) -> usize {
         let mut used = 0;
         loop {

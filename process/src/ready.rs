@@ -37,7 +37,7 @@ pub enum InitError {
     Fork(#[source] io::Error),
 }
 
-/// Looks whether this process can be forked and its environment changed.
+/// Checks whether this process can be forked and its environment changed.
 pub(super) fn look() -> Result<(), InitError> {
     if Handle::try_current().is_ok() {
         return Err(InitError::Runtime);

@@ -30,9 +30,9 @@ const ORPHANS_EVERY: Duration = Duration::from_millis(20);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The way to the thread.
+/// The connection to the thread.
 struct Spawner {
-    /// It has a place for every launch, and one to wake the thread.
+    /// It has room for every launch, and for one message to wake the thread.
     jobs: SyncSender<Job>,
     places: Arc<Semaphore>,
     orphans: Mutex<Vec<Arc<OwnedFd>>>,
@@ -62,14 +62,14 @@ pub(super) async fn run<T: Send + 'static>(
     answered.await.map_err(|_| io::Error::other("it panicked"))
 }
 
-/// Leaves something to the thread that nobody waits for. It is dropped if too much waits already.
+/// Leaves a job to the thread that nobody waits for. It is dropped if too many wait already.
 pub(super) fn leave(job: impl FnOnce() + Send + 'static) {
     if let Ok(spawner) = spawner() {
         drop(spawner.jobs.try_send(Box::new(job)));
     }
 }
 
-/// Leaves a child that was sent SIGKILL to the thread, which waits for it.
+/// Leaves a child that was sent SIGKILL to the thread, which reaps it.
 pub(super) fn leave_to_reap(pidfd: Arc<OwnedFd>) {
     let Ok(spawner) = spawner() else { return };
     spawner.orphans.lock().unwrap_or_else(PoisonError::into_inner).push(pidfd);
@@ -118,12 +118,12 @@ fn serve(queue: &Receiver<Job>) {
     }
 }
 
-/// Waits for the processes that have ended, and returns whether there are more.
+/// Reaps the processes that have ended, and tells whether there are more.
 fn reap_orphans(spawner: &Spawner) -> bool {
     let mut orphans = spawner.orphans.lock().unwrap_or_else(PoisonError::into_inner);
     orphans.retain(|pidfd| {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        // A process that cannot be waited for is no longer ours.
+        // A process that cannot be reaped is no longer ours.
         matches!(rustix::process::waitid(WaitId::PidFd((**pidfd).as_fd()), options), Ok(None))
     });
     !orphans.is_empty()

@@ -96,18 +96,18 @@ impl Watchdog {
         }
     }
 
-    /// Tells whether the counter was raised since it was last asked.
+    /// Tells whether the counter was raised since the last call.
     fn is_raised(&self) -> bool {
         rustix::io::read(&self.counter, &mut [0_u8; 8]).is_ok()
     }
 
-    /// Returns whether the parent has gone.
+    /// Tells whether the parent has gone.
     pub(super) fn has_fired(&self) -> bool {
         poll(&mut self.ends_of_the_parent().collect::<Vec<_>>(), Some(Duration::ZERO))
     }
 
-    /// Returns what shows that the other end of the channel is closed, or that the parent has ended
-    /// as a process.
+    /// Returns the descriptors that show that the other end of the channel is closed, or that the
+    /// parent has ended as a process.
     fn ends_of_the_parent(&self) -> impl Iterator<Item = PollFd<'_>> {
         // A hang-up is always reported; readable data is not asked for.
         let channel = PollFd::new(&self.channel, PollFlags::empty());
@@ -140,7 +140,7 @@ fn do_last_work() {
         let _is_heard = done.send(()).is_ok();
     });
     if working.is_ok() {
-        // A file system that does not answer is not waited for.
+        // It does not wait for a file system that does not answer.
         let _is_done = is_done.recv_timeout(LAST_WORK).is_ok();
     }
 }
@@ -151,7 +151,7 @@ static LAST: OnceLock<fn()> = OnceLock::new();
 /// Kills this process's group and this process with it.
 pub(super) fn end_group() -> ! {
     if super::kernel::own_group() == Some(rustix::process::getpid()) {
-        // It fails only when there is nobody in the group, and this process is.
+        // It fails only if the group is empty, and this process is in it.
         let _ = rustix::process::kill_current_process_group(Signal::KILL);
     }
     super::kernel::exit_now(ABANDONED)
@@ -162,8 +162,8 @@ pub(super) fn end_group() -> ! {
 pub(super) fn open_parent(expected: Pid) -> io::Result<Option<OwnedFd>> {
     let Some(parent) = rustix::process::getppid() else { return Ok(None) };
     let pidfd = rustix::process::pidfd_open(parent, rustix::process::PidfdFlags::empty())?;
-    // Checked after it was opened: a parent that has ended is no longer one, and its number may
-    // belong to another process.
+    // Checked after it was opened: a process that has ended is no longer the parent, and its number
+    // may belong to another process.
     if rustix::process::getppid() == Some(expected) {
         return Ok(Some(pidfd));
     }

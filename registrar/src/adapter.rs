@@ -97,7 +97,7 @@ pub enum Recognised {
     Yes,
     /// They are not.
     No,
-    /// More of them would tell.
+    /// More bytes are needed to tell.
     NeedMore,
 }
 
@@ -126,8 +126,8 @@ pub struct Accepted {
     pub stop: CancellationToken,
 }
 
-/// Reads the first bytes of a connection until it is clear whose they are, and puts them back.
-/// `None` stands for callsign's own protocol, which also has the answer to what nobody knows.
+/// Reads the first bytes of a connection until its protocol is clear, and puts them back. `None`
+/// stands for callsign's own protocol, which also answers unknown ones.
 pub(crate) async fn choose(
     stream: &mut Stream,
     adapters: &[Arc<dyn ProtocolAdapter>],

@@ -21,7 +21,7 @@ pub(crate) enum Answer {
     Confirmed,
     /// It is not there.
     Disowned,
-    /// Nothing in time, or nothing that helps: it may be hung, or know no such question.
+    /// No answer in time, or no useful one: the registrant may be hung, or not know the question.
     Nothing,
 }
 
@@ -49,8 +49,8 @@ pub(crate) async fn confirm(registry: &RegistryHandle, claimant: &Claimant) -> A
     answer
 }
 
-/// Says for a client in this process whether an instance is there: it is, unless its socket is not in its place,
-/// or this host has not its address any more.
+/// Confirms for a client in this process whether an instance is there: it is, unless its socket is
+/// not in its place, or this host has lost its address.
 pub(crate) fn vouch(claimant: &Claimant) -> Answer {
     match is_there(&claimant.stamped) {
         Some(false) => Answer::Disowned,
@@ -73,7 +73,7 @@ pub(crate) async fn tell_state(registry: &RegistryHandle, uuid: Uuid) {
     }
 }
 
-/// Tells a session of losses of its registrations by another's doing.
+/// Reports the losses of a session's registrations that others caused.
 pub(crate) async fn tell_lost(registry: &RegistryHandle, session: SessionId, losses: Vec<Lost>) {
     let Some(handle) = registry.handle(session) else { return };
     for lost in losses {

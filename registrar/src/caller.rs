@@ -7,7 +7,7 @@ use transport::{Stream, Who};
 
 use crate::registry::{Caller, Owner};
 
-/// Asks the kernel for the identity of a connection's peer: once, when it is there. `None` if the
+/// Asks the kernel for the identity of a connection's peer: once, at its beginning. `None` if the
 /// peer has gone, because its messages would be charged to nobody.
 pub(crate) fn caller(stream: &Stream) -> Option<Caller> {
     let caller = match stream.who() {

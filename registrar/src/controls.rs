@@ -49,7 +49,7 @@ struct Shared {
     access: Mutex<Option<Access>>,
 }
 
-/// The options of a node that may change while it serves, as they are now.
+/// The options of a node that may change while it serves, with their present values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tuning {
     pub(crate) handshake_timeout: Duration,

@@ -10,17 +10,17 @@ use crate::registry::{Claimant, Contested, Owner, SessionId};
 /// A job.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// To look into a claim.
+    /// Checks a claim.
     LookInto(Check),
-    /// To look into an older claim to what another claims, if it is still made.
+    /// Checks an older claim to a place that another instance claims, if it still exists.
     Contested(Contested),
-    /// To tell a registrant how far its instance is in its life.
+    /// Tells a registrant the state of its instance.
     TellState(Uuid),
-    /// Report losses to a session.
+    /// Reports losses to a session.
     TellLost(SessionId, Vec<Lost>),
 }
 
-/// A claim to be looked into, and why.
+/// A claim to check, and the reason.
 #[derive(Clone, Debug)]
 pub(crate) struct Check {
     pub(crate) claimant: Claimant,
@@ -29,7 +29,7 @@ pub(crate) struct Check {
     pub(crate) by: Owner,
 }
 
-/// Why a claim is looked into.
+/// Why a claim is checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Why {
     /// A newer instance claims the same endpoint.

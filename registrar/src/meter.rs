@@ -12,7 +12,7 @@ use std::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter(Arc<AtomicU64>);
 
-/// A reader of a meter, for use from time to time.
+/// A reader of a meter, for occasional use.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     pub(crate) meter: Meter,
@@ -38,7 +38,7 @@ impl Meter {
 }
 
 impl Reading {
-    /// Reads the meter again, so long after the last time.
+    /// Reads the meter again, that long after the last time.
     pub(crate) fn take(&mut self, passed: Duration) {
         let total = self.meter.total();
         let ran = total.saturating_sub(self.before);

@@ -41,8 +41,8 @@ pub(crate) enum NoPlace {
 }
 
 impl NoPlace {
-    /// Reports to a peer that there is no place for it, if that can be written at once. One that has
-    /// gone already costs a system call.
+    /// Reports to a peer that there is no place for it, if that can be written at once. For one
+    /// that has gone already this costs a system call.
     pub(crate) fn turn_away(&self, mut stream: Stream) {
         let said = stream.write_at_once(&preface::preface()).and_then(|_| {
             let reason = self.to_string();

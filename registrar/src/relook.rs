@@ -10,10 +10,10 @@ use crate::{
     registry::{Claimant, Owner},
 };
 
-/// The claims that are to be looked at again, and when.
+/// The claims to look at again, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Relooks {
-    /// By when they are due; the number tells those of one instant apart.
+    /// By the time at which they are due; the number distinguishes those of one instant.
     due: BTreeMap<(Instant, u64), Relook>,
     count: u64,
 }
@@ -30,7 +30,7 @@ struct Relook {
 
 impl Relooks {
     /// Records that a claim was seen to be silent, and the last pause if it was a repeated look.
-    /// With too many such claims, it stays as it is until its registrant speaks.
+    /// With too many such claims, it stays as it is until its registrant answers.
     pub(crate) fn note(
         &mut self,
         claimant: Claimant,

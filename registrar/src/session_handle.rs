@@ -50,7 +50,7 @@ impl SessionHandle {
         (Self { local_client: Some(local_client), ..Self::default() }, losses)
     }
 
-    /// Returns where the losses of a session go that has no peer.
+    /// Returns the destination of the losses of a session without a peer.
     pub(crate) fn as_local(&self) -> Option<&mpsc::Sender<Lost>> {
         self.local_client.as_ref()
     }
@@ -62,7 +62,7 @@ impl SessionHandle {
         state.wake();
     }
 
-    /// Leaves the answer to a call that was in line.
+    /// Stores the answer to a call that was in line.
     pub(crate) fn grant(&self, granted: LineAnswer) {
         let mut state = self.lock();
         state.granted.push_back(granted);
@@ -89,18 +89,17 @@ impl SessionHandle {
         state.wake();
     }
 
-    /// Lets the peer be called.
+    /// Makes the peer callable.
     pub(crate) fn introduce(&self, portal: Portal) {
         self.portal.get_or_init(|| portal);
     }
 
-    /// Returns the way to the peer, if it can be called.
+    /// Returns the portal of the peer, if it can be called.
     pub(crate) fn portal(&self) -> Option<Portal> {
         self.portal.get().cloned()
     }
 
-    /// Takes the word that there are changes, and wakes the task of `cx` when there is more of
-    /// anything.
+    /// Takes the notice of changes, and wakes the task of `cx` when there is more of anything.
     pub(crate) fn take_has_changes(&self, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
         if !state.reader.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {

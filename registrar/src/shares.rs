@@ -21,7 +21,7 @@ pub(crate) struct Shares {
 struct Rate {
     /// The further jobs that may be requested now, in thousandths.
     allowed: u64,
-    /// When that was.
+    /// The time of that.
     at_ms: u64,
 }
 

@@ -26,11 +26,11 @@ use crate::{RegistryHandle, registry::Former};
 #[derive(Clone, Debug)]
 pub(crate) struct TokensFile {
     path: PathBuf,
-    /// Whether it says by now what the next run is to know.
+    /// Whether the file has its final contents.
     is_final: Arc<Mutex<bool>>,
 }
 
-/// What stands in it.
+/// The contents of the file.
 #[derive(Debug, Deserialize, Serialize)]
 struct Written {
     version: u32,
@@ -50,13 +50,13 @@ enum TokensFileError {
 }
 
 impl TokensFile {
-    /// Takes where the file is to be, in a folder that is the user's own. Both are made when there
-    /// is something to write.
+    /// Takes the path of the file, in a folder of the user's own. Both are made when there is
+    /// something to write.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, is_final: Arc::default() }
     }
 
-    /// Returns what the run before has written down. What cannot be believed is not, with a warning.
+    /// Returns the record of the former run. Untrustworthy contents are ignored, with a warning.
     pub(crate) fn read(&self) -> Former {
         let written = self.written().unwrap_or_else(|error| {
             let file = self.path.display();
@@ -82,7 +82,7 @@ impl TokensFile {
         Ok(Some(Former { secret: ProofSecret::new(*secret), latest, tokens }))
     }
 
-    /// Writes down what changes, for as long as it is polled.
+    /// Writes changes, for as long as it is polled.
     pub(crate) async fn keep(self, registry: RegistryHandle) {
         loop {
             registry.tokens_changed().await;
@@ -91,12 +91,12 @@ impl TokensFile {
         }
     }
 
-    /// Writes down what the next run is to know, and nothing after it.
+    /// Writes the final contents, and nothing after that.
     pub(crate) async fn write_last(&self, registry: &RegistryHandle) {
         self.write(registry, true).await;
     }
 
-    /// Writes down at once what there is to know.
+    /// Writes the first contents immediately.
     pub(crate) fn write_first(&self, registry: &RegistryHandle) {
         self.complain(self.write_now(registry, false));
     }
@@ -104,7 +104,7 @@ impl TokensFile {
     async fn write(&self, registry: &RegistryHandle, is_last: bool) {
         let (file, registry) = (self.clone(), registry.clone());
         let written = spawn_blocking(move || file.write_now(&registry, is_last)).await;
-        // It is not run at all where the runtime ends.
+        // The task does not run at all if the runtime ends.
         self.complain(written.unwrap_or(Ok(())));
     }
 
@@ -129,13 +129,13 @@ impl TokensFile {
     }
 }
 
-/// The form of the file. A node believes no other.
+/// The form of the file. A node accepts no other.
 const VERSION: u32 = 1;
 
-/// How many tokens are written down, which is far more names than anybody has rules for.
+/// The most tokens to write: far more names than anybody has rules for.
 const TOKENS_MAX: usize = 100_000;
 
-/// How large the file may be: nine bytes a token.
+/// The largest size of the file: nine bytes a token.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The least time between two writings.
@@ -187,7 +187,7 @@ mod tests {
         fs::rename(&file.path, &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &file.path).unwrap();
         assert!(!is_believed(), "a link");
-        // It is put in the place of the link, and not where that leads.
+        // It replaces the link, and not the link's target.
         write_private(&file.path, &whole).unwrap();
         assert!(is_believed());
         assert!(fs::symlink_metadata(&file.path).unwrap().is_file());

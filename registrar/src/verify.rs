@@ -129,7 +129,7 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
 /// A claim that was looked into.
 struct Looked {
     claimant: Claimant,
-    /// Whether it is to be looked at again, for whom, and how long after it was the last time.
+    /// Whether it is to be looked at again, for whom, and after which pause the last time.
     is_silent: Option<([Owner; 2], Option<Duration>)>,
 }
 
@@ -145,12 +145,13 @@ async fn look_into(
     // An instance that proves its identity would come back as another one.
     let comes_back = ticket.is_none();
     let seen = {
-        // To ask the kernel takes its time, and waits for nothing: others run in between.
+        // Asking the kernel takes its time, and waits for nothing: others run in between.
         let _turn = one_at_a_time.acquire().await;
         yield_now().await;
         look_from_here(stamped, ticket.is_some(), [registrant, by])
     };
-    // What the registrar cannot judge is as its owner says, and those who may change it anyway.
+    // For endpoints beyond the registrar's judgement, the word of the owner counts, and of those
+    // that may change it anyway.
     let is_trusted = by == registrant || registry.accounts().is_trusted(by.account());
     let is_believed = is_trusted || seen.is_none();
     let result = match seen {
@@ -210,7 +211,7 @@ fn is_suspect(registry: &RegistryHandle, Claimant { uuid, epoch, stamped }: &Cla
     })
 }
 
-/// Looks at a claim as far as that goes without connecting to it; `None` if it may be connected to.
+/// Looks at a claim as far as possible without connecting; `None` if a connection is allowed.
 pub(crate) fn look_at(registry: &RegistryHandle, uuid: Uuid, stamped: &Stamped) -> Option<Look> {
     let Some(registrant) = registry.owner(uuid) else { return Some(Look::Unclear) };
     look_from_here(stamped, true, [registrant; 2]).map(|it| match it {
@@ -243,8 +244,8 @@ pub enum Look {
     Unclear,
 }
 
-/// Looks whether anybody is at an endpoint, without connecting to it. `None` stands for what only a
-/// connection can tell, and where one may be made.
+/// Looks whether anybody is at an endpoint, without connecting to it. `None` if only a connection
+/// can tell, and may be made.
 fn look_from_here(
     stamped: &Stamped,
     proves: bool,
@@ -288,7 +289,7 @@ fn look_from_here(
     (is_enough || !may).then_some(seen)
 }
 
-/// Connects to an endpoint, and if its actor can prove who it is, sees whether it is that one.
+/// Connects to an endpoint, and if its actor can prove its identity, checks it.
 async fn connect_to(stamped: &Stamped, ticket: Option<Ticket>) -> CheckResult {
     let is_the_very_place = is_the_very_place(stamped, &here());
     let is_path = stamped.endpoint.is_socket_file();
@@ -309,8 +310,8 @@ async fn connect_to(stamped: &Stamped, ticket: Option<Ticket>) -> CheckResult {
     }
 }
 
-/// Interprets that nobody is at a path: a caller elsewhere sees another socket there, or none,
-/// though the actor lives.
+/// Interprets the absence of a listener at a path: a caller elsewhere sees another socket there, or
+/// none, though the actor lives.
 fn not_there(stamped: &Stamped) -> CheckResult {
     if stamped.stamp.root.is_some() && stamped.stamp.root == root() {
         CheckResult::Dead
@@ -320,7 +321,7 @@ fn not_there(stamped: &Stamped) -> CheckResult {
 }
 
 /// Tells whether an endpoint means the same from here. The inode has identified a socket file.
-/// Beyond this network namespace, the one that answers or refuses may be a firewall, or another
+/// Beyond this network namespace, the machine that answers or refuses may be a firewall, or another
 /// host with the same address.
 fn is_the_very_place(stamped: &Stamped, here: &Here) -> bool {
     stamped.endpoint.is_socket_file() || is_of_this_network(stamped, here)

@@ -87,7 +87,7 @@ impl Access {
     }
 
     /// Gives the socket file at a path another group and mode than `before`, if it is that socket.
-    /// No moment lets in anybody whom neither the one nor the other does.
+    /// At no moment does it admit anybody that neither of the two admits.
     pub(crate) fn change(
         self,
         before: Option<Self>,

@@ -9,8 +9,8 @@ use tokio::io::unix::AsyncFd;
 
 use crate::linux::await_readable;
 
-/// Hears when an address or an interface of a network namespace comes or goes: of the one in which
-/// the thread was that made this.
+/// Receives changes of addresses and interfaces of a network namespace: the one of the thread that
+/// made this.
 #[derive(Debug)]
 pub(crate) struct AddressChanges(AsyncFd<OwnedFd>);
 

@@ -136,13 +136,13 @@ impl TryFrom<OwnedFd> for Listener {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AdoptError {
-    /// The descriptor is no socket at all.
+    /// The descriptor is not a socket.
     #[error("it is {found}, not a socket")]
     NotASocket {
         /// A description of the socket.
         found: &'static str,
     },
-    /// It is a socket of a type that takes no connections, or not as streams.
+    /// It is a socket of a type that accepts no connections, or not as streams.
     #[error("it is a {found} socket; only a stream socket can take connections here")]
     OtherType {
         /// The type, in a word.
@@ -222,7 +222,7 @@ fn check(socket: BorrowedFd<'_>) -> Result<AddressFamily, AdoptError> {
     }
 }
 
-/// Returns the endpoint of a port that is listened at. IPv4 in the guise of IPv6 is IPv4.
+/// Returns the endpoint of a listening port. An IPv4 address in IPv6 notation is IPv4.
 fn endpoint_of(address: SocketAddr) -> Result<Endpoint, AdoptError> {
     match address {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => zoned(v6),
@@ -230,7 +230,7 @@ fn endpoint_of(address: SocketAddr) -> Result<Endpoint, AdoptError> {
     }
 }
 
-/// Returns the endpoint of an address that means something on one link only.
+/// Returns the endpoint of an address that is valid on one link only.
 fn zoned(address: SocketAddrV6) -> Result<Endpoint, AdoptError> {
     let index = address.scope_id();
     let interfaces = if_addrs::get_if_addrs()?;
@@ -242,7 +242,7 @@ fn zoned(address: SocketAddrV6) -> Result<Endpoint, AdoptError> {
 
 /// Finds the path at which others reach a socket, and stamps it.
 fn at_path(bound: &Path, listener: &net::UnixListener) -> Result<(UnixPath, Stamp), AdoptError> {
-    // By these names it is known to the process that bound it, or was in its folder of then.
+    // These names are valid for the process that bound it, or that was in its folder then.
     let is_own = bound.is_relative() || bound.starts_with("/proc");
     let path = match UnixPath::new(bound) {
         Ok(path) if !is_own => path,
@@ -262,7 +262,7 @@ fn at_path(bound: &Path, listener: &net::UnixListener) -> Result<(UnixPath, Stam
         Listening::Nobody(_) if is_own => Err(AdoptError::Elsewhere { path: bound.to_owned() }),
         Listening::Nobody(silence) => {
             // Its maker may see another file system than this process, in which it is correct. It
-            // is not taken for near: its stamp says neither which file it is, nor below which root.
+            // does not count as near: its stamp names neither the file nor the root.
             let what = match &silence {
                 Silence::NotListening => "it leads to a dead socket".to_owned(),
                 other => other.to_string(),
@@ -275,7 +275,8 @@ fn at_path(bound: &Path, listener: &net::UnixListener) -> Result<(UnixPath, Stam
             );
             Ok((path, socket_stamp(listener)))
         }
-        // It is from another network namespace, and cannot be told apart from another at its path.
+        // It is from another network namespace, and cannot be told apart from another one at its
+        // path.
         Listening::Unknown => {
             let socket = here::look(&path).ok();
             Ok((path, Stamp { socket, ..stamp }))

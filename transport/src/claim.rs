@@ -64,7 +64,7 @@ pub(crate) struct Claim {
     name: OsString,
     /// The process that made it: a fork has a copy of this, but no right to the files.
     pid: u32,
-    /// Held where others may want the path. It is dropped when the socket file is gone.
+    /// Held where others may want the path. It is dropped once the socket file is gone.
     lock: Option<Arc<Lock>>,
 }
 
@@ -112,7 +112,7 @@ impl Claim {
         Self::bind(path, access).await
     }
 
-    /// Tells who listens at a path, as an error; or that nobody does.
+    /// Returns the error that names the listener at a path; or that nobody listens there.
     pub(crate) async fn holder(path: &UnixPath) -> BindError {
         let endpoint = Endpoint::Unix(UnixAddress::Path(path.clone()));
         match listening(&endpoint) {
@@ -192,7 +192,7 @@ impl Claim {
         Ok((claim, access::listen(socket).map_err(fail)?))
     }
 
-    /// Returns which socket was bound.
+    /// Returns the bound socket.
     pub(crate) fn socket(&self) -> Option<SocketId> {
         self.socket
     }
@@ -216,7 +216,7 @@ impl Drop for Claim {
     }
 }
 
-/// Opens the folder of a socket's path, and returns it with the name that the socket has in it.
+/// Opens the folder of a socket's path, and returns it with the socket's name in it.
 fn open_place(path: &UnixPath) -> Result<(Arc<Handle>, &OsStr), BindError> {
     let (folder, name) = path.parts();
     let handle = Handle::open_folder(folder).map_err(|error| match error.kind() {
@@ -235,8 +235,8 @@ fn is_missing(path: &UnixPath) -> bool {
     matches!(here::look(path), Err(Unreachable::Missing))
 }
 
-/// The attempts to bind a path whose folder or lock is exchanged meanwhile: once is an accident,
-/// and so many are intent.
+/// The attempts to bind a path whose folder or lock is exchanged meanwhile: one exchange is an
+/// accident, this many are intent.
 const TRIES: u32 = 5;
 
 /// The longest path that `sun_path` holds with its closing NUL.

@@ -99,7 +99,7 @@ pub fn remove_dangling_link(path: &UnixPath) -> io::Result<bool> {
     fs::remove_file(path).map(|()| true)
 }
 
-/// Returns where a path leads that is a symbolic link of this user to something.
+/// Returns the target of a path that is a symbolic link of this user.
 fn linked_to(path: &UnixPath) -> Option<UnixPath> {
     let is_link = fs::symlink_metadata(path.as_path()).is_ok_and(|it| is_own_link(&it));
     UnixPath::new(&fs::canonicalize(path.as_path()).ok().filter(|_| is_link)?).ok()
@@ -155,7 +155,7 @@ pub(crate) async fn clear(lock: &Lock, path: &UnixPath) -> Result<(), BindError>
     };
     let is_dead = match listening_at_file(&file, path).unwrap_or(Listening::Unknown) {
         Listening::Nobody(Silence::NotListening) => true,
-        // It is about to listen, or of a type that is not connected to: it lives all the same.
+        // It is about to listen, or of a type without connections: it lives nevertheless.
         Listening::Nobody(_) => return Err(BindError::InUse { holder: None }),
         Listening::Sockets(sockets) => {
             return Err(BindError::InUse { holder: Holder::of(&sockets) });
@@ -171,10 +171,10 @@ pub(crate) async fn clear(lock: &Lock, path: &UnixPath) -> Result<(), BindError>
     }
 }
 
-/// Tells by a connection whether nobody listens at a file, where the kernel does not say it.
+/// Tells by a connection whether nobody listens at a file, if the kernel does not say.
 async fn is_refused(file: &Handle, path: &UnixPath) -> Result<bool, BindError> {
     let stream = match UnixStream::connect(file.path()).await {
-        // The file is held, so it is `/proc` that is missing.
+        // The file is held, so `/proc` is missing.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             UnixStream::connect(path.as_path()).await
         }
@@ -183,7 +183,7 @@ async fn is_refused(file: &Handle, path: &UnixPath) -> Result<bool, BindError> {
     match stream {
         Ok(stream) => Err(BindError::InUse { holder: Holder::of_peer(&stream) }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
-        // Its queue is full, or it is a socket of another type: it lives all the same.
+        // Its queue is full, or it is a socket of another type: it lives nevertheless.
         Err(error)
             if error.kind() == io::ErrorKind::WouldBlock
                 || error.raw_os_error() == Some(libc::EPROTOTYPE) =>

@@ -47,7 +47,7 @@ pub(crate) struct UnixSocket {
 /// Returns the TCP sockets that listen at a port.
 pub(crate) fn tcp_listeners(port: u16) -> io::Result<Vec<TcpSocket>> {
     let mut found = tcp_sockets(port)?;
-    // A kernel that does not choose by the port gives them all.
+    // A kernel that does not select by port returns all of them.
     found.retain(|it| it.address.port() == port);
     Ok(found)
 }
@@ -72,8 +72,8 @@ fn tcp_sockets(port: u16) -> io::Result<Vec<TcpSocket>> {
     Ok(found)
 }
 
-/// Returns the user who owns the TCP socket that is at `own` and connected to `other`, if there is
-/// one in this network namespace that a process has open.
+/// Returns the user that owns the TCP socket at `own` connected to `other`, if there is one in this
+/// network namespace that a process has open.
 pub(crate) fn tcp_owner(own: SocketAddr, other: SocketAddr) -> io::Result<Option<u32>> {
     let (own, other) = (canonical(own), canonical(other));
     let family = if own.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
@@ -127,7 +127,7 @@ fn octets(ip: IpAddr) -> [u8; 16] {
     }
 }
 
-/// Returns the Unix sockets that have a name and are connected to nobody.
+/// Returns the Unix sockets that have a name and are not connected.
 pub(crate) fn unix_sockets() -> io::Result<Vec<UnixSocket>> {
     let mut request = vec![libc::AF_UNIX as u8, 0, 0, 0];
     request.extend((1u32 << TCP_LISTEN | 1 << TCP_CLOSE).to_ne_bytes());
@@ -139,12 +139,12 @@ pub(crate) fn unix_sockets() -> io::Result<Vec<UnixSocket>> {
     Ok(found)
 }
 
-/// Sends a request for a list, and gives each entry to `take`.
+/// Sends a request for a list, and passes each entry to `take`.
 fn ask(request: &[u8], take: impl FnMut(&[u8])) -> io::Result<()> {
     ask_for(NLM_F_REQUEST | NLM_F_DUMP, request, take)
 }
 
-/// Sends a request, and gives each entry of the answer to `take`: one, unless it is for a list.
+/// Sends a request, and passes each entry of the answer to `take`: one, unless it is for a list.
 fn ask_for(flags: u16, request: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = open()?;
     let length = (HEADER_BYTES + request.len()) as u32;
@@ -221,7 +221,7 @@ fn read_tcp(message: &[u8]) -> Option<TcpSocket> {
     })
 }
 
-/// Reads `struct unix_diag_msg` and its attributes; `None` of a socket without a name.
+/// Reads `struct unix_diag_msg` and its attributes; `None` for a socket without a name.
 fn read_unix(message: &[u8]) -> Option<UnixSocket> {
     let (mut name, mut file, mut uid) = (Vec::new(), None, None);
     for (kind, value) in attributes(message.get(UNIX_MESSAGE_BYTES..)?) {
@@ -243,7 +243,7 @@ fn read_unix(message: &[u8]) -> Option<UnixSocket> {
     (!socket.name.is_empty()).then_some(socket)
 }
 
-/// Goes through the attributes of a message: the kind and the value of each.
+/// Returns the attributes of a message: the kind and the value of each.
 fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0)?);

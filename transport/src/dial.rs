@@ -183,8 +183,8 @@ async fn connect_abstract(name: &str) -> Result<Stream, DialError> {
     connect_while_busy(Path::new(&format!("\0{name}"))).await.map_err(DialError::from_io)
 }
 
-/// Tries again for as long as the queue of connections is full: the kernel tells nobody when
-/// there is room again.
+/// Tries again while the queue of connections is full: the kernel does not report when there is
+/// room.
 async fn connect_while_busy(address: &Path) -> io::Result<Stream> {
     let mut pause = BUSY_PAUSE_MIN;
     loop {

@@ -36,10 +36,10 @@ pub enum BindError {
         /// The holder.
         holder: Holder,
     },
-    /// Another process made the socket, and only that can make it again.
+    /// Another process made the socket, and only that process can bind it again.
     #[error("the maker of the socket has to make it again")]
     NotOurs,
-    /// Something else is in the way, and is left as it is.
+    /// Another file is in the way, and is left as it is.
     #[error("{found} already exists at that path; it was not touched")]
     NotASocket {
         /// A description of the file.
@@ -57,7 +57,7 @@ pub enum BindError {
         /// The faulty group.
         path: PathBuf,
     },
-    /// This user may not.
+    /// This user may not do it.
     #[error("no permission to {what}")]
     NoPermission {
         /// The attempted operation.
@@ -116,7 +116,7 @@ impl BindError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// Nobody listens there, though the address is good.
+    /// Nobody listens there, though the address is valid.
     #[error("connection refused: nobody listens there")]
     Refused,
     /// There is no such file.
@@ -134,13 +134,13 @@ pub enum DialError {
     /// This user may not connect to it, or not see it.
     #[error("no permission to connect to it")]
     NoPermission,
-    /// Its queue of connections stayed full. It is there, and not dead.
+    /// Its queue of connections stayed full. It lives.
     #[error("it is busy: its queue of new connections is full")]
     Busy,
     /// It did not answer in time.
     #[error("no answer in time")]
     TimedOut,
-    /// No way leads to its host or network.
+    /// There is no route to its host or network.
     #[error("no route leads to its host")]
     Unreachable,
     /// It is a place to bind, not one to dial.
@@ -225,7 +225,7 @@ pub enum ResolveError {
         /// The name of the interface.
         zone: String,
     },
-    /// Nobody is reached at its address.
+    /// Its address leads nowhere.
     #[error(transparent)]
     Nowhere(#[from] Nowhere),
 }

@@ -11,7 +11,7 @@ use crate::{Flow, Stream, linux};
 
 /// A connection whose kernel may report the progress of written data.
 pub trait Flows {
-    /// Asks the kernel. It says nothing but of TCP: within a host, nothing is lost on the way.
+    /// Asks the kernel. It answers only for TCP: within a host, nothing is lost in transit.
     fn flow(&self) -> Option<Flow> {
         None
     }
@@ -66,7 +66,7 @@ mod tests {
         }
         assert_eq!(after.acknowledged, before.acknowledged + 5);
 
-        // It is written until the peer, which does not read, has no room.
+        // It writes until the peer, which does not read, has no room.
         let Some(socket) = near.fd() else { unreachable!() };
         let bytes = [0; 64 * 1024];
         while rustix::io::write(socket, &bytes).is_ok() {}

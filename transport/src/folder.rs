@@ -50,8 +50,8 @@ pub fn runtime_dir_path(
         }
         return Ok(base.join("callsign"));
     }
-    // A shared folder is the system's, or protects its contents by the sticky bit. In any other its
-    // owner could replace ours.
+    // A shared folder is the system's, or protects its contents by the sticky bit. In any other,
+    // its owner could replace ours.
     if let Ok(status) = fs::metadata(temp_dir)
         && ![uid, 0].contains(&status.uid())
         && status.mode() & STICKY == 0
@@ -89,7 +89,7 @@ pub fn closed_folder(folder: PathBuf) -> Result<PathBuf, RuntimeDirError> {
     Ok(folder)
 }
 
-/// Makes a folder that is the user's own, unless it is there, and returns its mode.
+/// Makes a folder of the user's own, unless it exists, and returns its mode.
 fn own_folder(folder: &Path) -> Result<u32, RuntimeDirError> {
     let uid = rustix::process::geteuid().as_raw();
     match DirBuilder::new().mode(0o700).create(folder) {
@@ -275,8 +275,8 @@ mod tests {
         );
     }
 
-    /// A variable kept by `sudo -E` or `su` should be unset, and nothing that it names should be
-    /// removed.
+    /// The message about a variable kept by `sudo -E` or `su` advises to unset it, and not to
+    /// remove what it names.
     #[test]
     fn is_not_within_another_users() {
         let uid = rustix::process::geteuid().as_raw();

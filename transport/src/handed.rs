@@ -135,7 +135,7 @@ pub enum HandedError {
     },
 }
 
-/// Returns how many descriptors there are, if they are for this process.
+/// Returns the number of descriptors, if they are for this process.
 fn meant_for_this(pid: Option<&OsStr>, count: Option<&OsStr>) -> Result<Option<u32>, HandedError> {
     let (Some(pid), Some(count)) = (pid, count) else { return Ok(None) };
     let number = |variable, value: &OsStr| {
@@ -165,7 +165,7 @@ fn names_of(
     Ok(Box::new(names.into_iter().take(found).map(|it| Some(it).filter(|it| !it.is_empty()))))
 }
 
-/// Takes a descriptor that is open under a number, and keeps it from programs that are started.
+/// Takes an open descriptor by its number, and keeps it from programs that are started.
 fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the call reads three numbers, and refuses one that is not open.
     if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
@@ -198,7 +198,7 @@ const COUNT: &str = "LISTEN_FDS";
 const NAMES: &str = "LISTEN_FDNAMES";
 const VARIABLES: [&str; 3] = [PID, COUNT, NAMES];
 
-/// Names the process in a second way, which is of no use here.
+/// A second way to name the process, which is not needed here.
 const PIDFD: &str = "LISTEN_PIDFDID";
 
 #[cfg(test)]

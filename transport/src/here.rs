@@ -224,7 +224,7 @@ pub fn root() -> Option<RootId> {
     Some(RootId(keyed_hash(ROOT_KEY, numbers.as_flattened())))
 }
 
-/// Returns the network namespace that `socket` was made in.
+/// Returns the network namespace in which `socket` was made.
 pub(crate) fn netns_of(socket: BorrowedFd<'_>) -> Option<NetnsId> {
     linux::netns_cookie(socket).ok().map(NetnsId)
 }
@@ -276,17 +276,17 @@ fn keyed_hash(key: &[u8], bytes: &[u8]) -> u64 {
 /// The kernel id of this process's stamps, once it is set.
 static KERNEL: OnceLock<Option<KernelId>> = OnceLock::new();
 
-/// The key of the kernel's hash. It is no secret: it keeps the boot id itself at home, and this
-/// application's hash apart from any other's.
+/// The key of the kernel's hash. It is not secret: it keeps the boot id itself private, and this
+/// application's hash distinct from any other's.
 const KERNEL_KEY: &[u8] = b"callsign: which kernel";
 
-/// The key of a host's hash, where one was named: no name is ever a kernel's.
+/// The key of a host's hash, if one was named: no name ever equals a kernel's.
 const HOST_KEY: &[u8] = b"callsign: which host";
 
 /// The key of a root's hash, for the same reasons.
 const ROOT_KEY: &[u8] = b"callsign: which root";
 
-/// Stamps a socket by the namespace that it was made in, whichever thread asks.
+/// Stamps a socket by the namespace in which it was made, whichever thread asks.
 pub(crate) fn socket_stamp(socket: &impl AsFd) -> Stamp {
     Stamp { kernel: kernel(), netns: netns_of(socket.as_fd()), ..Stamp::default() }
 }
@@ -340,7 +340,7 @@ mod tests {
         for interface in here().interfaces.iter().filter(|it| it.ip.is_ipv4()) {
             check(&format!("/ip4/{}/tcp/7", interface.ip), [true, true, false, false]);
         }
-        // From the block for documentation that no interface of anybody has.
+        // From the block for documentation, which no interface has.
         check("/ip4/203.0.113.7/tcp/7", [false; 4]);
         check("/dns/market.example/tcp/7", [false; 4]);
         check("/ip6zone/nowhere0/ip6/fe80::7/tcp/7", [false; 4]);

@@ -88,7 +88,7 @@ impl fmt::Display for Process {
 /// The holders of listening sockets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Whose {
-    /// Each is held by a process that is meant, or by one that descends from such.
+    /// Each is held by one of the given processes, or by a descendant.
     Theirs,
     /// Only other processes hold at least one of them.
     Others(Option<Process>),
@@ -121,7 +121,8 @@ pub fn whose(sockets: &[ListeningSocket], meant: &[Process]) -> Whose {
         let all = processes().unwrap_or_default();
         let outside = all.into_iter().filter(|it| !family.contains(it));
         held_by_any(&mut missing, outside, &mut |pid| other = Process::of(pid).or(other));
-        // What nobody holds may have closed meanwhile, as when workers that share a port take turns.
+        // A socket without a holder may have closed meanwhile, as when workers that share a port
+        // take turns.
         let gone = |it: &u64| !any_listens(&BTreeSet::from([*it]));
         let is_held = missing.len() < sockets.len();
         if other.is_none() && is_held && missing.iter().all(gone) {
@@ -183,13 +184,13 @@ pub fn endpoints_of(meant: &[Process]) -> Vec<Endpoint> {
     found.into_iter().collect()
 }
 
-/// Returns the endpoint of a Unix socket by the name that a process has bound it to.
+/// Returns the endpoint of a Unix socket by the name to which a process has bound it.
 fn endpoint_named(name: &[u8], pid: i32) -> Option<Endpoint> {
     let address = match name.strip_prefix(b"\0") {
         Some(name) => UnixAddress::Abstract(str::from_utf8(name).ok()?.into()),
         None => {
             let path = Path::new(OsStr::from_bytes(name.strip_suffix(b"\0").unwrap_or(name)));
-            // A path that is not absolute begins where the process stands.
+            // A relative path begins in the working directory of the process.
             let base = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
             UnixAddress::Path(UnixPath::new(&base.join(path)).ok()?)
         }
@@ -204,7 +205,7 @@ enum Seen {
     Part,
 }
 
-/// Takes those sockets out of `wanted` that any of the processes hold, and names each holder.
+/// Removes from `wanted` the sockets that any of the processes hold, and names each holder.
 fn held_by_any(
     wanted: &mut HashSet<u64>,
     pids: impl IntoIterator<Item = i32>,
@@ -272,7 +273,7 @@ fn parent_of(pid: i32) -> Option<i32> {
     fields.split_ascii_whitespace().nth(4 - 3)?.parse().ok()
 }
 
-/// Returns the numbers of all processes that can be seen from here.
+/// Returns the numbers of all visible processes.
 fn processes() -> io::Result<Vec<i32>> {
     let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
     Ok(fs::read_dir("/proc")?.filter_map(number).take(PROCESSES_MAX).collect())
@@ -300,14 +301,14 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Returns whose the sockets are that listen somewhere.
+    /// Returns the holder of listening sockets.
     pub(crate) fn of(sockets: &[ListeningSocket]) -> Option<Self> {
         let uid = sockets.iter().find_map(|it| it.uid)?;
         let pid = holders(sockets).first().map(|it| it.pid());
         Some(Self { pid, uid, since: None })
     }
 
-    /// Returns who listens at the other end of `stream`.
+    /// Returns the listener at the other end of `stream`.
     pub(crate) fn of_peer(stream: &UnixStream) -> Option<Self> {
         let credentials = stream.peer_cred().ok()?;
         let pid = credentials.pid().filter(|pid| *pid != 0);

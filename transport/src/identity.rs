@@ -6,14 +6,14 @@
 
 use std::{fs, sync::LazyLock};
 
-/// Returns the number of a user, unless it may be anybody's.
+/// Returns the number of a user, unless it may stand for anybody.
 pub(crate) fn known_user(uid: u32) -> Option<u32> {
     static OVERFLOW: LazyLock<Option<u32>> =
         LazyLock::new(|| overflow("/proc/self/uid_map", "/proc/sys/kernel/overflowuid"));
     Some(uid).filter(|_| *OVERFLOW != Some(uid))
 }
 
-/// Returns the number of a group, unless it may be any group's.
+/// Returns the number of a group, unless it may stand for any group.
 pub(crate) fn known_group(gid: u32) -> Option<u32> {
     static OVERFLOW: LazyLock<Option<u32>> =
         LazyLock::new(|| overflow("/proc/self/gid_map", "/proc/sys/kernel/overflowgid"));
@@ -31,8 +31,8 @@ fn overflow(map: &str, number: &str) -> Option<u32> {
     Some(number.and_then(|it| it.trim().parse().ok()).unwrap_or(OVERFLOW_DEFAULT))
 }
 
-/// Tells whether a map has a number for every one outside. Each line is of the first number within,
-/// the first outside, and how many.
+/// Tells whether a map has a number for every one outside. Each line has the first number within,
+/// the first outside, and the count.
 fn maps_everybody(map: &str) -> bool {
     let count = |line: &str| line.split_ascii_whitespace().nth(2)?.parse::<u64>().ok();
     map.lines().filter_map(count).sum::<u64>() >= EVERYBODY

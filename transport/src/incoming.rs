@@ -27,7 +27,7 @@ pub struct Incoming<L = Listener> {
     listener: L,
     /// The pause after the next failure.
     pause: Duration,
-    /// Before when no connection is taken.
+    /// The time before which no connection is accepted.
     retry_at: Option<Instant>,
 }
 

@@ -51,8 +51,8 @@ pub fn die_with_parent(command: &mut Command) {
     unsafe { command.pre_exec(hook) };
 }
 
-/// Changes the mode of a file that is held by no more than its place (`O_PATH`), as Linux can since
-/// 6.6. An older one says that this is unsupported, and so do sandboxes that do not know the call.
+/// Changes the mode of a file that is held only by its place (`O_PATH`), as Linux can since 6.6. An
+/// older one reports that this is unsupported, and so do sandboxes that do not know the call.
 pub(crate) fn set_mode_of(file: BorrowedFd<'_>, mode: Mode) -> io::Result<()> {
     /// fchmodat2, which has the same number everywhere.
     const FCHMODAT2: libc::c_long = 452;
@@ -115,7 +115,7 @@ pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::gid_t>
             return Ok(groups);
         }
         let error = io::Error::last_os_error();
-        // It says how long it is.
+        // The kernel returns the required length.
         if error.raw_os_error() != Some(libc::ERANGE) || needed <= groups.len() {
             return Err(error);
         }
@@ -264,7 +264,7 @@ const UNACKED_AT: usize = 24;
 const BYTES_ACKED_AT: usize = 120;
 const TCP_INFO_BYTES: usize = BYTES_ACKED_AT + 8;
 
-/// The usual most groups of a user: for more, the call is repeated.
+/// The usual number of groups of a user, at most: for more, the call is repeated.
 const GROUPS_USUAL: usize = 32;
 
 #[cfg(test)]

@@ -252,7 +252,7 @@ impl Listener {
         let stamp = socket_stamp(&listener);
         let is_wildcard = matches!(&bound, Endpoint::Tcp(tcp) if tcp.host.is_wildcard());
         let wildcard = is_wildcard.then(|| {
-            // Of an IPv4 socket it cannot be asked.
+            // An IPv4 socket has no such option.
             let is_ipv6_only = ipv6_v6only(&listener).unwrap_or(false);
             Bound::list(bound.clone(), stamp, is_ipv6_only)
         });
@@ -397,12 +397,12 @@ impl Listener {
         }
     }
 
-    /// Returns the wildcard address that it listens at, if it is one.
+    /// Returns its wildcard address, if it listens at one.
     pub(crate) fn wildcard(&self) -> Option<Wildcard> {
         self.wildcard.as_ref().map(Wildcard::of)
     }
 
-    /// Tells whether it listens at a wildcard address, which means others from time to time.
+    /// Tells whether it listens at a wildcard, which stands for different addresses over time.
     pub(crate) fn is_wildcard(&self) -> bool {
         self.wildcard.is_some()
     }
@@ -429,7 +429,7 @@ impl Listener {
         matches!(&self.kind, Kind::Path(place) if place.stamp().is_none())
     }
 
-    /// Returns the stamp as it is now, or was last.
+    /// Returns the present stamp, or the last one.
     fn stamp(&self) -> Stamp {
         match &self.kind {
             Kind::Path(place) => place.stamp().unwrap_or(self.stamp),

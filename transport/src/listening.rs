@@ -28,7 +28,7 @@ use crate::{
 /// The listener at an endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listening {
-    /// These sockets do, and a connection would reach one of them; there is one at least.
+    /// These sockets do, at least one, and a connection would reach one of them.
     Sockets(Vec<ListeningSocket>),
     /// Nobody does.
     Nobody(Silence),
@@ -106,7 +106,7 @@ fn listening_at_port(tcp: &TcpAddress) -> io::Result<Listening> {
     Ok(some_or_nobody(sockets))
 }
 
-/// Returns the addresses of a host that has them without asking anybody.
+/// Returns the addresses of a host, if they are known without a query.
 fn ips_of(host: &Host) -> Option<Vec<IpAddr>> {
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     match host {
@@ -120,7 +120,7 @@ fn is_of_this_host(ip: IpAddr) -> bool {
     ip.is_unspecified() || ip.is_loopback() || has(ip)
 }
 
-/// Returns the sockets of which the kernel chooses one for a connection to an address: those with
+/// Returns the sockets among which the kernel chooses for a connection to an address: those with
 /// that exact address before wildcards, and among these IPv4's own before IPv6's.
 fn taking(listeners: &[TcpSocket], ip: IpAddr) -> Vec<ListeningSocket> {
     let rank = |it: &TcpSocket| match (it.address.ip(), ip) {
@@ -174,7 +174,7 @@ pub(crate) fn listening_at_file(handle: &Handle, path: &UnixPath) -> io::Result<
 }
 
 /// Asks whether anybody has bound a socket file, in whatever network namespace. A datagram socket
-/// that is connected to it sends nothing, and where the types differ reaches nobody at all.
+/// that connects to it sends nothing, and if the types differ reaches nobody at all.
 fn bound_anywhere(handle: &Handle) -> io::Result<Listening> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let probe = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
@@ -208,7 +208,7 @@ fn listening_at_name(name: &str) -> io::Result<Listening> {
     Ok(Listening::Nobody(silence))
 }
 
-/// Says what the sockets of one name are.
+/// Describes the sockets of one name.
 fn of_unix<'a>(
     found: impl IntoIterator<Item = &'a UnixSocket>,
     file: Option<SocketId>,
@@ -274,7 +274,7 @@ mod tests {
         check(&listeners, "192.0.2.7", &[1]);
         check(&listeners, "::1", &[4, 5]);
         check(&listeners, "2001:db8::7", &[3]);
-        // IPv4 goes to an IPv6 socket only where no other takes it, and that one takes both.
+        // IPv4 goes to an IPv6 socket only if no other takes it, and that one takes both.
         check(&listeners[2..], "192.0.2.7", &[3]);
         let alone = [TcpSocket { is_ipv6_only: true, ..listeners[2].clone() }];
         check(&alone, "192.0.2.7", &[]);

@@ -79,7 +79,7 @@ impl Drop for Lock {
         if self.pid != std::process::id() {
             return;
         }
-        // Removed while it is locked, or else another might already have it.
+        // Removed while it is locked, or another process might already have it.
         let removed = is_named(&self.file, &self.folder, &self.name).and_then(|is_ours| {
             if is_ours {
                 rustix::fs::unlinkat(&*self.folder, &self.name, AtFlags::empty())?;
@@ -113,11 +113,11 @@ fn write_holder(file: &File) -> io::Result<()> {
     file.write_all_at(text.as_bytes(), 0)
 }
 
-/// Reads who holds the lock, and whether that is sure: the process lives, and is the same one
+/// Reads the holder of the lock, and whether that is certain: the process lives, and is the one
 /// that wrote it.
 pub(crate) fn read_holder(file: &File) -> (Option<Holder>, bool) {
     let mut text = String::new();
-    // No more is read than was ever written, whatever the file has become.
+    // It reads no more than was ever written, whatever the file has become.
     if file.take(HOLDER_BYTES_MAX).read_to_string(&mut text).is_err() {
         return (None, false);
     }

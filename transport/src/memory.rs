@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::{error::DialError, stream::Stream};
 
-/// A place that this process listens on. Dropping it gives the place free.
+/// A place at which this process listens. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct MemoryListener {
     number: u64,

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub(crate) struct Moves(watch::Receiver<()>);
 
-/// Returns what tells of each move from now on.
+/// Returns a receiver of all moves from now on.
 pub(crate) fn moves() -> Moves {
     Moves(CHANGED.subscribe())
 }
@@ -94,6 +94,6 @@ fn lock() -> MutexGuard<'static, BTreeMap<UnixPath, Moved>> {
 static MOVED: Mutex<BTreeMap<UnixPath, Moved>> = Mutex::new(BTreeMap::new());
 static CHANGED: LazyLock<watch::Sender<()>> = LazyLock::new(|| watch::Sender::new(()));
 
-/// The former sockets of a path to remember: every publisher has followed one long before it was
-/// bound so often again.
+/// The former sockets of a path to remember: every publisher has followed one long before the path
+/// was bound so often again.
 const FORMER_MAX: usize = 8;

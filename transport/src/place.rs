@@ -39,7 +39,7 @@ pub(crate) struct Place {
     access: Mutex<Option<Access>>,
     /// `None` once another has the path.
     seat: Mutex<Option<Arc<Seat>>>,
-    /// When to look next.
+    /// The time of the next look.
     look_at: Mutex<Instant>,
     /// Reports changes in between, if it is armed.
     watch: Watch,
@@ -50,7 +50,7 @@ pub(crate) struct Place {
 /// A listening socket.
 #[derive(Debug)]
 struct Seat {
-    // The fields are dropped in this order: first it stops listening, then the file goes.
+    // The fields are dropped in this order: first it stops listening, then the file is removed.
     listener: UnixListener,
     /// `None` if another process made the file, and will remove it.
     claim: Option<Claim>,
@@ -62,7 +62,7 @@ struct Upkeep {
     is_watched: bool,
     /// The finding at the path instead, nothing or another socket, and its time.
     strange: Option<(Option<SocketId>, Instant)>,
-    /// Whether it has been said that the path cannot be bound.
+    /// Whether it has been reported that the path cannot be bound.
     is_told: bool,
 }
 
@@ -98,7 +98,7 @@ impl Place {
         }
     }
 
-    /// Hears of changes as they happen from now on.
+    /// Watches for changes from now on.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.watch.arm(&self.path)?;
         self.upkeep.get_mut().is_watched = true;
@@ -141,7 +141,7 @@ impl Place {
         }
     }
 
-    /// Looks where the path leads, and binds it again if it leads nowhere.
+    /// Checks where the path leads, and binds it again if it leads nowhere.
     async fn keep(&self, seat: &Arc<Seat>) -> io::Result<()> {
         let mut upkeep = self.upkeep.lock().await;
         if !self.seat().is_some_and(|it| Arc::ptr_eq(&it, seat)) {
@@ -150,7 +150,7 @@ impl Place {
         let found = match here::look(&self.path) {
             Ok(socket) => Some(socket),
             Err(Unreachable::Missing | Unreachable::NotASocket) => None,
-            // It cannot be seen: as far as is known, all is well.
+            // It is invisible: as far as is known, all is well.
             Err(_) => seat.stamp.socket,
         };
         let now = Instant::now();
@@ -174,8 +174,8 @@ impl Place {
         Ok(())
     }
 
-    /// Binds the path again, and returns when to look next. `is_taken` tells that another's socket
-    /// is there, though it may be dead.
+    /// Binds the path again, and returns the time of the next look. `is_taken` tells that another's
+    /// socket is there, though it may be dead.
     async fn bind_again(
         &self,
         seat: &Seat,
@@ -275,7 +275,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// is one system call.
 const LOOK_EVERY: Duration = Duration::from_millis(900);
 
-/// The time for which the path must be empty, or have another's socket, before that is acted on. A
+/// The time for which the path must be empty, or have another's socket, before the listener acts. A
 /// user who removes a folder removes its contents first, and would find a new socket in the way; a
 /// program that has bound a socket may be about to listen, and does not count as dead.
 const PATIENCE: Duration = Duration::from_millis(200);

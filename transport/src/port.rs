@@ -39,7 +39,7 @@ pub fn draw_port(hosts: &[TcpAddress]) -> io::Result<u16> {
     Err(io::ErrorKind::AddrInUse.into())
 }
 
-/// Returns the ports that the kernel gives to nobody by itself, if there are enough of them.
+/// Returns the ports that the kernel gives only on request, if there are enough of them.
 fn drawable(range: &str) -> Option<RangeInclusive<u16>> {
     let mut bounds = range.split_ascii_whitespace().map(str::parse);
     let (Some(Ok(first)), Some(Ok(last))) = (bounds.next(), bounds.next()) else { return None };
@@ -71,10 +71,10 @@ fn bound(host: &TcpAddress, port: u16) -> io::Result<SocketAddr> {
 /// The first and the last of the ports that the kernel gives out.
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// The lowest port that is drawn. Most that programs take by habit are below it.
+/// The lowest port that is drawn. Most well-known ports are below it.
 const DRAWN_MIN: u16 = 20_000;
 
-/// From how many ports it is drawn at least: two that draw at the same time are hardly to meet.
+/// The least number of ports to draw from: two simultaneous draws should hardly collide.
 const DRAWABLE_MIN: usize = 2_000;
 
 /// The most draws: with every other port taken, one in a million fails.

@@ -62,7 +62,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         private_folder(folder.to_owned()).map_err(io::Error::other)?;
     }
-    // One that was killed while it wrote may have left its own.
+    // A process that was killed while it wrote may have left its own.
     let draft = path.with_extension("new");
     remove_private(&draft)?;
     let written = (|| {
@@ -72,7 +72,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::rename(&draft, path)
     })();
     if written.is_err() {
-        // On a full disk it is in the way of what comes next.
+        // On a full disk it is in the way of later files.
         drop(fs::remove_file(&draft));
     }
     written

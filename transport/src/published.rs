@@ -58,7 +58,7 @@ impl DerefMut for Published {
     }
 }
 
-/// Endpoints that are no listener's of this process, or not known as such.
+/// Endpoints that belong to no listener of this process, or are not known to.
 impl From<Vec<Stamped>> for Published {
     fn from(stamped: Vec<Stamped>) -> Self {
         Self { stamped, whereabouts: Whereabouts::default() }

@@ -304,7 +304,7 @@ impl TryFrom<TcpStream> for Stream {
     }
 }
 
-/// The stream is given back if it runs over another transport, or if bytes were put back into it
+/// Returns the stream itself if it runs over another transport, or if bytes were put back into it
 /// that would be lost.
 impl TryFrom<Stream> for UnixStream {
     type Error = Stream;
@@ -317,7 +317,7 @@ impl TryFrom<Stream> for UnixStream {
     }
 }
 
-/// The stream is given back if it runs over another transport, or if bytes were put back into it
+/// Returns the stream itself if it runs over another transport, or if bytes were put back into it
 /// that would be lost.
 impl TryFrom<Stream> for TcpStream {
     type Error = Stream;
@@ -355,10 +355,10 @@ pub enum Peer {
     Unix {
         /// Its number, unless it is outside of this process's PID namespace.
         pid: Option<i32>,
-        /// Its user. It is unknown where the kernel has no number for it: in a user namespace, all
-        /// who are not mapped have one number in common, which is nobody's in particular.
+        /// Its user. Unknown if the kernel has no number for it: in a user namespace, all unmapped
+        /// users share one number, which identifies nobody.
         uid: Option<u32>,
-        /// Its group, with the same reserve.
+        /// Its group, with the same restriction.
         gid: Option<u32>,
     },
     /// The address of the other end.
@@ -386,7 +386,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Reads bytes that were put back, if there are any, and tells so.
+/// Reads bytes that were put back, if there are any, and tells whether there were.
 fn read_again(unread: &mut Bytes, buffer: &mut ReadBuf<'_>) -> bool {
     if unread.is_empty() {
         return false;
@@ -455,8 +455,8 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// After how long without a word the kernel asks, how often, and how often in vain: a minute in
-/// all, at a packet every half a minute while all is well.
+/// The idle time after which the kernel sends a keepalive, the interval, and the number of
+/// unanswered ones: a minute in all, at a packet every half minute while all is well.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_MISSES: u32 = 3;

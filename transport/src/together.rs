@@ -203,7 +203,7 @@ impl<'a> Ports<'a> {
         self.ports.push(Port { at, tcp, addresses });
     }
 
-    /// Binds them, and returns the listener of each at its place in the list.
+    /// Binds them, and returns each listener with its position in the list.
     fn bind(mut self, list: &[&Endpoint]) -> Result<Vec<Option<Listener>>, BindAllError> {
         let mut listeners: Vec<Option<Listener>> = list.iter().map(|_| None).collect();
         self.ports.sort_by_key(|it| it.is_ipv6());
@@ -264,7 +264,7 @@ impl Port<'_> {
         self.addresses.first().is_some_and(|it| it.ip().to_canonical().is_ipv6())
     }
 
-    /// Tells whether this IPv4 address and that IPv6 address are to get one free port.
+    /// Tells whether this IPv4 address and that IPv6 address need one common free port.
     fn is_one_port_with(&self, other: &Self) -> bool {
         let are_free = self.tcp.port == 0 && other.tcp.port == 0;
         let (own, theirs) = (&self.tcp.host, &other.tcp.host);
@@ -274,7 +274,7 @@ impl Port<'_> {
     }
 }
 
-/// Returns the endpoint's TCP address, if that can be bound.
+/// Returns the endpoint's TCP address, if it can be bound.
 fn plain_tcp(endpoint: &Endpoint) -> Option<&TcpAddress> {
     match endpoint {
         Endpoint::Tcp(tcp) if !tcp.tls => Some(tcp),

@@ -30,7 +30,7 @@ struct Watched {
 }
 
 impl Watch {
-    /// Watches the folder that the path leads to now. Tells whether that is another one than
+    /// Watches the folder to which the path leads now. Tells whether that is another one than
     /// before, so that something may have happened unseen.
     pub(crate) fn arm(&self, path: &UnixPath) -> io::Result<bool> {
         let mut name = path.as_path();

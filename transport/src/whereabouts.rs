@@ -147,7 +147,7 @@ pub struct Changes {
 #[derive(Debug)]
 enum Addresses {
     Heard(AddressChanges),
-    /// The kernel does not report them, so they are looked at.
+    /// The kernel does not report them, so they are polled.
     Unheard,
     /// There is no wildcard address.
     Unneeded,

@@ -26,14 +26,14 @@ pub enum Who {
     User {
         /// Its number.
         uid: u32,
-        /// The groups that its process was in when it connected; over TCP they are not known.
+        /// The groups of its process when it connected; unknown over TCP.
         groups: Vec<u32>,
     },
     /// A user of this host without a number in this kernel's view: an unmapped user of a user
     /// namespace, and over TCP the holder of the other end in another network namespace.
     Unknown,
-    /// Nobody any more: over the loopback, or another address of this host, the holder of the other
-    /// end has closed it.
+    /// Gone: over the loopback, or another address of this host, the holder of the other end has
+    /// closed it.
     Gone,
     /// A peer at an address beyond this host, or in another of its network namespaces.
     Address(IpAddr),
@@ -87,7 +87,7 @@ impl TcpEnds {
     /// Asks the kernel for the holder of the other end, as [`Stream::who`] does.
     pub fn who(&self) -> Who {
         let Self { near, far } = self;
-        // It is asked of every connection: a caller on this host may speak from any address of it.
+        // Every connection is checked: a caller on this host may use any address of it.
         let owner = diag::tcp_owner(*far, *near);
         if let Ok(Some(uid)) = owner {
             return match identity::known_user(uid) {
@@ -110,9 +110,9 @@ impl TcpEnds {
 impl TcpEnds {
     /// Tells whether the other end of the connection at `near` has no holder any more. The kernel's
     /// list covers this network namespace: it shows nothing of a socket handed over from another.
-    /// It includes an end that was shut down for writing only.
-    /// At another address of this host there may be a machine whose address was translated to that: it
-    /// is gone only if its end has arrived.
+    /// It includes an end that was shut down for writing only. Behind another address of this host
+    /// there may be a machine whose address was translated to that: it is gone only if its end has
+    /// arrived.
     fn far_is_gone(&self, near: BorrowedFd<'_>) -> bool {
         let is_loopback = |it: SocketAddr| it.ip().to_canonical().is_loopback();
         let is_by_loopback = is_loopback(self.near) && is_loopback(self.far);
@@ -122,21 +122,21 @@ impl TcpEnds {
     }
 }
 
-/// Tells whether the other end of a socket sends nothing any more.
+/// Tells whether the other end of a socket has stopped sending.
 fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
     let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut polled, Some(&at_once)), Ok(1..))
 }
 
-/// Tells whether an address is one of this network namespace: the kernel binds no other. To list
+/// Tells whether an address belongs to this network namespace: the kernel binds no other. Listing
 /// them all takes ten times as long.
 fn is_of_this_host(mut address: SocketAddr) -> bool {
     address.set_port(0);
     std::net::UdpSocket::bind(address).is_ok()
 }
 
-/// Tells whether a socket is of the network namespace of the calling thread; `false` where the
+/// Tells whether a socket belongs to the network namespace of the calling thread; `false` if the
 /// kernel does not say, before Linux 5.14.
 fn is_of_this_namespace(socket: BorrowedFd<'_>) -> bool {
     let new = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok();
@@ -144,7 +144,7 @@ fn is_of_this_namespace(socket: BorrowedFd<'_>) -> bool {
     of_new.is_some() && of_new == linux::netns_cookie(socket).ok()
 }
 
-/// Returns the groups that the process at the other end of a Unix socket was in when it connected.
+/// Returns the groups of the process at the other end of a Unix socket when it connected.
 fn groups(socket: BorrowedFd<'_>, primary: Option<u32>) -> Vec<u32> {
     let mut groups: Vec<u32> = linux::peer_groups(socket)
         .inspect_err(|error| tracing::debug!(%error, "the kernel does not tell a peer's groups"))

@@ -33,7 +33,7 @@ impl Bound {
         bound
     }
 
-    /// Tells whether connections to an endpoint come to it.
+    /// Tells whether connections to an endpoint arrive here.
     pub(crate) fn takes_in(&self, endpoint: &Endpoint) -> bool {
         let (Endpoint::Tcp(own), Endpoint::Tcp(other)) = (&self.endpoint, endpoint) else {
             return false;
@@ -71,8 +71,8 @@ impl Wildcard {
         self.0.ptr_eq(&other.0)
     }
 
-    /// Returns the endpoints that it means now, as `Listener::published` does; `None` once nobody
-    /// listens there any more.
+    /// Returns its present endpoints, as `Listener::published` does; `None` once nobody listens
+    /// there any more.
     pub(crate) fn meant(&self) -> Option<Vec<Stamped>> {
         self.0.upgrade().map(|it| it.meant())
     }

@@ -58,13 +58,13 @@ pub(crate) struct Core {
     pub(crate) path: ActorPath,
     pub(crate) instance: InstanceId,
     pub(crate) kind: Kind,
-    /// The endpoints it listens at, as bound; its children listen alike.
+    /// The endpoints at which it listens, as bound; its children listen alike.
     pub(crate) bound: Vec<Endpoint>,
     /// The span of the actor: all its work is within.
     pub(crate) span: Span,
     /// Asks the actor to end.
     pub(crate) cancel: Cancel,
-    /// Asks those that wait for its end not to wait any longer.
+    /// Asks those that wait for its end to stop waiting.
     pub(crate) force: CancellationToken,
     pub(crate) uplink: Uplink,
     /// The routes to the instances below; and the identity of the actor itself.
@@ -238,8 +238,8 @@ pub(crate) struct CoreParts {
     pub(crate) liveness: Option<LivenessGuard>,
 }
 
-/// Makes the span of an actor. It has no parent, for the path says where the actor stands; and its
-/// level is that of errors, so that it is there whatever level of events a filter lets through.
+/// Makes the span of an actor. It has no parent, because the path tells the actor's place; and its
+/// level is that of errors, so that it exists whatever level of events a filter passes.
 pub(crate) fn span(path: &ActorPath, uuid: Uuid) -> Span {
     error_span!(
         target: "callsign", parent: None, "actor", path = %path, name = path.name(), uuid = %uuid
@@ -269,7 +269,7 @@ impl Core {
         }
     }
 
-    /// Takes over a supervisor: it runs to its end, whoever else abandons it.
+    /// Adopts a supervisor: it runs to its end, whoever else abandons it.
     pub(crate) fn adopt(self: &Arc<Self>, supervisor: impl Future<Output = ()> + Send + 'static) {
         let mut supervisors = self.supervisors();
         while supervisors.try_join_next().is_some() {}
@@ -314,7 +314,7 @@ impl Core {
         self.left_behind.lock().expect("nothing panics while it holds the lock").push(error);
     }
 
-    /// Takes what went wrong in scopes that were dropped when the actor was cancelled.
+    /// Takes the errors of scopes that were dropped when the actor was cancelled.
     pub(crate) fn take_left_behind(&self) -> Option<NurseryError> {
         let mut errors = {
             let mut left = self.left_behind.lock().expect("nothing panics while it holds the lock");
@@ -325,11 +325,11 @@ impl Core {
         Some(first)
     }
 
-    /// Writes what each child is at, to the log and to a file, because one takes too long to end.
+    /// Writes the phase of each child, to the log and to a file, because one takes too long to end.
     pub(crate) fn dump(&self, slow: &ActorPath, pressure: Pressure) {
         let file = self.context.dumps.join(format!("callsign-{}.dump", std::process::id()));
         let (text, written) = {
-            // Two that are late at the same moment would write over each other.
+            // Two actors that are late at the same moment would overwrite each other's dump.
             let _alone = DUMPING.lock().expect("nothing panics while it holds the lock");
             let text = self.statuses.dump(Instant::now());
             let written = write_plain(&file, &text);
@@ -374,8 +374,8 @@ impl Drop for Busy {
     }
 }
 
-/// Writes a file of this user's own. The folder may be one in which others can put something in its
-/// place: what leads elsewhere is not followed, and what nobody reads is not waited for.
+/// Writes a private file of this user. Others may be able to put something in its place: links are
+/// not followed, and a pipe without a reader does not block.
 fn write_plain(file: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

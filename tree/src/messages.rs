@@ -38,7 +38,7 @@ pub(crate) const REGISTER: &str = "tree.register";
 /// Takes actors further below out of the registry.
 pub(crate) const UNREGISTER: &str = "tree.unregister";
 
-/// Says that sockets of an actor were bound again.
+/// Reports that sockets of an actor were bound again.
 pub(crate) const RELOCATE: &str = "tree.relocate";
 
 /// The registry's metadata of an actor: its path in the tree, its kind, and its process.
@@ -71,7 +71,7 @@ pub(crate) struct SpawnSpec {
     pub(crate) dumps: PathBuf,
 }
 
-/// Says that a child listens.
+/// Reports the endpoints at which a child listens.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Listening {
     pub(crate) pid: u32,
@@ -105,7 +105,7 @@ pub(crate) struct RegisterRequest {
     pub(crate) endpoints: Vec<Stamped>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) state: State,
-    /// What the UUID is made of. The parent has drawn it.
+    /// The secret of the UUID, which the parent has drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) secret: Option<InstanceSecret>,
 }

@@ -60,7 +60,7 @@ impl TryFrom<String> for ActorPath {
     type Error = NameError;
 
     fn try_from(text: String) -> Result<Self, NameError> {
-        // Without a slash in front there is no name to be found before the first one.
+        // Without a leading slash there is no name before the first one.
         let names = text.strip_prefix('/').unwrap_or("");
         for name in names.split('/') {
             Name::new(name)?;

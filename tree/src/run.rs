@@ -81,7 +81,7 @@ where
     };
     let running = options.heed_signals().run(async |root| main(root).await.into_result());
     let outcome = runtime.block_on(running);
-    // Work that does not yield by now is abandoned, and has been reported.
+    // Work that has not yielded by now is abandoned, and has been reported.
     runtime.shutdown_timeout(SHUTDOWN_WAIT);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -157,7 +157,7 @@ fn options(source: &SettingsSource) -> Result<RootOptions, String> {
     Ok(Root::options().settings(settings))
 }
 
-/// Says something on standard error.
+/// Prints a message on standard error.
 pub(crate) fn say(why: &str) {
     // There is nobody else to tell.
     let _unread = writeln!(std::io::stderr(), "callsign: {why}");

@@ -122,7 +122,7 @@ impl SettingsSource {
 ///
 /// # Errors
 ///
-/// Why the folder for sockets cannot be used.
+/// The reason why the folder for sockets cannot be used.
 pub(crate) fn usual_registrars() -> Result<Vec<Endpoint>, String> {
     let xdg = env::var_os("XDG_RUNTIME_DIR");
     let folder = transport::runtime_dir(xdg.as_deref(), &env::temp_dir())
@@ -135,7 +135,7 @@ fn file(path: &Path, named_by: NamedBy) -> SettingsFile {
     SettingsFile { path: path.to_owned(), named_by }
 }
 
-/// Returns what the arguments say by a flag.
+/// Returns the value of a flag in the arguments.
 fn said(
     flag: &str,
     mut arguments: impl Iterator<Item = OsString>,
@@ -201,7 +201,7 @@ pub enum SettingsError {
     /// The flag is the last argument, or names nothing.
     #[error("{0} needs a settings file after it")]
     NoFile(String),
-    /// Which of the two is meant?
+    /// The flag is given twice with different files.
     #[error("{0} is given twice")]
     Twice(String),
 }
@@ -250,7 +250,7 @@ mod tests {
         check(all(), "serve", Some("b"), Some("b"));
         check(all(), "serve", Some(""), Some("market.toml"));
         check(all(), "serve", None, Some("market.toml"));
-        // A source that the program did not choose is not looked at.
+        // A source that the program did not choose is ignored.
         check(SettingsSource::new().env("MARKET"), "--config a", None, None);
         check(SettingsSource::new().flag("--config"), "serve", Some("b"), None);
         check(SettingsSource::at("c").flag("--config"), "serve", Some("b"), Some("c"));

@@ -40,9 +40,9 @@ pub enum Phase {
     Ending(Pressure),
     /// It was asked to end, and waits for the ends of its functions and its own children.
     AwaitingChildren,
-    /// It is not at its work any more, and its task, thread or process is yet to end.
+    /// It has ended its work, but its task, thread or process has yet to end.
     Reaping,
-    /// It did not end, and is given up.
+    /// It did not end, and is abandoned.
     Stuck,
     /// A phase that this version does not know.
     #[serde(other)]
@@ -50,7 +50,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Says what an actor of a kind is at: each is ended in its own way.
+    /// Describes the phase of an actor of a kind: each kind is ended in its own way.
     pub(crate) fn said_of(self, kind: Kind) -> String {
         let said = match (self, kind) {
             (Self::Ending(Pressure::Terminated), Kind::Process | Kind::Forkserver) => {
@@ -69,7 +69,7 @@ impl Phase {
     }
 }
 
-/// Says it in the same words for every kind.
+/// Uses the same words for every kind.
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -152,7 +152,7 @@ impl StatusTable {
         self.lock().iter().map(state).collect()
     }
 
-    /// Lists what each actor is at, one a line.
+    /// Lists the phase of each actor, one a line.
     pub(crate) fn dump(&self, now: Instant) -> String {
         let mut text = String::new();
         for ChildState { actor, kind, pid, phase, since } in self.states() {

@@ -13,7 +13,7 @@ pub fn encode_body<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// What most bodies take at the most: to grow to that by doubling costs more than to write it.
+/// The most bytes of usual bodies: growing to that by doubling costs more than writing it.
 const USUAL_BYTES: usize = 512;
 
 /// Reads the body of a frame.
@@ -52,7 +52,7 @@ pub enum WireError {
         /// The levels still allowed.
         most: u64,
     },
-    /// A frame has begun to arrive, and has not come to its end in time.
+    /// A frame has begun to arrive, and has not arrived completely in time.
     #[error("a frame that was incomplete {limit:?} after its first byte")]
     Unfinished {
         /// The most bytes.

@@ -226,7 +226,7 @@ fn cut(mut text: String, bytes_max: usize) -> String {
     text
 }
 
-/// Reads the first causes, and reads over the rest.
+/// Reads the first causes, and skips the rest.
 fn bounded<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct First;
 
@@ -287,7 +287,7 @@ pub enum ErrorKind {
     TimedOut,
     /// The called function returned its own error.
     Failed,
-    /// The function that was called is another one over there.
+    /// The called function is another one there.
     Mismatch,
     /// The registrar has just started, and the former holder may still return; ask again when it
     /// has settled.

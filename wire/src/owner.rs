@@ -25,10 +25,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub enum Owner {
     /// The registrar's own settings, or a caller within its process.
     Registrar,
-    /// A user of the registrar's host, by the number that the registrar knows it by.
+    /// A user of the registrar's host, by the number that the registrar's kernel has for it.
     User(u32),
-    /// A user of the registrar's host without a number in its kernel; of two such nobody can
-    /// tell whether they are the same.
+    /// A user of the registrar's host without a number in its kernel; nobody can tell whether two
+    /// of them are the same.
     Unknown,
     /// The peers at an address.
     Address(IpAddr),

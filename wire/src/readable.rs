@@ -120,7 +120,7 @@ mod tests {
         },
     };
 
-    /// Writes a record as bytes would hold it, with something of a later version in it.
+    /// Writes a record as bytes would contain it, with fields of a later version.
     fn record(name: &str, endpoints: &[&str], state: &str) -> Value {
         let endpoints: Vec<_> = endpoints
             .iter()
@@ -132,7 +132,7 @@ mod tests {
         })
     }
 
-    /// Writes JSON as MessagePack, with bytes where a UUID stands.
+    /// Writes JSON as MessagePack, with bytes for a UUID.
     struct Packed<'a>(&'a Value);
 
     impl Serialize for Packed<'_> {

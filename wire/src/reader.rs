@@ -21,7 +21,7 @@ impl Default for FrameReader {
 }
 
 impl From<BytesMut> for FrameReader {
-    /// Goes on with bytes that have arrived.
+    /// Continues with bytes that have arrived.
     fn from(bytes: BytesMut) -> Self {
         Self { bytes, ..Self::default() }
     }
@@ -39,7 +39,7 @@ impl FrameReader {
         &mut self.bytes
     }
 
-    /// Returns how much of the frame that is arriving has not arrived, by what its length says.
+    /// Returns the missing length of the arriving frame, by its announced length.
     fn missing(&self) -> usize {
         let header = self.bytes.first_chunk::<4>();
         let length = header.map_or(0, |it| u32::from_le_bytes(*it) as usize);

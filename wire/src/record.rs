@@ -214,7 +214,7 @@ pub enum State {
     Ready,
     /// It finishes its work, and accepts no more.
     Draining,
-    /// A word that this version does not know. A registrar takes none such.
+    /// A state that this version does not know. A registrar accepts none.
     #[serde(other)]
     Unknown,
 }
@@ -249,12 +249,12 @@ pub enum Lifetime {
         /// The time to live.
         ttl_ms: u64,
     },
-    /// The registrar's own settings: nobody has said that it runs.
+    /// The registrar's own settings: nothing shows that it runs.
     Declared,
-    /// The registrar's own eyes: it was registered through a door for another protocol, over a
+    /// The registrar's own watch: it was registered through an adapter for another protocol, over a
     /// connection that has ended, and the registrar watches whether it lives.
     Foreign,
-    /// A way that this version does not know. A registrar has none such.
+    /// A lifetime that this version does not know. A registrar has none.
     Unknown,
 }
 
@@ -357,9 +357,9 @@ pub struct Suspicion {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RemovalReason {
-    /// Its registrant took it out.
+    /// Its registrant removed it.
     Unregistered,
-    /// The connection that kept it ended.
+    /// The session that kept it ended.
     SessionEnded,
     /// Its lease was not renewed.
     LeaseExpired,
@@ -367,8 +367,8 @@ pub enum RemovalReason {
     FoundDead,
     /// The process that registered it has ended.
     ProcessEnded,
-    /// It went while its registrar was away: that is what a watcher concludes for itself, and no
-    /// registrar says.
+    /// It went while its registrar was away: a watcher concludes this by itself, and no registrar
+    /// sends it.
     Missed,
     /// A reason that this version does not know.
     #[serde(other)]

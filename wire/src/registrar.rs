@@ -332,7 +332,7 @@ pub enum Evidence {
     NotASocket,
     /// Another socket, or another actor, was there.
     OtherIdentity,
-    /// Nothing came back in time.
+    /// No answer came in time.
     TimedOut,
     /// The dialer may not connect.
     NoPermission,

@@ -32,11 +32,11 @@ enum Place {
     Folder(&'static str),
 }
 
-/// Writes the documents that are out of step.
+/// Writes the documents that are out of date.
 ///
 /// # Errors
 ///
-/// When the binary does not build or refuses, or when a file cannot be written.
+/// The binary does not build or refuses, or a file cannot be written.
 pub(crate) fn write() -> Result<()> {
     let changes = changes()?;
     for change in &changes {
@@ -61,7 +61,7 @@ pub(crate) fn write() -> Result<()> {
 ///
 /// # Errors
 ///
-/// Names the documents that are out of step.
+/// Names the documents that are out of date.
 pub(crate) fn check() -> Result<()> {
     let changes = changes()?;
     for change in &changes {

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// A fresh directory for the temporary files of the tests. A file or a mount in it, or a process with
-/// it in its environment, was left behind by them; the rest of the machine is not examined.
+/// A fresh directory for the temporary files of the tests. A file or a mount in it, or a process
+/// with it in its environment, is a leftover; the rest of the machine is not examined.
 pub(crate) struct Temporary {
     path: PathBuf,
 }
@@ -20,7 +20,7 @@ impl Temporary {
     ///
     /// # Errors
     ///
-    /// When it cannot be created.
+    /// It cannot be created.
     pub(crate) fn new() -> Result<Self> {
         // A short name, because the path of a socket has a limit.
         let path = env::temp_dir().join(format!("xtask-{}", process::id()));
@@ -34,11 +34,11 @@ impl Temporary {
         &self.path
     }
 
-    /// Looks for what was left behind.
+    /// Looks for leftovers.
     ///
     /// # Errors
     ///
-    /// The error lists all of it.
+    /// The error lists all of them.
     pub(crate) fn has_nothing_left(&self) -> Result<()> {
         let entries = fs::read_dir(&self.path)?.flatten();
         let mut left: Vec<_> = entries.map(|it| it.path().display().to_string()).collect();

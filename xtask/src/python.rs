@@ -6,8 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Makes the environment with the package, unless it is there. If that is impossible, it says so;
-/// the tests that need it say that they are skipped.
+/// Makes the environment with the package, unless it is there. If that is impossible, it reports
+/// this; the tests that need it report that they are skipped.
 pub(crate) fn provide() {
     let folder = target().join("python");
     if !has_package(&folder) {
@@ -50,12 +50,12 @@ fn python(folder: &Path) -> PathBuf {
     folder.join("bin/python3")
 }
 
-/// Returns the folder in which the tests look: that of what cargo builds.
+/// Returns the folder in which the tests look: cargo's output folder.
 fn target() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |it| root.join(it))
 }
 
-/// A generic MessagePack, which knows nothing of the protocol. Its major version keeps what the
-/// tests use.
+/// A generic MessagePack, which knows nothing of the protocol. The tests use its present major
+/// version.
 const PACKAGE: &str = "msgpack>=1,<2";

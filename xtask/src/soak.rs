@@ -5,16 +5,16 @@ use anyhow::Result;
 
 use crate::step::Step;
 
-/// Runs the cascades of the conformance suite so many times for each kind of actor; what each
-/// round leaves behind, a process, a descriptor, a socket file, fails it. Then composes calls to a
-/// registrar at random, from as many seeds; and, twenty times as often, places go from one actor to
-/// another, and strangers come and go.
+/// Runs the cascades of the conformance suite that many times for each kind of actor; a leftover of
+/// any round, a process, a descriptor or a socket file, is a failure. Then it sends random calls to
+/// a registrar, from as many seeds; and, twenty times as often, passes places from one actor to
+/// another, and lets strangers come and go.
 ///
 /// # Errors
 ///
 /// Says how to run it again.
 pub(crate) fn run(rounds: &str) -> Result<()> {
-    // Not by nextest, which bounds each test in time.
+    // Not by nextest, which bounds the time of each test.
     let steps = [
         Step::cargo(
             "falling trees",

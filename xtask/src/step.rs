@@ -24,7 +24,7 @@ impl Step {
         Self { name, variables: Vec::new(), args, temporary: None }
     }
 
-    /// Adds arguments, each as it stands.
+    /// Adds arguments, each as it is.
     pub(crate) fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|&it| it.to_owned()));
         self
@@ -42,18 +42,18 @@ impl Step {
     }
 
     /// Disables cargo's incremental compilation: its files take as much room again as the build,
-    /// and help only those who change and build in turn.
+    /// and help only while a developer changes and builds in turn.
     pub(crate) fn once(self) -> Self {
         self.variable("CARGO_INCREMENTAL", "0")
     }
 
-    /// Returns what the step is called.
+    /// Returns the name of the step.
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Runs the command and returns its duration. Its output goes straight through; remarks about
-    /// it go to stderr. It has no standard input, so that it cannot wait for one.
+    /// Runs the command and returns its duration. Its output goes straight through; notes about it
+    /// go to stderr. It has no standard input, so that it cannot wait for any.
     ///
     /// # Errors
     ///

@@ -13,8 +13,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The runner that failed, and how to run it alone; or what the tests have left behind. A missing
-/// tool is no error: the tests that need it say themselves that they were skipped.
+/// The runner that failed, and how to run it alone; or the leftovers of the tests. A missing tool
+/// is no error: the tests that need it report that they were skipped.
 pub(crate) fn run(extra: &[&str]) -> Result<()> {
     tools::provide();
     python::provide();
@@ -24,7 +24,7 @@ pub(crate) fn run(extra: &[&str]) -> Result<()> {
         if extra.is_empty() { step.once() } else { step }
     };
     if has_subcommand("nextest") {
-        // It bounds each test in time, and fails one that leaves a process behind
+        // It bounds the time of each test, and fails one that leaves a process behind
         // (`.config/nextest.toml`). Examples in the documentation are beyond it.
         step("build of the tests", "nextest run --workspace --all-features --no-run").run()?;
         tests(step("tests", "nextest run --workspace --all-features").args(extra))?;
@@ -37,7 +37,7 @@ pub(crate) fn run(extra: &[&str]) -> Result<()> {
     package::check()
 }
 
-/// Runs tests, which leave nothing behind.
+/// Runs tests, and fails if they leave anything behind.
 fn tests(step: Step) -> Result<()> {
     let temporary = Temporary::new()?;
     step.temporary(temporary.path()).run()?;

@@ -7,8 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Looks for the tools, installs the missing ones where that is possible, and says which tests
-/// have to do without.
+/// Looks for the tools, installs the missing ones if possible, and reports which tests have to do
+/// without.
 pub(crate) fn provide() {
     let mut missing = missing();
     // Under systemd, such a package becomes a running service, which nobody has asked for.

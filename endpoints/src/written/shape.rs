@@ -114,7 +114,7 @@ impl<'de> Visitor<'de> for Shape {
     }
 
     fn visit_u64<E: de::Error>(self, port: u64) -> Result<Part, E> {
-        // Beyond that it is no port either way, and is reported as out of bounds.
+        // A larger number is not a port either way, and is reported as out of bounds.
         self.visit_i64(i64::try_from(port).unwrap_or(i64::MAX))
     }
 

@@ -121,7 +121,7 @@ impl<'de> Visitor<'de> for PartVisitor {
 }
 
 impl Address {
-    /// Returns the endpoint that is meant, and the form in which it was written.
+    /// Returns the intended endpoint, and the form in which it was written.
     pub(super) fn read(&self) -> Result<(Endpoint, Form), AddressError> {
         let unix = |path: &Path| Endpoint::from_unix_path(path).map_err(AddressError::Endpoint);
         let Self::List(parts) = self else { return Err(AddressError::Kind) };
@@ -157,7 +157,7 @@ fn tcp(host: &str, port: i64) -> Result<Endpoint, AddressError> {
     let port = u16::try_from(port).map_err(|_| AddressError::Port(port))?;
     let endpoint = Endpoint::from_host_port(host, port).map_err(AddressError::Endpoint)?;
     match &endpoint {
-        // Other programs would get it, and they accept nothing but IP addresses.
+        // Other programs would get it, and they accept only IP addresses.
         Endpoint::Tcp(tcp) if tcp.host.ip().is_none() => Err(AddressError::NoIp(host.to_owned())),
         _ => Ok(endpoint),
     }
@@ -192,7 +192,7 @@ pub(super) enum Written {
 }
 
 impl Written {
-    /// Writes an endpoint; `None` where tractor has no word for it.
+    /// Writes an endpoint; `None` if tractor cannot express it.
     pub(super) fn new(endpoint: &Endpoint, form: Form) -> Option<Self> {
         match (endpoint, form) {
             (Endpoint::Tcp(TcpAddress { host, port, tls: false }), form) => {

@@ -125,13 +125,13 @@ pub enum CallError {
     /// The peer does not answer as a tractor actor does, or has gone.
     #[error("the answer is not that of a tractor actor")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It is a context or a stream, which is used otherwise.
+    /// It is a context or a stream, which is used in another way.
     #[error("the called object is not a plain function, but `{functype}`")]
     NotAFunction {
         /// The name of the exception's type.
         functype: String,
     },
-    /// The result is of another type than was asked for.
+    /// The result has another type than was requested.
     #[error("the result is of another type")]
     Result(#[source] rmp_serde::decode::Error),
     /// The function raised an exception, or cannot be called.

@@ -27,7 +27,7 @@ pub(super) struct Channel {
 impl Channel {
     /// Exchanges introductions with the other side.
     ///
-    /// The own word goes first: a peer that cannot be understood has it all the same.
+    /// This side's goes first: a peer that cannot be understood gets it all the same.
     pub(super) async fn greet(
         stream: Stream,
         own: &Aid,
@@ -47,7 +47,7 @@ impl Channel {
         Ok((channel, aid))
     }
 
-    /// Lets longer messages in, now that the peer is known.
+    /// Allows longer messages, now that the peer is known.
     pub(super) fn set_frame_bytes_max(&mut self, bytes: usize) {
         self.reader.set_frame_bytes_max(bytes);
     }
@@ -104,11 +104,11 @@ impl Channel {
         }
     }
 
-    /// Ends the connection in such a way that the last words arrive: closed with something unread,
-    /// TCP would take them back.
+    /// Ends the connection in such a way that the last message arrives: if something unread were
+    /// left, TCP would discard it.
     pub(super) async fn close(self) {
         let Self { mut stream, reader, holding } = self;
-        // The rest of a message is read by nobody, so its beginning need not wait for it.
+        // Nobody reads the rest of a message, so its beginning need not wait for it.
         drop((reader, holding));
         let closing = async {
             stream.shutdown().await?;

@@ -30,7 +30,7 @@ use super::{
     uid::Form,
 };
 
-/// Talks with one program until either side has enough.
+/// Talks with one program until either side ends the conversation.
 pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let Accepted { stream, session, stop } = accepted;
     let peer = *stream.peer();
@@ -47,7 +47,7 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     }
     channel.set_frame_bytes_max(MESSAGE_BYTES_MAX);
     channel.set_holding(session.holding());
-    // Programs keep a connection open for as long as they talk with whom they found.
+    // Programs keep a connection open for as long as they talk with the actor that they found.
     if let Err(error) = channel.stream().keep_alive() {
         debug!(%error, "a host that vanishes will not be noticed");
     }
@@ -86,9 +86,10 @@ struct Conversation {
     uid: Uid,
     /// The peer's process, by its own claim.
     claimed_pid: Option<i32>,
-    /// Calls that wait for a name, by the number under which the registry knows them.
+    /// Calls that wait for a name, by their numbers in the registry.
     waits: HashMap<CallId, Waiting>,
-    /// When those are answered that ask whether an actor is there: by then the registrar knows.
+    /// The time at which callers that ask whether an actor is there are answered: by then the
+    /// registrar knows.
     knows_at: Option<Instant>,
     next_call: CallId,
     /// Looks at endpoints that are reported not to answer, for calls that wait for the result.
@@ -123,7 +124,7 @@ impl Conversation {
                         Ok(Some(frame)) => frame,
                         Ok(None) => return Ok(()),
                         Err(error) => {
-                            // A peer that has gone in the middle of a message hears nothing.
+                            // A peer that has gone in the middle of a message gets no answer.
                             self.fails(None, &Refused::unreadable(&error)).await.or(Err(error))?;
                             return Ok(());
                         }
@@ -161,7 +162,7 @@ impl Conversation {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Says that a call has begun.
+    /// Reports that a call has begun.
     async fn acknowledges(&mut self, cid: &str) -> Result<(), ChannelError> {
         self.channel.send(&Plain::StartAck { cid, functype: "asyncfunc" }).await
     }
@@ -171,7 +172,7 @@ impl Conversation {
         self.channel.send(&Message::Return { cid, pld }).await
     }
 
-    /// Says that a call has failed, or that the connection has.
+    /// Reports that a call has failed, or that the connection has.
     async fn fails(&mut self, cid: Option<&str>, refused: &Refused) -> Result<(), ChannelError> {
         let own = self.shared.own(self.session.registry()).uid();
         let failed = Failed {
@@ -195,7 +196,7 @@ impl Conversation {
         Ok(ControlFlow::Break(()))
     }
 
-    /// Says of what the peer has registered that nothing more will come.
+    /// Declares the peer's registrations complete.
     fn settle(&mut self) {
         self.settles_at = None;
         for uuid in self.unsettled.drain(..) {
@@ -235,7 +236,7 @@ impl Conversation {
         let namespace = if matches!(endpoint, Endpoint::Unix(_)) { "mnt" } else { "net" };
         let is_here = match self.peer {
             Peer::Unix { pid: Some(pid), .. } => !is_in_another(namespace, pid),
-            // A process that this one cannot see.
+            // A process that is invisible from here.
             Peer::Unix { pid: None, .. } => false,
             Peer::Tcp(_) | Peer::Memory => self.is_near(),
         };
@@ -284,8 +285,8 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Tells whether a process is seen to be in another namespace of a kind. Of another user's it may
-/// not be seen; that user is compared when the actor is dialed.
+/// Tells whether a process is visibly in another namespace of a kind. The namespaces of another
+/// user's process may be invisible; that user is compared when the actor is dialed.
 fn is_in_another(namespace: &str, pid: i32) -> bool {
     let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{namespace}")).ok();
     matches!((of(&pid.to_string()), of("self")), (Some(theirs), Some(own)) if theirs != own)

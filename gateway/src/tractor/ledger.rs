@@ -52,7 +52,7 @@ enum Registrant {
 #[derive(Debug, Deserialize, Serialize)]
 struct Title {
     version: u32,
-    /// Numbers of processes, and when they started, mean nothing to another.
+    /// Process numbers and start times are meaningless under another kernel.
     kernel: Option<KernelId>,
 }
 
@@ -84,15 +84,15 @@ impl Line {
         }
     }
 
-    /// Returns which process it is.
+    /// Returns its process.
     pub(super) fn process(&self) -> ProcessMark {
         ProcessMark { pid: self.pid, started: self.started }
     }
 }
 
 impl Ledger {
-    /// Takes where the file is to be, in a folder that is the user's own. The folder is made when
-    /// there is something to write.
+    /// Takes the path of the file, in a folder of the user's own. The folder is made when there is
+    /// something to write.
     pub(super) fn new(file: PathBuf) -> Self {
         Self { file }
     }
@@ -147,7 +147,7 @@ fn read(path: &Path) -> Result<Vec<Line>, LedgerError> {
         return Err(LedgerError::Version);
     }
     if title.kernel.is_none() || title.kernel != here_for([]).kernel {
-        // This host was started again since.
+        // This host has been restarted since.
         return Ok(Vec::new());
     }
     lines.enumerate().map(|(at, line)| parse(at + 2, line)).collect()
@@ -164,8 +164,8 @@ fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
     write_private(path, text.as_bytes())
 }
 
-/// Writes lines into the given room. Of owners with more lines than others some are left out, the
-/// longest first: nobody's lines displace another's.
+/// Writes lines into the given room. Owners with more lines than others lose some, the longest
+/// first: no owner's lines displace another's.
 fn share_room(
     lines: impl Iterator<Item = Line>,
     mut room: usize,
@@ -256,11 +256,11 @@ mod tests {
         assert_eq!(ledger.read(), lines[..1]);
         assert_eq!(ledger.read()[0].owner(), Owner::User(7));
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        // A draft that was left behind is in nobody's way.
+        // A draft that was left behind does no harm.
         fs::write(path.with_extension("new"), "half").unwrap();
         ledger.write(lines[..1].iter().cloned());
         assert_eq!(ledger.read().len(), 1);
-        // Nor does a file stay that cannot replace the present one: the earlier contents do.
+        // A file that cannot replace the present one is removed: the earlier contents stay.
         let other = Ledger::new(path.with_file_name("folder"));
         fs::create_dir(&other.file).unwrap();
         other.write(lines[..1].iter().cloned());
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(shared[..5], ["feed", "mine-0", "mine-1", "mine-2", "mine-3"]);
         assert_eq!(shared[5], "small");
         assert!(shared.len() > 20, "and what others do not need: {shared:?}");
-        // One has at most half if another has as much.
+        // One owner has at most half if another has as much.
         lines.extend((0..100).map(|it| of(8, &format!("mine-{it}"), 2000)));
         let halves = written(&lines, 50_000);
         let mine = halves.iter().filter(|it| it.starts_with("mine")).count();

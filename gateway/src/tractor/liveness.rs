@@ -54,7 +54,7 @@ pub(super) enum Order {
 /// The process that registered an instance.
 #[derive(Debug, Default)]
 pub(super) struct Process {
-    /// It is held, where the kernel can tell when it ends.
+    /// The process, held where the kernel can report its end.
     pub(super) held: Option<PeerProcess>,
     /// The process, if known: from the kernel, or by its own claim.
     pub(super) mark: Option<ProcessMark>,
@@ -71,12 +71,12 @@ pub(super) struct LivenessMonitor {
     due: BTreeSet<(Instant, Uuid)>,
     ends: JoinSet<(Uuid, Epoch)>,
     looks: JoinSet<Looked>,
-    /// Those that say nothing. A look at one takes seconds.
+    /// The silent ones. A look at one takes seconds.
     mute: HashSet<Uuid>,
     ledger: Option<Ledger>,
     /// The time of the next write to the ledger.
     write_at: Option<Instant>,
-    /// Before when nothing is written again.
+    /// The time before which nothing is written again.
     write_after: Instant,
 }
 
@@ -91,7 +91,7 @@ struct Watched {
     /// The time of the next look; `None` during a look.
     due: Option<Instant>,
     interval: Duration,
-    /// The time since which no sign of life of it was seen.
+    /// Since when no sign of life was seen.
     silent_since: Option<Instant>,
     /// Whether its endpoints must be looked at although the process lives.
     is_doubted: bool,
@@ -267,7 +267,7 @@ fn unlist(listed: &mut HashMap<Endpoint, HashSet<Uuid>>, endpoint: &Endpoint, uu
 }
 
 impl Watched {
-    /// Tells whether this is what a record is about: it is the same registration.
+    /// Tells whether a record describes this registration.
     fn is_about(&self, record: &Record) -> bool {
         record.epoch == self.epoch && record.lifetime == Lifetime::Foreign
     }

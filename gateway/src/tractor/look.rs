@@ -18,7 +18,7 @@ use super::{
 pub(super) enum ProbeResult {
     /// The actor is there.
     Alive,
-    /// It is not: nobody is, or another.
+    /// It is not: nobody is, or another actor.
     Dead,
     /// The peer accepts, but says nothing. A debugger may have stopped it.
     Mute,

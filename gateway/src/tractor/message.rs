@@ -58,7 +58,7 @@ pub(super) enum Message<'a, P: Serialize> {
 /// A message without a payload.
 pub(super) type Plain<'a> = Message<'a, ()>;
 
-/// Why a call failed.
+/// The failure of a call.
 #[derive(Debug, Serialize)]
 pub(super) struct Failed<'a> {
     pub(super) src_uid: &'a Uid,
@@ -123,7 +123,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns the next value, and goes past it.
+/// Returns the next value, and moves past it.
 fn skip<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Error> {
     let whole = *bytes;
     let mut deserializer = Deserializer::new(&mut *bytes);
@@ -143,7 +143,7 @@ pub(super) fn encode<P: Serialize>(
     set_length(bytes, start)
 }
 
-/// Writes how long a message is that begins there.
+/// Writes the length of the message that begins there.
 fn set_length(bytes: &mut BytesMut, start: usize) -> Result<(), rmp_serde::encode::Error> {
     let length = bytes.len() - start - LENGTH_BYTES;
     let length = u32::try_from(length).map_err(|error| {

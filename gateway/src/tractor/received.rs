@@ -10,10 +10,9 @@ use super::{Uid, address::Address, message::Fields};
 pub(super) enum Received {
     /// A call. Its fault is returned to the call.
     Start { cid: String, start: Result<Start, Error> },
-    /// An answer. Nothing is called from here, so it concerns nothing; the original passes over it
-    /// too.
+    /// An answer. This side makes no calls, so it is ignored, as in the original.
     Answer,
-    /// Something that has no place here.
+    /// A message that is not allowed here.
     Unexpected { cid: Option<String>, msg_type: String },
 }
 

@@ -13,7 +13,7 @@ use wire::Record;
 pub(super) struct Uid(pub(super) String, pub(super) String);
 
 impl Uid {
-    /// Returns which instance this is in callsign's words.
+    /// Returns the instance in callsign's terms.
     pub(super) fn instance(&self) -> Result<(Name, Uuid), NameError> {
         let name = escaped(&self.0)?;
         let uuid = self.as_uuid().unwrap_or_else(|| {
@@ -54,9 +54,9 @@ impl fmt::Display for Uid {
     }
 }
 
-/// Returns the name by which callsign knows what tractor calls `text`: the same, unless there is
-/// something in it that no name may have. Then that, and each `%`, is written as `%` and two
-/// hexadecimal digits for each byte.
+/// Returns callsign's name for tractor's `text`: the same, unless it has a character that names do
+/// not have. Then that character, and each `%`, is written as `%` and two hexadecimal digits for
+/// each byte.
 pub(super) fn escaped(text: &str) -> Result<Name, NameError> {
     // Text that looks like an escape would be read as one.
     let looks_escaped = unescape(text).is_some_and(|it| it != text);
@@ -65,11 +65,11 @@ pub(super) fn escaped(text: &str) -> Result<Name, NameError> {
     }
     let is_kept = |it: char| it != '%' && Name::new(&format!("a{it}a")).is_ok();
     let escaped = escape(text, |_, it| is_kept(it));
-    // A character may be allowed within a name, and not as its first.
+    // A character may be allowed within a name, but not as its first.
     Name::new(&escaped).or_else(|_| Name::new(&escape(text, |at, it| at > 0 && is_kept(it))))
 }
 
-/// Returns what tractor calls an actor that callsign knows by `name`.
+/// Returns tractor's name of an actor that callsign knows by `name`.
 fn unescaped(name: &str) -> String {
     let is_meant = |it: &String| escaped(it).is_ok_and(|it| it.as_str() == name);
     unescape(name).filter(is_meant).unwrap_or_else(|| name.to_owned())
@@ -164,7 +164,7 @@ mod tests {
         check("a\nb\0", "a%0Ab%00");
         check("größe ß", "größe%20ß");
         check("\u{3000}", "%E3%80%80");
-        // Text that would be read as an escape is one.
+        // Text that would be read as an escape is escaped.
         check("a%20b", "a%2520b");
         check("50% of all", "50%25%20of%20all");
         check("%E3%80", "%E3%80");

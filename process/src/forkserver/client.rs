@@ -38,7 +38,7 @@ pub(crate) struct Forkserver {
     connection: Mutex<Arc<Connection>>,
 }
 
-/// The way to one process that is the forkserver.
+/// The connection to one process that is the forkserver.
 #[derive(Debug)]
 struct Connection {
     socket: OwnedFd,
@@ -53,7 +53,7 @@ struct Connection {
 struct Launches {
     last: u64,
     starting: HashMap<u64, SyncSender<io::Result<Held>>>,
-    /// Dropping a sender without having sent tells that the forkserver has gone.
+    /// A sender dropped without a value tells that the forkserver has gone.
     running: HashMap<u64, watch::Sender<Option<Ended>>>,
 }
 
@@ -68,20 +68,20 @@ const LIFE_MIN: Duration = Duration::from_secs(1);
 impl Forkserver {
     /// Takes the socket to the forkserver, a child of this process.
     pub(crate) fn new(called: OsString, socket: OwnedFd, pid: Pid) -> io::Result<Self> {
-        // It is ours and was not waited for, so the number is its own.
+        // It is this process's child and was not reaped, so the number is its own.
         let process = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
         let connection = Mutex::new(Arc::new(Connection::new(socket, process)));
         Ok(Self { called, connection })
     }
 
-    /// Sees to it that the end of the forkserver is noticed.
+    /// Makes sure that the end of the forkserver is noticed.
     pub(crate) fn attend(&'static self) {
         if let Err(error) = self.connection().listen(self) {
             tracing::debug!(target: "callsign", %error, "nobody hears the forkserver");
         }
     }
 
-    /// Forks a child. To be called by the spawner thread, for it waits for the answer.
+    /// Forks a child. Must be called by the spawner thread, because it waits for the answer.
     pub(crate) fn fork(&'static self, theirs: Theirs) -> io::Result<Held> {
         let connection = self.connection();
         connection.listen(self)?;
@@ -112,7 +112,7 @@ impl Forkserver {
             is_forkserver: true,
             label: "callsign-fork".to_owned(),
         };
-        // It has no use for a counter, which every child is sent.
+        // It needs no counter, which every child is sent.
         wire::send_bytes(socket.as_fd(), &boot.to_bytes(), &[forced_end::counter()?.as_fd()])?;
         let (output, error) = (Stdio::inherit(), Stdio::inherit());
         let (_, process) = execute::begin_anew(&self.called, &boot, theirs, output, error)?;

@@ -33,8 +33,8 @@ use crate::{
 pub(crate) type Live =
     Box<dyn Fn(UnixStream, OwnedFd, &Boot, Pid) -> Result<Infallible, BootFault>>;
 
-/// Forks the forkserver off, and returns this process's end of the socket to it, and its number. To
-/// be called while there is one thread.
+/// Forks the forkserver off, and returns this process's end of the socket to it, and its number.
+/// Must be called while there is one thread.
 pub(crate) fn fork(live: Live) -> io::Result<(OwnedFd, Pid)> {
     let (socket, theirs) = wire::pair()?;
     let parent = rustix::process::getpid();
@@ -45,8 +45,8 @@ pub(crate) fn fork(live: Live) -> io::Result<(OwnedFd, Pid)> {
     become_one(parent, theirs, live)
 }
 
-/// Makes this process, which is to have one thread, the forkserver of `parent`: it never returns to
-/// the program's `main`. Its end is the end of the socket, and the maker sees that.
+/// Makes this process, which must have one thread, the forkserver of `parent`: it never returns to
+/// the program's `main`. Its end is the end of the socket, which the maker sees.
 pub(crate) fn become_one(parent: Pid, socket: OwnedFd, live: Live) -> ! {
     let serve = || Server::begin(parent, socket, live).and_then(Server::serve);
     let served = panic::catch_unwind(AssertUnwindSafe(serve));
@@ -71,7 +71,7 @@ impl Server {
     fn begin(parent: Pid, socket: OwnedFd, live: Live) -> io::Result<Self> {
         kernel::close_all_but([socket.as_raw_fd()])?;
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-        // A terminal's Ctrl-C is for its maker, who ends the children before.
+        // A terminal's Ctrl-C is for its maker, which ends the children first.
         rustix::process::setpgid(None, None)?;
         // It has nothing to tidy up. A maker that ended before this closed the socket.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -114,7 +114,7 @@ impl Server {
     fn reap(&mut self, at: usize) -> io::Result<()> {
         let child = &self.children[at];
         let Some(ended) = held::reap(&child.pidfd, child.pid)? else {
-            // A debugger that traces it has to see its end first. Nothing tells when it has.
+            // A tracer has to see its end first. No event reports when it has.
             thread::sleep(TRACED_EVERY);
             return Ok(());
         };
@@ -125,7 +125,7 @@ impl Server {
     fn fork(&mut self, launch: u64, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         let refuse =
             |errno| wire::send(self.socket.as_fd(), Message::NotForked { launch, errno }, &[]);
-        // Anything that did not arrive had no room here.
+        // Descriptors that did not arrive had no room here.
         let Ok([channel, output, error]) = <[OwnedFd; 3]>::try_from(descriptors) else {
             return refuse(libc::EMFILE);
         };
@@ -134,8 +134,8 @@ impl Server {
             Ok(None) => self.become_child(channel, &output, &error),
             Err(error) => return refuse(error.raw_os_error().unwrap_or(libc::EAGAIN)),
         };
-        // It is ours and was not waited for, so the number is its own. It leads its group from here
-        // on, however far it is itself; that it has ended is seen below.
+        // It is this process's child and was not reaped, so the number is its own. It leads its
+        // group from here on, however far it is itself; its end is seen below.
         let _ = rustix::process::setpgid(Some(pid), Some(pid));
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => {
@@ -152,7 +152,7 @@ impl Server {
         }
     }
 
-    /// Goes on as a child.
+    /// Continues as a child.
     fn become_child(&self, channel: OwnedFd, output: &OwnedFd, error: &OwnedFd) -> ! {
         let Err(fault) = self.try_become_child(channel, output, error);
         fault.give_up()

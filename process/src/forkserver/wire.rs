@@ -14,7 +14,7 @@ use rustix::net::{
 
 use crate::held::Ended;
 
-/// A message. `launch` is the number that the asker gave to the child.
+/// A message. `launch` is the number that the caller gave to the child.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Message {
     /// To the forkserver, with three descriptors: fork a child that has them as its channel, its
@@ -22,7 +22,7 @@ pub(crate) enum Message {
     Fork { launch: u64 },
     /// From the forkserver, with one descriptor: the child's process.
     Forked { launch: u64, pid: i32 },
-    /// From the forkserver: there is no child, for this reason of the system's.
+    /// From the forkserver: there is no child, with the system's error.
     NotForked { launch: u64, errno: i32 },
     /// From the forkserver: the child has ended.
     Ended { launch: u64, ended: Ended },

@@ -22,7 +22,7 @@ struct Seen {
     pid: i32,
     parent: i32,
     group: i32,
-    /// When it was started, which tells it from a later process of the same number.
+    /// The time of its start, which distinguishes it from a later process of the same number.
     started: u64,
     is_zombie: bool,
     is_stopped: bool,
@@ -48,7 +48,7 @@ pub(super) fn stop_all(ancestor: Pid) -> io::Result<Below> {
         let mut is_moving = false;
         for seen in below.0.iter().filter(|it| !it.is_zombie && !it.is_stopped) {
             let stop = || seen.signal(Signal::STOP);
-            // Another user's is not waited for.
+            // Another user's process is not waited for.
             let may_stop = *told.entry((seen.pid, seen.started)).or_insert_with(stop);
             is_moving |= may_stop && (looks_left > 0 || !seen.is_blocked);
         }
@@ -129,7 +129,7 @@ impl Seen {
         })
     }
 
-    /// Sends it a signal, and returns whether this process may.
+    /// Sends it a signal, and tells whether this process may.
     fn signal(&self, signal: Signal) -> bool {
         let Some(pid) = Pid::from_raw(self.pid) else { return false };
         let Ok(held) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return true };
@@ -141,8 +141,7 @@ impl Seen {
     }
 }
 
-/// Waits for the children that have stopped or ended, tells of each, and returns whether there are
-/// others.
+/// Reaps the children that have stopped or ended, reports each, and tells whether there are others.
 pub(super) fn reap(mut tell: impl FnMut(Pid, WaitStatus)) -> bool {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {

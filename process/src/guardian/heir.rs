@@ -27,7 +27,7 @@ pub(super) fn command(program: &OsStr, names: &[OsString]) -> Command {
     command
 }
 
-/// Becomes the program, if this process was started for it; returns the exit code where it cannot.
+/// Becomes the program, if this process was started for it; returns the exit code if it cannot.
 pub(super) fn run_if_asked() -> Option<u8> {
     env::var_os(HEIR_VARIABLE)?;
     let mut words = env::args_os().skip(1);
@@ -36,7 +36,7 @@ pub(super) fn run_if_asked() -> Option<u8> {
     command.args(words).env_remove(HEIR_VARIABLE);
     command.env("LISTEN_PID", std::process::id().to_string());
     let error = command.exec();
-    // Nobody is left to hear of it.
+    // Nobody is left to read an error.
     let name = program.display();
     let _is_told = writeln!(io::stderr(), "error: the command `{name}` cannot be started: {error}");
     Some(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
@@ -47,7 +47,7 @@ pub(super) fn descriptors(count: usize) -> impl Iterator<Item = RawFd> {
     (FIRST..).take(count)
 }
 
-/// The variable that has this program become another.
+/// The variable that makes this program become another.
 const HEIR_VARIABLE: &str = "CALLSIGN_HEIR";
 
 /// The number of the first descriptor.

@@ -311,7 +311,7 @@ impl Drop for Guarded {
     }
 }
 
-/// A guardian whose program has not been started. It is waited for where that fails.
+/// A guardian whose program has not been started. It is reaped if that fails.
 struct Starting(Option<process::Child>);
 
 impl Drop for Starting {
@@ -355,7 +355,7 @@ fn start_guardian(handed: usize) -> io::Result<(StdStream, process::Child)> {
     let number = theirs.as_raw_fd();
     let mut command = Command::new(own_program());
     command.arg0(GUARDIAN).env(GUARDIAN_VARIABLE, number.to_string());
-    // Signals that end or stop this process's group are not for it.
+    // Signals that end or stop this process's group are not for the guardian.
     command.process_group(0);
     kernel::hand_down(&mut command, number);
     for number in heir::descriptors(handed) {
@@ -367,7 +367,7 @@ fn start_guardian(handed: usize) -> io::Result<(StdStream, process::Child)> {
 /// Returns the path of the program that runs here.
 fn own_program() -> PathBuf {
     match env::current_exe() {
-        // It runs though its file was replaced or removed.
+        // It still runs although its file was replaced or removed.
         Ok(_) => PathBuf::from("/proc/self/exe"),
         Err(_) => env::args_os().next().unwrap_or_default().into(),
     }

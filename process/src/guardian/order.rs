@@ -79,7 +79,7 @@ impl GuardedCommand {
 }
 
 /// Writes words one after the other, each with its end: none of them has a NUL in it, or it could
-/// be no argument, variable or path.
+/// not be an argument, a variable or a path.
 fn encode<'a>(words: impl Iterator<Item = &'a OsStr>) -> Vec<u8> {
     let mut list = Vec::new();
     for word in words {
@@ -151,7 +151,7 @@ impl Message {
         Self { kind: u32::from_le_bytes([a, b, c, d]), value: i32::from_le_bytes([e, f, g, h]) }
     }
 
-    /// Reads a message, or `None` where the other side has gone.
+    /// Reads a message; `None` if the other side has gone.
     pub(super) fn read(from: &mut impl Read) -> io::Result<Option<Self>> {
         let mut bytes = [0; 8];
         match from.read_exact(&mut bytes) {

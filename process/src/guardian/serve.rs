@@ -101,13 +101,13 @@ fn start(command: &GuardedCommand, footing: &Footing, blocked: Blocked) -> io::R
     starting.process_group(group);
     let terminal = footing.to_start_on().map(|it| it.as_raw_fd());
     kernel::guard(&mut starting, terminal, blocked);
-    // It is waited for with all others, by its number.
+    // It is reaped like all others, by its number.
     let child = starting.spawn()?;
     for number in heir::descriptors(command.handed.len()) {
         drop(kernel::adopt(number)?);
     }
-    // It closes what it does not need: pipes whose end others wait for, and a folder that may be on
-    // a removable disk.
+    // It closes descriptors that it does not need: pipes whose end others wait for, and a folder
+    // that may be on a removable disk.
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -127,13 +127,13 @@ struct Guardian {
     status: Option<WaitStatus>,
     /// Whether it has reported that the program left others behind.
     has_told: bool,
-    /// When everything is killed, and killed again until nothing is left.
+    /// The time from which on everything is killed, again and again until nothing is left.
     kill_at: Option<Instant>,
     pause: Duration,
 }
 
 impl Guardian {
-    /// Goes on until nothing is left that could be ended.
+    /// Continues until nothing is left that could be ended.
     fn serve(&mut self) {
         loop {
             let (is_asked, is_hung_up) = self.wait();
@@ -154,7 +154,7 @@ impl Guardian {
                 self.kill_at = Some(Instant::now() + self.pause);
                 self.pause = LOOK_AGAIN_MAX.min(self.pause * 2);
                 let may_kill = self.kill();
-                // Nobody is left to hear of those that belong to another user.
+                // Nobody is left to learn of those that belong to another user.
                 if !may_kill && self.channel.is_none() {
                     return;
                 }
@@ -162,7 +162,7 @@ impl Guardian {
         }
     }
 
-    /// Waits until something is to be done, and returns whether it was asked for, and whether the
+    /// Waits until there is something to do. Returns whether there is a request, and whether the
     /// terminal has gone.
     fn wait(&self) -> (bool, bool) {
         let to_kill = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
@@ -183,7 +183,7 @@ impl Guardian {
             polled.push(PollFd::new(terminal, PollFlags::empty()));
             polled.len() - 1
         });
-        // If it fails, the rest is looked at nevertheless.
+        // If it fails, everything is looked at nevertheless.
         let _ready = rustix::event::poll(&mut polled, timeout.as_ref());
         let is = |index: Option<usize>| index.is_some_and(|it| !polled[it].revents().is_empty());
         (is(asked), is(hung_up))
@@ -275,8 +275,8 @@ impl Guardian {
         if self.footing.is_shared() {
             return;
         }
-        // The number of a group is nobody else's while there is a member of it, and while its
-        // leader is not waited for.
+        // The number of a group is its own while it has a member, and while its leader is not
+        // reaped.
         let is_ours = self.status.is_none() || self.has_members();
         if is_ours {
             let _is_empty = rustix::process::kill_process_group(self.program, signal);
@@ -302,7 +302,7 @@ impl Guardian {
                     self.signal_group(signal);
                     below.signal_outside(self.program, signal);
                 }
-                // Processes are not to be seen.
+                // Processes are invisible.
                 (Err(_), _) => {
                     self.signal_group(signal);
                     self.signal_program(signal);

@@ -15,8 +15,8 @@ use crate::kernel::own_group;
 pub(super) struct Footing {
     terminal: Option<OwnedFd>,
     stand: Stand,
-    /// The group of who starts the program. It has no number in a PID namespace that it began outside of,
-    /// and then no terminal tells of it either.
+    /// The group of the starter. It has no number in a PID namespace that it began outside of, and
+    /// then no terminal reports it either.
     group: Option<Pid>,
 }
 
@@ -26,7 +26,7 @@ enum Stand {
     Background = 0,
     /// Its own group, which gets the foreground.
     Foreground = 1,
-    /// In the group of who starts it, which is in the foreground: a part of a pipeline.
+    /// In the group of its starter, which is in the foreground: a part of a pipeline.
     Shared = 2,
 }
 
@@ -34,7 +34,7 @@ impl Footing {
     /// The number of its encoded bytes.
     pub(super) const BYTES: usize = 5;
 
-    /// Looks how a program stands that this process starts.
+    /// Determines the relation for a program that this process starts.
     pub(super) fn here() -> Self {
         let (terminal, group) = (open_terminal(), own_group());
         let stand = match group.is_some() && foreground(&terminal) == group {
@@ -59,7 +59,7 @@ impl Footing {
             _ => Stand::Background,
         };
         let group = Pid::from_raw(i32::from_le_bytes([a, b, c, d]));
-        // A guardian is of the session of who starts it, and so has the same terminal.
+        // A guardian is in the session of its starter, and so has the same terminal.
         Self { terminal: open_terminal(), stand, group }
     }
 
@@ -71,7 +71,7 @@ impl Footing {
         self.stand == Stand::Shared
     }
 
-    /// Returns the group that the program is to be in, which may be its own.
+    /// Returns the group that the program has to join, which may be its own.
     pub(super) fn group_to_join(&self) -> Option<Pid> {
         self.group.filter(|_| self.is_shared())
     }
@@ -92,7 +92,7 @@ impl Footing {
         self.terminal = None;
     }
 
-    /// Tells whether the group of who starts the program is in the foreground.
+    /// Tells whether the group of the starter is in the foreground.
     pub(super) fn is_in_foreground(&self) -> bool {
         self.group.is_some() && foreground(&self.terminal) == self.group
     }
@@ -106,8 +106,8 @@ impl Footing {
         self.has_terminal() && !self.is_shared() && !self.has_given_foreground_to(program)
     }
 
-    /// Gives the foreground to `group`, if the group of who starts the program has it. For a
-    /// process that blocks SIGTTOU.
+    /// Gives the foreground to `group`, if the starter's group has it. For a process that blocks
+    /// SIGTTOU.
     pub(super) fn give_foreground_to(&self, group: Pid) {
         if let Some(own) = self.group {
             self.pass_foreground(own, group);

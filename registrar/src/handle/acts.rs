@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl RegistryHandle {
-    /// Registers an instance for a session. Returns also how many steps it took to hold its name
-    /// against the rules.
+    /// Registers an instance for a session. Also returns the steps of checking its name against the
+    /// rules.
     pub(crate) fn register(
         &self,
         register: Register,
@@ -34,8 +34,8 @@ impl RegistryHandle {
         (registered, steps)
     }
 
-    /// Registers an instance for a session, or lets it wait in line for its name, to be answered
-    /// when it has it. Returns also how many steps it took to hold its name against the rules.
+    /// Registers an instance for a session, or lets it wait in line for its name and answers once
+    /// it has it. Also returns the steps of checking its name against the rules.
     pub(crate) fn register_or_wait(
         &self,
         register: Register,
@@ -79,7 +79,7 @@ impl RegistryHandle {
         (Ok(Entered::Registered(registered)), steps)
     }
 
-    /// Ends a call that waits in line for a name, if it is one.
+    /// Ends a call that waits in line for a name, if it does.
     pub(crate) fn leave_line(&self, (session, call): (SessionId, CallId)) {
         let left = self.change(|registry, _| Ok(((), registry.leave_line(session, call))));
         left.expect("whoever waits may always stop");
@@ -109,8 +109,8 @@ impl RegistryHandle {
         }
     }
 
-    /// Registers an endpoint of a foreign instance, and returns which registration that is of;
-    /// `None` if it was there already. Of nobody's session is what an earlier run of the node knew.
+    /// Registers an endpoint of a foreign instance, and returns the epoch of the registration;
+    /// `None` if it was there already. Instances from an earlier run of the node have no session.
     pub(crate) fn register_foreign(
         &self,
         foreign: Foreign,
@@ -149,14 +149,14 @@ impl RegistryHandle {
                 info!(target: AUDIT, %by, session, %uuid, what, %error, "denied to change");
             }
         })?;
-        // A program's own change of its endpoints is its own affair, and repeated as they move.
+        // A program's changes of its endpoints are its own affair, and are repeated as they move.
         if state.is_some() {
             info!(target: AUDIT, %by, session, %uuid, what, "changed");
         }
         Ok(changed)
     }
 
-    /// Takes instances out of the registry by an event that does, in one change.
+    /// Removes instances from the registry by an event, in one change.
     pub(crate) fn unregister(
         &self,
         event: Event,
@@ -177,8 +177,8 @@ impl RegistryHandle {
         Ok(changed)
     }
 
-    /// Applies an event that a session requests. Also returns the earlier records of the instances
-    /// concerned, if they are to be logged.
+    /// Applies an event at the request of a session. Also returns the earlier records of the
+    /// instances concerned, if they are to be logged.
     fn act(
         &self,
         event: Event,

@@ -10,13 +10,13 @@ use std::{
 pub(super) struct Attendance {
     /// The last time that it was seen to run, in milliseconds since its start.
     seen_ms: AtomicU64,
-    /// The time by which the clients should be back that gave it up in its last stop.
+    /// The time by which the clients should be back that gave the process up in its last stop.
     back_by_ms: AtomicU64,
 }
 
 impl Attendance {
-    /// Records that the process runs now. If it was stopped since it was seen to run the last
-    /// time, returns for how long it was not seen.
+    /// Records that the process runs now. If it was stopped since the last record, returns how long
+    /// it was not seen.
     pub(super) fn note(&self, now_ms: u64, settle_time: Duration) -> Option<u64> {
         let seen_ms = self.seen_ms.fetch_max(now_ms, Ordering::SeqCst);
         let unseen = Duration::from_millis(now_ms.saturating_sub(seen_ms));

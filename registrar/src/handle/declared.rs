@@ -11,7 +11,7 @@ use crate::registry::{Event, Owner};
 
 impl RegistryHandle {
     /// Enters the declared actors, stamped as this process sees them. Actors that are no longer
-    /// declared go.
+    /// declared are removed.
     pub(crate) fn declare(&self, declared: &EndpointTable) {
         let now_ms = self.now_ms();
         let mut state = self.state();
@@ -37,8 +37,8 @@ impl RegistryHandle {
         }
     }
 
-    /// Brings the stamps of a declared actor's socket files up to date: it did not bind them
-    /// through us, so the files may have come and gone since.
+    /// Updates the stamps of a declared actor's socket files: they were bound by others, so they
+    /// may have come and gone since.
     pub(super) fn refresh_declared(&self, state: &mut RegistryState, name: &str) {
         if state.declared.is_empty() {
             return;
@@ -55,7 +55,7 @@ impl RegistryHandle {
         self.deliver(state, updated.expect("the settings' endpoints were checked"));
     }
 
-    /// Brings the stamps of every declared actor's socket files up to date.
+    /// Updates the stamps of every declared actor's socket files.
     pub(crate) fn refresh_all_declared(&self) {
         let mut state = self.state();
         let names: Vec<_> = state.declared.keys().cloned().collect();

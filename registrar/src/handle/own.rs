@@ -66,7 +66,7 @@ impl RegistryHandle {
         self.0.endpoints.lock().expect("nothing panics while it holds the lock")
     }
 
-    /// Lets the registrar itself be found by its name, where it listens.
+    /// Makes the registrar findable by its name, where it listens.
     pub(crate) fn enter_own(&self, endpoints: Vec<Stamped>) {
         let name = Name::new(OWN_NAME).expect("it is written as names are");
         let (user, now_ms) = (rustix::process::geteuid().as_raw(), self.now_ms());

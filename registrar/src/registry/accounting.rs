@@ -5,8 +5,8 @@ use wire::{CallId, Quota};
 use super::{Account, Entry, Key, Registry, RegistryError, SessionId, waiters::Waiters};
 
 impl Registry {
-    /// Tells whether the owner of an entry that claims so many places may have it, in the place of
-    /// an earlier one.
+    /// Tells whether the owner of an entry with so many claims may have it, in the place of an
+    /// earlier one.
     pub(super) fn check_quotas(
         &self,
         entry: &Entry,
@@ -22,7 +22,7 @@ impl Registry {
         Ok(self.accounts.check_all(account, &[(Quota::Instances, one), (Quota::Bytes, more)])?)
     }
 
-    /// Charges an entry that has come into the registry.
+    /// Charges a new entry of the registry.
     pub(super) fn charge_entry(&mut self, key: Key) {
         let entry = &mut self.entries[key];
         let (account, bytes) = (entry.registrant.owner.account(), entry.held_bytes());
@@ -56,7 +56,7 @@ impl Registry {
         }
     }
 
-    /// Keeps a call that waits for a name, if its session and its owner have room for it.
+    /// Stores a call that waits for a name, if its session and its owner have room for it.
     pub(super) fn begin_to_wait(
         &mut self,
         session: SessionId,
@@ -86,7 +86,7 @@ impl Registry {
         self.give_back(session, Quota::Watches, watches);
     }
 
-    /// Gives back to the account of a session so many of something, and the bytes that they took.
+    /// Gives back that many of something to the account of a session, and their bytes.
     pub(super) fn give_back(
         &self,
         session: SessionId,

@@ -100,8 +100,8 @@ impl Registry {
         })
     }
 
-    /// Returns how many instances of a name there are in whatever state. Of a great many, those are
-    /// counted too that are over and have yet to be cleared away.
+    /// Returns the number of instances of a name in any state. Of a great many, it includes those
+    /// that are gone and have yet to be cleared away.
     fn total(&self, instances: &Instances, meant: Meant<'_>, steps: &Cell<usize>) -> usize {
         let count = instances.count(meant.owner);
         if !self.deferred.is_clearing() && meant.sees == Sees::All {
@@ -184,7 +184,8 @@ impl Registry {
         Some(call)
     }
 
-    /// Tells whether a name has an instance that answers a waiting call, and the steps to find out.
+    /// Tells whether a name has an instance that answers a waiting call, and the steps that this
+    /// took.
     fn is_present(&self, name: &Name, by: &Caller) -> (bool, usize) {
         let Some(instances) = self.by_name.get(name) else { return (false, 0) };
         let meant = Meant::READY.seen(self.sees_of(instances, by));
@@ -298,7 +299,7 @@ impl Walk {
         Self { at: epoch, seen: epoch, steps: 0 }
     }
 
-    /// Returns where the next page begins, if this one ends before an entry.
+    /// Returns the start of the next page, if this one ends before an entry.
     fn ends_before(&mut self, epoch: Epoch) -> Option<Epoch> {
         if self.at / EPOCHS_A_BLOCK < epoch / EPOCHS_A_BLOCK && self.at > self.seen {
             self.seen = self.at / EPOCHS_A_BLOCK * EPOCHS_A_BLOCK + (EPOCHS_A_BLOCK - 1);

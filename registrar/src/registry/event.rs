@@ -70,13 +70,13 @@ pub enum Event {
     SessionDismissed {
         /// The connection.
         session: SessionId,
-        /// Until when its peer should be back.
+        /// The time by which its peer should be back.
         back_by_ms: u64,
     },
-    /// The registrar stops: no end of a connection says anything any more.
+    /// The registrar stops: ends of connections mean nothing any more.
     Stopping,
-    /// The registrar itself was stopped for so long, and could not hear who renews a lease or comes
-    /// back: they have so much more time.
+    /// The registrar itself was stopped for some time, and could not read renewals or returns: they
+    /// get that much more time.
     Paused {
         /// The duration.
         for_ms: u64,
@@ -85,23 +85,23 @@ pub enum Event {
     SessionSilent(SessionId),
     /// The process at the other end of a connection is heard again.
     SessionHeard(SessionId),
-    /// Someone takes an instance out.
+    /// A caller removes an instance.
     Unregister {
         /// The instance.
         uuid: Uuid,
         /// The caller.
         by: Owner,
     },
-    /// Someone takes several instances out, in one change.
+    /// A caller removes several instances in one change.
     UnregisterAll {
         /// The instances.
         uuids: Vec<Uuid>,
         /// The caller.
         by: Owner,
     },
-    /// Someone renews a lease.
+    /// A caller renews a lease.
     Renew {
-        /// Of which instance.
+        /// Its instance.
         uuid: Uuid,
         /// The caller.
         by: Owner,
@@ -113,11 +113,11 @@ pub enum Event {
         /// The caller.
         by: Owner,
     },
-    /// The registrar saw that nobody is at an endpoint any more, which another claims now.
+    /// The registrar saw that nobody is at an endpoint any more, which another instance claims now.
     FoundDead(Claimant),
     /// The registrar saw that nobody is at an endpoint. An instance that its session vouches for
     /// may be about to listen there again, and so may one with a lease at a port or a name: they
-    /// are marked. Any other is as good as dead.
+    /// become suspect. Any other counts as dead.
     FoundSilent(Claimant),
     /// An endpoint did not answer a caller, and the registrar could not see why.
     Suspect(Claimant),

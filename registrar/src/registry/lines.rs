@@ -76,7 +76,7 @@ impl Lines {
         self.len_of(name) as u64 - u64::from(is_own)
     }
 
-    /// Returns whose an instance is that waits.
+    /// Returns the owner of a waiting instance.
     pub(super) fn owner_of(&self, uuid: Uuid) -> Option<Owner> {
         let (name, at) = self.by_uuid.get(&uuid)?;
         Some(self.by_name.get(name)?.standing.get(at)?.caller.owner)
@@ -277,7 +277,7 @@ impl Registry {
             if self.lines.ruled_anew.remove(&name) {
                 self.turn_away(&name, &mut outcome);
             }
-            // When that is over, all are looked at again.
+            // Once that is over, all names are checked again.
             if self.is_settling(now_ms) {
                 continue;
             }
@@ -370,7 +370,7 @@ impl Registry {
         self.settling_ms(now_ms) > 0
     }
 
-    /// Returns for how long those may yet come back.
+    /// Returns how long the former holders may still take to return.
     pub(super) fn settling_ms(&self, now_ms: u64) -> u64 {
         self.settles_at_ms.map_or(0, |it| it.saturating_sub(now_ms))
     }

@@ -30,8 +30,8 @@ pub struct NameRules {
     otherwise_place: String,
     /// The most specific first.
     rules: Vec<(Matcher, NameRule)>,
-    /// The rules to match against a name, by its beginning, so that a name is matched against few
-    /// however many there are.
+    /// The rules to match against a name, by the beginning of their patterns, so that a name is
+    /// matched against few however many there are.
     by_prefix: HashMap<Box<str>, Vec<usize>>,
     /// The lengths of those beginnings.
     lengths: Vec<usize>,
@@ -184,7 +184,7 @@ impl NameRules {
         find.is_none_or(|it| it.iter().any(|grantee| grantee.is(caller)))
     }
 
-    /// Returns the number of the rule that holds of a name.
+    /// Returns the number of the rule for a name.
     pub(super) fn number_of(&self, name: &str) -> RuleNumber {
         let matching = self.candidates(name).filter(|at| self.rules[*at].0.matches(name));
         matching.min().and_then(|at| RuleNumber::try_from(at).ok()).unwrap_or(NO_RULE)
@@ -194,7 +194,7 @@ impl NameRules {
         self.rules.get(number as usize).map(|(_, rule)| rule)
     }
 
-    /// Tells whether these rules say the same as others.
+    /// Tells whether these rules equal others.
     pub(super) fn says_as(&self, other: &Self) -> bool {
         self.otherwise == other.otherwise
             && self.otherwise_place == other.otherwise_place
@@ -218,7 +218,7 @@ impl Default for NameRules {
 /// The number of the rule.
 pub(super) type RuleNumber = u32;
 
-/// The number of no rule.
+/// The number for names without a rule.
 pub(super) const NO_RULE: RuleNumber = RuleNumber::MAX;
 
 /// The rule for an entry, as determined under some set of rules.

@@ -43,7 +43,7 @@ impl Registry {
         self.own.map(|it| self.entries[it].record().endpoints).unwrap_or_default()
     }
 
-    /// Returns the registrar itself, if the first page of a list asks for its very name.
+    /// Returns the registrar itself, if the first page of a list asks for its name.
     pub(super) fn own_for(&self, list: &List) -> Option<&Entry> {
         let own = &self.entries[self.own?];
         (list.after == 0 && list.pattern.as_str() == own.name.as_str()).then_some(own)

@@ -24,8 +24,8 @@ pub enum Owner {
     Registrar,
     /// A user of this host, vouched for by the kernel.
     User(u32),
-    /// A user without a number in this kernel, by a number for each connection: nobody
-    /// can tell whether two of them are of the same one.
+    /// A user without a number in this kernel, by a number for each connection: nobody can tell
+    /// whether two of them are the same.
     Unknown(u64),
     /// The peers at an address.
     Host(IpAddr),
@@ -103,7 +103,7 @@ pub enum Account {
     Registrar,
     /// A user of this host.
     User(u32),
-    /// All users whom the kernel has no number for.
+    /// All users without a number in this kernel.
     Unknown,
     /// The peers at an address.
     Host(Ipv4Addr),

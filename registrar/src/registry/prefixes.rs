@@ -47,7 +47,7 @@ impl Prefixes {
         }
     }
 
-    /// Goes through the sessions that watch patterns which a name may match; one may come often.
+    /// Returns the sessions with patterns that a name may match; a session may occur several times.
     pub(super) fn of(&self, name: &str) -> impl Iterator<Item = SessionId> {
         self.lengths
             .keys()

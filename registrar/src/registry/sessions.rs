@@ -16,7 +16,7 @@ pub(super) struct Own {
     pub(super) keys: BTreeMap<Epoch, Key>,
     /// Whether it has ended, and its entries have yet to be removed.
     pub(super) is_over: bool,
-    /// Until when its peer should be back, if the registrar is ending it.
+    /// The time by which its peer should be back, if the registrar is ending it.
     back_by_ms: Option<u64>,
 }
 
@@ -27,15 +27,15 @@ impl Own {
 }
 
 impl Registry {
-    /// Takes what a session kept out of the registry. If the registrar itself has ended it, its
-    /// registrant may be well: then it stays for as long as that may take to come back.
+    /// Removes a session's entries from the registry. If the registrar itself has ended it, its
+    /// registrant may be well: then they stay for as long as it may take to return.
     pub(super) fn end_session(&mut self, session: SessionId, outcome: &mut Outcome) {
         self.end_waits_and_watches(session);
         self.leave_lines(session);
         let own = &mut self.sessions[session];
         let (keys, back_by_ms) = (mem::take(&mut own.keys), own.back_by_ms.take());
         match back_by_ms {
-            // A registrar that stops is not there any more when they should be back.
+            // A registrar that stops is gone by the time that they should be back.
             _ if self.is_stopping => {
                 self.deferred.forget(session);
                 self.sessions.remove(session);
@@ -55,7 +55,7 @@ impl Registry {
     }
 }
 
-/// Tells whether the session is over that kept an entry.
+/// Tells whether the session of an entry has ended.
 pub(super) fn is_over(sessions: &Slab<Own>, entry: &Entry) -> bool {
     entry.keeper().and_then(|it| sessions.get(it)).is_some_and(|it| it.is_over)
 }

@@ -11,7 +11,7 @@ use super::{
 
 impl Registry {
     /// Changes the evidence against a session's entries, in one change: of as many as fit one turn,
-    /// of those after an epoch. Returns the epoch that it has reached, if there are more.
+    /// after an epoch. Returns the epoch that it has reached, if there are more.
     pub(super) fn suspect_some(
         &mut self,
         session: SessionId,
@@ -49,7 +49,7 @@ impl Registry {
         up_to
     }
 
-    /// Takes a dead endpoint from an instance; one that no session keeps goes with its last.
+    /// Removes a dead endpoint of an instance; an instance without a session goes with its last.
     pub(super) fn found_dead(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
         let Some((key, mut record)) = self.claiming(claimant) else { return };
         if record.lifetime == Lifetime::Declared {
@@ -86,8 +86,8 @@ impl Registry {
         self.store(key, &record, outcome);
     }
 
-    /// Takes from an instance an endpoint that its own registrant says it does not have. It goes with
-    /// its last.
+    /// Removes an endpoint that the instance's own registrant disowns. The instance goes with its
+    /// last.
     pub(super) fn disowned(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
         let Some((key, record)) = self.claiming(claimant) else { return };
         match record.endpoints.len() {

@@ -37,7 +37,7 @@ impl Registry {
         self.lines.ruled_anew();
         self.tokens.ruled_anew();
         if hidden {
-            // Earlier answers may differ from what a caller may see now.
+            // Earlier answers may differ from the caller's present view.
             self.log.begin_after(self.revision);
             self.watchers.begin_anew(&mut outcome.notified);
             for name in self.waiters.names() {
@@ -91,7 +91,8 @@ impl Registry {
 }
 
 impl Sees {
-    /// Tells whether it has an entry of the name: whatever the rules, every caller sees its own.
+    /// Tells whether it includes an entry of the name: whatever the rules, every caller sees its
+    /// own.
     pub(super) fn shows(self, entry: &Entry) -> bool {
         match self {
             Self::All => true,

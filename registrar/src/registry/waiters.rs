@@ -69,7 +69,7 @@ impl Waiters {
         Ok(())
     }
 
-    /// Returns how many bytes a call takes that waits for a name.
+    /// Returns the bytes of a call that waits for a name.
     pub(super) fn held_bytes(name: &Name) -> usize {
         HELD_BYTES + name.as_str().len()
     }
@@ -108,7 +108,7 @@ impl Waiters {
         }
     }
 
-    /// Removes a call, and returns how many bytes it took.
+    /// Removes a call, and returns its bytes.
     pub(super) fn remove(&mut self, session: SessionId, call: CallId) -> Option<usize> {
         let waits = self.by_session.get_mut(&session)?;
         let (name, asked) = waits.calls.remove(&call)?;
@@ -130,7 +130,7 @@ impl Waiters {
         Some(held_bytes)
     }
 
-    /// Removes all calls of a session, and returns how many they were and how many bytes they took.
+    /// Removes all calls of a session, and returns their number and bytes.
     pub(super) fn end_session(&mut self, session: SessionId) -> (usize, usize) {
         let Some(waits) = self.by_session.remove(&session) else { return (0, 0) };
         let count = waits.calls.len();

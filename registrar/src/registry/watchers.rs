@@ -31,7 +31,7 @@ use super::{
     shards::Shards,
 };
 
-/// Those who watch.
+/// The watchers.
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     watchers: Slab<Watcher>,
@@ -51,9 +51,9 @@ pub(super) struct Source<'a> {
     pub(super) revision: Revision,
     /// The number of ended sessions whose end is reported in parts.
     pub(super) ends: u64,
-    /// Whether an entry is not to be shown: the session is over that kept it, or a rule hides it.
+    /// Whether an entry is hidden: its session is over, or a rule hides it.
     pub(super) is_hidden: &'a dyn Fn(&Entry) -> bool,
-    /// Whether a rule allows to report a change.
+    /// Whether a rule allows reporting a change.
     pub(super) shows: &'a dyn Fn(&Logged) -> bool,
 }
 
@@ -109,8 +109,7 @@ impl Watchers {
         self.watchers.len()
     }
 
-    /// Begins a watch, if the session has room for it, and the account by what `charge` says of so
-    /// many bytes.
+    /// Begins a watch, if the session has room for it, and `charge` accepts its bytes.
     pub(super) fn insert(
         &mut self,
         session: SessionId,
@@ -157,7 +156,7 @@ impl Watchers {
         }
     }
 
-    /// Removes a watch, and returns how many bytes it took.
+    /// Removes a watch, and returns its bytes.
     pub(super) fn remove(&mut self, session: SessionId, call: CallId) -> Option<usize> {
         let at = self.by_call.remove(&(session, call))?;
         let watcher = self.watchers.remove(at);
@@ -176,8 +175,7 @@ impl Watchers {
         Some(held_bytes)
     }
 
-    /// Removes all watches of a session, and returns how many they were and how many bytes they
-    /// took.
+    /// Removes all watches of a session, and returns their number and bytes.
     pub(super) fn end_session(&mut self, session: SessionId) -> (usize, usize) {
         let calls: Vec<_> =
             self.by_call.range((session, 0)..=(session, CallId::MAX)).map(|(it, _)| *it).collect();
@@ -191,12 +189,12 @@ impl Watchers {
         self.by_name.shrink_to_fit();
     }
 
-    /// Returns how many bytes is taken by what the watches of a session know ahead of snapshots.
+    /// Returns the bytes of what the watches of a session know ahead of snapshots.
     pub(super) fn ahead_bytes(&self, session: SessionId) -> usize {
         self.of_session(session).map(|at| self.watchers[at].ahead.len() * AHEAD_BYTES).sum()
     }
 
-    /// Lets every watcher begin with a snapshot again, and notes their sessions.
+    /// Restarts every watcher with a snapshot, and records their sessions.
     pub(super) fn begin_anew(&mut self, notified: &mut BTreeSet<SessionId>) {
         for (_, watcher) in &mut self.watchers {
             watcher.place = Place::Reset;
@@ -393,7 +391,7 @@ impl Watcher {
         for (epoch, key) in source.by_epoch.range((Bound::Excluded(up_to), Bound::Unbounded)) {
             let entry = &source.entries[*key];
             let name = entry.name.as_str();
-            // A name that is hidden is not held against the pattern: the time tells nothing of it.
+            // A hidden name is not matched against the pattern: the time would reveal it.
             let is_hidden = (source.is_hidden)(entry);
             let taken = if is_hidden { 1 } else { matcher.steps(name) };
             *steps = steps.saturating_sub(taken);
@@ -427,7 +425,7 @@ impl Source<'_> {
 }
 
 impl Watched {
-    /// Returns how many bytes a watch of it takes in all.
+    /// Returns the bytes of a watch of it.
     fn held_bytes(&self) -> usize {
         HELD_BYTES
             + match self {
@@ -437,7 +435,7 @@ impl Watched {
             }
     }
 
-    /// Tells whether a name is watched, and how many steps it took to tell.
+    /// Tells whether a name is watched, and the steps that this took.
     fn concerns(&self, changed: &Name) -> (bool, usize) {
         match self {
             Self::Name { name, .. } => (name == changed, 1),
@@ -448,11 +446,11 @@ impl Watched {
     }
 }
 
-/// A watcher's finding among the changes that it has not looked at.
+/// The result of a watcher's search through new changes.
 enum Found<'a> {
     Change(&'a [u8]),
     Nothing,
-    /// Enough was gone through for now.
+    /// Enough was searched for now.
     Pause,
     /// The knowledge that it needs is gone, or too large.
     Behind,
@@ -461,12 +459,12 @@ enum Found<'a> {
 /// The next item of a snapshot.
 enum Next {
     Record(Key),
-    /// Enough was gone through for now.
+    /// Enough was searched for now.
     Pause(Epoch),
     End,
 }
 
-/// The registrations beyond their snapshots that the watches of a session may have been told of.
+/// The most registrations beyond their snapshots that the watches of a session may know.
 const AHEAD_MAX: usize = 1024;
 
 /// The bytes of such a registration.

@@ -35,7 +35,7 @@ impl Handle {
         Ok(Self(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
     }
 
-    /// Returns what kind of file this is.
+    /// Returns the kind of this file.
     pub(crate) fn kind(&self) -> io::Result<Kind> {
         self.look(OsStr::new(""), AtFlags::EMPTY_PATH)
     }
@@ -65,7 +65,7 @@ impl Handle {
     /// Changes the mode of this very file.
     pub(crate) fn set_mode(&self, mode: Mode) -> io::Result<()> {
         match rustix::fs::chmod(self.path(), mode) {
-            // The file is held, so it is `/proc` that is missing. Linux does without since 6.6.
+            // The file is held, so `/proc` is missing. Linux does without it since 6.6.
             Err(Errno::NOENT) => super::set_mode_of(self.0.as_fd(), mode).map_err(|error| {
                 let why = "/proc is not mounted here, and this kernel cannot do without";
                 match error.kind() {
@@ -93,7 +93,7 @@ impl AsFd for Handle {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Socket(SocketId),
-    /// Anything else, in words.
+    /// Any other kind, in words.
     Other(&'static str),
 }
 

@@ -36,8 +36,8 @@ use super::socket_option;
 pub struct PeerProcess(AsyncFd<OwnedFd>);
 
 impl PeerProcess {
-    /// Takes the process that made the other end: the one that connected, or the one that
-    /// listened. `pid` is its number as the kernel noted it then.
+    /// Takes the process that made the other end: the one that connected, or the one that listened.
+    /// `pid` is its number as the kernel recorded it then.
     pub(crate) fn of(socket: BorrowedFd<'_>, pid: Option<i32>) -> io::Result<Self> {
         let descriptor = match socket_option(socket, libc::SO_PEERPIDFD).map(RawFd::from_ne_bytes) {
             // SAFETY: the option made this descriptor for the caller, and nobody else knows it.
@@ -100,12 +100,12 @@ impl PeerProcess {
     ///
     /// Cancel safe: nothing is consumed.
     pub async fn ended(&self) -> io::Result<()> {
-        // A process that has ended stays so: the readiness is not to be cleared.
+        // A process that has ended stays so: its readiness must not be cleared.
         self.0.readable().await.map(drop)
     }
 }
 
-/// Lets a descriptor be waited for until it can be read.
+/// Registers a descriptor, to wait until it is readable.
 pub(crate) fn await_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
@@ -140,7 +140,7 @@ impl ProcessMark {
 /// One harmless case remains: a process that passed its connection on, died, and whose number was
 /// reused, all before this look.
 fn hold_by_number(socket: BorrowedFd<'_>, pid: Option<i32>) -> io::Result<OwnedFd> {
-    // It has none that could be seen from here, if it is outside of this PID namespace.
+    // A process outside this PID namespace has no visible number.
     let pid = pid.ok_or(io::ErrorKind::Unsupported)?;
     let number = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
     let started = process_started(pid);
@@ -151,7 +151,7 @@ fn hold_by_number(socket: BorrowedFd<'_>, pid: Option<i32>) -> io::Result<OwnedF
     Ok(descriptor)
 }
 
-/// Tells whether the other end of a connection is closed altogether.
+/// Tells whether the other end of a connection is closed in both directions.
 fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
     // A hang-up is always reported.
     let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
@@ -159,8 +159,9 @@ fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(polled[0].revents().contains(PollFlags::HUP))
 }
 
-/// Returns when a process was started, in clock ticks since boot, or `None` if there is no such
-/// process to be seen. With its number it tells one process from a later one of the same number.
+/// Returns the start time of a process, in clock ticks since boot, or `None` if no such process is
+/// visible. Together with its number it distinguishes a process from a later one of the same
+/// number.
 pub(crate) fn process_started(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name is in parentheses and may contain any character, so the fields are counted
@@ -187,7 +188,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("feed.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        // The child is this very program, run again as its one test below.
+        // The child is this program itself, which runs only the test below.
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "linux::process::tests::child_that_dials"])
             .env("CALLSIGN_TEST_DIAL", &path)

@@ -9,8 +9,8 @@ use crate::{
     signature::{Outcome, Signature},
 };
 
-/// Writes the function that makes calls, a type without values for its `EXPORT`, and behind a
-/// hidden constant the original function and its entry in the registry.
+/// Writes the function that makes calls, a type without values for its `EXPORT`, and in a hidden
+/// constant the original function and its entry in the registry.
 ///
 /// Why not a module for `EXPORT`? A module within a function cannot see the items beside it.
 pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenStream> {
@@ -93,7 +93,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
     })
 }
 
-/// Names each type once where only it can be at fault.
+/// Names each type once, where only that type can be at fault.
 fn checks(callsign: &Path, signature: &Signature<'_>) -> TokenStream {
     let context = signature.context.into_iter().flatten();
     let mut travelling: Vec<_> =
@@ -168,9 +168,9 @@ fn pieces(
     }
 }
 
-/// The attributes of a function, by where they belong.
+/// The attributes of a function, by the item that they belong to.
 struct Attributes<'a> {
-    /// Whether it is there at all: they belong to everything.
+    /// Whether the function exists at all: these belong to everything.
     conditions: Vec<&'a Attribute>,
     /// The part that callers see.
     outer: Vec<&'a Attribute>,
@@ -190,7 +190,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Returns tokens as text that does not depend on how the compiler sets blanks.
+/// Returns tokens as text that does not depend on the compiler's blanks.
 fn without_blanks(tokens: &impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
     text.retain(|it| !it.is_whitespace());

@@ -14,21 +14,21 @@ use syn::{
 /// The options in an attribute's parentheses: `crate = path`, `config = expression`,
 /// `config(flag = expression, env = expression, file = expression)`.
 pub(crate) struct Options {
-    /// By which path the written code finds `callsign`.
+    /// The path by which the written code finds `callsign`.
     pub(crate) callsign: Path,
     /// The path of the settings, and its keyword.
     pub(crate) config: Option<(Ident, Config)>,
 }
 
-/// The way the settings file is found.
+/// How the settings file is found.
 pub(crate) enum Config {
-    /// It is at a place.
+    /// It has a fixed place.
     At(Expr),
-    /// By the ways that the program has chosen, each with its keyword.
+    /// In the ways that the program has chosen, each with its keyword.
     By(Vec<(Way, Expr)>),
 }
 
-/// A way to find the settings file, as it is written and as the method that it becomes.
+/// A way to find the settings file: its keyword, which is also the name of the method.
 type Way = Ident;
 
 impl Parse for Options {
@@ -102,7 +102,7 @@ impl Config {
     }
 }
 
-/// Looks at what can be seen of a value here.
+/// Checks as much of a value as is visible here.
 fn check(way: &Ident, value: &Expr) -> syn::Result<()> {
     let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else { return Ok(()) };
     let said = text.value();

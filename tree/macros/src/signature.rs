@@ -32,7 +32,7 @@ impl<'a> Signature<'a> {
     ///
     /// # Errors
     ///
-    /// All that keeps it from being exported, each where it stands.
+    /// Everything that keeps it from being exported, each at its place.
     pub(crate) fn read(function: &'a ItemFn) -> syn::Result<Self> {
         let written = &function.sig;
         let mut faults = Faults(None);
@@ -97,7 +97,7 @@ fn type_arguments(segment: &PathSegment) -> Option<Vec<&Type>> {
     types.collect()
 }
 
-/// All that is wrong with a function.
+/// The faults of a function.
 struct Faults(Option<Error>);
 
 impl Faults {

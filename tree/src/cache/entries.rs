@@ -44,7 +44,7 @@ pub(super) struct Ticket(u64);
 /// The next step of a caller that opens a resource.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Answer<V> {
-    /// Make it, and say how that went.
+    /// Open it, and report the result.
     Enter,
     /// Use it.
     Join(V),
@@ -59,7 +59,7 @@ impl<K, W, V> Default for Entries<K, W, V> {
 }
 
 impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
-    /// A caller opens a resource. `waiter` notifies it, should it have to wait.
+    /// A caller opens a resource. `waiter` notifies it if it has to wait.
     pub(super) fn ask(&mut self, key: &K, waiter: impl FnOnce() -> W) -> Answer<V> {
         match self.entries.get_mut(key) {
             None => {

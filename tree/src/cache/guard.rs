@@ -106,7 +106,7 @@ impl<K: Key, V: Resource> Guard<K, V> {
         Ok(())
     }
 
-    /// Gives the guard back, if that is not done. Tells whether it was the last.
+    /// Gives the guard back, unless that is done already. Tells whether it was the last.
     fn give_back(&mut self, report: Option<Report<V>>) -> bool {
         self.value.take().is_some_and(|value| self.tie.0.left(&self.key, value, report))
     }

@@ -84,8 +84,8 @@ pub trait Resource: Send + Sync + 'static {
     /// The error of making or closing it.
     type Error: Error + Send + Sync + 'static;
 
-    /// Whether to drop the last guard is as good a way to leave as to release it, because nobody
-    /// needs to hear how closing went.
+    /// Whether dropping the last guard is as good as releasing it, because nobody needs the result
+    /// of closing.
     const MAY_BE_DROPPED: bool = false;
 
     /// Tells whether it is no longer usable for new users, because it has ended by itself. It is
@@ -94,7 +94,7 @@ pub trait Resource: Send + Sync + 'static {
         false
     }
 
-    /// Closes it. Nobody uses it any more.
+    /// Closes it. It has no users any more.
     fn close(self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 

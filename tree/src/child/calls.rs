@@ -33,11 +33,11 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    /// Reads what came over a connection.
+    /// Reads a result that came over a connection.
     ///
     /// # Errors
     ///
-    /// Why the function was not called.
+    /// The reason why the function was not called.
     pub(crate) fn read(result: Result<Bytes, RemoteError>) -> Result<Self, RemoteError> {
         let error = match result {
             Ok(value) => return Ok(Self::Returned(value)),
@@ -57,7 +57,7 @@ impl Reply {
         }
     }
 
-    /// Returns where the backtrace is of what went wrong, if something did.
+    /// Returns the place of the backtrace of a failure, if there is one.
     fn backtrace(&mut self) -> Option<&mut Option<CalleeBacktrace>> {
         match self {
             Self::Failed(error) => Some(&mut error.backtrace),
@@ -85,7 +85,7 @@ impl Reply {
         })
     }
 
-    /// Returns how an actor has ended whose only function this was.
+    /// Returns the exit of an actor with this function only.
     pub(crate) fn into_exit(self) -> Exit {
         match self {
             Self::Returned(_) => Exit::Returned,
@@ -96,7 +96,7 @@ impl Reply {
     }
 }
 
-/// Returns what an exported function is called by over a connection.
+/// Returns the method by which an exported function is called over a connection.
 pub(crate) fn method(path: &str) -> String {
     format!("{EXPORT_PREFIX}{path}")
 }
@@ -134,10 +134,10 @@ impl Calls {
                     return Err(call.unknown());
                 };
                 let export = self.export(path)?;
-                // The last message, which an actor sends when it is idle, must follow the answer.
+                // The actor's last message, which it sends when it is idle, must follow the answer.
                 call.keep(self.actor.core.enter());
-                // Whatever the function does before it waits is not done by the task that runs the
-                // connection.
+                // The part of a function before its first wait does not run in the connection's
+                // task.
                 call.offload().await;
                 return self.carry_out(export, call).await.into_result();
             }
@@ -175,16 +175,17 @@ impl Calls {
                 let _ended = cancelled.clone().drop_guard();
                 let (ends, far) = Ends::pair(cancelled.clone());
                 let running = run(Some(ends));
-                // In a box, for it is large, and most calls are of functions that do not converse.
+                // In a box, because it is large, and most calls are of functions without a
+                // dialogue.
                 let talk = Box::pin(carry(call, far));
-                // Its sent items go before its result.
+                // The items that it has sent go before its result.
                 let held = async { tokio::join!(running, talk).0 };
                 self.end(held, cancelled.cancelled(), deadline).await
             }
         }
     }
 
-    /// Waits until a function has ended by itself, or is to.
+    /// Waits until a function has ended by itself, or has to end.
     async fn end(
         &self,
         running: impl Future<Output = Ended>,
@@ -193,7 +194,7 @@ impl Calls {
     ) -> Reply {
         let ended = tokio::select! {
             biased;
-            // One that has ended by itself is not cancelled.
+            // A function that has ended by itself is not cancelled.
             ended = running => ended,
             reason = self.actor.cancelled() => return Reply::Cancelled(reason),
             () = given_up => {
@@ -206,12 +207,12 @@ impl Calls {
             Ok(Err(error)) => Reply::Failed(error.at(self.actor.path())),
             Err(panic) => Reply::Panicked(panic),
         };
-        // The call is under way until this has ended: a dialogue is not taken for given up.
+        // The call is under way until this has ended: a dialogue is not taken for abandoned.
         self.with_backtrace(reply, deadline).await
     }
 
-    /// Finds out the text of the backtrace, if there is one, and there is time for that. Half of
-    /// the time that the caller still waits is left for the answer.
+    /// Resolves the text of the backtrace, if there is one, and there is time. Half of the
+    /// remaining time of the caller is left for the answer.
     async fn with_backtrace(&self, mut reply: Reply, deadline: Option<Instant>) -> Reply {
         if let Some(slot) = reply.backtrace()
             && let Some(backtrace) = slot.take()
@@ -241,7 +242,7 @@ impl Calls {
 /// Carries the items of a dialogue, until the function sends no more.
 async fn carry(mut call: IncomingCall, far: FarEnds) {
     let FarEnds { started, stream: RawStream { mut items, replies } } = far;
-    // The function ended before, and its end tells why.
+    // The function has ended before, and its end tells why.
     let Ok(started) = started.await else { return };
     if call.start_encoded(&started, WINDOW).is_err() {
         return;
@@ -291,10 +292,10 @@ impl Future for CatchPanic {
     }
 }
 
-/// The type name of the payload of an error that tells of a panic.
+/// The type name of the payload of an error that reports a panic.
 const PANIC: &str = "callsign.panic";
 
-/// The type name of the payload of an error that tells of a cancellation.
+/// The type name of the payload of an error that reports a cancellation.
 const CANCELLED: &str = "callsign.cancelled";
 
 /// The most items of a dialogue in transit in one direction. It keeps a connection busy; with items

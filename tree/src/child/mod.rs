@@ -93,7 +93,7 @@ async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
 /// The parent's message with a child's specification.
 struct Told {
     spec: SpawnSpec,
-    /// Takes where the actor listens.
+    /// Gets the endpoints at which the actor listens.
     started: oneshot::Sender<Result<Listening, RemoteError>>,
     /// Reads its specification. Dropping it ends the parent's call.
     notes: mpsc::Sender<Note>,
@@ -103,7 +103,7 @@ struct Told {
 #[derive(Clone)]
 struct FromParent {
     told: mpsc::Sender<Told>,
-    /// There once the actor is up.
+    /// Set once the actor is up.
     calls: Arc<OnceLock<Calls>>,
 }
 
@@ -132,7 +132,7 @@ impl FromParent {
             return Err(RemoteError::new(ErrorKind::Invalid, why));
         }
         if let Ok(listening) = is_started.await {
-            // It fails when the parent is gone, which is noticed elsewhere.
+            // It fails if the parent is gone, which is noticed elsewhere.
             drop(call.start(&listening?, 0));
             while let Some(note) = to_say.recv().await {
                 call.send(&note).await.ok();
@@ -187,7 +187,7 @@ impl Life {
         published(&self.listeners)
     }
 
-    /// Lives to the end, says how that came, and lets the parent read it. `clean_up` comes before
+    /// Lives to the end, reports its exit, and lets the parent read that. `clean_up` runs before
     /// the channel closes.
     async fn live(
         self,
@@ -207,7 +207,8 @@ impl Life {
     }
 }
 
-/// Waits until the parent has read all and says goodbye. The channel of one that does not ends.
+/// Waits until the parent has read everything and says goodbye. The channel ends if the parent does
+/// not.
 async fn farewell(mut drivers: JoinSet<Closed>) {
     drop(timeout(FAREWELL_WAIT, drivers.join_next()).await);
 }
@@ -220,8 +221,8 @@ fn published(listeners: &[Listener]) -> Vec<Stamped> {
     listeners.iter().flat_map(Listener::published).collect()
 }
 
-/// Tells those above whenever the actor is to be found elsewhere: a socket of it was bound again,
-/// or the addresses have changed that its wildcards mean.
+/// Reports to those above whenever the actor has other endpoints: a socket of it was bound again,
+/// or the addresses of its wildcards have changed.
 fn follow_whereabouts(
     listeners: &[Listener],
     actor: &Actor,

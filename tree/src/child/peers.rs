@@ -19,14 +19,14 @@ pub(crate) struct Acceptors {
 }
 
 impl Acceptors {
-    /// Takes the connections at an endpoint.
+    /// Accepts connections at an endpoint.
     pub(crate) fn serve(&mut self, listener: Listener, actor: Actor, exposed: Arc<[String]>) {
         let span = actor.core.span.clone();
         let serving = serve(listener, actor, exposed, self.over.clone());
         self.tasks.spawn(serving.instrument(span));
     }
 
-    /// Does something else for as long as connections are taken.
+    /// Runs a task for as long as connections are accepted.
     pub(crate) fn accompany(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         let over = self.over.clone();
         self.tasks.spawn(async move {
@@ -118,8 +118,8 @@ mod tests {
         registration::parent_service,
     };
 
-    /// An actor that is a process ends as soon as it has closed what takes its connections. Then
-    /// no word of theirs is to be on its way from a thread to the kernel.
+    /// An actor that is a process ends once its accept loops have closed. Then no message of theirs
+    /// may be in transit from a thread to the kernel.
     #[tokio::test]
     async fn a_request_to_end_is_answered_before_the_actor_is_gone() {
         let (near, _far) = Stream::pair();

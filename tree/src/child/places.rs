@@ -11,7 +11,7 @@ use wire::{ErrorKind, RemoteError};
 
 use crate::Kind;
 
-/// The endpoints that an actor is to listen at.
+/// The endpoints at which an actor is to listen.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Places {
     pub(crate) endpoints: Vec<Endpoint>,
@@ -20,8 +20,8 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Listens at all of them, if they are the actor's own, and that takes no waiting. Whatever is
-    /// in the way is left to [`listen`](Self::listen) to tell.
+    /// Listens at all of them, if they are the actor's own, and that takes no waiting. Obstacles
+    /// are left to [`listen`](Self::listen) to report.
     pub(crate) fn listen_now(&self) -> Option<Vec<Listener>> {
         if self.are_own { Listener::bind_all_own(&self.endpoints).ok().flatten() } else { None }
     }
@@ -39,10 +39,10 @@ impl Places {
     }
 }
 
-/// Returns places for an actor to listen at, one for each kind of place among `others`: beside
-/// their sockets, or in the folder for this user's sockets if it may not create files there; and on
-/// their hosts at free ports. Sockets in a folder bear the mark of `parent`, by which they are
-/// found when nobody is left who knows of them; a root has none.
+/// Returns places for an actor, one for each kind of place among `others`: beside their sockets, or
+/// in the folder for this user's sockets if it may not create files there; and on their hosts at
+/// free ports. Sockets in a folder have the mark of `parent`, by which they are found when nobody
+/// is left who knows them; a root has none.
 pub(crate) fn like(
     others: &[Endpoint],
     name: &Name,
@@ -86,7 +86,7 @@ pub(crate) fn like(
 }
 
 /// Returns the folder itself if this user may make sockets in it, or else the folder for this
-/// user's sockets, if there can be one: the other may be that of another user's registrar.
+/// user's sockets, if there can be one: the other may belong to another user's registrar.
 fn writable(folder: &Path) -> Option<Cow<'_, Path>> {
     let is_writable = access(folder, Access::WRITE_OK | Access::EXEC_OK);
     if is_writable.is_ok() || !folder.exists() {
@@ -102,7 +102,7 @@ fn writable(folder: &Path) -> Option<Cow<'_, Path>> {
     .map(Cow::from)
 }
 
-/// Returns which mark an instance has in the names of files.
+/// Returns the mark of an instance in the names of files.
 pub(crate) fn mark(uuid: Uuid) -> String {
     uuid.simple().to_string()[..MARK_CHARS].to_owned()
 }
@@ -118,7 +118,7 @@ pub(crate) fn read(file: &str) -> Option<(&str, &str)> {
     (is_mark(own) && is_mark(parent)).then_some((socket, parent))
 }
 
-/// Returns a name of a socket that is in no folder.
+/// Returns a name for a socket without a folder.
 fn apart(id: &str) -> Endpoint {
     format!("/unix/@callsign-{id}").parse().expect("such names are endpoints")
 }
@@ -127,7 +127,7 @@ fn apart(id: &str) -> Endpoint {
 const NAME_CHARS_MAX: usize = 40;
 
 /// The part of a UUID in a file name: the chance that two of a thousand coincide is one in ten
-/// thousand, and then the second is not bound and says so.
+/// thousand, and then the second bind fails with an error.
 const MARK_CHARS: usize = 8;
 
 #[cfg(test)]

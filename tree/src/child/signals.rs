@@ -16,12 +16,12 @@ impl Signals {
         Ok(Self(Some((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))))
     }
 
-    /// Hears none, as a task or a thread does.
+    /// Handles none, as in a task or a thread.
     pub(crate) fn none() -> Self {
         Self(None)
     }
 
-    /// Waits for the next signal; for ever, if none is heard.
+    /// Waits for the next signal; for ever, if none is handled.
     ///
     /// # Cancel safety
     ///

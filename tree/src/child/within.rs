@@ -40,7 +40,7 @@ pub(crate) struct LocalChild {
     pub(crate) span: Span,
 }
 
-/// The parent's ends of what connects it to a child within its process.
+/// The parent's ends of its connections to a child within its process.
 pub(crate) struct Near {
     /// The parent's end of the channel.
     pub(crate) channel: Stream,
@@ -79,7 +79,7 @@ impl LocalChild {
                 Err(listens) => {
                     let bound = places.listen().await;
                     let told = bound.as_deref().map(published).map_err(Clone::clone);
-                    // A parent that hears nothing any more has given this up.
+                    // A parent that reads nothing any more has abandoned the child.
                     listens.send(told).ok();
                     let Ok(listeners) = bound else { return };
                     listeners
@@ -105,7 +105,7 @@ struct Within {
 impl Within {
     async fn run(self, listeners: Vec<Listener>) {
         let Self { spec, context, service, routes, liveness, span, channel, say } = self;
-        // Until this returns, the functions of the actor can say that they are at work.
+        // Until this returns, the functions of the actor can report that they are at work.
         let _alive = liveness.clone();
         let parts = CoreParts {
             path: spec.path.clone(),

@@ -19,7 +19,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Wire for T {}
 ///
 /// # Errors
 ///
-/// Says why the value's own `Serialize` refused.
+/// The reason why the value's own `Serialize` refused.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes, String> {
     let mut bytes = BytesMut::new().writer();
     rmp_serde::encode::write_named(&mut bytes, value).map_err(|error| error.to_string())?;

@@ -61,7 +61,7 @@ impl CalleeError {
         }
     }
 
-    /// Says in which actor it happened, if that is not known yet.
+    /// Adds the actor in which it happened, unless it is known.
     pub(crate) fn at(mut self, actor: &ActorPath) -> Self {
         self.actor.get_or_insert_with(|| actor.clone());
         self

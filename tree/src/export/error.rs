@@ -31,7 +31,7 @@ pub enum CallError<E> {
     /// The callee failed otherwise, or with an error that cannot be read here.
     #[error(transparent)]
     Remote(CalleeError),
-    /// The function is another one over there.
+    /// The function there is another one.
     #[error(transparent)]
     Mismatch(Mismatch),
     /// The function panicked.
@@ -40,7 +40,7 @@ pub enum CallError<E> {
     /// The callee was cancelled while the function ran.
     #[error("the callee was {0}")]
     Cancelled(CancelReason),
-    /// The callee does not let the function be called.
+    /// The callee does not expose the function.
     #[error("{0}")]
     NotExposed(String),
     /// The call did not arrive, or its result did not.

@@ -100,7 +100,7 @@ fn finish<R: Outcome>(export: &Export, outcome: R) -> Result<Bytes, CalleeError>
 }
 
 /// Reads the arguments of a call of `export`, after the fingerprint, so that a caller built from
-/// another source learns that instead of where reading failed.
+/// another source learns that, and not where reading failed.
 ///
 /// # Errors
 ///

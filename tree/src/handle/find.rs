@@ -106,16 +106,16 @@ impl Actor {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LookupActorError {
-    /// The registrars are not named rightly.
+    /// The named registrars are invalid, or cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Whether there is such an actor is not known.
+    /// Whether there is such an actor is unknown.
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// It is there, and does not answer; why, for each instance.
+    /// There is such an actor, but it does not answer; the reason for each instance.
     #[error("{}", lines(.0))]
     NoneAnswered(Vec<Arc<NoneAnswered>>),
-    /// It speaks its own protocol.
+    /// It speaks another protocol.
     #[error("`{0}` does not speak callsign's protocol, so that nothing can be called there")]
     NotOfTree(String),
     /// The tree of this process has ended, or is about to.

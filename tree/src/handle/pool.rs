@@ -37,7 +37,7 @@ pub(crate) struct ConnectionPool {
     cache: Cache<PoolKey, PooledConnection>,
     /// The runtime of the process, which outlasts those of threads.
     runtime: Handle,
-    /// The one task that closes what nobody uses any more.
+    /// The one task that closes unused connections.
     reaper: Mutex<JoinSet<()>>,
     /// The drivers of the connections.
     drivers: Mutex<JoinSet<()>>,
@@ -119,7 +119,7 @@ impl ConnectionPool {
     }
 
     /// Does so on the runtime of the process: a socket belongs to the runtime on which it was
-    /// dialed. And others may wait for the same, while who asked first does not go on.
+    /// dialed. And others may wait for the same one, while the first caller is not polled.
     async fn open_one(self: &Arc<Self>, located: Located) -> Result<Shared, OpenError<PoolError>> {
         let pool = self.clone();
         let mut opening = JoinSet::new();
@@ -184,7 +184,7 @@ impl ConnectionPool {
             while drivers.join_next().await.is_some() {}
             reaper.shutdown().await;
         };
-        // It takes longer only if a task that does not yield holds up the runtime.
+        // It takes longer only if a task that never yields blocks the runtime.
         if timeout(CLOSE_LIMIT, all).await.is_err() {
             tracing::debug!(target: "callsign", "connections to actors were not closed in time");
         }
@@ -200,7 +200,7 @@ impl fmt::Debug for ConnectionPool {
 impl Resource for PooledConnection {
     type Error = PoolError;
 
-    /// A failed goodbye concerns nobody who has no more to say.
+    /// A failed goodbye matters to nobody: there is nothing more to send.
     const MAY_BE_DROPPED: bool = true;
 
     fn is_stale(&self) -> bool {

@@ -36,9 +36,9 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Portal {
-    /// Of whom.
+    /// The reached actor.
     actor: ActorPath,
-    /// The actor.
+    /// The actor that holds this handle.
     caller: ActorPath,
     pub(crate) portal: portal::Portal,
     /// A child's endpoints.
@@ -333,7 +333,7 @@ impl Portal {
     }
 }
 
-/// Tells whether a connection has ended because the other side has, rather than the way to it.
+/// Tells whether a connection has ended because the other side has, and not the link to it.
 fn is_end(closed: &Closed) -> bool {
     match closed {
         // A child's connection is closed here once it has ended.
@@ -406,12 +406,12 @@ async fn hold<Started: Wire, In: Wire, Out: Wire, T: Wire, E: Wire, R>(
     Ok((given, dialogue.decode(Ok(&result))?))
 }
 
-/// Reads what a call of an exported function has brought back.
+/// Reads the result of a call of an exported function.
 fn read<E: Wire>(reply: Result<Bytes, portal::CallError>) -> Result<Bytes, CallError<E>> {
     reply.map_err(failed)
 }
 
-/// Reads why a call of an exported function has brought back no value.
+/// Returns the error of a call of an exported function without a value.
 fn failed<E: Wire>(error: portal::CallError) -> CallError<E> {
     let error = match error {
         portal::CallError::Remote(error) => error,

@@ -51,8 +51,8 @@ enum Source {
 }
 
 impl CalleeBacktrace {
-    /// Notes which calls led here, if that is asked for, and if it does not have to wait: while
-    /// names are found out, the standard library lets nobody note anything.
+    /// Captures the calls that led here, if that is requested, and if it does not have to wait:
+    /// while names are being resolved, the standard library captures nothing.
     pub(crate) fn capture() -> Option<Self> {
         if NAMING.available_permits() == 0 {
             return None;
@@ -70,7 +70,7 @@ impl CalleeBacktrace {
         Self(Arc::new(Source::Text(text)))
     }
 
-    /// Returns its text, unless that is yet to be found out.
+    /// Returns its text, unless that is yet to be resolved.
     pub(crate) fn text(&self) -> Option<&str> {
         match &*self.0 {
             Source::Text(text) => Some(text),
@@ -78,8 +78,8 @@ impl CalleeBacktrace {
         }
     }
 
-    /// Finds out its text, for an error that is to leave its actor. It is left out when `leave`
-    /// is ready before, and says so itself when that takes longer than an error may wait.
+    /// Resolves its text, for an error that is about to leave its actor. The text is left out when
+    /// `leave` is ready before, and after the longest time that an error may wait.
     pub(crate) async fn told(self, leave: impl Future<Output = ()>) -> Option<Self> {
         self.told_by(text, leave, NAMING_WAIT).await
     }
@@ -101,7 +101,7 @@ impl CalleeBacktrace {
                 let _alone = alone;
                 let Source::Noted(backtrace) = &*self.0 else { return };
                 let _turn = turn(limit / 2, || found.is_closed());
-                // Its error may be on its way without it.
+                // Its error may have left without it.
                 if !found.is_closed() {
                     found.send(name(backtrace)).ok();
                 }
@@ -128,8 +128,8 @@ impl fmt::Display for CalleeBacktrace {
     }
 }
 
-/// Says whether the names are known, and not the whole of it: errors are printed with `{:?}` by
-/// the dozen.
+/// Shows whether the names are resolved, but not the text: errors are printed with `{:?}` by the
+/// dozen.
 impl fmt::Debug for CalleeBacktrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.text() {
@@ -167,12 +167,12 @@ fn turn(patience: Duration, is_over: impl Fn() -> bool) -> Option<File> {
 /// Resolves the names of calls. The part beyond the longest backtrace is left out.
 fn text(backtrace: &Backtrace) -> String {
     let mut bounded = Bounded(String::new());
-    // It fails when it is full.
+    // It fails once it is full.
     let _full = write!(bounded, "{backtrace}");
     bounded.0
 }
 
-/// Takes pieces of text as long as there is room for them.
+/// Collects pieces of text as long as there is room for them.
 struct Bounded(String);
 
 impl fmt::Write for Bounded {
@@ -208,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn names_that_are_slow_to_be_found_hold_up_no_error() {
         let short = Duration::from_millis(20);
-        // The second waits for its turn behind the first, which finds nothing while this waits.
+        // The second waits for its turn after the first, which finds nothing while this waits.
         let (release, is_released) = mpsc::channel::<()>();
         let slow = move |_: &Backtrace| {
             let _released = is_released.recv();

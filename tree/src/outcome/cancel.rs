@@ -68,7 +68,7 @@ impl Cancel {
         self.token.cancel();
     }
 
-    /// Returns the reason, if an end was asked for.
+    /// Returns the reason, if an end was requested.
     pub(crate) fn reason(&self) -> Option<&CancelReason> {
         self.reason.get()
     }

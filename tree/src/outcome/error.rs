@@ -201,7 +201,7 @@ impl NurseryError {
     }
 
     /// Returns the same errors with their messages only, for when everything together is too long
-    /// to travel.
+    /// to send.
     pub(crate) fn texts_alone(&self) -> Self {
         let mut error = self.clone();
         error.backtraces = Box::default();
@@ -238,7 +238,7 @@ impl NurseryError {
         leaves
     }
 
-    /// Leaves out this scope if there is but another one of the same actor within it.
+    /// Leaves out this scope if its only error is another scope of the same actor.
     pub(crate) fn collapsed(self) -> Self {
         match self.body {
             Some(BodyError { nested: Some(nested), .. }) if self.children.is_empty() => {

@@ -33,18 +33,18 @@ pub enum Exit {
         /// The end of its standard error.
         last_words: String,
     },
-    /// Its process exited without a word to its parent.
+    /// Its process exited without a message to its parent.
     Exited {
-        /// With which code.
+        /// The exit code.
         code: i32,
         /// The end of its standard error.
         last_words: String,
     },
     /// It was asked to end, and did.
     Cancelled {
-        /// The reason, and whose it is.
+        /// The reason, with its author.
         reason: CancelReason,
-        /// The pressure that it took.
+        /// The pressure that was needed.
         pressure: Pressure,
     },
     /// Nobody knows whether it has ended: it does not answer, and cannot be stopped.
@@ -55,7 +55,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Tells how the exit is to be taken by a `parent` that asked for it with `asked`, if it did.
+    /// Classifies the exit for a `parent`, which asked for it with `asked`, if it did.
     pub(crate) fn class(&self, parent: &ActorPath, asked: Option<&CancelReason>) -> ExitClass {
         match self {
             Self::Returned => ExitClass::Success,
@@ -69,7 +69,7 @@ impl Exit {
         }
     }
 
-    /// Says how an actor of a kind ended: each is ended in its own way.
+    /// Describes the end of an actor of a kind: each kind is ended in its own way.
     pub(crate) fn said_of(&self, kind: Kind) -> String {
         let Self::Cancelled { reason, pressure } = self else { return self.to_string() };
         let took = match (pressure, kind) {
@@ -99,7 +99,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// Says what an actor wrote to its standard error last, if it wrote anything.
+/// Adds the actor's last output to standard error, if there is any.
 pub(crate) fn last_words(words: &str) -> String {
     match words.trim() {
         "" => String::new(),
@@ -133,7 +133,7 @@ pub enum Pressure {
     Killed,
 }
 
-/// Says it in the same words for every kind, behind the reason.
+/// Uses the same words for every kind, after the reason.
 impl fmt::Display for Pressure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -73,7 +73,7 @@ thread_local! {
     static IS_TOLD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Records panics from now on, before whatever else is done about them.
+/// Records panics from now on, before any other hook.
 pub(crate) fn take_note() {
     let earlier = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -110,7 +110,7 @@ pub(crate) fn telling<R>(run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// Returns where the last panic of this thread began, and its backtrace if one was asked for.
+/// Returns the place of this thread's last panic, and its backtrace if one was requested.
 pub(crate) fn last() -> Option<(String, Option<CalleeBacktrace>)> {
     LAST.with(RefCell::take)
 }

@@ -85,8 +85,8 @@ impl Default for Intensity {
 }
 
 impl Intensity {
-    /// Returns how long to wait before a restart, when there were `earlier` ones. Of `random`,
-    /// any value is as good as another.
+    /// Returns the pause before a restart, after `earlier` ones. All values of `random` are equally
+    /// good.
     pub(crate) fn wait(&self, earlier: u32, random: u32) -> Duration {
         let most = self.most.min(WAIT_MAX);
         let full = self.first.saturating_mul(1 << earlier.min(16)).min(most);
@@ -95,7 +95,7 @@ impl Intensity {
     }
 }
 
-/// The longest wait that is kept to: as good as for ever, and short enough to be added to any time.
+/// The longest pause: as good as for ever, and short enough to be added to any time.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[cfg(test)]

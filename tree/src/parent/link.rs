@@ -72,7 +72,7 @@ pub(crate) struct LocalLink {
 }
 
 impl LocalLink {
-    /// Runs the channel on the present runtime. The child calls nothing over it.
+    /// Runs the channel on the present runtime. The child makes no calls over it.
     pub(crate) fn new(near: Near) -> Self {
         let Near { channel, listening, notes } = near;
         let established = Established::dialed(channel, Hello::default());
@@ -86,7 +86,7 @@ impl LocalLink {
 impl ChildLink for LocalLink {
     fn open(&mut self) -> Opening<'_> {
         Box::pin(async {
-            // A child that says nothing is gone.
+            // A silent child is gone.
             let endpoints = (&mut self.listening).await.map_err(|_| StopCause::Gone)?;
             let endpoints = endpoints.map_err(StopCause::Refused)?;
             Ok((self.portal.clone(), Listening { pid: process::id(), endpoints }))
@@ -167,7 +167,7 @@ impl ChildLink for ProcessLink {
     fn next_note(&mut self) -> Pin<Box<dyn Future<Output = Option<Note>> + Send + '_>> {
         Box::pin(async {
             let Stage::Open(notes) = &mut self.stage else { return None };
-            // A note that cannot be read is as good as a closed channel: the backend tells the rest.
+            // An unreadable note is as good as a closed channel: the backend reports the rest.
             notes.next().await.ok().flatten()
         })
     }
@@ -177,5 +177,5 @@ impl ChildLink for ProcessLink {
     }
 }
 
-/// The most notes of a child in transit: it makes one now and then.
+/// The most notes of a child in transit: it sends few.
 const NOTES_WINDOW: u16 = 16;

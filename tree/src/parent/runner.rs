@@ -46,7 +46,7 @@ pub(crate) struct Done {
     pub(crate) value: Option<Bytes>,
 }
 
-/// Sees one run of a child from launch to end.
+/// Follows one run of a child from launch to end.
 pub(crate) struct ChildRunner {
     actor: Arc<Core>,
     spec: Arc<ChildSpec>,
@@ -57,7 +57,7 @@ pub(crate) struct ChildRunner {
     places: Places,
     pub(crate) cancel: Cancel,
     status: StatusEntry,
-    /// The span of the child as an actor: whatever its parent does about it is within.
+    /// The span of the child as an actor: the parent's work for it is within.
     pub(crate) span: Span,
     /// The actors below the child, which go with it.
     below: Below,
@@ -90,8 +90,8 @@ impl ChildRunner {
         Self { actor, spec, uuid, secret, places, cancel, status, span, below, service }
     }
 
-    /// Runs the child to its end, from where it is if it has begun. Tells `outcome` once whether it
-    /// is ready.
+    /// Runs the child to its end, from its present state if it has begun. Tells `outcome` once
+    /// whether it is ready.
     pub(crate) async fn run(
         self,
         begun: Option<Begun>,
@@ -118,7 +118,7 @@ impl ChildRunner {
                     biased;
                     reason = self.cancel.asked() => Err(StopCause::Cancelled(reason)),
                     booted = &mut booted => booted,
-                    // It may have said why, a moment ago.
+                    // It may have reported the reason a moment ago.
                     _ = running.gone() => {
                         timeout(SAID_WAIT, booted).await.unwrap_or(Err(StopCause::Gone))
                     }
@@ -135,7 +135,7 @@ impl ChildRunner {
             }
             Err(cause) => {
                 let phase = self.status.phase();
-                // To a child that does not listen yet, the end of its channel says all.
+                // For a child that does not listen yet, the end of its channel says everything.
                 link.close().await;
                 (None, cause, Some((outcome, phase)))
             }
@@ -202,7 +202,7 @@ impl ChildRunner {
             Some(Err(error)) => return Exit::Failed(error.clone().into()),
         }
         let Some(raw_exit) = raw_exit else {
-            // Its abandonment is in the log by now.
+            // Its abandonment has been logged by now.
             let why = "it did not end in time, and cannot be stopped by force".to_owned();
             return said
                 .filter(|it| matches!(it, Exit::Failed(_)))

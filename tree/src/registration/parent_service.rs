@@ -32,7 +32,7 @@ pub(crate) struct Below {
 #[derive(Debug, Default)]
 struct BelowState {
     instances: BTreeMap<Uuid, Vec<Stamped>>,
-    /// Whether the child is gone, or given up: nothing is registered below it any more.
+    /// Whether the child is gone, or abandoned: nothing is registered below it any more.
     is_over: bool,
 }
 
@@ -64,13 +64,13 @@ impl Below {
     }
 }
 
-/// Registers a child and all actors below it. A child within the same process has the service at
-/// hand, and any other calls it over its channel.
+/// Registers a child and all actors below it. A child within the same process uses the service
+/// directly, and any other calls it over its channel.
 #[derive(Clone, Debug)]
 pub(crate) struct ParentService {
     actor: Arc<Core>,
     below: Below,
-    /// The way to the child, once it is open.
+    /// The route to the child, once it is open.
     child: Arc<OnceLock<Way>>,
 }
 
@@ -79,7 +79,7 @@ impl ParentService {
         Self { actor, below, child: Arc::default() }
     }
 
-    /// Says which way the child is reached.
+    /// Sets the route to the child.
     pub(crate) fn open(&self, child: Way) {
         // It is opened once.
         drop(self.child.set(child));
@@ -115,7 +115,7 @@ impl Parent for ParentService {
             self.actor.uplink.register(request).await?;
             let is_below = self.below.lock().instances.contains_key(&request.uuid);
             if !is_below {
-                // It was removed meanwhile, and this came after.
+                // It was removed meanwhile, before this arrived.
                 self.unregister(vec![request.uuid]).await?;
                 return Err(parted());
             }
@@ -149,7 +149,7 @@ impl Parent for ParentService {
     }
 }
 
-/// Says that an actor, or one above it, has left the tree.
+/// Reports that an actor, or one above it, has left the tree.
 fn parted() -> RemoteError {
     RemoteError::new(ErrorKind::Cancelled, "it has ended, or whoever is above it has")
 }

@@ -24,7 +24,7 @@ pub(crate) struct Routes {
     below: Arc<Mutex<HashMap<Uuid, Way>>>,
 }
 
-/// The way to a child.
+/// The route to a child.
 #[derive(Clone, Debug)]
 pub(crate) enum Way {
     /// Its channel.
@@ -43,7 +43,7 @@ impl Routes {
         &self.own
     }
 
-    /// Says that an instance is that child, or below it.
+    /// Records that an instance is that child, or below it.
     pub(crate) fn add(&self, uuid: Uuid, child: Way) {
         self.lock().insert(uuid, child);
     }
@@ -73,7 +73,7 @@ impl Routes {
         }
     }
 
-    /// Passes on what an instance has lost, to the instance itself.
+    /// Passes a loss on to its instance.
     pub(crate) fn tell(&self, loss: Loss) {
         if loss.uuid == self.own.instance().uuid {
             self.lost.send_replace(Some(loss.lost));

@@ -24,7 +24,7 @@ use crate::messages::{
     Keys, Loss, REGISTER, RELOCATE, RegisterRequest, RelocateRequest, UNREGISTER, UnregisterRequest,
 };
 
-/// The way by which an actor registers its children.
+/// The way in which an actor registers its children.
 #[derive(Clone, Debug)]
 pub(crate) enum Uplink {
     /// With the root's own client.
@@ -35,7 +35,7 @@ pub(crate) enum Uplink {
     Within(Arc<dyn Parent>),
 }
 
-/// A parent within this process, as its child has itself registered with it.
+/// A parent within this process, with which its child registers.
 pub(crate) trait Parent: fmt::Debug + Send + Sync {
     /// Registers an instance that is the child, or below it.
     fn register<'a>(&'a self, request: &'a RegisterRequest) -> Answer<'a>;
@@ -88,7 +88,7 @@ impl Uplink {
         }
     }
 
-    /// Tells whether the registrar is within this process, so that to register takes no waiting.
+    /// Tells whether the registrar is within this process, so that registering takes no waiting.
     pub(crate) fn is_near(&self) -> bool {
         match self {
             Self::Root(registry) => matches!(registry.registry, Registry::Own(_)),
@@ -130,7 +130,7 @@ enum Entry {
 }
 
 impl TreeRegistry {
-    /// Makes an empty registry; `place` is where the root's own registrar is found.
+    /// Makes an empty registry; the root's own registrar is at `place`.
     pub(crate) fn new(mut registry: Registry, routes: Routes, place: Endpoint) -> Self {
         let mut courier = JoinSet::new();
         if let Registry::Own(local_client) = &mut registry
@@ -213,7 +213,7 @@ impl TreeRegistry {
             (_, Some(Entry::Others { registered, .. })) => registered.clone(),
             _ => return Ok(()),
         };
-        // The client has followed already, if it is of this process.
+        // A client of this process has followed already.
         if registered.endpoints() != endpoints {
             unless_away(registered.update_endpoints(endpoints).await)?;
         }
@@ -271,7 +271,7 @@ async fn carry(mut keys: watch::Receiver<VecDeque<Key>>, uuid: Uuid, routes: Rou
     }
 }
 
-/// Takes a change for made while the registrars are away: they catch up.
+/// Counts a change as made while the registrars are away: they catch up.
 fn unless_away(changed: Result<(), RegisterError>) -> Result<(), RemoteError> {
     match changed {
         Err(RegisterError::Unreachable(_)) => Ok(()),
@@ -286,7 +286,7 @@ pub(crate) async fn pass_on(mut losses: Losses, uuid: Uuid, routes: Routes) {
     }
 }
 
-/// Says what an instance has lost, to the log and to itself.
+/// Reports a loss to the log and to the instance.
 fn tell(routes: &Routes, uuid: Uuid, lost: Lost) {
     tracing::warn!(target: "callsign", %uuid, %lost, "an actor has lost its entry");
     routes.tell(Loss { uuid, lost });

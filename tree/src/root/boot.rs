@@ -60,7 +60,7 @@ pub(super) struct Services {
 }
 
 impl Services {
-    /// Waits until one of them has panicked, without which the root is of no use, and says which.
+    /// Waits until one of the services that the root needs has panicked, and returns its name.
     ///
     /// # Cancel safety
     ///
@@ -253,7 +253,8 @@ fn owner_at(place: &Endpoint) -> Option<Owner> {
     }
 }
 
-/// Returns where registrars are asked that listen there: at the loopback, for a wildcard address.
+/// Returns the addresses at which registrars with these endpoints are asked: for a wildcard, at the
+/// loopback.
 fn asked(places: &[Endpoint]) -> Vec<Endpoint> {
     let seen = |it: &Endpoint| {
         if it.is_bind_only() { config::seen_from_here(it) } else { Some(it.clone()) }
@@ -261,7 +262,7 @@ fn asked(places: &[Endpoint]) -> Vec<Endpoint> {
     places.iter().filter_map(seen).collect()
 }
 
-/// Looks at every place in parallel.
+/// Probes every place in parallel.
 async fn probe_all(places: &[Endpoint]) -> Vec<(Endpoint, Probed)> {
     let mut probes = JoinSet::new();
     for (at, place) in places.iter().cloned().enumerate() {
@@ -307,7 +308,7 @@ pub(super) async fn close(mut services: Services, stop: &CancellationToken) {
     while services.node.join_next().await.is_some() {}
 }
 
-/// The wait until another root that was faster can answer: not the same for all.
+/// The wait until another root that was faster can answer: it differs between roots.
 fn pause() -> Duration {
     let [random] = transport::random_bytes();
     PAUSE_MIN + Duration::from_millis(u64::from(random) / 4)

@@ -44,10 +44,10 @@ pub enum RootError {
     /// No registrar was named.
     #[error("no registrar is configured: set the address of one, or the endpoint for a new one")]
     NoRegistrar,
-    /// Something else is where a registrar should be, and no registrar answers elsewhere.
+    /// Another program is where a registrar should be, and no registrar answers elsewhere.
     #[error("{}", occupied(.0))]
     Occupied(Vec<(Endpoint, String)>),
-    /// It was to become the registrar, and there is one.
+    /// It was to become the registrar, but there is one.
     #[error("there is a registrar at `{0}` already, and this root was to become it")]
     NotRegistrar(Endpoint),
     /// It could not become the registrar.
@@ -68,7 +68,7 @@ pub enum RootError {
     /// It cannot be registered.
     #[error("the root cannot be registered")]
     Register(#[source] RegisterError),
-    /// Signals cannot be heard.
+    /// Signals cannot be handled.
     #[error("signals cannot be handled")]
     Signals(#[source] io::Error),
     /// A signal came before it was open.

@@ -147,7 +147,7 @@ impl RootOptions {
                 }
             }
         };
-        // Scopes that the body has left behind are under way to their ends already.
+        // Scopes that the body has left behind are already ending.
         core.cancel.ask(CancelReason::new(actor.path().clone(), "the root has ended"));
         let mut idle = std::pin::pin!(core.idle());
         loop {

@@ -153,7 +153,7 @@ impl Actor {
         };
         let outcome = tokio::select! {
             biased;
-            // A body that has ended by itself has something to say.
+            // A body that has ended by itself has a result.
             outcome = body(&nursery) => Some(outcome),
             () = stop_body.cancelled() => None,
         };
@@ -257,7 +257,7 @@ fn is_closed(error: &AnyError, scope: &ActorPath) -> bool {
     }
 }
 
-/// Cancels the children of a scope whose future is dropped, and keeps what went wrong in it.
+/// Cancels the children of a scope whose future is dropped, and keeps its errors.
 struct Guard<'a> {
     cancel: Cancel,
     actor: &'a Actor,

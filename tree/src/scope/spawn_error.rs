@@ -31,7 +31,7 @@ pub enum SpawnError {
         #[source]
         source: NameError,
     },
-    /// An endpoint that it is to listen at is invalid.
+    /// An endpoint at which it is to listen is invalid.
     #[error("{actor} cannot listen at its endpoints")]
     Endpoint {
         /// The actor.
@@ -48,7 +48,7 @@ pub enum SpawnError {
     Cancelled {
         /// The actor.
         actor: ActorPath,
-        /// The reason, and whose it is.
+        /// The reason, with its author.
         reason: CancelReason,
     },
     /// It could not be started.
@@ -91,7 +91,7 @@ pub enum SpawnError {
         #[source]
         source: RemoteError,
     },
-    /// No registrar took it.
+    /// No registrar accepted it.
     #[error("{actor} cannot be registered")]
     Register {
         /// The actor.
@@ -126,7 +126,7 @@ pub enum RunError<E> {
     /// The function failed, or its result cannot be read.
     #[error(transparent)]
     Call(CallError<E>),
-    /// The child ended otherwise.
+    /// The child ended in another way.
     #[error("{actor}: {exit}")]
     Ended {
         /// The actor.

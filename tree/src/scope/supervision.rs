@@ -70,8 +70,7 @@ pub(crate) enum Event {
     Ended {
         child: ChildId,
         exit: Exit,
-        /// Whether this run of it was ready. If none ever was, its spawner gets the error, and
-        /// nobody else.
+        /// Whether this run of it was ready. If no run ever was, only its spawner gets the error.
         was_ready: bool,
     },
     BodyEnded {
@@ -284,7 +283,7 @@ impl SupervisionState {
         }
         let earlier = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
         if earlier >= self.intensity.restarts {
-            // A child that succeeds all too often is in trouble too.
+            // A child that succeeds too often is in trouble too.
             self.give_up(id, exit, ExitClass::Failure, commands);
             return;
         }
@@ -375,7 +374,7 @@ impl SupervisionState {
         }
     }
 
-    /// Tells whether some have to end before others can be started again.
+    /// Tells whether some have to end before others can be restarted.
     fn is_settling(&self) -> bool {
         let is_settling = |it: &Child| matches!(it.state, State::Ending { again_at: Some(_), .. });
         self.children.values().any(is_settling)

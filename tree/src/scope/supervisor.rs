@@ -32,7 +32,7 @@ pub(crate) struct Asks {
     /// Tells whether the body ended well.
     pub(crate) body_end: oneshot::Receiver<bool>,
     pub(crate) cancel: Cancel,
-    /// Makes the body stop where it waits.
+    /// Makes the body stop at its next wait.
     pub(crate) stop_body: CancellationToken,
 }
 
@@ -116,7 +116,7 @@ impl Supervisor {
         }
     }
 
-    /// Serves the body until it and all children have ended, and tells what went wrong.
+    /// Serves the body until it and all children have ended, and returns the failures.
     pub(crate) async fn run(mut self, asks: Asks, settled: oneshot::Sender<Vec<ChildError>>) {
         let Asks { mut orders, dismissed, mut body_end, cancel, stop_body } = asks;
         self.stop_body = stop_body;
@@ -145,7 +145,7 @@ impl Supervisor {
                 end = &mut body_end, if !is_body_over => {
                     is_body_over = true;
                     self.follow_all(&mut orders);
-                    // Without a word the body was dropped, and the guard has cancelled the scope.
+                    // A dropped body sends nothing, and its guard has cancelled the scope.
                     self.apply(Event::BodyEnded { is_well: end.unwrap_or(true) });
                 }
                 Some(ended) = self.runners.join_next_with_id() => {
@@ -179,8 +179,8 @@ impl Supervisor {
         }
     }
 
-    /// Follows the orders that the body has given up to now: a child of one of them may be there
-    /// already, and is not to be forgotten.
+    /// Carries out the orders that the body has placed so far: a child of one of them may be there
+    /// already, and must not be forgotten.
     fn follow_all(&mut self, orders: &mut mpsc::Receiver<Order>) {
         while let Ok(order) = orders.try_recv() {
             self.follow(order);
@@ -291,7 +291,7 @@ impl Run {
     }
 }
 
-/// A random number, of the quality that spreading restarts takes.
+/// A random number, good enough for spreading restarts.
 fn random() -> u32 {
     // Every `RandomState` has its own keys.
     let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_le_bytes();

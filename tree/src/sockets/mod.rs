@@ -38,7 +38,7 @@ pub(crate) fn remove_all() {
     all.iter().for_each(|(path, socket)| remove_file(path, *socket));
 }
 
-/// Keeps the note of where an actor listens.
+/// The record of where an actor listens.
 #[derive(Debug)]
 pub(crate) struct Listed(Vec<(UnixPath, SocketId)>);
 

@@ -53,8 +53,8 @@ pub(crate) async fn remove_dead(sockets: BTreeSet<UnixPath>) -> BTreeSet<UnixPat
     left
 }
 
-/// Removes sockets of actors that are about to end, as soon as they have. One that takes longer has
-/// a watchdog that removes them.
+/// Removes sockets of actors that are about to end, once they have. One that takes longer has a
+/// watchdog that removes them.
 pub(crate) async fn remove_when_dead(mut sockets: BTreeSet<UnixPath>) {
     let (begun, mut pause) = (Instant::now(), LOOK_MIN);
     while begun.elapsed() < ORPHAN_WAIT {
@@ -78,8 +78,8 @@ pub(crate) async fn remove_forsaken(endpoints: &[Endpoint]) {
     if found.is_empty() {
         return;
     }
-    // It has every socket of this network namespace, as it was bound, so that live ones are not
-    // even dialed. Any other may be another namespace's, and stays.
+    // It lists every socket of this network namespace, as it was bound, so that live ones are not
+    // even dialed. Any other may belong to another namespace, and stays.
     let bound = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let bound: BTreeSet<_> = bound.lines().filter_map(|line| line.split(' ').next_back()).collect();
     let is_forsaken = |it: &UnixPath| !bound.contains(it.as_str());
@@ -99,7 +99,7 @@ fn folders<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> BTreeSet<PathBu
 /// Returns the drawn sockets in a folder; `is_wanted` gets the file and the mark of the parent.
 fn drawn(folder: &Path, is_wanted: impl Fn(&Path, &str) -> bool) -> BTreeSet<UnixPath> {
     let mut found = BTreeSet::new();
-    // A folder that is gone has nothing in it.
+    // A folder that is gone contains nothing.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten().take(ENTRIES_MAX) {
         let name = entry.file_name();
         let Some((socket, parent)) = name.to_str().and_then(places::read) else { continue };
@@ -124,7 +124,7 @@ fn is_old(file: &Path) -> bool {
 }
 
 /// The wait for an orphaned actor whose socket is to be removed. One that was killed with its
-/// parent is gone in milliseconds.
+/// parent disappears in milliseconds.
 const ORPHAN_WAIT: Duration = Duration::from_secs(2);
 
 /// The first pause between two looks at it.

@@ -67,7 +67,7 @@ pub(super) fn attempt(package: &Path) -> Result<()> {
         eprintln!("xtask: systemd-analyze is not there: the units are not tried");
         return Ok(());
     }
-    // It asks for the program that a unit starts, which is not installed here.
+    // It checks for the program that a unit starts, which is not installed here.
     let units = root.join("units");
     fs::create_dir_all(&units).context("cannot make a folder for units")?;
     for (scope, folder) in [("--system", "system"), ("--user", "user")] {
@@ -88,7 +88,7 @@ pub(super) fn attempt(package: &Path) -> Result<()> {
     start_units(&path, root)
 }
 
-/// Lets a real systemd start the units of the system and those of a user, and end them.
+/// Makes a real systemd start the units of the system and those of a user, and end them.
 fn start_units(package: &Path, root: &Path) -> Result<()> {
     if !Path::new("/usr/lib/systemd/systemd").exists() || !is_there("systemctl") {
         eprintln!("xtask: systemd is not there: the units are not started");

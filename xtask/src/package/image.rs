@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 
 use super::{call, clear, copy, in_namespaces, is_there, said, write};
 
-/// Puts together what the binary needs to run, and returns the folder to build an image of.
+/// Collects everything that the binary needs, and returns the folder to build an image of.
 pub(super) fn build(binary: &Path) -> Result<PathBuf> {
     let image = PathBuf::from("target/image");
     let stage = image.join("stage");
     clear(&image)?;
     copy(binary, &stage.join("usr/bin/callsign"), 0o755)?;
-    // With the libraries of the machine that it was built on.
+    // With the libraries of the machine on which it was built.
     let needed = said("ldd", &[&binary.to_string_lossy()])?;
     let libraries = needed.split_whitespace().filter(|it| it.starts_with('/'));
     for library in libraries.map(Path::new) {
@@ -50,7 +50,7 @@ pub(super) fn build(binary: &Path) -> Result<PathBuf> {
 }
 
 /// Does with the image what its file says, as far as that takes no engine: starts its program as
-/// its user, until its health check holds, and queries it.
+/// its user, until its health check succeeds, and queries it.
 pub(super) fn attempt(image: &Path) -> Result<()> {
     let file = fs::read_to_string(image.join("Containerfile")).context("there is no image")?;
     let one = |instruction: &str| {
@@ -81,7 +81,7 @@ pub(super) fn attempt(image: &Path) -> Result<()> {
     in_namespaces(&["--mount"], include_str!("engine.sh"), &[&folder.to_string_lossy()]).map(drop)
 }
 
-/// Returns what stands after an instruction, wherever a line begins with it.
+/// Returns the text after an instruction, wherever a line begins with it.
 fn said_of(file: &str, instruction: &str) -> Vec<String> {
     let said = file.lines().filter_map(|it| it.strip_prefix(instruction)?.strip_prefix(' '));
     said.map(str::to_owned).collect()

@@ -51,7 +51,7 @@ fn pack_and_try(binary: &Path) -> Result<()> {
     image::attempt(&image)
 }
 
-/// Runs a root's script in separate namespaces, so that nothing of it is left, and passes on its
+/// Runs a root's script in separate namespaces, so that nothing of it remains, and passes on its
 /// output. Tells whether such namespaces are possible here.
 fn in_namespaces(kinds: &[&str], script: &str, args: &[&str]) -> Result<bool> {
     let tried = Command::new("unshare").args(kinds).arg("true").stderr(Stdio::null()).status();
@@ -71,7 +71,7 @@ fn in_namespaces(kinds: &[&str], script: &str, args: &[&str]) -> Result<bool> {
 }
 
 /// Control groups for the trials, one below this process's in each hierarchy, which are removed
-/// with all groups below them. If there can be none, there is none.
+/// with all groups below them. Empty if they cannot be made.
 struct Groups(Vec<PathBuf>);
 
 impl Groups {
@@ -92,7 +92,7 @@ impl Groups {
         Self(made.collect())
     }
 
-    /// Returns the commands by which a shell enters them.
+    /// Returns the commands with which a shell enters them.
     fn enter(&self) -> String {
         let enter = |it: &PathBuf| format!("echo $$ 2>/dev/null >{}/cgroup.procs\n", it.display());
         self.0.iter().map(enter).collect()
@@ -143,9 +143,9 @@ fn call(program: &str, args: &[&str]) -> Result<()> {
 fn said(program: &str, args: &[&str]) -> Result<String> {
     let called = Command::new(program)
         .args(args)
-        // All that is packed is as old as this, whenever it is packed.
+        // Everything that is packed is as old as this, whenever it is packed.
         .env("SOURCE_DATE_EPOCH", "0")
-        // Units of a user are read as in a session, whether this is one or not.
+        // The units of a user are read as in a session, whether this is one or not.
         .env("XDG_RUNTIME_DIR", env::temp_dir())
         .stdin(Stdio::null())
         .output()

@@ -26,7 +26,7 @@ use super::{
     Conversation, Waiting,
 };
 
-/// Whether a call was taken, or why not.
+/// Whether a call was accepted, or why not.
 pub(super) type Called = Result<(), Refused>;
 
 impl Conversation {
@@ -56,7 +56,7 @@ impl Conversation {
             Request::WaitForActor { name } => return self.wait_for_actor(cid, &name).await,
             Request::DeleteAddr { addr } => return self.delete_addr(cid, &addr).await,
             Request::GetRegistry => return self.get_registry(&cid).await,
-            // It would end the registrar, which serves others too. The client takes a `false`,
+            // It would end the registrar, which also serves others. The client accepts a `false`,
             // where an error might end it.
             Request::Cancel => return self.acknowledges_cancel(&cid, false).await,
             Request::CancelTask { cid: target } => {
@@ -97,7 +97,7 @@ impl Conversation {
         let (name, uuid) = uid.instance().map_err(|it| Refused::new("ValueError", it))?;
         let (endpoint, form) = match addr.read() {
             Ok((endpoint, form)) => (Some(endpoint), form),
-            // It is of use to others that know this kind.
+            // It may be useful to others that know this kind.
             Err(error @ AddressError::Kind) => {
                 info!(actor = %uid, ?addr, %error, "an address is left out");
                 (None, self.form())
@@ -106,7 +106,8 @@ impl Conversation {
         };
         let mut process = self.process();
         if endpoint.is_none() && process.held.is_none() {
-            // There is no place to check whether it lives, so its own word has to do.
+            // Without an endpoint there is nothing to check whether it lives, so its own claim
+            // counts.
             process.held = process.mark.and_then(|it| PeerProcess::find(it).ok());
             if process.held.is_none() {
                 return Ok(());
@@ -135,8 +136,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Answers where an actor is. A registrar that has begun a short while ago waits for one that
-    /// may yet come back to it.
+    /// Answers where an actor is. A registrar that has just started waits for one that may still
+    /// return.
     async fn find_once_known(&mut self, cid: String, name: String) -> Result<Called, ChannelError> {
         let found = self.find_actor(&name);
         let settling = self.session.registry().settling().filter(|_| found.is_none());
@@ -175,7 +176,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Ends what waits for a call.
+    /// Ends the waits of a call.
     fn forget_waits(&mut self, cid: &str) {
         let session = &self.session;
         self.waits.retain(|call, waiting| {
@@ -187,9 +188,9 @@ impl Conversation {
         });
     }
 
-    /// Returns where the preferred actor of a name is that the peer can reach.
+    /// Returns the endpoint of the preferred actor of a name that the peer can reach.
     fn find_actor(&mut self, name: &str) -> Option<Vec<Written>> {
-        // One that is about to be ready can already be found: it has told the registrar.
+        // One that is about to be ready can already be found: it has registered.
         let is_there = |it: &Record| {
             it.state == State::Ready
                 || it.lifetime == Lifetime::Foreign && it.state == State::Starting
@@ -204,7 +205,7 @@ impl Conversation {
         self.tell_preferred(records)
     }
 
-    /// Notes which names may have been meant by one that nobody has: an answer has no room for it.
+    /// Logs the names that may have been meant by an unknown one: an answer has no room for them.
     fn note_slip(&self, name: &str) {
         if !enabled!(Level::INFO) {
             return;
@@ -261,7 +262,7 @@ impl Conversation {
                 self.forget_waits(&cid);
                 return self.returns(&cid, &found).await;
             }
-            // It is there, and not within reach; another may come that is.
+            // It is there, but out of reach; another may come that is within reach.
             self.waits.insert(call, Waiting { cid, find: Some(name) });
             return Ok(());
         }
@@ -275,7 +276,7 @@ impl Conversation {
     async fn delete_addr(&mut self, cid: String, addr: &Address) -> Result<Called, ChannelError> {
         let endpoint = match addr.read() {
             Ok((endpoint, _)) => endpoint,
-            // Nobody ever got such a one.
+            // Nobody ever got such an endpoint.
             Err(AddressError::Kind) => return self.answer(&cid, Ok(None::<Uid>)).await,
             Err(error) => return Ok(Err(Refused::new("ValueError", error))),
         };
@@ -285,7 +286,7 @@ impl Conversation {
                 "too many addresses are in doubt already",
             )));
         }
-        // Of an actor of callsign's own, the registrar finds out in its own time.
+        // The registrar checks callsign's own actors at its own pace.
         for (told, uuid, epoch) in self.told.iter().filter(|(told, ..)| *told == endpoint) {
             self.session.report(*uuid, *epoch, told, Evidence::Other);
         }
@@ -315,13 +316,13 @@ impl Conversation {
     }
 
     async fn order(&self, order: Order) {
-        // There is no liveness any more when the node stops.
+        // There is no liveness monitor any more when the node stops.
         self.shared.orders.send(order).await.ok();
     }
 }
 
-/// Returns the names of ours under which an actor of a name there may be: one of callsign's may
-/// have the name that stands for another of tractor's.
+/// Returns our names for an actor of a name there: one of callsign's may have the name that stands
+/// for another of tractor's.
 fn names_of(name: &str) -> impl Iterator<Item = Name> {
     [uid::escaped(name), Name::new(name)].into_iter().flatten()
 }

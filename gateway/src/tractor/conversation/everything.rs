@@ -10,7 +10,7 @@ use crate::tractor::{
 };
 
 impl Conversation {
-    /// Answers with all registered actors: under name and UUID, joined by a dot, the addresses.
+    /// Answers with all registered actors: their addresses, under name and UUID joined by a dot.
     pub(super) async fn get_registry(&mut self, cid: &str) -> Result<Called, ChannelError> {
         // Charged until it is sent.
         let mut holding = self.session.holding();
@@ -35,7 +35,7 @@ impl Conversation {
         loop {
             let page = self.session.page(after);
             for record in &page.records {
-                // For itself it reports the endpoints that it serves here.
+                // It reports the endpoints that it serves here as its own.
                 if own.as_ref().is_some_and(|it| it.uuid == record.uuid) {
                     continue;
                 }

@@ -63,7 +63,7 @@ impl LivenessMonitor {
             }
             is_there
         });
-        // The kernel tells of the end of its process, and a look whether that answers.
+        // The kernel reports the end of its process; a look shows whether the process answers.
         let was_doubted = mem::take(&mut watched.is_doubted);
         let asked = mem::take(&mut watched.asked);
         let (uid, own, epoch) = (Uid::from(&record), self.own.clone(), watched.epoch);
@@ -96,7 +96,7 @@ impl LivenessMonitor {
             Some(*watched.silent_since.get_or_insert_with(Instant::now))
         };
         watched.silent_since = silent_since;
-        // If the kernel reports its end, it need not be seen.
+        // If the kernel reports its end, no look is needed.
         let is_given_up =
             watched.process.is_none() && silent_since.is_some_and(|it| it.elapsed() >= SILENCE_MAX);
         let kernel = here_for([]).kernel;
@@ -118,7 +118,8 @@ impl LivenessMonitor {
             let endpoint = stamped.endpoint.clone();
             let claimant = Claimant { uuid, epoch, stamped };
             let event = match sight {
-                // The kernel says that it lives, and nobody else that it does not answer.
+                // The kernel reports that it lives, and nobody else reports that it does not
+                // answer.
                 ProbeResult::Dead if is_vouched_for && is_suspect => continue,
                 ProbeResult::Dead if is_vouched_for => Event::Suspect(claimant),
                 ProbeResult::Dead => Event::FoundDead(claimant),
@@ -155,23 +156,23 @@ impl LivenessMonitor {
     }
 }
 
-/// After how long an instance is looked at first. The time doubles with every look.
+/// The time until the first look at an instance. It doubles with every look.
 pub(super) const INTERVAL_FIRST: Duration = Duration::from_secs(1);
 
 /// The longest time between two looks within this host, where a look costs some 0.2 ms: an actor
 /// that is killed is gone within that and the time of a look.
 const INTERVAL_MAX_LOCAL: Duration = Duration::from_secs(3);
 
-/// The longest time between two looks beyond this host, or at one that says nothing: such a look
-/// takes seconds, and nobody is to keep others from being looked at by being mute.
+/// The longest time between two looks beyond this host, or at a silent instance: such a look takes
+/// seconds, and silent instances must not delay looks at others.
 const INTERVAL_MAX_BEYOND: Duration = Duration::from_secs(30);
 
 /// The most mute instances of this host that are looked at as often as others, so that one released
 /// by a debugger is soon cleared. With more, each waits as long as one beyond.
 const MUTE_PROMPT_MAX: usize = 16;
 
-/// For how long nothing of an instance may be seen before it is given up: longer than a switch or
-/// a host takes to start again, and nobody else vouches for it.
+/// The time without a sign of life after which an instance is given up: longer than a switch or a
+/// host takes to restart, and nobody else vouches for it.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// The time limit for a look at all endpoints of an instance. One that does not answer takes up to

@@ -17,8 +17,8 @@ impl LivenessMonitor {
     pub(in crate::tractor) fn restore(&mut self) {
         for line in self.ledger.as_ref().map(Ledger::read).unwrap_or_default() {
             let (uuid, owner, mark) = (line.uuid, line.owner(), line.process());
-            // A program's own claim over TCP is a reason to believe it once only; the kernel says
-            // that it is a process of the same user.
+            // A program's own claim over TCP counts only once; the kernel has to report that it is
+            // a process of the same user.
             let is_of_owner = || match owner {
                 Owner::User(user) => user_of(mark) == Some(user),
                 _ => false,

@@ -19,7 +19,7 @@ use crate::{
 
 /// A child that runs, as its parent sees it.
 pub(crate) trait RunningChild: Send {
-    /// Waits until it is gone. Later calls return the same immediately.
+    /// Waits until it is gone. Later calls return immediately.
     ///
     /// # Cancel safety
     ///
@@ -33,7 +33,7 @@ pub(crate) trait RunningChild: Send {
     fn kill(&mut self) -> bool;
 
     /// Forces the end of everything below it, even if it is stuck itself; does nothing if its
-    /// backend has no way to.
+    /// backend cannot.
     fn force_end(&self) {}
 
     /// Returns the process that it runs in.
@@ -62,12 +62,12 @@ pub(crate) enum RawExit {
     Code(i32),
     /// A process that was killed.
     Signal(i32),
-    /// A process that is gone, and nobody can tell how.
+    /// A process that is gone in an unknown way.
     Unknown(String),
 }
 
 impl RawExit {
-    /// Returns how an actor ended that has not said so itself.
+    /// Returns the exit of an actor that has not reported its own.
     pub(crate) fn into_exit(self, last_words: String) -> Exit {
         match self {
             Self::Nothing => {

@@ -35,8 +35,8 @@ pub(crate) fn live(channel: StdUnixStream) -> i32 {
     }
 }
 
-/// Says why this process is no actor. There is no log yet: the parent reads it as the last words of
-/// its child.
+/// Explains why this process is not an actor. There is no log yet: the parent reads this as the
+/// last words of its child.
 fn say_why(error: &io::Error) {
     say(&format!("this process cannot become an actor: {}", portal::WithCauses(error)));
 }

@@ -25,8 +25,8 @@ pub(super) fn launch(child: LocalChild) -> (Box<dyn RunningChild>, Near) {
 struct Task {
     /// The one task.
     tasks: JoinSet<()>,
-    /// Closed when nothing of the actor is at work any more: its functions run in other tasks,
-    /// and one that does not yield outlives the first.
+    /// Closed when nothing of the actor is at work any more: its functions run in other tasks, and
+    /// one that never yields outlives the first.
     tied: mpsc::Receiver<Never>,
     /// The end of the one task.
     joined: Option<RawExit>,
@@ -69,7 +69,7 @@ impl From<JoinError> for RawExit {
     fn from(error: JoinError) -> Self {
         match error.try_into_panic() {
             Ok(payload) => Self::Panic(Panic::from_payload(&*payload)),
-            // It was taken off its runtime.
+            // It was removed from its runtime.
             Err(_) => Self::Nothing,
         }
     }

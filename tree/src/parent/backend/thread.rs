@@ -24,7 +24,7 @@ pub(super) fn launch(child: LocalChild) -> io::Result<(Box<dyn RunningChild>, Ne
     let runtime = OwnRuntime::new()?;
     let (run, near) = {
         let _entered = runtime.get().enter();
-        // All that is alive of it ends with the thread.
+        // Everything of it that is alive ends with the thread.
         child.begin(None)
     };
     let (ended, is_ended) = oneshot::channel();
@@ -42,7 +42,7 @@ pub(super) fn launch(child: LocalChild) -> io::Result<(Box<dyn RunningChild>, Ne
     Ok((Box::new(Thread { is_ended, raw_exit: None }), near))
 }
 
-/// The runtime of one thread. When it is dropped, work that blocks is not waited for: it cannot be
+/// The runtime of one thread. When it is dropped, blocking work is not waited for: it cannot be
 /// stopped, and the actor has ended.
 struct OwnRuntime(Option<Runtime>);
 

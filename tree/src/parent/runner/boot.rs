@@ -25,7 +25,7 @@ use crate::{
     status::Phase,
 };
 
-/// A child that was launched, and how far it is.
+/// A child that was launched, and its progress.
 pub(crate) struct Begun {
     pub(super) running: Box<dyn RunningChild>,
     pub(super) link: Box<dyn ChildLink>,
@@ -41,8 +41,8 @@ impl Begun {
 }
 
 impl ChildRunner {
-    /// Launches the child, and boots it, where neither takes any waiting: else `None`, and nothing
-    /// was begun.
+    /// Launches the child, and boots it, if neither has to wait: else `None`, and nothing was
+    /// begun.
     pub(crate) fn begin(&self) -> Option<Begun> {
         if self.spec.kind.is_process() || !self.service.is_near() || !self.places.are_own {
             return None;
@@ -53,7 +53,7 @@ impl ChildRunner {
             let boot = pin!(self.boot(&mut *begun.link));
             match boot.poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(booted) => Some(booted),
-                // Something is in the way of a place: the runner waits for it.
+                // A place is occupied: the runner waits for it.
                 Poll::Pending => None,
             }
         };
@@ -78,7 +78,7 @@ impl ChildRunner {
         Begun { running, link, booted: None }
     }
 
-    /// Waits until the child listens, and has it registered.
+    /// Waits until the child listens, and registers it.
     pub(super) async fn boot(&self, link: &mut dyn ChildLink) -> Result<Portal, StopCause> {
         let (portal, listening) = link.open().await?;
         self.status.enter(Phase::Registering);

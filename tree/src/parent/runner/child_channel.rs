@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct ChildChannel {
     pub(super) portal: portal::Portal,
     link: Box<dyn ChildLink>,
-    /// Whether the child may say more of itself.
+    /// Whether the child may send more notes.
     is_open: bool,
     exit: Option<Exit>,
     /// The call of its entry point, if it is not over.
@@ -45,7 +45,7 @@ impl ChildChannel {
         }));
     }
 
-    /// Waits until the function has ended, or the child has said its last word.
+    /// Waits until the function has ended, or the child has sent its last message.
     ///
     /// # Cancel safety
     ///
@@ -66,7 +66,7 @@ impl ChildChannel {
         self.reply.take()
     }
 
-    /// Listens, and never returns.
+    /// Follows the notes, and never returns.
     pub(super) async fn follow<T>(&mut self, status: &StatusEntry) -> T {
         while self.is_open {
             match self.link.next_note().await {
@@ -79,7 +79,7 @@ impl ChildChannel {
         std::future::pending().await
     }
 
-    /// Returns the child's own report of its end, when it is gone: its messages are in transit.
+    /// Returns the child's own report of its end, once it is gone: its messages are in transit.
     pub(super) async fn last_word(&mut self) -> Option<Exit> {
         let Self { link, is_open, exit, function, reply, .. } = self;
         let all = async {
@@ -92,16 +92,17 @@ impl ChildChannel {
         self.word_so_far()
     }
 
-    /// Returns how the child has said that it ended, if it has.
+    /// Returns the exit that the child has reported, if it has.
     pub(super) fn word_so_far(&mut self) -> Option<Exit> {
         self.portal.close("goodbye");
         self.exit.take()
     }
 
-    /// Takes what the function brought back, and lets the child go: it waits for that.
+    /// Takes the result of the function, and lets the child go: it waits for that.
     ///
-    /// It is there: an actor says its last word when it is idle, and is not before what its
-    /// functions brought back is on its way. Only a child that breaks that is waited for.
+    /// The result is there: an actor sends its last message when it is idle, which it is only once
+    /// the results of its functions are in transit. Only a child that breaks this rule is waited
+    /// for.
     ///
     /// # Cancel safety
     ///
@@ -121,7 +122,7 @@ pub(super) enum News {
     Ended,
 }
 
-/// Listens until a child has said its last word.
+/// Waits until a child has sent its last message.
 async fn ended(link: &mut dyn ChildLink, is_open: &mut bool, exit: &mut Option<Exit>) {
     while *is_open {
         match link.next_note().await {
@@ -151,7 +152,7 @@ async fn settle(function: &mut Option<Function>, reply: &mut Option<Result<Reply
     *reply = match brought {
         Ok(value) => Some(Reply::read(Ok(value))),
         Err(CallError::Remote(error)) => Some(Reply::read(Err(error))),
-        // It is gone, and its running will tell more.
+        // It is gone, and its backend tells more.
         Err(_) => None,
     };
 }

@@ -27,7 +27,7 @@ use crate::{
 impl ChildRunner {
     /// Ends the child, unless it is gone already: asks it, then sends SIGTERM, then SIGKILL, each
     /// after a bounded wait. Returns its exit, unless it could not be ended, and the pressure that
-    /// it took.
+    /// was needed.
     pub(super) async fn end(
         &self,
         running: &mut dyn RunningChild,
@@ -56,7 +56,7 @@ impl ChildRunner {
                     FORCED_END_LIMIT
                 }
                 Pressure::Terminated => {
-                    // A signal could come before the first request, and take its place.
+                    // A signal could come before the first request, and replace it.
                     if !running.terminate() {
                         self.ask(channel.as_deref(), &reason, true);
                     }
@@ -125,9 +125,9 @@ impl ChildRunner {
         }
     }
 
-    /// Removes what the child has left behind: its entries in the registry, with those of all
-    /// actors below it, and the socket files of killed and abandoned ones. A child that has parted
-    /// has sent its last message, and ended everything below it before.
+    /// Removes the remains of the child: its entries in the registry, with those of all actors
+    /// below it, and the socket files of killed and abandoned ones. A child that has parted has
+    /// sent its last message, and ended everything below it before.
     pub(super) async fn leave(&self, is_gone: bool, has_parted: bool) {
         let left = self.below.take();
         if self.spec.kind.is_process() {
@@ -160,7 +160,7 @@ impl ChildRunner {
         let told = others.flat_map(|(_, endpoints)| endpoints).map(|it| &it.endpoint);
         let mut below: BTreeSet<_> = told.clone().filter_map(sweep::file).cloned().collect();
         if !has_parted {
-            // It may have been about to tell of one.
+            // It may have been about to report one.
             let parents = left.keys().copied().chain([self.uuid]);
             below
                 .append(&mut sweep::drawn_below(parents, self.places.endpoints.iter().chain(told)));
@@ -174,7 +174,7 @@ impl ChildRunner {
 }
 
 impl RawExit {
-    /// Tells whether this is what pressure brings about, rather than the child itself.
+    /// Tells whether this is the effect of pressure, rather than of the child itself.
     pub(super) fn is_by(&self, pressure: Pressure) -> bool {
         match self {
             // A process that exits with success after the request has complied, though its message
