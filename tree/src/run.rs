@@ -1,12 +1,15 @@
 //! The entry and the exit of a program that is a tree of actors.
 
-use std::{io::Write as _, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use tokio::runtime::Builder;
 
 use crate::{
-    AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, export, outcome::panics,
-    parent::backend, runtime, settings::usual_registrars,
+    AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, export,
+    outcome::panics,
+    parent::backend,
+    runtime::{self, say},
+    settings::usual_registrars,
 };
 
 /// Makes this program one that can start children. It must be the first statement of `main`: in
@@ -155,12 +158,6 @@ fn options(source: &SettingsSource) -> Result<RootOptions, String> {
         settings.registrar.listen = usual_registrars()?;
     }
     Ok(Root::options().settings(settings))
-}
-
-/// Prints a message on standard error.
-pub(crate) fn say(why: &str) {
-    // There is nobody else to tell.
-    let _unread = writeln!(std::io::stderr(), "callsign: {why}");
 }
 
 /// The exit code of a program that cannot start children, as BSD's `EX_SOFTWARE`.

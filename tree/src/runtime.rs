@@ -1,6 +1,9 @@
-//! Runtimes with all of their threads.
+//! Runtimes with all of their threads, and the message of a program that ends without one.
 
-use std::{io, panic};
+use std::{
+    io::{self, Write},
+    panic,
+};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -26,4 +29,10 @@ pub(crate) fn build(builder: &mut Builder, give_up: fn(&io::Error) -> !) -> io::
         no_more();
     }
     Ok(runtime)
+}
+
+/// Prints a message on standard error.
+pub(crate) fn say(why: &str) {
+    // There is nobody else to tell.
+    let _unread = writeln!(std::io::stderr(), "callsign: {why}");
 }

@@ -12,8 +12,8 @@ use super::{RawExit, RunningChild};
 use crate::{
     child::{self, signals::Signals},
     outcome::panics,
-    run::say,
-    runtime, sockets,
+    runtime::{self, say},
+    sockets,
 };
 
 pub(super) async fn launch(launch: Launch) -> io::Result<(Box<dyn RunningChild>, Stream)> {

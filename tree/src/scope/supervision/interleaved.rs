@@ -8,10 +8,11 @@ use shuttle::{
     sync::{Condvar, Mutex},
     thread,
 };
+use tokio::time::Instant;
 use wire::ErrorKind;
 
-use super::*;
-use crate::{CalleeError, Pressure};
+use super::{ChildId, Command, Event, Policy, Role, SupervisionState};
+use crate::{ActorPath, CalleeError, CancelReason, Exit, Intensity, Pressure, Restart, Strategy};
 
 /// A scope, and its running children.
 struct Scope {
