@@ -10,7 +10,7 @@ use serde::{
 };
 use tokio::time::timeout;
 use tracing::debug;
-use wire::{Lifetime, Record, State};
+use wire::{Lifetime, Record};
 
 use super::{CallError, Uid, address::Address, call, uid::Form};
 

@@ -43,7 +43,7 @@ use endpoints::{Endpoint, Name, Stamped};
 use slab::Slab;
 use uuid::Uuid;
 use wire::{
-    CallId, Lifetime, Quota, Record, RemovalReason, State,
+    CallId, Lifetime, Quota, Record, RemovalReason,
     callbacks::{Lost, LostCause},
     registrar::{Register, Registered, Seen},
 };

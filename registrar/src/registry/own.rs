@@ -4,10 +4,8 @@
 //! registration: it counts for no limit, lists and watches of patterns leave it out, and nobody
 //! removes or changes it.
 
-use std::collections::BTreeMap;
-
 use endpoints::{InstanceId, Name, Stamped};
-use wire::{Lifetime, Record, State, registrar::List};
+use wire::{Record, registrar::List};
 
 use super::{Entry, Owner, Registrant, Registry};
 
