@@ -14,9 +14,9 @@ use nix::unistd::{Uid, User};
 /// A directory service may be slow, or gone, so each user is looked up once, on a separate thread.
 /// A user whose name does not come soon is shown by number, and nothing is looked up after that.
 pub(crate) fn user_name(user: u32) -> String {
-    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+    static KNOWN: LazyLock<Mutex<KnownNames>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let Known { names, is_slow } = &mut *known;
+    let KnownNames { names, is_slow } = &mut *known;
     let name = names.entry(user).or_insert_with(|| {
         if *is_slow {
             return None;
@@ -49,7 +49,7 @@ pub(crate) fn user_number(name: &str) -> Option<u32> {
 
 /// The known names, and whether the system was slow.
 #[derive(Default)]
-struct Known {
+struct KnownNames {
     names: HashMap<u32, Option<String>>,
     is_slow: bool,
 }

@@ -30,13 +30,13 @@ pub(crate) fn turned(first: &DeValue<'_>, second: &DeValue<'_>, place: Use) -> O
 /// Writes a list in which hosts and ports stand side by side, as a list of pairs: each host with
 /// the ports behind it, or all with the port before it.
 pub(crate) fn pairs(list: &[DeValue<'_>], place: Use) -> Option<String> {
-    let parts: Vec<_> = list.iter().map(Part::of).collect::<Option<_>>()?;
+    let parts: Vec<_> = list.iter().map(HostOrPort::of).collect::<Option<_>>()?;
     let host_at = |at: usize| match parts.get(at) {
-        Some(Part::Host(host)) => Some(*host),
+        Some(HostOrPort::Host(host)) => Some(*host),
         _ => None,
     };
     let port_at = |at: usize| match parts.get(at) {
-        Some(Part::Port(port)) => Some(*port),
+        Some(HostOrPort::Port(port)) => Some(*port),
         _ => None,
     };
     let hosts = (0..parts.len()).filter_map(host_at).count();
@@ -66,12 +66,12 @@ pub(crate) fn pairs(list: &[DeValue<'_>], place: Use) -> Option<String> {
 }
 
 /// An element of a list of hosts and ports.
-enum Part<'a> {
+enum HostOrPort<'a> {
     Host(&'a str),
     Port(u16),
 }
 
-impl<'a> Part<'a> {
+impl<'a> HostOrPort<'a> {
     fn of(value: &'a DeValue<'_>) -> Option<Self> {
         match (port(value), value) {
             (Some(port), _) => Some(Self::Port(port)),

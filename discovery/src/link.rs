@@ -97,13 +97,13 @@ impl Hub {
         index: usize,
         method: &str,
         args: &[u8],
-    ) -> Option<Result<Said<R>, RegistrarFailure>> {
+    ) -> Option<Result<Reply<R>, RegistrarFailure>> {
         let link = &self.links[index];
         let limit = self.options.ask_timeout;
         let error = match link.settled(limit).await {
             LinkState::Up(connection) => match connection.call(method, args, limit).await {
                 Ok(value) => {
-                    return Some(Ok(Said { value, settles_at: connection.settles_at() }));
+                    return Some(Ok(Reply { value, settles_at: connection.settles_at() }));
                 }
                 Err(error) => Arc::new(error),
             },
@@ -151,7 +151,7 @@ pub(crate) struct Link {
 
 /// A registrar's answer.
 #[derive(Debug)]
-pub(crate) struct Said<R> {
+pub(crate) struct Reply<R> {
     pub(crate) value: R,
     /// The time until which the registrar settles; `None` if it has.
     pub(crate) settles_at: Option<Instant>,

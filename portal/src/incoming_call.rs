@@ -264,11 +264,11 @@ pub(crate) struct CallState {
     pub(crate) asks_offload: AtomicBool,
     stage: Mutex<Stage>,
     /// Values that are dropped once the call is answered.
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Option<KeptValue>>,
 }
 
 /// A value that a handler keeps until its call is answered.
-type Kept = Box<dyn Any + Send>;
+type KeptValue = Box<dyn Any + Send>;
 
 /// The destination of the caller's items.
 #[derive(Debug, Default)]
@@ -323,7 +323,7 @@ impl CallState {
         drop(kept);
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+    fn kept(&self) -> MutexGuard<'_, Option<KeptValue>> {
         self.kept.lock().expect("nothing panics while it holds the lock")
     }
 

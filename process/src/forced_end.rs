@@ -26,7 +26,7 @@ use tokio::sync::watch;
 /// Forces the end of every child process, and of all processes below them: each that still runs
 /// after [`FORCED_END_LIMIT`](super::FORCED_END_LIMIT) is killed once its parent has gone.
 pub fn force_children_to_end() {
-    children().values().for_each(Told::tell);
+    children().values().for_each(ChildCounter::tell);
 }
 
 /// Waits until the end of this process is forced. That never happens to a process that was not
@@ -57,7 +57,7 @@ pub(super) struct ForcedEnd(RawFd);
 
 /// The counter of one child.
 #[derive(Debug)]
-struct Told {
+struct ChildCounter {
     counter: OwnedFd,
     process: Arc<OwnedFd>,
 }
@@ -66,7 +66,7 @@ impl ForcedEnd {
     /// Lists a child. If the end of this process is forced already, so is that of the child.
     pub(super) fn new(counter: OwnedFd, process: Arc<OwnedFd>) -> Self {
         let key = counter.as_raw_fd();
-        let told = Told { counter, process };
+        let told = ChildCounter { counter, process };
         let mut children = children();
         // It was set before the children were notified, so that none is left out.
         if *IS_FORCED.borrow() {
@@ -88,7 +88,7 @@ impl Drop for ForcedEnd {
     }
 }
 
-impl Told {
+impl ChildCounter {
     fn tell(&self) {
         // A counter that is full was raised before; a process that has ended needs no request.
         let _raised = rustix::io::write(&self.counter, &1_u64.to_ne_bytes());
@@ -97,12 +97,12 @@ impl Told {
     }
 }
 
-fn children() -> MutexGuard<'static, BTreeMap<RawFd, Told>> {
+fn children() -> MutexGuard<'static, BTreeMap<RawFd, ChildCounter>> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The children of this process, by the numbers of their counters here.
-static CHILDREN: Mutex<BTreeMap<RawFd, Told>> = Mutex::new(BTreeMap::new());
+static CHILDREN: Mutex<BTreeMap<RawFd, ChildCounter>> = Mutex::new(BTreeMap::new());
 
 /// Whether the end of this process is forced.
 static IS_FORCED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));

@@ -118,7 +118,7 @@ impl AsRawFd for Held {
     }
 }
 
-impl kernel::Held for Held {}
+impl kernel::HoldsDescriptor for Held {}
 
 impl Drop for Held {
     fn drop(&mut self) {

@@ -132,15 +132,15 @@ pub(super) fn kill_group(pidfd: BorrowedFd<'_>, pid: Pid) -> io::Result<()> {
 }
 
 /// Registers a descriptor with the runtime, to learn when it is readable.
-pub(super) fn readable<T: AsRawFd + Held>(held: T) -> io::Result<AsyncFd<T>> {
+pub(super) fn readable<T: AsRawFd + HoldsDescriptor>(held: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: a `Held` value refers to the same open descriptor for as long as it lives.
     Ok(unsafe { AsyncFd::register_with_interest(held, Interest::READABLE) }?)
 }
 
 /// A type that holds one open descriptor for as long as it lives, and returns its number.
-pub(super) trait Held {}
+pub(super) trait HoldsDescriptor {}
 
-impl Held for OwnedFd {}
+impl HoldsDescriptor for OwnedFd {}
 
 /// The signals that a thread had blocked.
 #[derive(Clone, Copy)]

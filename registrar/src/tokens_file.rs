@@ -32,7 +32,7 @@ pub(crate) struct TokensFile {
 
 /// The contents of the file.
 #[derive(Debug, Deserialize, Serialize)]
-struct Written {
+struct FileContents {
     version: u32,
     secret: ByteArray<32>,
     latest: u64,
@@ -75,7 +75,7 @@ impl TokensFile {
 
     fn written(&self) -> Result<Option<Former>, TokensFileError> {
         let Some(bytes) = read_private(&self.path, FILE_BYTES_MAX)? else { return Ok(None) };
-        let Written { version, secret, latest, tokens } = decode_body(&bytes)?;
+        let FileContents { version, secret, latest, tokens } = decode_body(&bytes)?;
         if version != VERSION {
             return Err(TokensFileError::Version);
         }
@@ -124,7 +124,7 @@ impl TokensFile {
         let Former { secret, latest, mut tokens } = former;
         tokens.truncate(TOKENS_MAX);
         let secret = ByteArray::new(secret.to_bytes());
-        let written = Written { version: VERSION, secret, latest, tokens };
+        let written = FileContents { version: VERSION, secret, latest, tokens };
         write_private(&self.path, &encode_body(&written))
     }
 }
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((drawn.latest, drawn.tokens), (0, Vec::new()));
         let written = |version| {
             let secret = ByteArray::new([7; 32]);
-            encode_body(&Written { version, secret, latest: 9, tokens: vec![8, 5] })
+            encode_body(&FileContents { version, secret, latest: 9, tokens: vec![8, 5] })
         };
         let whole = written(VERSION);
         write_private(&file.path, &whole).unwrap();

@@ -13,18 +13,18 @@ use crate::step::Step;
 
 /// The generated documents: one row for each file, or for each folder of files.
 const GENERATED: &[Generated] = &[
-    Generated { args: &["schema"], place: Place::File("docs/callsign.schema.json") },
-    Generated { args: &["man"], place: Place::Folder("docs/man") },
+    Generated { args: &["schema"], place: Destination::File("docs/callsign.schema.json") },
+    Generated { args: &["man"], place: Destination::Folder("docs/man") },
 ];
 
 /// A command of the binary and its output.
 struct Generated {
     args: &'static [&'static str],
-    place: Place,
+    place: Destination,
 }
 
 /// The path of a document, relative to the top folder.
-enum Place {
+enum Destination {
     /// The command writes the document to its standard output.
     File(&'static str),
     /// The command writes any number of files to the folder that `--out` names. The folder holds
@@ -74,14 +74,14 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// A file on disk that differs from what would be generated.
-struct Change {
+struct OutdatedFile {
     path: PathBuf,
     /// The contents of the file; `None` if it is to be removed.
     text: Option<Vec<u8>>,
     exists: bool,
 }
 
-impl Change {
+impl OutdatedFile {
     fn due(&self) -> &'static str {
         match (&self.text, self.exists) {
             (Some(_), true) => "is out of step",
@@ -99,18 +99,18 @@ impl Change {
     }
 }
 
-fn changes() -> Result<Vec<Change>> {
+fn changes() -> Result<Vec<OutdatedFile>> {
     let binary = build()?;
     let mut changes = Vec::new();
     for Generated { args, place } in GENERATED {
         let (mut on_disk, generated) = match place {
-            Place::File(path) => {
+            Destination::File(path) => {
                 let text = output(&binary, args)?;
                 let path = PathBuf::from(path);
                 let on_disk = fs::read(&path).ok().map(|text| (path.clone(), text));
                 (on_disk.into_iter().collect(), BTreeMap::from([(path, text)]))
             }
-            Place::Folder(path) => {
+            Destination::Folder(path) => {
                 let scratch = binary.with_file_name("generated-documents");
                 remove_folder(&scratch)?;
                 fs::create_dir(&scratch)
@@ -125,11 +125,11 @@ fn changes() -> Result<Vec<Change>> {
         for (path, text) in generated {
             let old = on_disk.remove(&path);
             if old.as_ref() != Some(&text) {
-                changes.push(Change { path, exists: old.is_some(), text: Some(text) });
+                changes.push(OutdatedFile { path, exists: old.is_some(), text: Some(text) });
             }
         }
         let stale = on_disk.into_keys();
-        changes.extend(stale.map(|path| Change { path, text: None, exists: true }));
+        changes.extend(stale.map(|path| OutdatedFile { path, text: None, exists: true }));
     }
     Ok(changes)
 }

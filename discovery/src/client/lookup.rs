@@ -12,14 +12,14 @@ use wire::{
 };
 
 use super::{
-    merge::{MergedRecords, Part},
+    merge::{MergedRecords, RegistrarAnswer},
     remembered::Answer,
 };
 use crate::{
     Change, Client, LinkError, LookupError, LookupOptions, RegistrarFailure, RegistrarFailures,
     Resolve, ResolveError,
     dial::{Ticket, Tickets},
-    link::{Link, SETTLING_MAX, Said},
+    link::{Link, Reply, SETTLING_MAX},
 };
 
 impl Client {
@@ -192,7 +192,7 @@ impl Client {
         self.listed(answers)
     }
 
-    fn listed(&self, answers: Answers<Part>) -> Result<LookupResult, LookupError> {
+    fn listed(&self, answers: Answers<RegistrarAnswer>) -> Result<LookupResult, LookupError> {
         let mut found = LookupResult::from(self.records(answers)?);
         // A stable sort, which keeps the order within a name.
         found.records.sort_by(|one, other| one.name.cmp(&other.name));
@@ -212,7 +212,8 @@ impl Client {
 
     async fn query_now(&self, query: &[u8]) -> Result<MergedRecords, LookupError> {
         let answers = self.ask_for_names(registrar::QUERY, query).await;
-        let part = |said: Said<registrar::Answer>| Part::of(said.value, said.settles_at);
+        let part =
+            |said: Reply<registrar::Answer>| RegistrarAnswer::of(said.value, said.settles_at);
         self.records(answers.into_iter().map(|answer| answer.map(|it| it.map(part))))
     }
 
@@ -273,14 +274,14 @@ impl Client {
     async fn locate_now(&self, query: &[u8]) -> Result<(MergedRecords, Tickets), LookupError> {
         let answers = self.ask_for_names(registrar::FIND, query).await;
         let mut tickets = Tickets::default();
-        let mut part = |Said { value, settles_at }: Said<Located>| {
+        let mut part = |Reply { value, settles_at }: Reply<Located>| {
             let Located { answer, registrar, nonce, proofs } = value;
             for (record, proof) in answer.records.iter().zip(proofs) {
                 let challenge = Challenge { registrar, epoch: record.epoch, nonce };
                 let ticket = proof.map(|proof| Ticket { challenge, proof });
                 tickets.extend(ticket.map(|it| ((record.uuid, record.epoch), it)));
             }
-            Part::of(answer, settles_at)
+            RegistrarAnswer::of(answer, settles_at)
         };
         let answers = answers.into_iter().map(|answer| answer.map(|it| it.map(&mut part)));
         let records = self.records(answers)?;
@@ -340,7 +341,7 @@ impl Client {
         &self,
         method: &str,
         args: &[u8],
-    ) -> Answers<Said<R>> {
+    ) -> Answers<Reply<R>> {
         self.gather(|index| self.hub().ask(index, method, args)).await
     }
 
@@ -397,7 +398,7 @@ impl Client {
 
     fn records(
         &self,
-        answers: impl IntoIterator<Item = Option<Result<Part, RegistrarFailure>>>,
+        answers: impl IntoIterator<Item = Option<Result<RegistrarAnswer, RegistrarFailure>>>,
     ) -> Result<MergedRecords, LookupError> {
         MergedRecords::of(answers, self.hub().options.trust)
     }
@@ -406,13 +407,13 @@ impl Client {
         &self,
         index: usize,
         pattern: &NamePattern,
-    ) -> Option<Result<Part, RegistrarFailure>> {
+    ) -> Option<Result<RegistrarAnswer, RegistrarFailure>> {
         let mut list = List { pattern: pattern.clone(), after: 0 };
-        let mut part = Part::default();
+        let mut part = RegistrarAnswer::default();
         loop {
             let args = encode_body(&list);
             let page: Page = match self.hub().ask(index, registrar::LIST, &args).await? {
-                Ok(Said { value, settles_at }) => {
+                Ok(Reply { value, settles_at }) => {
                     part.settles_at = settles_at;
                     value
                 }

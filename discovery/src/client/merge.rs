@@ -23,7 +23,7 @@ pub(crate) struct MergedRecord {
 
 /// The answer of one registrar.
 #[derive(Debug, Default)]
-pub(crate) struct Part {
+pub(crate) struct RegistrarAnswer {
     /// Until when the registrar does not know all yet.
     pub(super) settles_at: Option<Instant>,
     pub(super) now_ms: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Part {
     pub(crate) records: Vec<Record>,
 }
 
-impl Part {
+impl RegistrarAnswer {
     pub(super) fn of(answer: Answer, settles_at: Option<Instant>) -> Self {
         let Answer { now_ms, total, records, .. } = answer;
         Self { settles_at, now_ms, total, records }
@@ -51,7 +51,7 @@ pub(crate) struct MergedRecords {
 
 impl MergedRecords {
     pub(super) fn of(
-        answers: impl IntoIterator<Item = Option<Result<Part, RegistrarFailure>>>,
+        answers: impl IntoIterator<Item = Option<Result<RegistrarAnswer, RegistrarFailure>>>,
         trust: Trust,
     ) -> Result<Self, LookupError> {
         let (mut parts, mut unanswered) = (Vec::new(), Vec::new());

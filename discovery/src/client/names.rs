@@ -8,7 +8,7 @@ use wire::{
     registrar::{self, List, NamesPage},
 };
 
-use crate::{Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures, link::Said};
+use crate::{Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures, link::Reply};
 
 /// The names that [`Client::names`] has found.
 ///
@@ -94,7 +94,7 @@ impl Client {
         loop {
             let args = encode_body(&list);
             let page: NamesPage = match self.hub().ask(index, registrar::NAMES, &args).await? {
-                Ok(Said { value, .. }) => value,
+                Ok(Reply { value, .. }) => value,
                 Err(failure) if is_too_old(&failure) => {
                     let names =
                         |it: Vec<wire::Record>| it.iter().map(|it| it.name.to_string()).collect();

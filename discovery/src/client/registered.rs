@@ -53,11 +53,11 @@ pub struct Registered {
     client: Client,
     instance: InstanceId,
     entry: Arc<Entry>,
-    _kept: Arc<Kept>,
+    _kept: Arc<EntryGuard>,
 }
 
 /// The state shared by all clones: the place in the desired state, which the last of them gives up.
-struct Kept {
+struct EntryGuard {
     client: Client,
     entry: Arc<Entry>,
 }
@@ -68,7 +68,7 @@ impl Registered {
         let (wanted, followed) = registration.into_register()?;
         let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
         let entry = client.hub().desired.put(wanted, followed);
-        let kept = Arc::new(Kept { client: client.clone(), entry: entry.clone() });
+        let kept = Arc::new(EntryGuard { client: client.clone(), entry: entry.clone() });
         let registered = Self { client: client.clone(), instance, entry, _kept: kept };
         for doubt in registered.doubts() {
             tracing::info!(actor = %registered.instance, "{doubt}");
@@ -517,7 +517,7 @@ impl fmt::Debug for Registered {
     }
 }
 
-impl Drop for Kept {
+impl Drop for EntryGuard {
     fn drop(&mut self) {
         self.client.hub().desired.take_off(&self.entry);
     }

@@ -30,7 +30,7 @@ pub struct Registration {
     uuid: Uuid,
     /// The secret from which the UUID derives, unless the caller chose it.
     secret: Option<InstanceSecret>,
-    endpoints: Vec<Place>,
+    endpoints: Vec<GivenEndpoint>,
     /// The listeners, whose endpoints change.
     followed: Whereabouts,
     metadata: BTreeMap<String, String>,
@@ -42,7 +42,7 @@ pub struct Registration {
 
 /// An endpoint, with its stamp if it came with one.
 #[derive(Clone, Debug)]
-enum Place {
+enum GivenEndpoint {
     /// To be stamped when it is registered.
     Unstamped(Endpoint),
     Stamped(Stamped),
@@ -84,7 +84,7 @@ impl Registration {
     pub fn endpoint(mut self, endpoint: impl IntoEndpoint) -> Result<Self, RegistrationError> {
         let endpoint = endpoint.into_endpoint()?;
         check_endpoint(&endpoint)?;
-        self.endpoints.push(Place::Unstamped(endpoint));
+        self.endpoints.push(GivenEndpoint::Unstamped(endpoint));
         Ok(self)
     }
 
@@ -123,7 +123,7 @@ impl Registration {
     /// ```
     pub fn endpoints(mut self, endpoints: impl Into<Published>) -> Self {
         let (stamped, followed) = endpoints.into().into_parts();
-        self.endpoints.extend(stamped.into_iter().map(Place::Stamped));
+        self.endpoints.extend(stamped.into_iter().map(GivenEndpoint::Stamped));
         self.followed = self.followed.and(followed);
         self
     }
@@ -261,8 +261,10 @@ impl Registration {
     pub(crate) fn into_register(self) -> Result<(Register, Whereabouts), RegistrationError> {
         let name = Name::new(&self.name)?;
         let stamped = |place| match place {
-            Place::Stamped(stamped) => stamped,
-            Place::Unstamped(endpoint) => Stamped { stamp: transport::stamp(&endpoint), endpoint },
+            GivenEndpoint::Stamped(stamped) => stamped,
+            GivenEndpoint::Unstamped(endpoint) => {
+                Stamped { stamp: transport::stamp(&endpoint), endpoint }
+            }
         };
         let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
         check_metadata(&self.metadata)?;

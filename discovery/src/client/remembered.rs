@@ -21,12 +21,12 @@ pub(crate) struct Answer {
 }
 
 /// A look-up: the name, whether any state is included, and the owner.
-pub(super) type Asked = (Name, bool, Option<Owner>);
+pub(super) type LookupKey = (Name, bool, Option<Owner>);
 
 /// The last good answers.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    answers: HashMap<Asked, Stored>,
+    answers: HashMap<LookupKey, Stored>,
     /// The number of their records, and one for each answer.
     size: usize,
 }
@@ -39,7 +39,7 @@ struct Stored {
 
 impl Memory {
     /// Stores an answer in place of an earlier one, and forgets the oldest if there are too many.
-    pub(super) fn keep(&mut self, key: Asked, answer: Answer, now: Instant) {
+    pub(super) fn keep(&mut self, key: LookupKey, answer: Answer, now: Instant) {
         self.size += size(&answer);
         if let Some(earlier) = self.answers.insert(key, Stored { answer, since: now }) {
             self.size -= size(&earlier.answer);
@@ -53,7 +53,12 @@ impl Memory {
     }
 
     /// Returns an answer, if it is no older than that.
-    pub(super) fn recall(&self, key: &Asked, max_age: Duration, now: Instant) -> Option<Answer> {
+    pub(super) fn recall(
+        &self,
+        key: &LookupKey,
+        max_age: Duration,
+        now: Instant,
+    ) -> Option<Answer> {
         let Stored { answer, since } = self.answers.get(key)?;
         let age = now.saturating_duration_since(*since);
         (age <= max_age).then(|| Answer { age: Some(age), ..answer.clone() })

@@ -13,7 +13,7 @@ use wire::{
 
 use crate::{
     Client, LinkError, RegistrarFailure, RegistrarFailures,
-    link::{LinkState, Said},
+    link::{LinkState, Reply},
 };
 
 impl Client {
@@ -197,7 +197,7 @@ impl Client {
     pub async fn owners(&self) -> Vec<Option<Result<Owners, RegistrarFailure>>> {
         let body = encode_body(&());
         let answers = self.gather(|index| self.hub().ask(index, registrar::OWNERS, &body)).await;
-        let owners = |Said { value, .. }: Said<Owners>| value;
+        let owners = |Reply { value, .. }: Reply<Owners>| value;
         answers.into_iter().map(|answer| answer.map(|it| it.map(owners))).collect()
     }
 
@@ -223,7 +223,7 @@ impl Client {
         let body = encode_body(&());
         let answers = self.gather(|index| self.hub().ask(index, registrar::WHOAMI, &body)).await;
         let answer =
-            |(endpoint, answer): (&Endpoint, Option<Result<Said<Whoami>, RegistrarFailure>>)| {
+            |(endpoint, answer): (&Endpoint, Option<Result<Reply<Whoami>, RegistrarFailure>>)| {
                 Some((endpoint.clone(), answer?.map(|said| said.value)))
             };
         self.registrars().zip(answers).filter_map(answer).collect()
@@ -242,7 +242,7 @@ impl Client {
     async fn standing(&self, index: usize) -> Standing {
         let asked = Instant::now();
         match self.hub().ask::<Status>(index, registrar::STATUS, &encode_body(&())).await {
-            Some(Ok(Said { value, .. })) => {
+            Some(Ok(Reply { value, .. })) => {
                 Standing::Up { status: Box::new(value), took: asked.elapsed() }
             }
             Some(Err(failure)) => Standing::Down(failure),

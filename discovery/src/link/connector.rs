@@ -30,7 +30,7 @@ pub(crate) struct Connector {
 }
 
 /// A registrar that has been greeted, and the driver of the connection.
-type Reached = (LinkConnection, Driver<Stream, Registrant>);
+type NewConnection = (LinkConnection, Driver<Stream, Registrant>);
 
 impl Connector {
     /// Runs until the client is closed. A panic within restarts it: without a connector, the link
@@ -85,7 +85,7 @@ impl Connector {
     }
 
     /// Dials the registrar and greets it.
-    async fn reach(&self, number: u64) -> Result<Reached, LinkError> {
+    async fn reach(&self, number: u64) -> Result<NewConnection, LinkError> {
         let Hub { options, links, .. } = &*self.hub;
         let registrar = &links[self.index].registrar;
         let stream = transport::dial_within(registrar, options.dial_timeout).await?;

@@ -43,10 +43,10 @@ pub(crate) struct Session<'a> {
     connection: LinkConnection,
     desired_changes: watch::Receiver<()>,
     /// The entries that the registrar has, or is asked to have.
-    kept: BTreeMap<Uuid, Kept>,
-    calls: FuturesUnordered<BoxFuture<'a, Done>>,
+    kept: BTreeMap<Uuid, SessionEntry>,
+    calls: FuturesUnordered<BoxFuture<'a, FinishedCall>>,
     /// The registrations that may wait in line.
-    standing: FuturesUnordered<BoxFuture<'a, Done>>,
+    standing: FuturesUnordered<BoxFuture<'a, FinishedCall>>,
     /// The calls that take several instances out.
     departures: FuturesUnordered<BoxFuture<'a, Departed>>,
     /// Whether the registrar does not know such calls.
@@ -58,7 +58,7 @@ pub(crate) struct Session<'a> {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct SessionEntry {
     entry: Arc<Entry>,
     /// The version that the registrar has.
     version: Option<u64>,
@@ -87,7 +87,7 @@ enum Step {
 
 /// A call that is over.
 #[derive(Debug)]
-struct Done {
+struct FinishedCall {
     uuid: Uuid,
     step: Step,
     version: u64,
@@ -240,7 +240,7 @@ impl<'a> Session<'a> {
                 }
                 Step::Register => {
                     let entry = wanted.expect("only what is wanted is registered").clone();
-                    let kept = Kept {
+                    let kept = SessionEntry {
                         entry: entry.clone(),
                         version: None,
                         is_under_way: true,
@@ -331,7 +331,7 @@ impl<'a> Session<'a> {
         let limit = self.hub.options.ask_timeout;
         let call = async move {
             let result = connection.call(method, &args, limit).await.and_then(note);
-            Done { uuid, step, version, result }
+            FinishedCall { uuid, step, version, result }
         };
         self.calls.push(call.boxed());
     }
@@ -351,7 +351,7 @@ impl<'a> Session<'a> {
         let args = encode_body(register);
         let ask = encode_body(&AskLine { name: entry.name.clone(), uuid: Some(uuid) });
         let standing = async move {
-            let done = |step, result| Done { uuid, step, version, result };
+            let done = |step, result| FinishedCall { uuid, step, version, result };
             let room = hub.links[index].waits.try_acquire();
             let Ok(_room) = room else { return done(Step::Register, Err(LinkError::TooManyWaits)) };
             let registering = async {
@@ -384,8 +384,8 @@ impl<'a> Session<'a> {
     }
 
     /// Records the end of a call, and continues from there.
-    fn settle(&mut self, done: Done) {
-        let Done { uuid, step, version, result } = done;
+    fn settle(&mut self, done: FinishedCall) {
+        let FinishedCall { uuid, step, version, result } = done;
         let now = Instant::now();
         let kept = self.kept.get_mut(&uuid).expect("what is under way is kept");
         (kept.is_under_way, kept.leave) = (false, None);
@@ -475,9 +475,9 @@ pub(crate) async fn said(driver: &mut Driver<Stream, Registrant>) {
 }
 
 /// Returns the action for an instance that is wanted, present, or both.
-fn step(wanted: Option<&Arc<Entry>>, kept: Option<&Kept>, now: Instant) -> Step {
+fn step(wanted: Option<&Arc<Entry>>, kept: Option<&SessionEntry>, now: Instant) -> Step {
     match (wanted, kept) {
-        (wanted, Some(Kept { entry, leave: Some(_), .. }))
+        (wanted, Some(SessionEntry { entry, leave: Some(_), .. }))
             if wanted.is_none_or(|it| !Arc::ptr_eq(it, entry)) =>
         {
             Step::Leave

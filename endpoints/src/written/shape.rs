@@ -42,20 +42,24 @@ impl<'de> Visitor<'de> for WrittenVisitor {
             list.push(part);
         }
         Ok(match list.as_mut_slice() {
-            [Part::Text(host), Part::Port(port)] => Written::Pair(mem::take(host), *port),
-            _ => Written::Many(list.into_iter().map(Part::endpoint).collect::<Result<_, _>>()?),
+            [ListElement::Text(host), ListElement::Port(port)] => {
+                Written::Pair(mem::take(host), *port)
+            }
+            _ => Written::Many(
+                list.into_iter().map(ListElement::endpoint).collect::<Result<_, _>>()?,
+            ),
         })
     }
 }
 
 /// An element of a list or a pair.
-enum Part {
+enum ListElement {
     Text(String),
     Port(i64),
     Pair(WrittenEndpoint),
 }
 
-impl Part {
+impl ListElement {
     fn endpoint<E: de::Error>(self) -> Result<WrittenEndpoint, E> {
         match self {
             Self::Text(text) => Ok(WrittenEndpoint::Text(text)),
@@ -87,38 +91,38 @@ const PORT: Shape = Shape {
 };
 
 impl<'de> DeserializeSeed<'de> for Shape {
-    type Value = Part;
+    type Value = ListElement;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Part, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ListElement, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Shape {
-    type Value = Part;
+    type Value = ListElement;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.expected)
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Part, E> {
-        Ok(Part::Text(text.to_owned()))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ListElement, E> {
+        Ok(ListElement::Text(text.to_owned()))
     }
 
-    fn visit_i64<E: de::Error>(self, port: i64) -> Result<Part, E> {
+    fn visit_i64<E: de::Error>(self, port: i64) -> Result<ListElement, E> {
         if self.takes_ports {
-            Ok(Part::Port(port))
+            Ok(ListElement::Port(port))
         } else {
             Err(E::invalid_type(Unexpected::Signed(port), &self))
         }
     }
 
-    fn visit_u64<E: de::Error>(self, port: u64) -> Result<Part, E> {
+    fn visit_u64<E: de::Error>(self, port: u64) -> Result<ListElement, E> {
         // A larger number is not a port either way, and is reported as out of bounds.
         self.visit_i64(i64::try_from(port).unwrap_or(i64::MAX))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Part, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<ListElement, A::Error> {
         if !self.takes_pairs {
             return Err(de::Error::invalid_type(Unexpected::Seq, &self));
         }
@@ -132,10 +136,10 @@ impl<'de> Visitor<'de> for Shape {
         if length > 2 {
             return Err(missing(length));
         }
-        Ok(Part::Pair(match port {
-            Part::Port(port) => WrittenEndpoint::Pair(host, port),
-            Part::Text(port) => WrittenEndpoint::TextPair(host, port),
-            Part::Pair(pair) => pair,
+        Ok(ListElement::Pair(match port {
+            ListElement::Port(port) => WrittenEndpoint::Pair(host, port),
+            ListElement::Text(port) => WrittenEndpoint::TextPair(host, port),
+            ListElement::Pair(pair) => pair,
         }))
     }
 }

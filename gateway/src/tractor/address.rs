@@ -14,13 +14,13 @@ use super::uid::Form;
 /// An address as it was read, not yet understood: a list of texts and numbers, as a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Address {
-    List(Vec<Part>),
+    List(Vec<AddressPart>),
     Map,
 }
 
 /// A part of an address.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Part {
+pub(super) enum AddressPart {
     Number(i64),
     Text(String),
     Other,
@@ -55,7 +55,7 @@ impl<'de> Visitor<'de> for AddressVisitor {
     }
 }
 
-impl<'de> Deserialize<'de> for Part {
+impl<'de> Deserialize<'de> for AddressPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PartVisitor)
     }
@@ -64,59 +64,59 @@ impl<'de> Deserialize<'de> for Part {
 struct PartVisitor;
 
 impl<'de> Visitor<'de> for PartVisitor {
-    type Value = Part;
+    type Value = AddressPart;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a part of an address: a text or a number")
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Part, E> {
-        Ok(Part::Number(number))
+    fn visit_i64<E: Error>(self, number: i64) -> Result<AddressPart, E> {
+        Ok(AddressPart::Number(number))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Part, E> {
-        Ok(i64::try_from(number).map_or(Part::Other, Part::Number))
+    fn visit_u64<E: Error>(self, number: u64) -> Result<AddressPart, E> {
+        Ok(i64::try_from(number).map_or(AddressPart::Other, AddressPart::Number))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Part, E> {
-        Ok(Part::Text(text.to_owned()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<AddressPart, E> {
+        Ok(AddressPart::Text(text.to_owned()))
     }
 
-    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Part, E> {
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<AddressPart, E> {
         match str::from_utf8(bytes) {
             Ok(text) => self.visit_str(text),
             Err(_) => Err(E::invalid_value(Unexpected::Bytes(bytes), &"a text in UTF-8")),
         }
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Part, E> {
-        Ok(Part::Other)
+    fn visit_bool<E: Error>(self, _: bool) -> Result<AddressPart, E> {
+        Ok(AddressPart::Other)
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Part, E> {
-        Ok(Part::Other)
+    fn visit_f64<E: Error>(self, _: f64) -> Result<AddressPart, E> {
+        Ok(AddressPart::Other)
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Part, E> {
-        Ok(Part::Other)
+    fn visit_unit<E: Error>(self) -> Result<AddressPart, E> {
+        Ok(AddressPart::Other)
     }
 
-    fn visit_none<E: Error>(self) -> Result<Part, E> {
-        Ok(Part::Other)
+    fn visit_none<E: Error>(self) -> Result<AddressPart, E> {
+        Ok(AddressPart::Other)
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, other: D) -> Result<Part, D::Error> {
-        IgnoredAny::deserialize(other).map(|_| Part::Other)
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, other: D) -> Result<AddressPart, D::Error> {
+        IgnoredAny::deserialize(other).map(|_| AddressPart::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Part, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<AddressPart, A::Error> {
         while parts.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Part::Other)
+        Ok(AddressPart::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Part, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AddressPart, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Part::Other)
+        Ok(AddressPart::Other)
     }
 }
 
@@ -126,22 +126,35 @@ impl Address {
         let unix = |path: &Path| Endpoint::from_unix_path(path).map_err(AddressError::Endpoint);
         let Self::List(parts) = self else { return Err(AddressError::Kind) };
         match &parts[..] {
-            [Part::Text(host), Part::Number(port)] => Ok((tcp(host, *port)?, Form::Pairs)),
-            [Part::Text(tag), Part::Text(host), Part::Number(port)] if tag == "tcp" => {
+            [AddressPart::Text(host), AddressPart::Number(port)] => {
+                Ok((tcp(host, *port)?, Form::Pairs))
+            }
+            [AddressPart::Text(tag), AddressPart::Text(host), AddressPart::Number(port)]
+                if tag == "tcp" =>
+            {
                 Ok((tcp(host, *port)?, Form::Tagged))
             }
-            [Part::Text(tag), Part::Text(path)] if is_unix(tag) && path.starts_with('/') => {
+            [AddressPart::Text(tag), AddressPart::Text(path)]
+                if is_unix(tag) && path.starts_with('/') =>
+            {
                 Ok((unix(Path::new(path))?, Form::Tagged))
             }
-            [Part::Text(tag), Part::Text(folder), Part::Text(file)] if is_unix(tag) => {
+            [AddressPart::Text(tag), AddressPart::Text(folder), AddressPart::Text(file)]
+                if is_unix(tag) =>
+            {
                 Ok((unix(&Path::new(folder).join(file))?, Form::Tagged))
             }
-            [Part::Text(folder), Part::Text(file)] => {
+            [AddressPart::Text(folder), AddressPart::Text(file)] => {
                 Ok((unix(&Path::new(folder).join(file))?, Form::Pairs))
             }
             // Another kind has another tag, or is made of other parts.
-            [Part::Text(tag), _, ..] if !is_unix(tag) && tag != "tcp" => Err(AddressError::Kind),
-            parts if !parts.iter().any(|it| matches!(it, Part::Text(_))) && parts.len() > 1 => {
+            [AddressPart::Text(tag), _, ..] if !is_unix(tag) && tag != "tcp" => {
+                Err(AddressError::Kind)
+            }
+            parts
+                if !parts.iter().any(|it| matches!(it, AddressPart::Text(_)))
+                    && parts.len() > 1 =>
+            {
                 Err(AddressError::Kind)
             }
             _ => Err(AddressError::Shape),
@@ -184,14 +197,14 @@ const FORMS: &str = "[host, port], [folder, file], [\"tcp\", host, port] or [\"u
 /// An address to be sent.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
-pub(super) enum Written {
+pub(super) enum AddressToSend {
     Tcp(String, u16),
     Unix(String, String),
     TaggedTcp(&'static str, String, u16),
     TaggedUnix(&'static str, String),
 }
 
-impl Written {
+impl AddressToSend {
     /// Writes an endpoint; `None` if tractor cannot express it.
     pub(super) fn new(endpoint: &Endpoint, form: Form) -> Option<Self> {
         match (endpoint, form) {
@@ -228,29 +241,29 @@ mod tests {
     }
 
     trait ToPart {
-        fn to_part(&self) -> Part;
+        fn to_part(&self) -> AddressPart;
     }
 
     impl ToPart for &str {
-        fn to_part(&self) -> Part {
-            Part::Text((*self).to_owned())
+        fn to_part(&self) -> AddressPart {
+            AddressPart::Text((*self).to_owned())
         }
     }
 
     impl ToPart for i64 {
-        fn to_part(&self) -> Part {
-            Part::Number(*self)
+        fn to_part(&self) -> AddressPart {
+            AddressPart::Number(*self)
         }
     }
 
     #[test]
     fn both_forms_are_read_and_written_back() {
-        let check = |parts: &[&dyn ToPart], endpoint: &str, form: Form, written: Written| {
+        let check = |parts: &[&dyn ToPart], endpoint: &str, form: Form, written: AddressToSend| {
             let (read, read_form) = address(parts).read().unwrap();
             assert_eq!((read.to_string().as_str(), read_form), (endpoint, form));
-            assert_eq!(Written::new(&read, form), Some(written));
+            assert_eq!(AddressToSend::new(&read, form), Some(written));
         };
-        let tcp = |host: &str, port| Written::Tcp(host.to_owned(), port);
+        let tcp = |host: &str, port| AddressToSend::Tcp(host.to_owned(), port);
         check(
             &[&"127.0.0.1", &1616],
             "/ip4/127.0.0.1/tcp/1616",
@@ -262,15 +275,15 @@ mod tests {
             &[&"/run/t", &"a@7.sock"],
             "/unix/run/t/a@7.sock",
             Form::Pairs,
-            Written::Unix("/run/t".to_owned(), "a@7.sock".to_owned()),
+            AddressToSend::Unix("/run/t".to_owned(), "a@7.sock".to_owned()),
         );
         check(
             &[&"tcp", &"10.0.0.9", &7],
             "/ip4/10.0.0.9/tcp/7",
             Form::Tagged,
-            Written::TaggedTcp("tcp", "10.0.0.9".to_owned(), 7),
+            AddressToSend::TaggedTcp("tcp", "10.0.0.9".to_owned(), 7),
         );
-        let tagged = || Written::TaggedUnix("unix", "/run/t/a@7.sock".to_owned());
+        let tagged = || AddressToSend::TaggedUnix("unix", "/run/t/a@7.sock".to_owned());
         for tag in ["unix", "uds"] {
             check(&[&tag, &"/run/t/a@7.sock"], "/unix/run/t/a@7.sock", Form::Tagged, tagged());
             check(&[&tag, &"/run/t", &"a@7.sock"], "/unix/run/t/a@7.sock", Form::Tagged, tagged());
@@ -286,8 +299,8 @@ mod tests {
         check(&address(&[&"quic", &"127.0.0.1", &80, &"key"]));
         check(&address(&[&4242, &7, &0]));
         check(&Address::Map);
-        check(&Address::List(vec![Part::Text("tipc".to_owned()), Part::Other]));
-        check(&Address::List(vec![Part::Other, Part::Other]));
+        check(&Address::List(vec![AddressPart::Text("tipc".to_owned()), AddressPart::Other]));
+        check(&Address::List(vec![AddressPart::Other, AddressPart::Other]));
     }
 
     #[test]
@@ -297,15 +310,18 @@ mod tests {
             let packed = rmp_serde::to_vec(&value).unwrap();
             assert_eq!(rmp_serde::from_slice::<Address>(&packed).unwrap(), expected, "{json}");
         };
-        let text = |it: &str| Part::Text(it.to_owned());
-        check(r#"["127.0.0.1", 80]"#, Address::List(vec![text("127.0.0.1"), Part::Number(80)]));
+        let text = |it: &str| AddressPart::Text(it.to_owned());
+        check(
+            r#"["127.0.0.1", 80]"#,
+            Address::List(vec![text("127.0.0.1"), AddressPart::Number(80)]),
+        );
         check(r#"["x", -1, null, true, 1.5]"#, {
-            let others = [Part::Other, Part::Other, Part::Other];
-            Address::List([text("x"), Part::Number(-1)].into_iter().chain(others).collect())
+            let others = [AddressPart::Other, AddressPart::Other, AddressPart::Other];
+            Address::List([text("x"), AddressPart::Number(-1)].into_iter().chain(others).collect())
         });
         check(
             r#"[["deep", [1]], {"a": [2]}, 18446744073709551615]"#,
-            Address::List(vec![Part::Other, Part::Other, Part::Other]),
+            Address::List(vec![AddressPart::Other, AddressPart::Other, AddressPart::Other]),
         );
         check(r#"{"proto": "tipc", "node": [7]}"#, Address::Map);
 
@@ -332,7 +348,7 @@ mod tests {
         check(&[&"run", &"a.sock"]);
         check(&[&"tcp", &"127.0.0.1", &80, &80]);
         for unsaid in ["/unix/@feed", "/memory/7", "/dns/host/tcp/7", "/ip4/1.2.3.4/tcp/7/tls"] {
-            assert_eq!(Written::new(&unsaid.parse().unwrap(), Form::Pairs), None);
+            assert_eq!(AddressToSend::new(&unsaid.parse().unwrap(), Form::Pairs), None);
         }
     }
 }

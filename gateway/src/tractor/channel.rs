@@ -13,7 +13,7 @@ use tokio::{
 use transport::Stream;
 use wire::{FrameReader, WireError};
 
-use super::message::{Aid, Fields, Message, Plain, decode, encode};
+use super::message::{Aid, BareMessage, Fields, Message, decode, encode};
 
 /// A connection of tractor's protocol.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Channel {
         let mut channel = Self { stream, reader: FrameReader::default(), holding: None };
         channel.reader.set_frame_bytes_max(AID_BYTES_MAX);
         let greeting = async {
-            channel.send(&Plain::Aid(own)).await?;
+            channel.send(&BareMessage::Aid(own)).await?;
             let frame = channel.next().await?.ok_or(ChannelError::Closed)?;
             if Fields::read(&frame, &["msg_type"])?.get::<&str>("msg_type")? != "Aid" {
                 return Err(ChannelError::NoAid);

@@ -20,10 +20,10 @@ use wire::{CallId, Epoch, Record};
 
 use super::{
     Uid,
-    address::Written,
+    address::AddressToSend,
     channel::{Channel, ChannelError},
     liveness::Process,
-    message::{Failed, Message, Plain},
+    message::{BareMessage, Failed, Message},
     received::Received,
     refused::Refused,
     shared::Shared,
@@ -164,7 +164,7 @@ impl Conversation {
 
     /// Reports that a call has begun.
     async fn acknowledges(&mut self, cid: &str) -> Result<(), ChannelError> {
-        self.channel.send(&Plain::StartAck { cid, functype: "asyncfunc" }).await
+        self.channel.send(&BareMessage::StartAck { cid, functype: "asyncfunc" }).await
     }
 
     /// Sends the result of a call.
@@ -188,7 +188,7 @@ impl Conversation {
             bad_msg: (),
             bad_msg_as_dict: (),
         };
-        self.channel.send(&Plain::Error(Box::new(failed))).await
+        self.channel.send(&BareMessage::Error(Box::new(failed))).await
     }
 
     async fn fails_and_ends(&mut self, refused: &Refused) -> Result<ControlFlow<()>, ChannelError> {
@@ -248,7 +248,7 @@ impl Conversation {
     }
 
     /// Returns the endpoints at which the peer can reach an actor, and remembers that answer.
-    fn tell(&mut self, record: &Record) -> Vec<Written> {
+    fn tell(&mut self, record: &Record) -> Vec<AddressToSend> {
         let form = self.form();
         let is_near = self.is_near();
         let here = transport::here_for(record.endpoints.iter().map(|it| &it.endpoint));
@@ -260,7 +260,7 @@ impl Conversation {
         let mut written = Vec::new();
         self.told.clear();
         for stamped in record.endpoints.iter().filter(is_within_reach) {
-            if let Some(address) = Written::new(&stamped.endpoint, form) {
+            if let Some(address) = AddressToSend::new(&stamped.endpoint, form) {
                 written.push(address);
                 self.told.push((stamped.endpoint.clone(), record.uuid, record.epoch));
             }

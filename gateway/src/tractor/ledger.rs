@@ -32,7 +32,7 @@ pub(super) struct Ledger {
 
 /// A registered program, as it is written down.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
-pub(super) struct Line {
+pub(super) struct LedgerEntry {
     pub(super) name: Name,
     pub(super) uuid: Uuid,
     pub(super) endpoints: Vec<Stamped>,
@@ -56,7 +56,7 @@ struct Title {
     kernel: Option<KernelId>,
 }
 
-impl Line {
+impl LedgerEntry {
     /// Records a program; `None` for one in the node's own process, which ends with it, and for one
     /// with an unknown user: only its connection identifies it, which ends as well.
     pub(super) fn new(
@@ -99,7 +99,7 @@ impl Ledger {
 
     /// Reads the records of an earlier run about programs that still run. Untrustworthy ones are
     /// left out, with a warning.
-    pub(super) fn read(&self) -> Vec<Line> {
+    pub(super) fn read(&self) -> Vec<LedgerEntry> {
         match read(&self.file) {
             Ok(mut lines) => {
                 lines.retain(|it| it.process().is_current());
@@ -114,7 +114,7 @@ impl Ledger {
     }
 
     /// Replaces the file by the present registrations.
-    pub(super) fn write(&self, lines: impl Iterator<Item = Line>) {
+    pub(super) fn write(&self, lines: impl Iterator<Item = LedgerEntry>) {
         if let Err(error) = write(&self.file, lines) {
             let file = self.file.display();
             warn!("cannot write to `{file}`, so a restart forgets tractor programs: {error}");
@@ -134,7 +134,7 @@ enum LedgerError {
     Unbelievable(#[from] PrivateFileError),
 }
 
-fn read(path: &Path) -> Result<Vec<Line>, LedgerError> {
+fn read(path: &Path) -> Result<Vec<LedgerEntry>, LedgerError> {
     let Some(bytes) = read_private(path, FILE_BYTES_MAX)? else { return Ok(Vec::new()) };
     let text = String::from_utf8(bytes).map_err(|_| LedgerError::NotText)?;
 
@@ -153,7 +153,7 @@ fn read(path: &Path) -> Result<Vec<Line>, LedgerError> {
     lines.enumerate().map(|(at, line)| parse(at + 2, line)).collect()
 }
 
-fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
+fn write(path: &Path, lines: impl Iterator<Item = LedgerEntry>) -> io::Result<()> {
     let title = Title { version: VERSION, kernel: here_for([]).kernel };
     let mut text = serde_json::to_string(&title)? + "\n";
     let title_bytes = text.len();
@@ -167,7 +167,7 @@ fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
 /// Writes lines into the given room. Owners with more lines than others lose some, the longest
 /// first: no owner's lines displace another's.
 fn share_room(
-    lines: impl Iterator<Item = Line>,
+    lines: impl Iterator<Item = LedgerEntry>,
     mut room: usize,
 ) -> Result<String, serde_json::Error> {
     #[derive(Default)]
@@ -232,11 +232,11 @@ mod tests {
 
     use super::*;
 
-    fn line(name: &str, process: ProcessMark) -> Line {
+    fn line(name: &str, process: ProcessMark) -> LedgerEntry {
         let endpoint = "/ip4/127.0.0.1/tcp/7".parse().unwrap();
         let instance = (Name::new(name).unwrap(), Uuid::from_u128(7));
         let endpoints = vec![Stamped { stamp: transport::stamp(&endpoint), endpoint }];
-        Line::new(instance, endpoints, BTreeMap::new(), Owner::User(7), process).unwrap()
+        LedgerEntry::new(instance, endpoints, BTreeMap::new(), Owner::User(7), process).unwrap()
     }
 
     fn own() -> ProcessMark {
@@ -275,14 +275,14 @@ mod tests {
         let of = |user, name: &str, bytes: usize| {
             let name = (Name::new(name).unwrap(), Uuid::from_u128(7));
             let metadata = BTreeMap::from([("uuid".to_owned(), "u".repeat(bytes))]);
-            Line::new(name, Vec::new(), metadata, Owner::User(user), own()).unwrap()
+            LedgerEntry::new(name, Vec::new(), metadata, Owner::User(user), own()).unwrap()
         };
-        let written = |lines: &[Line], room| {
+        let written = |lines: &[LedgerEntry], room| {
             let text = share_room(lines.iter().cloned(), room).unwrap();
             assert!(text.len() <= room);
             let names: Vec<_> = text
                 .lines()
-                .map(|it| serde_json::from_str::<Line>(it).unwrap().name.to_string())
+                .map(|it| serde_json::from_str::<LedgerEntry>(it).unwrap().name.to_string())
                 .collect();
             names
         };

@@ -35,7 +35,7 @@ use transport::{PeerProcess, ProcessMark};
 use uuid::Uuid;
 use wire::{Epoch, Lifetime, Record};
 
-use self::looks::{INTERVAL_FIRST, LOOKS_MAX, Looked};
+use self::looks::{INTERVAL_FIRST, LOOKS_MAX, LookResult};
 use super::{Uid, ledger::Ledger, message::Aid};
 
 /// Orders for the monitor. Each connection sends its own, so their instance may have another
@@ -70,7 +70,7 @@ pub(super) struct LivenessMonitor {
     by_endpoint: HashMap<Endpoint, HashSet<Uuid>>,
     due: BTreeSet<(Instant, Uuid)>,
     ends: JoinSet<(Uuid, Epoch)>,
-    looks: JoinSet<Looked>,
+    looks: JoinSet<LookResult>,
     /// The silent ones. A look at one takes seconds.
     mute: HashSet<Uuid>,
     ledger: Option<Ledger>,
@@ -95,11 +95,11 @@ struct Watched {
     silent_since: Option<Instant>,
     /// Whether its endpoints must be looked at although the process lives.
     is_doubted: bool,
-    asked: Vec<Asked>,
+    asked: Vec<Inquiry>,
 }
 
 /// Callers that reported an endpoint, and wait to hear which instance was found dead there.
-type Asked = (Endpoint, oneshot::Sender<Option<Uid>>);
+type Inquiry = (Endpoint, oneshot::Sender<Option<Uid>>);
 
 impl LivenessMonitor {
     pub(super) fn new(

@@ -56,7 +56,7 @@ pub(super) enum Message<'a, P: Serialize> {
 }
 
 /// A message without a payload.
-pub(super) type Plain<'a> = Message<'a, ()>;
+pub(super) type BareMessage<'a> = Message<'a, ()>;
 
 /// The failure of a call.
 #[derive(Debug, Serialize)]
@@ -248,7 +248,7 @@ mod tests {
 
         let aid = Aid::new("registry-probe".to_owned(), "u".to_owned(), None);
         let aid = Aid { pid: Some(7), is_probe: true, ..aid };
-        check("Aid", of(Plain::Aid(&aid)));
+        check("Aid", of(BareMessage::Aid(&aid)));
         #[derive(Serialize)]
         struct Kwargs {
             uid: (&'static str, &'static str),
@@ -263,11 +263,11 @@ mod tests {
             pld_spec: "typing.Any",
         };
         check("Start", of(start));
-        check("StartAck", of(Plain::StartAck { cid: "c", functype: "asyncfunc" }));
+        check("StartAck", of(BareMessage::StartAck { cid: "c", functype: "asyncfunc" }));
         check("Return nil", of(Message::Return { cid: "c", pld: () }));
         let addresses = (("127.0.0.1", 4321_u16), ("/run/user/1000/tractor", "a@7.sock"));
         check("Return addresses", of(Message::Return { cid: "c", pld: addresses }));
-        check("CancelAck", of(Plain::CancelAck { cid: "c", pld: true }));
+        check("CancelAck", of(BareMessage::CancelAck { cid: "c", pld: true }));
         // `Stop` is only read. Its bytes are those of a message with a tag and a call.
         let (name, stop) = frames.next().unwrap();
         assert_eq!(name, "Stop");

@@ -14,11 +14,11 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The descendants of a process at one moment.
 #[derive(Debug)]
-pub(super) struct Below(Vec<Seen>);
+pub(super) struct Descendants(Vec<Descendant>);
 
 /// A process as `/proc` shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Seen {
+struct Descendant {
     pid: i32,
     parent: i32,
     group: i32,
@@ -40,11 +40,11 @@ const STOP_PAUSE: Duration = Duration::from_millis(1);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Stops all descendants of a process, and returns them: none of them forks another.
-pub(super) fn stop_all(ancestor: Pid) -> io::Result<Below> {
+pub(super) fn stop_all(ancestor: Pid) -> io::Result<Descendants> {
     let mut told: HashMap<(i32, u64), bool> = HashMap::new();
     let (mut looks_left, began) = (STOPS_MAX, Instant::now());
     loop {
-        let below = Below::of(ancestor)?;
+        let below = Descendants::of(ancestor)?;
         let mut is_moving = false;
         for seen in below.0.iter().filter(|it| !it.is_zombie && !it.is_stopped) {
             let stop = || seen.signal(Signal::STOP);
@@ -60,14 +60,14 @@ pub(super) fn stop_all(ancestor: Pid) -> io::Result<Below> {
     }
 }
 
-impl Below {
+impl Descendants {
     /// Looks for the descendants of a process, the nearest first.
     pub(super) fn of(ancestor: Pid) -> io::Result<Self> {
-        let mut children: HashMap<i32, Vec<Seen>> = HashMap::new();
+        let mut children: HashMap<i32, Vec<Descendant>> = HashMap::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|it| it.parse().ok()) else { continue };
-            if let Some(seen) = Seen::look(pid) {
+            if let Some(seen) = Descendant::look(pid) {
                 children.entry(seen.parent).or_default().push(seen);
             }
         }
@@ -106,7 +106,7 @@ impl Below {
     }
 }
 
-impl Seen {
+impl Descendant {
     fn look(pid: i32) -> Option<Self> {
         Self::read(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
@@ -162,7 +162,7 @@ mod tests {
     fn a_process_is_read_whatever_its_name() {
         let rest = "1 2 3 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
         let check = |status: &str, expected: Option<(i32, i32, u64, bool)>| {
-            let seen = Seen::read(7, status);
+            let seen = Descendant::read(7, status);
             let seen = seen.map(|it| (it.parent, it.group, it.started, it.is_zombie));
             assert_eq!(seen, expected, "{status}");
         };

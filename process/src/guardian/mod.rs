@@ -53,8 +53,8 @@ use tokio::{io::AsyncReadExt, net::UnixStream};
 
 pub use self::order::GuardedCommand;
 use self::{
-    descendants::Below,
-    order::{Message, Request, Told},
+    descendants::Descendants,
+    order::{Message, Reply, Request},
     terminal::Footing,
 };
 use super::kernel;
@@ -179,8 +179,8 @@ impl Guarded {
         let mut starting = Starting(Some(guardian));
         command.write(&footing, &mut channel).map_err(StartError::Guardian)?;
         let program = match Message::read(&mut channel).map_err(StartError::Guardian)? {
-            Some(Message { kind: Told::STARTED, value }) => Pid::from_raw(value),
-            Some(Message { kind: Told::NOT_STARTED, value }) => {
+            Some(Message { kind: Reply::STARTED, value }) => Pid::from_raw(value),
+            Some(Message { kind: Reply::NOT_STARTED, value }) => {
                 return Err(StartError::Program(io::Error::from_raw_os_error(value)));
             }
             _ => None,
@@ -203,7 +203,7 @@ impl Guarded {
     /// Returns the numbers of the program's live descendants.
     pub fn alive(&self) -> Vec<i32> {
         let guardian = Pid::from_child(&self.guardian);
-        Below::of(guardian).map(|below| below.numbers()).unwrap_or_default()
+        Descendants::of(guardian).map(|below| below.numbers()).unwrap_or_default()
     }
 
     /// Tells whether the terminal interrupts the program whenever it interrupts this process: both
@@ -332,7 +332,7 @@ impl Drop for Starting {
 
 /// Kills the present descendants of this process.
 fn kill_below() {
-    if let Ok(below) = Below::of(rustix::process::getpid()) {
+    if let Ok(below) = Descendants::of(rustix::process::getpid()) {
         below.signal(Signal::KILL);
     }
 }
@@ -340,11 +340,11 @@ fn kill_below() {
 fn news_of(message: Message) -> Option<News> {
     let status = ExitStatus::from_raw(message.value);
     match message.kind {
-        Told::STOPPED => Signal::from_named_raw(message.value).map(News::Stopped),
-        Told::HUNG_UP => Some(News::HungUp),
-        Told::ENDED => Some(News::Ended(status)),
-        Told::LEFT_BEHIND => Some(News::LeftBehind(status)),
-        Told::ALONE => Some(News::Alone),
+        Reply::STOPPED => Signal::from_named_raw(message.value).map(News::Stopped),
+        Reply::HUNG_UP => Some(News::HungUp),
+        Reply::ENDED => Some(News::Ended(status)),
+        Reply::LEFT_BEHIND => Some(News::LeftBehind(status)),
+        Reply::ALONE => Some(News::Alone),
         _ => None,
     }
 }

@@ -119,9 +119,9 @@ impl Request {
 }
 
 /// The kinds of messages from a guardian.
-pub(super) struct Told;
+pub(super) struct Reply;
 
-impl Told {
+impl Reply {
     /// The program has the number `value`.
     pub(super) const STARTED: u32 = 1;
     /// It could not be started, with the error `value`.
@@ -201,7 +201,7 @@ mod tests {
             let message = Message { kind, value };
             assert_eq!(Message::read(&mut &message.encode()[..]).unwrap(), Some(message));
         };
-        check(Told::STARTED, i32::MAX);
+        check(Reply::STARTED, i32::MAX);
         check(Request::TO_ALL, -1);
         assert_eq!(Message::read(&mut &[1_u8, 2][..]).unwrap(), None);
     }

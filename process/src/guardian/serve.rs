@@ -23,9 +23,9 @@ use tokio::time::Instant;
 
 use super::{
     GUARDIAN, GUARDIAN_VARIABLE, GuardedCommand,
-    descendants::{self, Below, LOOK_AGAIN},
+    descendants::{self, Descendants, LOOK_AGAIN},
     heir,
-    order::{Message, Request, Told},
+    order::{Message, Reply, Request},
     terminal::Footing,
 };
 use crate::kernel::{self, Blocked};
@@ -70,7 +70,7 @@ pub(super) fn run(number: &OsStr) -> u8 {
                 kill_at: None,
                 pause: LOOK_AGAIN,
             };
-            guardian.tell(Told::STARTED, program.as_raw_nonzero().get());
+            guardian.tell(Reply::STARTED, program.as_raw_nonzero().get());
             guardian.serve();
             clear(sockets);
             guardian.tell_the_end();
@@ -78,7 +78,7 @@ pub(super) fn run(number: &OsStr) -> u8 {
         }
         Err(error) => {
             let value = error.raw_os_error().unwrap_or(libc::EINVAL);
-            let message = Message { kind: Told::NOT_STARTED, value };
+            let message = Message { kind: Reply::NOT_STARTED, value };
             // A starter that has gone needs no answer.
             let _is_heard = channel.write_all(&message.encode()).is_ok();
             NOTHING
@@ -139,7 +139,7 @@ impl Guardian {
             let (is_asked, is_hung_up) = self.wait();
             if is_hung_up {
                 self.footing.forget_terminal();
-                self.tell(Told::HUNG_UP, 0);
+                self.tell(Reply::HUNG_UP, 0);
             }
             if is_asked {
                 self.obey();
@@ -240,20 +240,20 @@ impl Guardian {
             let of_the_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
             if of_the_terminal.iter().any(|it| it.as_raw() == signal) && self.footing.has_terminal()
             {
-                self.tell(Told::STOPPED, signal);
+                self.tell(Reply::STOPPED, signal);
             }
         }
         if let Some(status) = self.status.filter(|_| are_left && !self.has_told) {
             self.has_told = true;
-            self.tell(Told::LEFT_BEHIND, status.as_raw());
+            self.tell(Reply::LEFT_BEHIND, status.as_raw());
         }
         are_left
     }
 
     fn tell_the_end(&mut self) {
         match self.status {
-            Some(status) if !self.has_told => self.tell(Told::ENDED, status.as_raw()),
-            _ => self.tell(Told::ALONE, 0),
+            Some(status) if !self.has_told => self.tell(Reply::ENDED, status.as_raw()),
+            _ => self.tell(Reply::ALONE, 0),
         }
     }
 
@@ -285,7 +285,7 @@ impl Guardian {
 
     /// Tells whether a descendant is in the program's group, though the program has ended.
     fn has_members(&self) -> bool {
-        Below::of(rustix::process::getpid()).is_ok_and(|below| below.has_member(self.program))
+        Descendants::of(rustix::process::getpid()).is_ok_and(|below| below.has_member(self.program))
     }
 
     /// Sends a signal once to each: to the group and to those that have left it. Stopped ones
@@ -320,7 +320,7 @@ impl Guardian {
     fn kill(&self) -> bool {
         self.signal_group(Signal::KILL);
         self.signal_program(Signal::KILL);
-        let below = Below::of(rustix::process::getpid());
+        let below = Descendants::of(rustix::process::getpid());
         below.is_ok_and(|below| below.numbers().is_empty() || below.signal(Signal::KILL) > 0)
     }
 }

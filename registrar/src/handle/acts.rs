@@ -171,7 +171,7 @@ impl RegistryHandle {
                 info!(target: AUDIT, %by, session, uuids, %error, "denied to remove");
             }
         })?;
-        for Known { name, uuid, owner: of } in known {
+        for EarlierRecord { name, uuid, owner: of } in known {
             info!(target: AUDIT, %by, session, %name, %uuid, %of, "removed");
         }
         Ok(changed)
@@ -184,12 +184,12 @@ impl RegistryHandle {
         event: Event,
         uuids: &[Uuid],
         session: SessionId,
-    ) -> Result<(Changed, Vec<Known>), RemoteError> {
+    ) -> Result<(Changed, Vec<EarlierRecord>), RemoteError> {
         let is_logged = enabled!(target: AUDIT, tracing::Level::INFO);
         self.change(|registry, now_ms| {
             let known = |uuid: &Uuid| {
                 let (name, owner) = (registry.name(*uuid)?.clone(), registry.owner(*uuid)?);
-                Some(Known { name, uuid: *uuid, owner })
+                Some(EarlierRecord { name, uuid: *uuid, owner })
             };
             let known = uuids.iter().filter(|_| is_logged).filter_map(known).collect();
             let mut outcome = registry.apply(event, now_ms)?;
@@ -201,7 +201,7 @@ impl RegistryHandle {
 }
 
 /// The earlier record of an instance.
-struct Known {
+struct EarlierRecord {
     name: Name,
     uuid: Uuid,
     owner: Owner,

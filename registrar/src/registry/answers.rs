@@ -11,7 +11,7 @@ use wire::{
 
 use super::{
     Caller, Entry, Key, Registry, RegistryError, STEPS_MAX, SessionId,
-    instances::{Instances, Meant},
+    instances::{Instances, Selection},
     visibility::Sees,
 };
 
@@ -29,7 +29,7 @@ impl Registry {
             encode_answer(bytes, self.revision, now_ms, 0, iter::empty());
             return 0;
         };
-        let meant = Meant::by(query).seen(self.sees_of(instances, by));
+        let meant = Selection::by(query).seen(self.sees_of(instances, by));
         if let Some(only) = instances.only() {
             // By far the most names have one instance, and need no list.
             let entry = Some(&self.entries[only]).filter(|it| !self.is_over(it));
@@ -49,7 +49,7 @@ impl Registry {
     /// Returns the records that [`answer`](Self::answer) would append.
     pub fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
         let Some(instances) = self.by_name.get(query.name) else { return Vec::new() };
-        let meant = Meant::by(query).seen(self.sees_of(instances, by));
+        let meant = Selection::by(query).seen(self.sees_of(instances, by));
         let steps = Cell::new(0);
         self.found(instances, meant, &steps).map(|it| self.entries[it].record()).collect()
     }
@@ -71,7 +71,7 @@ impl Registry {
         };
         let instances = self.by_name.get(query.name).into_iter();
         let found = instances
-            .flat_map(|it| self.found(it, Meant::by(query).seen(self.sees_of(it, by)), &steps));
+            .flat_map(|it| self.found(it, Selection::by(query).seen(self.sees_of(it, by)), &steps));
         let proofs: Vec<_> = found.map(prove).collect();
         let steps = steps.get() + proofs.len() * PROOF_STEPS;
         (proofs, steps)
@@ -82,7 +82,7 @@ impl Registry {
     fn found(
         &self,
         instances: &Instances,
-        meant: Meant<'_>,
+        meant: Selection<'_>,
         steps: &Cell<usize>,
     ) -> impl Iterator<Item = Key> {
         let is_wanted = move |key: &Key| {
@@ -102,13 +102,13 @@ impl Registry {
 
     /// Returns the number of instances of a name in any state. Of a great many, it includes those
     /// that are gone and have yet to be cleared away.
-    fn total(&self, instances: &Instances, meant: Meant<'_>, steps: &Cell<usize>) -> usize {
+    fn total(&self, instances: &Instances, meant: Selection<'_>, steps: &Cell<usize>) -> usize {
         let count = instances.count(meant.owner);
         if !self.deferred.is_clearing() && meant.sees == Sees::All {
             return count;
         }
         steps.set(steps.get() + count.min(STEPS_MAX));
-        let newest = instances.newest_first(Meant { all: true, ..meant }).take(STEPS_MAX);
+        let newest = instances.newest_first(Selection { all: true, ..meant }).take(STEPS_MAX);
         let is_out = |key: &Key| {
             let entry = &self.entries[*key];
             self.is_over(entry) || !meant.counts(entry)
@@ -188,7 +188,7 @@ impl Registry {
     /// took.
     fn is_present(&self, name: &Name, by: &Caller) -> (bool, usize) {
         let Some(instances) = self.by_name.get(name) else { return (false, 0) };
-        let meant = Meant::READY.seen(self.sees_of(instances, by));
+        let meant = Selection::READY.seen(self.sees_of(instances, by));
         let mut steps = 0;
         let is_present = instances.newest_first(meant).any(|key| {
             steps += 1;
@@ -232,7 +232,7 @@ impl Registry {
     /// Appends the encoded [`wire::registrar::Page`] of a caller's list, and returns its steps. A
     /// page ends after many names, whether they match or not.
     pub fn page(&self, list: &List, by: &Caller, now_ms: u64, bytes: &mut BytesMut) -> usize {
-        let Listed { entries, next, steps } = self.listed(list, by);
+        let PageEntries { entries, next, steps } = self.listed(list, by);
         let records = entries.into_iter().map(Entry::encoded);
         encode_page(bytes, self.revision, now_ms, next, records);
         steps
@@ -240,11 +240,11 @@ impl Registry {
 
     /// Returns the records that [`page`](Self::page) would append, and where the next page begins.
     pub fn page_of_records(&self, list: &List, by: &Caller) -> (Vec<Record>, Option<Epoch>) {
-        let Listed { entries, next, .. } = self.listed(list, by);
+        let PageEntries { entries, next, .. } = self.listed(list, by);
         (entries.into_iter().map(Entry::record).collect(), next)
     }
 
-    fn listed(&self, list: &List, by: &Caller) -> Listed<'_> {
+    fn listed(&self, list: &List, by: &Caller) -> PageEntries<'_> {
         let mut entries: Vec<_> = self.own_for(list).into_iter().collect();
         let (mut walk, mut next, mut room) = (Walk::after(list.after), None, RECORDS_BYTES_MAX);
         let matcher = Matcher::new(&list.pattern);
@@ -270,12 +270,12 @@ impl Registry {
             }
         }
         let Walk { steps, .. } = walk;
-        Listed { entries, next, steps }
+        PageEntries { entries, next, steps }
     }
 }
 
 /// The entries of a page.
-struct Listed<'a> {
+struct PageEntries<'a> {
     entries: Vec<&'a Entry>,
     next: Option<Epoch>,
     steps: usize,

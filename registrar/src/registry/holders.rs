@@ -6,7 +6,7 @@ use wire::{Epoch, Lifetime, NameRight, Whoami};
 
 use super::{
     Caller, Key, Owner, Registry, RegistryError,
-    instances::{Instances, Meant},
+    instances::{Instances, Selection},
     names::{Grantee, NameRule, Names, UNNAMED_ROOT},
 };
 
@@ -104,7 +104,7 @@ impl Registry {
     /// Goes through the holders of a name, newest first: it is free if they are the registrar
     /// itself, declared, or finished.
     fn holders(&self, instances: &Instances) -> impl Iterator<Item = Key> {
-        instances.newest_first(Meant::ALL).filter(|key| {
+        instances.newest_first(Selection::ALL).filter(|key| {
             let entry = &self.entries[*key];
             Some(*key) != self.own && entry.lifetime != Lifetime::Declared && !self.is_over(entry)
         })
@@ -159,9 +159,9 @@ impl Registry {
         let own = wire::Owner::from(by);
         let is_there = |key: Key| Some(&self.entries[key]).filter(|it| !self.is_over(it));
         let of = |meant| holders.newest_first(meant).take(HOLDERS_SEEN).filter_map(is_there);
-        let has_one =
-            of(Meant { owner: Some(&own), ..Meant::ALL }).any(|it| it.registrant.owner == by);
-        match of(Meant::ALL).next().filter(|_| !has_one) {
+        let has_one = of(Selection { owner: Some(&own), ..Selection::ALL })
+            .any(|it| it.registrant.owner == by);
+        match of(Selection::ALL).next().filter(|_| !has_one) {
             Some(holder) => {
                 let is_shown = self.shows(caller, holder);
                 let holder = is_shown.then_some(holder.registrant.owner);

@@ -34,7 +34,7 @@ struct Ranks {
 
 /// A selection of a name's instances.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Meant<'a> {
+pub(super) struct Selection<'a> {
     /// Whether starting and draining ones are included.
     pub(super) all: bool,
     /// The required owner, if any.
@@ -43,7 +43,7 @@ pub(super) struct Meant<'a> {
     pub(super) sees: Sees,
 }
 
-impl<'a> Meant<'a> {
+impl<'a> Selection<'a> {
     /// The ready ones, of any owner.
     pub(super) const READY: Self = Self { all: false, owner: None, sees: Sees::All };
 
@@ -106,7 +106,7 @@ impl Instances {
 
     /// Goes through the instances that are meant, newest first; of a single one it is not looked
     /// whether it is.
-    pub(super) fn newest_first(&self, meant: Meant<'_>) -> impl Iterator<Item = Key> {
+    pub(super) fn newest_first(&self, meant: Selection<'_>) -> impl Iterator<Item = Key> {
         let ranks = match self {
             Self::None | Self::One(..) => None,
             Self::Many(crowd) => crowd.ranks(meant.owner),

@@ -19,7 +19,7 @@ use wire::{
 
 use super::{
     Account, Caller, Entered, Granted, Outcome, Owner, Registry, RegistryError, SessionId,
-    holders::Turn, instances::Meant,
+    holders::Turn, instances::Selection,
 };
 
 /// The waiters for each name.
@@ -326,7 +326,7 @@ impl Registry {
         let Some(name) = self.lines.untold.pop_first() else { return };
         let Some(instances) = self.by_name.get(&name) else { return };
         let waiting = self.lines.len_of(&name) as u64;
-        let newest = instances.newest_first(Meant::ALL).take(HOLDERS_LOOKED_AT);
+        let newest = instances.newest_first(Selection::ALL).take(HOLDERS_LOOKED_AT);
         let records = newest.filter(|it| !self.is_over(&self.entries[*it]));
         let mut records = records.map(|key| (key, self.entries[key].record()));
         let holder = records.find(|(_, it)| it.token.is_some());

@@ -95,7 +95,7 @@ pub struct Registry {
     claims: Claims,
     /// When leases run out, and when who was dismissed should be back.
     leases: BTreeSet<(u64, Key)>,
-    sessions: Slab<sessions::Own>,
+    sessions: Slab<sessions::SessionContents>,
     waiters: Waiters,
     /// The waiters for exclusive names.
     lines: Lines,
@@ -184,7 +184,7 @@ impl Registry {
 
     /// Records a new connection, and the account that it is charged to.
     pub fn open_session(&mut self, account: Account) -> SessionId {
-        self.sessions.insert(sessions::Own::new(account))
+        self.sessions.insert(sessions::SessionContents::new(account))
     }
 
     /// Registers an instance for a session, or by lease.

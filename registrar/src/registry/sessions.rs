@@ -9,7 +9,7 @@ use super::{Account, Entry, Key, Outcome, Registry, SessionId};
 
 /// The contents of a session.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct SessionContents {
     /// The account for its waits and watches.
     pub(super) account: Account,
     /// The instances that it keeps, oldest first.
@@ -20,7 +20,7 @@ pub(super) struct Own {
     back_by_ms: Option<u64>,
 }
 
-impl Own {
+impl SessionContents {
     pub(super) fn new(account: Account) -> Self {
         Self { account, keys: BTreeMap::new(), is_over: false, back_by_ms: None }
     }
@@ -56,6 +56,6 @@ impl Registry {
 }
 
 /// Tells whether the session of an entry has ended.
-pub(super) fn is_over(sessions: &Slab<Own>, entry: &Entry) -> bool {
+pub(super) fn is_over(sessions: &Slab<SessionContents>, entry: &Entry) -> bool {
     entry.keeper().and_then(|it| sessions.get(it)).is_some_and(|it| it.is_over)
 }

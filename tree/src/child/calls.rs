@@ -188,7 +188,7 @@ impl Calls {
     /// Waits until a function has ended by itself, or has to end.
     async fn end(
         &self,
-        running: impl Future<Output = Ended>,
+        running: impl Future<Output = FunctionEnd>,
         given_up: impl Future<Output = ()>,
         deadline: Option<Instant>,
     ) -> Reply {
@@ -273,15 +273,15 @@ async fn carry(mut call: IncomingCall, far: FarEnds) {
 }
 
 /// The end of a function: its result, or its panic.
-type Ended = Result<Result<Bytes, CalleeError>, Panic>;
+type FunctionEnd = Result<Result<Bytes, CalleeError>, Panic>;
 
 /// A function whose panic is its result.
 struct CatchPanic(Running);
 
 impl Future for CatchPanic {
-    type Output = Ended;
+    type Output = FunctionEnd;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FunctionEnd> {
         // A future that panicked is not polled again.
         match catch_unwind(AssertUnwindSafe(|| panics::telling(|| self.0.as_mut().poll(cx)))) {
             Ok(Poll::Pending) => Poll::Pending,

@@ -67,7 +67,7 @@ async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
         _ = signals.next() => return,
         told = timeout(SPEC_WAIT, is_told.recv()) => told,
     };
-    let Ok(Some(Told { spec, started, notes })) = told else { return };
+    let Ok(Some(SpecMessage { spec, started, notes })) = told else { return };
     span.record("path", display(&spec.path));
     span.record("name", spec.path.name());
     span.record("uuid", display(spec.uuid));
@@ -91,7 +91,7 @@ async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
 }
 
 /// The parent's message with a child's specification.
-struct Told {
+struct SpecMessage {
     spec: SpawnSpec,
     /// Gets the endpoints at which the actor listens.
     started: oneshot::Sender<Result<Listening, RemoteError>>,
@@ -102,7 +102,7 @@ struct Told {
 /// The service of a child to its parent.
 #[derive(Clone)]
 struct FromParent {
-    told: mpsc::Sender<Told>,
+    told: mpsc::Sender<SpecMessage>,
     /// Set once the actor is up.
     calls: Arc<OnceLock<Calls>>,
 }
@@ -127,7 +127,7 @@ impl FromParent {
         let spec: SpawnSpec = call.args()?;
         let (started, is_started) = oneshot::channel();
         let (notes, mut to_say) = mpsc::channel(NOTES_MAX);
-        if self.told.try_send(Told { spec, started, notes }).is_err() {
+        if self.told.try_send(SpecMessage { spec, started, notes }).is_err() {
             let why = "this actor was told what it is";
             return Err(RemoteError::new(ErrorKind::Invalid, why));
         }

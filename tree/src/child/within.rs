@@ -24,7 +24,7 @@ use crate::{
     process_context::ProcessContext,
     registration::{
         parent_service::ParentService,
-        routes::{Routes, Way},
+        routes::{Route, Routes},
         uplink::Uplink,
     },
     scope::child_spec::ChildSpec,
@@ -62,7 +62,7 @@ impl LocalChild {
         let (say, notes) = mpsc::channel(NOTES_MAX);
         let Self { spec, uuid, places, context, service, span } = self;
         let routes = Routes::new(Identity::new(InstanceId { name: spec.name.clone(), uuid }));
-        service.open(Way::Within(routes.clone()));
+        service.open(Route::Within(routes.clone()));
         let early = match places.listen_now() {
             Some(listeners) => {
                 // The other end is right here.

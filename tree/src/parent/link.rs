@@ -19,7 +19,7 @@ use crate::{
     CancelReason,
     child::Near,
     messages::{Listening, Note, RUN, SpawnSpec},
-    registration::{parent_service::ParentService, routes::Way},
+    registration::{parent_service::ParentService, routes::Route},
 };
 
 /// The link from a parent to a child. Dropping it closes the channel.
@@ -142,7 +142,7 @@ impl ProcessLink {
             })?;
         let Connected { portal, driver } = connected;
         self.driver.spawn(async move { drop(driver.await) }.in_current_span());
-        service.open(Way::Channel(portal.clone()));
+        service.open(Route::Channel(portal.clone()));
         match portal.stream(Request::new(RUN, &spec), NOTES_WINDOW).await {
             Ok((listening, notes)) => {
                 self.stage = Stage::Open(notes);

@@ -20,8 +20,8 @@ use tracing::Span;
 use uuid::Uuid;
 use wire::{InstanceSecret, RemoteError};
 
-pub(crate) use self::boot::Begun;
-use self::child_channel::{ChildChannel, News};
+pub(crate) use self::boot::StartedRun;
+use self::child_channel::{ChildChannel, ChildEvent};
 use super::{
     backend::{RawExit, RunningChild},
     link::StopCause,
@@ -34,7 +34,7 @@ use crate::{
         places::{self, Places},
     },
     outcome::cancel::Cancel,
-    registration::parent_service::{Below, ParentService},
+    registration::parent_service::{ParentService, Subtree},
     scope::child_spec::ChildSpec,
     status::{Phase, StatusEntry},
 };
@@ -60,7 +60,7 @@ pub(crate) struct ChildRunner {
     /// The span of the child as an actor: the parent's work for it is within.
     pub(crate) span: Span,
     /// The actors below the child, which go with it.
-    below: Below,
+    below: Subtree,
     /// The service of the parent to the child.
     service: ParentService,
 }
@@ -84,7 +84,7 @@ impl ChildRunner {
             given => Places { endpoints: given.to_vec(), are_own: false },
         };
         let span = actor::span(&spec.path, uuid);
-        let below = Below::default();
+        let below = Subtree::default();
         let service = ParentService::new(actor.clone(), below.clone());
         let cancel = Cancel::default();
         Self { actor, spec, uuid, secret, places, cancel, status, span, below, service }
@@ -94,14 +94,14 @@ impl ChildRunner {
     /// whether it is ready.
     pub(crate) async fn run(
         self,
-        begun: Option<Begun>,
+        begun: Option<StartedRun>,
         outcome: impl AsyncFnOnce(Result<Portal, SpawnError>),
     ) -> Done {
         let begun = match begun {
             Some(begun) => Ok(begun),
             None => self.launch().await,
         };
-        let Begun { mut running, mut link, booted } = match begun {
+        let StartedRun { mut running, mut link, booted } = match begun {
             Ok(begun) => begun,
             Err(source) => {
                 let exit = Exit::Unreachable { why: format!("it cannot be started: {source}") };
@@ -176,8 +176,8 @@ impl ChildRunner {
             biased;
             reason = self.cancel.asked() => StopCause::Cancelled(reason),
             news = channel.news() => match news {
-                News::FunctionEnded => StopCause::Over,
-                News::Ended => StopCause::Gone,
+                ChildEvent::FunctionEnded => StopCause::Over,
+                ChildEvent::Ended => StopCause::Gone,
             },
             _ = running.gone() => StopCause::Gone,
         }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use wire::{ErrorKind, RemoteError, encode_body};
 
 use super::{
-    routes::Way,
+    routes::Route,
     uplink::{Answer, Parent},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 /// The actors below one: the instances registered through it, including itself, and their
 /// endpoints.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Below {
+pub(crate) struct Subtree {
     state: Arc<Mutex<BelowState>>,
 }
 
@@ -36,7 +36,7 @@ struct BelowState {
     is_over: bool,
 }
 
-impl Below {
+impl Subtree {
     /// Adds an instance, unless all is over.
     fn add(&self, request: &RegisterRequest) -> Result<(), RemoteError> {
         let mut state = self.lock();
@@ -69,18 +69,18 @@ impl Below {
 #[derive(Clone, Debug)]
 pub(crate) struct ParentService {
     actor: Arc<Core>,
-    below: Below,
+    below: Subtree,
     /// The route to the child, once it is open.
-    child: Arc<OnceLock<Way>>,
+    child: Arc<OnceLock<Route>>,
 }
 
 impl ParentService {
-    pub(crate) fn new(actor: Arc<Core>, below: Below) -> Self {
+    pub(crate) fn new(actor: Arc<Core>, below: Subtree) -> Self {
         Self { actor, below, child: Arc::default() }
     }
 
     /// Sets the route to the child.
-    pub(crate) fn open(&self, child: Way) {
+    pub(crate) fn open(&self, child: Route) {
         // It is opened once.
         drop(self.child.set(child));
     }
@@ -215,7 +215,7 @@ pub(crate) mod tests {
         drivers.spawn(above.driver);
         drivers.spawn(here.driver);
 
-        let below = Below::default();
+        let below = Subtree::default();
         let service = ParentService::new(actor(here.portal), below.clone());
         let request = RegisterRequest {
             name: Name::new("feed").unwrap(),

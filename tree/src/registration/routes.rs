@@ -21,12 +21,12 @@ pub(crate) struct Routes {
     own: Identity,
     /// The loss of the actor's own entry.
     lost: watch::Sender<Option<Lost>>,
-    below: Arc<Mutex<HashMap<Uuid, Way>>>,
+    below: Arc<Mutex<HashMap<Uuid, Route>>>,
 }
 
 /// The route to a child.
 #[derive(Clone, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Route {
     /// Its channel.
     Channel(Portal),
     /// It is within this process.
@@ -44,7 +44,7 @@ impl Routes {
     }
 
     /// Records that an instance is that child, or below it.
-    pub(crate) fn add(&self, uuid: Uuid, child: Way) {
+    pub(crate) fn add(&self, uuid: Uuid, child: Route) {
         self.lock().insert(uuid, child);
     }
 
@@ -62,13 +62,13 @@ impl Routes {
         }
         let child = self.lock().get(&keys.uuid).cloned();
         match child {
-            Some(Way::Channel(child)) => {
+            Some(Route::Channel(child)) => {
                 // An instance whose channel has ended needs none either.
                 if let Err(error @ CallError::TooMany(_)) = child.send(Request::new(KEYS, &keys)) {
                     tracing::warn!(target: "callsign", %error, "an actor has no key yet");
                 }
             }
-            Some(Way::Within(child)) => child.deliver(keys),
+            Some(Route::Within(child)) => child.deliver(keys),
             None => {}
         }
     }
@@ -81,12 +81,12 @@ impl Routes {
         }
         let child = self.lock().get(&loss.uuid).cloned();
         match child {
-            Some(Way::Channel(child)) => {
+            Some(Route::Channel(child)) => {
                 if let Err(error @ CallError::TooMany(_)) = child.send(Request::new(LOST, &loss)) {
                     tracing::warn!(target: "callsign", %error, "an actor is not told of its loss");
                 }
             }
-            Some(Way::Within(child)) => child.tell(loss),
+            Some(Route::Within(child)) => child.tell(loss),
             None => {}
         }
     }
@@ -98,7 +98,7 @@ impl Routes {
         lost.clone().expect("it was waited for")
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Way>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Route>> {
         self.below.lock().expect("nothing panics while it holds the lock")
     }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Call, Exit, Export, GRACE, Kind, Nursery, Portal, Restart,
     export::Wire,
-    parent::runner::{Begun, ChildRunner, Done},
+    parent::runner::{ChildRunner, Done, StartedRun},
 };
 
 /// The order for a child. Awaited, it returns the child's [`Portal`] once the child is registered
@@ -323,7 +323,7 @@ impl<'a> Spawn<'a> {
         let spec = Arc::new(spec);
         let runner = ChildRunner::new(nursery.actor.core.clone(), spec.clone());
         let begun = runner.begin();
-        let portal = begun.as_ref().and_then(Begun::portal).cloned();
+        let portal = begun.as_ref().and_then(StartedRun::portal).cloned();
         place.send(Order {
             child,
             spec,

@@ -22,7 +22,7 @@ use crate::{
     CancelReason, ChildError, Exit, Panic, Portal, SpawnError,
     actor::Core,
     outcome::cancel::Cancel,
-    parent::runner::{Begun, ChildRunner, Done},
+    parent::runner::{ChildRunner, Done, StartedRun},
 };
 
 /// The requests of a scope's body to its supervisor.
@@ -44,7 +44,7 @@ pub(crate) struct Order {
     /// The runner of the first run of the child.
     pub(crate) runner: Box<ChildRunner>,
     /// That run, if the body has begun it.
-    pub(crate) begun: Option<Begun>,
+    pub(crate) begun: Option<StartedRun>,
     /// Notified when the child is ready, or will never be.
     pub(crate) ready: oneshot::Sender<Result<Portal, SpawnError>>,
     /// Gets the child's exit, if somebody waits for that.
@@ -219,7 +219,7 @@ impl Supervisor {
         &mut self,
         id: ChildId,
         runner: ChildRunner,
-        begun: Option<Begun>,
+        begun: Option<StartedRun>,
         ready: Option<oneshot::Sender<Result<Portal, SpawnError>>>,
     ) {
         let child = self.children.get_mut(&id).expect("only what was spawned is started");

@@ -13,13 +13,13 @@ use transport::{Listener, current_socket};
 
 /// Records the endpoints of an actor of this process, until the result is dropped. Drop it when the
 /// actor has stopped listening.
-pub(crate) fn list(listeners: &[Listener]) -> Listed {
+pub(crate) fn list(listeners: &[Listener]) -> ListedSockets {
     let has_file = |it: &&Listener| it.bound().is_socket_file();
     let endpoints: Vec<_> =
         listeners.iter().filter(has_file).flat_map(Listener::published).collect();
     let own: Vec<_> = files(&endpoints).map(|(path, socket)| (path.clone(), socket)).collect();
     listed().extend(own.iter().cloned());
-    Listed(own)
+    ListedSockets(own)
 }
 
 /// Removes the socket files of an actor of this process that still listens, and cannot be ended.
@@ -40,9 +40,9 @@ pub(crate) fn remove_all() {
 
 /// The record of where an actor listens.
 #[derive(Debug)]
-pub(crate) struct Listed(Vec<(UnixPath, SocketId)>);
+pub(crate) struct ListedSockets(Vec<(UnixPath, SocketId)>);
 
-impl Drop for Listed {
+impl Drop for ListedSockets {
     fn drop(&mut self) {
         for (path, socket) in &self.0 {
             take(path, *socket);

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{Name, Plain as Shown, names_like};
+use endpoints::{Plain as Shown, Name, names_like};
 use registrar::registry::Foreign;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{Level, enabled, info};
@@ -15,10 +15,10 @@ use wire::{CallId, Lifetime, Record, State, registrar::Evidence};
 use super::{
     super::{
         Uid,
-        address::{Address, AddressError, Written},
+        address::{Address, AddressError, AddressToSend},
         channel::ChannelError,
         liveness::Order,
-        message::Plain,
+        message::BareMessage,
         received::{Request, Start},
         refused::Refused,
         uid,
@@ -189,7 +189,7 @@ impl Conversation {
     }
 
     /// Returns the endpoint of the preferred actor of a name that the peer can reach.
-    fn find_actor(&mut self, name: &str) -> Option<Vec<Written>> {
+    fn find_actor(&mut self, name: &str) -> Option<Vec<AddressToSend>> {
         // One that is about to be ready can already be found: it has registered.
         let is_there = |it: &Record| {
             it.state == State::Ready
@@ -220,7 +220,7 @@ impl Conversation {
     /// Returns the location of an actor: the registrar itself, if that is asked for, or else the
     /// newest that the peer can reach. A suspect one comes last, because a dial of it may wait for
     /// ever.
-    fn tell_preferred(&mut self, mut records: Vec<Record>) -> Option<Vec<Written>> {
+    fn tell_preferred(&mut self, mut records: Vec<Record>) -> Option<Vec<AddressToSend>> {
         let own = self.session.registry().registrar();
         records.sort_by_key(|it| (it.uuid != own, it.suspicion.is_some()));
         records.into_iter().find_map(|mut record| {
@@ -311,7 +311,7 @@ impl Conversation {
 
     async fn acknowledges_cancel(&mut self, cid: &str, done: bool) -> Result<Called, ChannelError> {
         self.acknowledges(cid).await?;
-        self.channel.send(&Plain::CancelAck { cid, pld: done }).await?;
+        self.channel.send(&BareMessage::CancelAck { cid, pld: done }).await?;
         Ok(Ok(()))
     }
 

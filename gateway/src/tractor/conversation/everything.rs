@@ -6,7 +6,8 @@ use wire::Record;
 
 use super::{Conversation, calls::Called};
 use crate::tractor::{
-    Uid, address::Written, channel::ChannelError, message::ReturnedMap, refused::Refused, uid::Form,
+    Uid, address::AddressToSend, channel::ChannelError, message::ReturnedMap, refused::Refused,
+    uid::Form,
 };
 
 impl Conversation {
@@ -67,7 +68,7 @@ impl Conversation {
 
 fn insert(answer: &mut ReturnedMap, record: &Record, form: Form) -> Result<(), ChannelError> {
     let Uid(name, uuid) = record.into();
-    let written = record.endpoints.iter().filter_map(|it| Written::new(&it.endpoint, form));
+    let written = record.endpoints.iter().filter_map(|it| AddressToSend::new(&it.endpoint, form));
     Ok(answer.insert(&format!("{name}.{uuid}"), &written.collect::<Vec<_>>())?)
 }
 

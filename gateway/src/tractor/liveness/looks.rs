@@ -10,7 +10,7 @@ use transport::here_for;
 use uuid::Uuid;
 use wire::Epoch;
 
-use super::{Asked, LivenessMonitor, unlist};
+use super::{Inquiry, LivenessMonitor, unlist};
 use crate::tractor::{
     Uid,
     look::{ProbeResult, look_at},
@@ -18,13 +18,13 @@ use crate::tractor::{
 
 /// The result of a look at an instance.
 #[derive(Debug)]
-pub(super) struct Looked {
+pub(super) struct LookResult {
     uuid: Uuid,
     epoch: Epoch,
     uid: Uid,
     results: Vec<(Stamped, ProbeResult)>,
     was_doubted: bool,
-    asked: Vec<Asked>,
+    asked: Vec<Inquiry>,
 }
 
 impl LivenessMonitor {
@@ -78,13 +78,13 @@ impl LivenessMonitor {
             };
             // The rest is seen next time.
             drop(timeout(LOOK_TIMEOUT, looking).await);
-            Looked { uuid, epoch, uid, results, was_doubted, asked }
+            LookResult { uuid, epoch, uid, results, was_doubted, asked }
         });
     }
 
     /// Records the result of a look.
-    pub(super) fn note(&mut self, looked: Looked) {
-        let Looked { uuid, epoch, uid, results, was_doubted, asked } = looked;
+    pub(super) fn note(&mut self, looked: LookResult) {
+        let LookResult { uuid, epoch, uid, results, was_doubted, asked } = looked;
         let Some(watched) = self.watched.get_mut(&uuid).filter(|it| it.epoch == epoch) else {
             return;
         };

@@ -9,7 +9,7 @@ use tracing::debug;
 use transport::{PeerProcess, ProcessMark};
 
 use super::{LivenessMonitor, Process};
-use crate::tractor::ledger::{Ledger, Line};
+use crate::tractor::ledger::{Ledger, LedgerEntry};
 
 impl LivenessMonitor {
     /// Registers the instances that an earlier run of the node recorded. Each is looked at
@@ -24,7 +24,7 @@ impl LivenessMonitor {
                 _ => false,
             };
             let is_told_by_kernel = line.endpoints.is_empty() || is_of_owner();
-            let Line { name, endpoints, metadata, .. } = line;
+            let LedgerEntry { name, endpoints, metadata, .. } = line;
             let mut endpoints: Vec<_> = endpoints.into_iter().map(Some).collect();
             if endpoints.is_empty() {
                 endpoints.push(None);
@@ -61,7 +61,7 @@ impl LivenessMonitor {
             let mark = watched.mark?;
             let record = self.registry.record(*uuid).filter(|it| watched.is_about(it))?;
             let owner = self.registry.owner(*uuid)?;
-            Line::new((record.name, *uuid), record.endpoints, record.metadata, owner, mark)
+            LedgerEntry::new((record.name, *uuid), record.endpoints, record.metadata, owner, mark)
         }));
         // A crowd that comes together is written a few times, not once for each.
         self.write_after = begun + WRITE_PAUSE_MIN + 10 * begun.elapsed();

@@ -26,14 +26,14 @@ use crate::{
 };
 
 /// A child that was launched, and its progress.
-pub(crate) struct Begun {
+pub(crate) struct StartedRun {
     pub(super) running: Box<dyn RunningChild>,
     pub(super) link: Box<dyn ChildLink>,
     /// Set once it is ready, or will never be.
     pub(super) booted: Option<Result<Portal, StopCause>>,
 }
 
-impl Begun {
+impl StartedRun {
     /// Returns the handle of the child, if it is ready.
     pub(crate) fn portal(&self) -> Option<&Portal> {
         self.booted.as_ref()?.as_ref().ok()
@@ -43,7 +43,7 @@ impl Begun {
 impl ChildRunner {
     /// Launches the child, and boots it, if neither has to wait: else `None`, and nothing was
     /// begun.
-    pub(crate) fn begin(&self) -> Option<Begun> {
+    pub(crate) fn begin(&self) -> Option<StartedRun> {
         if self.spec.kind.is_process() || !self.service.is_near() || !self.places.are_own {
             return None;
         }
@@ -61,7 +61,7 @@ impl ChildRunner {
     }
 
     /// Launches the child.
-    pub(super) async fn launch(&self) -> io::Result<Begun> {
+    pub(super) async fn launch(&self) -> io::Result<StartedRun> {
         let launched = if self.spec.kind.is_process() {
             let (spec, service) = (self.spawn_spec(), self.service.clone());
             let launch = backend::launch_process(spec, service, self.spec.grace);
@@ -72,10 +72,10 @@ impl ChildRunner {
         Ok(self.begun(launched))
     }
 
-    fn begun(&self, Launched { running, link }: Launched) -> Begun {
+    fn begun(&self, Launched { running, link }: Launched) -> StartedRun {
         self.status.set_pid(running.pid());
         self.status.enter(Phase::Booting);
-        Begun { running, link, booted: None }
+        StartedRun { running, link, booted: None }
     }
 
     /// Waits until the child listens, and registers it.

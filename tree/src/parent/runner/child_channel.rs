@@ -50,15 +50,15 @@ impl ChildChannel {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(super) async fn news(&mut self) -> News {
+    pub(super) async fn news(&mut self) -> ChildEvent {
         let Self { link, is_open, exit, function, reply, .. } = self;
         tokio::select! {
             biased;
-            () = function_ended(function, reply) => return News::FunctionEnded,
+            () = function_ended(function, reply) => return ChildEvent::FunctionEnded,
             () = ended(&mut **link, is_open, exit) => {}
         }
         self.part().await;
-        News::Ended
+        ChildEvent::Ended
     }
 
     /// Takes the result of the entry point, if it has ended.
@@ -117,7 +117,7 @@ impl ChildChannel {
 }
 
 /// An event of a child.
-pub(super) enum News {
+pub(super) enum ChildEvent {
     FunctionEnded,
     Ended,
 }
