@@ -1,5 +1,57 @@
 //! The connection for every transport, and the machine's description of its other end.
 
+/// Calls a method of the transport that a stream has, or a half of one.
+macro_rules! forward {
+    ($transport:expr, $kind:ident, $inner:ident => $call:expr) => {
+        match $transport {
+            $kind::Unix($inner) => $call,
+            $kind::Tcp($inner) => $call,
+            $kind::Memory($inner) => $call,
+        }
+    };
+}
+
+/// Writes to the transport that a stream has, or a half of one.
+macro_rules! forward_writes {
+    ($stream:ty, $field:tt, $kind:ident) => {
+        impl AsyncWrite for $stream {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                let transport = &mut self.get_mut().$field;
+                forward!(transport, $kind, inner => Pin::new(inner).poll_write(cx, bytes))
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                slices: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let transport = &mut self.get_mut().$field;
+                forward!(transport, $kind, inner => {
+                    Pin::new(inner).poll_write_vectored(cx, slices)
+                })
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                forward!(&self.$field, $kind, inner => inner.is_write_vectored())
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let transport = &mut self.get_mut().$field;
+                forward!(transport, $kind, inner => Pin::new(inner).poll_flush(cx))
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let transport = &mut self.get_mut().$field;
+                forward!(transport, $kind, inner => Pin::new(inner).poll_shutdown(cx))
+            }
+        }
+    };
+}
+
 mod halves;
 
 use std::{
@@ -396,17 +448,6 @@ fn read_again(unread: &mut Bytes, buffer: &mut ReadBuf<'_>) -> bool {
     true
 }
 
-/// Calls a method of the transport that a stream has.
-macro_rules! forward {
-    ($self:expr, $inner:ident => $call:expr) => {
-        match &mut $self.kind {
-            Kind::Unix($inner) => $call,
-            Kind::Tcp($inner) => $call,
-            Kind::Memory($inner) => $call,
-        }
-    };
-}
-
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -417,43 +458,11 @@ impl AsyncRead for Stream {
         if read_again(&mut stream.unread, buffer) {
             return Poll::Ready(Ok(()));
         }
-        forward!(stream, inner => Pin::new(inner).poll_read(cx, buffer))
+        forward!(&mut stream.kind, Kind, inner => Pin::new(inner).poll_read(cx, buffer))
     }
 }
 
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        forward!(self.get_mut(), inner => Pin::new(inner).poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        forward!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(cx, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.kind {
-            Kind::Unix(inner) => inner.is_write_vectored(),
-            Kind::Tcp(inner) => inner.is_write_vectored(),
-            Kind::Memory(inner) => inner.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self.get_mut(), inner => Pin::new(inner).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(cx))
-    }
-}
+forward_writes!(Stream, kind, Kind);
 
 /// The idle time after which the kernel sends a keepalive, the interval, and the number of
 /// unanswered ones: a minute in all, at a packet every half minute while all is well.

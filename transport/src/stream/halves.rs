@@ -101,17 +101,6 @@ pub(super) fn split(stream: Stream) -> (ReadHalf, WriteHalf) {
     (ReadHalf { kind: reading, unread: stream.unread }, WriteHalf(writing))
 }
 
-/// Calls a method of the half that is there.
-macro_rules! forward {
-    ($self:expr, $kind:ident, $inner:ident => $call:expr) => {
-        match $self {
-            $kind::Unix($inner) => $call,
-            $kind::Tcp($inner) => $call,
-            $kind::Memory($inner) => $call,
-        }
-    };
-}
-
 impl AsyncRead for ReadHalf {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -126,34 +115,4 @@ impl AsyncRead for ReadHalf {
     }
 }
 
-impl AsyncWrite for WriteHalf {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        forward!(&mut self.get_mut().0, Writing, inner => Pin::new(inner).poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        forward!(&mut self.get_mut().0, Writing, inner => {
-            Pin::new(inner).poll_write_vectored(cx, slices)
-        })
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        forward!(&self.0, Writing, inner => inner.is_write_vectored())
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(&mut self.get_mut().0, Writing, inner => Pin::new(inner).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(&mut self.get_mut().0, Writing, inner => Pin::new(inner).poll_shutdown(cx))
-    }
-}
+forward_writes!(WriteHalf, 0, Writing);

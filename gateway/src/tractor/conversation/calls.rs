@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{Plain as Shown, Name, names_like};
+use endpoints::{Name, Plain as Shown, names_like};
 use registrar::registry::Foreign;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{Level, enabled, info};
