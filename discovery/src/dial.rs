@@ -198,7 +198,6 @@ impl Candidate {
     ///     let doubtful = explanation.candidates.iter().filter(|it| it.evidence().is_some());
     ///     doubtful.map(|it| it.stamped.endpoint.to_string()).collect()
     /// }
-    /// # let _ = doubtful;
     /// ```
     pub fn evidence(&self) -> Option<Evidence> {
         match (&self.verdict, &self.outcome) {
@@ -220,7 +219,6 @@ impl Candidate {
 /// fn is_out_of_reach(error: &FindError) -> bool {
 ///     matches!(error, FindError::NoneAnswered(_))
 /// }
-/// # let _ = is_out_of_reach;
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -14,15 +14,13 @@ use crate::Lost;
 ///
 /// ```
 /// # use callsign_discovery as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::sync::Arc;
 ///
 /// use callsign::{RegistrarFailure, LinkError};
 ///
 /// let failure = RegistrarFailure { registrar: "/unix/@market".parse()?, error: Arc::new(LinkError::NotYet) };
 /// assert_eq!(failure.to_string(), "/unix/@market: it has not answered yet");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct RegistrarFailure {
@@ -112,7 +110,6 @@ impl fmt::Display for RegistrarFailures {
 /// fn is_busy(failure: &RegistrarFailure) -> bool {
 ///     matches!(&*failure.error, LinkError::NoAnswer(_) | LinkError::NotYet)
 /// }
-/// # let _ = is_busy;
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -326,7 +323,6 @@ pub enum ConnectError {
 /// fn is_without_file(error: &ConnectError) -> bool {
 ///     matches!(error, ConnectError::Environment(EnvironmentError::File { .. }))
 /// }
-/// # let _ = is_without_file;
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]

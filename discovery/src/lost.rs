@@ -22,7 +22,6 @@ use wire::callbacks::LostCause;
 ///         }
 ///     }
 /// }
-/// # let _ = end_when_taken_out;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[non_exhaustive]

@@ -18,7 +18,6 @@ use crate::{LinkError, RegistrarFailure};
 /// use callsign::ClientOptions;
 ///
 /// let options = ClientOptions { dial_timeout: Duration::from_millis(500), ..Default::default() };
-/// # let _ = options;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -219,7 +218,6 @@ impl Default for BackoffOptions {
 ///
 /// ```
 /// # use callsign_discovery as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use endpoints::{Endpoint, ParseEndpointError};
 /// use callsign::IntoEndpoint;
 ///
@@ -227,8 +225,7 @@ impl Default for BackoffOptions {
 ///     place.into_endpoint()
 /// }
 /// assert_eq!(read("/memory/7")?, read(Endpoint::Memory(7))?);
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait IntoEndpoint {
     /// Reads it.

@@ -134,7 +134,6 @@ impl MemorySource {
     ///         println!("{} is forgotten", record.instance());
     ///     }
     /// }
-    /// # let _ = forget;
     /// ```
     pub fn remove(&self, uuid: Uuid) -> Option<Record> {
         let mut records = self.lock();

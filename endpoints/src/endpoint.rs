@@ -31,14 +31,12 @@ use crate::{
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::Endpoint;
 ///
 /// let endpoint: Endpoint = "/ip4/127.0.0.1/tcp/5555".parse()?;
 /// assert_eq!(endpoint.socket_addr(), Some("127.0.0.1:5555".parse()?));
 /// assert_eq!(Endpoint::from_host_port("127.0.0.1", 5555)?, endpoint);
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Endpoint {
@@ -164,13 +162,11 @@ impl Endpoint {
     ///
     /// ```
     /// # use endpoints as callsign;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use callsign::Endpoint;
     ///
     /// let [ip4, ip6] = ["/ip4/0.0.0.0/tcp/80".parse::<Endpoint>()?, "/ip6/::/tcp/80".parse()?];
     /// assert!(ip4.conflicts_with(&ip6) && !ip4.conflicts_in_list_with(&ip6));
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn conflicts_in_list_with(&self, other: &Self) -> bool {
         let is_ipv4 = |it: &Self| match it {

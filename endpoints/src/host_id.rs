@@ -16,13 +16,11 @@ use crate::plain::is_plain;
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::HostId;
 ///
 /// let host = HostId::new("rack-7")?;
 /// assert_eq!(host.as_str(), "rack-7");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct HostId(Box<str>);

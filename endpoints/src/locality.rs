@@ -151,14 +151,12 @@ impl Here {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::Interface;
 ///
 /// let loopback =
 ///     Interface { name: "lo".to_owned(), ip: "127.0.0.1".parse()?, prefix_bits: 8 };
 /// assert!(loopback.ip.is_loopback());
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Interface {
@@ -194,7 +192,6 @@ impl Interface {
 ///
 /// // For a place from which no file is seen.
 /// let blind: &Look<'_> = &|_| Err(Unreachable::Missing);
-/// # let _ = blind;
 /// ```
 pub type Look<'a> = dyn Fn(&UnixPath) -> Result<SocketId, Unreachable> + 'a;
 
@@ -265,14 +262,12 @@ pub struct Ranked<T> {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{Here, Stamped, rank};
 ///
 /// let near = Stamped::bare("/ip4/192.0.2.7/tcp/5555".parse()?);
 /// let candidates = rank([&near], &Here::default(), &|_| unreachable!("there is no path"));
 /// assert_eq!(candidates.len(), 1);
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn rank<T: AsRef<Stamped>>(
     endpoints: impl IntoIterator<Item = T>,
@@ -292,7 +287,6 @@ pub fn rank<T: AsRef<Stamped>>(
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{Here, Stamped, prefer_addr};
 ///
 /// let remote = Stamped::bare("/ip4/192.0.2.7/tcp/5555".parse()?);
@@ -301,8 +295,7 @@ pub fn rank<T: AsRef<Stamped>>(
 /// let endpoints = [unstamped, remote.clone()];
 /// let nearest = prefer_addr(&endpoints, &Here::default(), &|_| unreachable!("it has no stamp"));
 /// assert_eq!(nearest, Some(&remote));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn prefer_addr<'a>(
     endpoints: impl IntoIterator<Item = &'a Stamped>,

@@ -23,14 +23,12 @@ use crate::{
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::Name;
 ///
 /// let name: Name = "feed.eurusd".parse()?;
 /// assert_eq!(name.as_str(), "feed.eurusd");
 /// assert!(Name::new("two words").is_err());
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -102,14 +100,12 @@ impl fmt::Display for Name {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{InstanceId, Name};
 /// use uuid::Uuid;
 ///
 /// let feed = InstanceId { name: Name::new("feed")?, uuid: Uuid::nil() };
 /// assert_eq!(feed.to_string(), "feed[00000000-0000-0000-0000-000000000000]");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 pub struct InstanceId {
@@ -135,13 +131,11 @@ impl fmt::Display for InstanceId {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::NamePattern;
 ///
 /// let pattern = NamePattern::new("feed.*")?;
 /// assert!(pattern.matches("feed.eurusd") && !pattern.matches("chart"));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]

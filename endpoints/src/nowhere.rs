@@ -10,13 +10,11 @@ use crate::{Endpoint, Host};
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{Endpoint, Nowhere};
 ///
 /// let endpoint: Endpoint = "/ip4/224.0.0.1/tcp/80".parse()?;
 /// assert!(matches!(endpoint.nowhere(), Some(Nowhere::Multicast { .. })));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]

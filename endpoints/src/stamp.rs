@@ -48,13 +48,11 @@ pub struct Stamp {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{Stamp, Stamped};
 ///
 /// let elsewhere = Stamped::bare("/ip4/192.0.2.7/tcp/5555".parse()?);
 /// assert_eq!(elsewhere.stamp, Stamp::default());
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Stamped {

@@ -11,7 +11,6 @@ use crate::{Endpoint, Name};
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{EndpointTable, Name};
 ///
 /// let mut table = EndpointTable::default();
@@ -19,8 +18,7 @@ use crate::{Endpoint, Name};
 /// for (name, endpoints) in &table {
 ///     println!("{name} listens at {}", endpoints[0]);
 /// }
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -142,13 +140,11 @@ impl IntoIterator for EndpointTable {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{Written, parse_endpoints};
 ///
 /// let table = parse_endpoints([("feed", Written::from("/memory/1"))])?;
 /// assert_eq!(table.iter().len(), 1);
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Actors<'a>(btree_map::Iter<'a, Name, Vec<Endpoint>>);
@@ -171,7 +167,6 @@ impl ExactSizeIterator for Actors<'_> {}
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{Written, parse_endpoints};
 ///
 /// let table = parse_endpoints([
@@ -180,8 +175,7 @@ impl ExactSizeIterator for Actors<'_> {}
 /// ])?;
 /// let [conflict] = &table.conflicts()[..] else { unreachable!("there is one") };
 /// assert_eq!((conflict.first.0.as_str(), conflict.second.0.as_str()), ("chart", "web"));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Conflict {

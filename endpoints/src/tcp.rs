@@ -59,14 +59,12 @@ impl TcpAddress {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::Host;
 ///
 /// let host = Host::Ip4([0, 0, 0, 0].into());
 /// assert!(host.is_wildcard() && !host.is_loopback());
 /// assert_eq!(host.ip(), Some("0.0.0.0".parse()?));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Host {
@@ -138,7 +136,6 @@ impl Host {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{Endpoint, Host, TcpAddress};
 ///
 /// let endpoint: Endpoint = "/dns/Market.example/tcp/5555".parse()?;
@@ -146,8 +143,7 @@ impl Host {
 ///     unreachable!("it has a name")
 /// };
 /// assert_eq!(name.as_str(), "market.example");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DnsName(Box<str>);
@@ -216,7 +212,6 @@ impl fmt::Display for DnsName {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{DnsFamily, Endpoint, Host, TcpAddress};
 ///
 /// let endpoint: Endpoint = "/dns6/market.example/tcp/5555".parse()?;
@@ -224,8 +219,7 @@ impl fmt::Display for DnsName {
 ///     unreachable!("it has a name")
 /// };
 /// assert_eq!(family, DnsFamily::V6);
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum DnsFamily {

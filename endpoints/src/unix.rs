@@ -19,13 +19,11 @@ use crate::{
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::{Endpoint, UnixAddress};
 ///
 /// let Endpoint::Unix(address) = "/unix/@feed".parse()? else { unreachable!("it is a Unix socket") };
 /// assert!(matches!(address, UnixAddress::Abstract(_)));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum UnixAddress {
@@ -41,7 +39,6 @@ pub enum UnixAddress {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::path::Path;
 ///
 /// use callsign::UnixPath;
@@ -49,8 +46,7 @@ pub enum UnixAddress {
 /// let path = UnixPath::new(Path::new("/run/feed.sock"))?;
 /// assert_eq!(path.as_str(), "/run/feed.sock");
 /// assert!(UnixPath::new(Path::new("feed.sock")).is_err(), "it is relative");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct UnixPath(Box<str>);

@@ -119,13 +119,11 @@ impl<T: Into<WrittenEndpoint>> FromIterator<T> for Written {
 ///
 /// ```
 /// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use callsign::WrittenEndpoint;
 ///
 /// let endpoint = WrittenEndpoint::from(("127.0.0.1", 5555)).read()?;
 /// assert_eq!(endpoint.to_string(), "/ip4/127.0.0.1/tcp/5555");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]

@@ -48,7 +48,6 @@ impl Acceptor {
     /// fn show(acceptor: &Acceptor) {
     ///     println!("callers come to {}", acceptor.listener().bound());
     /// }
-    /// # let _ = show;
     /// ```
     pub fn listener(&self) -> &Listener {
         self.incoming.listener()

@@ -40,7 +40,6 @@ pub struct Connected<IO, S> {
 /// fn who(caller: &Established<Stream>) -> &str {
 ///     &caller.peer.agent
 /// }
-/// # let _ = who;
 /// ```
 #[derive(Debug)]
 pub struct Established<IO> {
@@ -170,7 +169,6 @@ impl Established<Stream> {
     ///     caller.into_stream().read_to_string(&mut said).await?;
     ///     Ok(said)
     /// }
-    /// # let _ = hear;
     /// ```
     pub fn into_stream(self) -> Stream {
         let Self { io: mut stream, leftover, .. } = self;
@@ -193,7 +191,6 @@ impl<IO> Established<IO> {
     /// fn take_up(stream: Stream, peer: wire::Hello) -> Established<Stream> {
     ///     Established::dialed(stream, peer)
     /// }
-    /// # let _ = take_up;
     /// ```
     pub fn dialed(io: IO, peer: Hello) -> Self {
         Self { io, peer, leftover: BytesMut::new(), side: Side::Dialed }
@@ -227,7 +224,6 @@ impl<IO> Established<IO> {
     ///     let connected = caller.converse(&Options::default(), NoService);
     ///     connected.driver.await
     /// }
-    /// # let _ = stay_silent;
     /// ```
     pub fn converse<S>(self, options: &Options, service: S) -> Connected<IO, S> {
         let Self { io, peer, leftover, side } = self;

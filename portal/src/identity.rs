@@ -24,7 +24,6 @@ use crate::{
 ///
 /// ```
 /// # use callsign_portal as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use endpoints::{InstanceId, Name};
 /// # use uuid::Uuid;
 /// use callsign::Identity;
@@ -32,8 +31,7 @@ use crate::{
 /// // Usually that of a registration: `Registered::identity`.
 /// let identity = Identity::new(InstanceId { name: Name::new("feed")?, uuid: Uuid::nil() });
 /// assert_eq!(identity.instance().name.as_str(), "feed");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Identity(Arc<Inner>);
@@ -82,7 +80,6 @@ impl Identity {
     ///         identity.insert(registrar, answer.epoch, key);
     ///     }
     /// }
-    /// # let _ = registered;
     /// ```
     pub fn insert(&self, registrar: Uuid, epoch: Epoch, key: ProofKey) {
         self.0.keys.send_modify(|keys| {
@@ -108,7 +105,6 @@ impl Identity {
     ///         println!("{} keys by now", keys.borrow_and_update().len());
     ///     }
     /// }
-    /// # let _ = follow;
     /// ```
     pub fn keys(&self) -> watch::Receiver<VecDeque<Key>> {
         self.0.keys.subscribe()
@@ -130,7 +126,6 @@ impl Identity {
     ///     let established = identity.accept(listener.accept().await?, &Options::default()).await?;
     ///     Ok(established.into_stream())
     /// }
-    /// # let _ = answer;
     /// ```
     ///
     /// # Errors

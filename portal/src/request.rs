@@ -16,7 +16,6 @@ use wire::encode_body;
 /// async fn double(portal: &Portal, number: i64) -> Result<i64, CallError> {
 ///     portal.call(Request::new("double", &number).within(Duration::from_secs(1))).await
 /// }
-/// # let _ = double;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Request<'a> {

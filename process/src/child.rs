@@ -33,7 +33,6 @@ use super::{
 ///     }
 ///     Ok(())
 /// }
-/// # let _ = watch;
 /// ```
 #[derive(Debug)]
 pub struct Child {

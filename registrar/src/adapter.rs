@@ -70,7 +70,6 @@ pub trait ProtocolAdapter: fmt::Debug + Send + Sync {
 /// fn nothing() -> Serving {
 ///     Box::pin(std::future::ready(()))
 /// }
-/// # let _ = nothing;
 /// ```
 pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -114,7 +113,6 @@ pub enum Recognised {
 ///         drop(accepted.stream);
 ///     })
 /// }
-/// # let _ = hold;
 /// ```
 #[derive(Debug)]
 pub struct Accepted {

@@ -27,7 +27,6 @@ use crate::{
 /// fn rights(accepted: Accepted) -> callsign::ForeignSession {
 ///     accepted.session
 /// }
-/// # let _ = rights;
 /// ```
 #[derive(Debug)]
 pub struct ForeignSession {
@@ -59,7 +58,6 @@ impl ForeignSession {
     /// fn how(session: &ForeignSession) -> String {
     ///     format!("{} actors are here", session.registry().status().instances)
     /// }
-    /// # let _ = how;
     /// ```
     pub fn registry(&self) -> &RegistryHandle {
         &self.registry
@@ -75,7 +73,6 @@ impl ForeignSession {
     /// fn who(session: &ForeignSession) -> String {
     ///     session.caller().owner.to_string()
     /// }
-    /// # let _ = who;
     /// ```
     pub fn caller(&self) -> &Caller {
         &self.caller
@@ -92,7 +89,6 @@ impl ForeignSession {
     ///     let mut holding = session.holding();
     ///     holding.set(bytes).is_ok()
     /// }
-    /// # let _ = may_leave;
     /// ```
     pub fn holding(&self) -> Holding {
         Holding::new(self.registry.accounts().clone(), self.caller.owner.account())
@@ -116,7 +112,6 @@ impl ForeignSession {
     ///     session.settle(uuid);
     ///     Ok(uuid)
     /// }
-    /// # let _ = register;
     /// ```
     ///
     /// # Errors
@@ -143,7 +138,6 @@ impl ForeignSession {
     ///     let instances = session.instances(name);
     ///     instances.iter().try_for_each(|record| session.unregister(record.uuid))
     /// }
-    /// # let _ = unregister_all;
     /// ```
     ///
     /// # Errors
@@ -168,7 +162,6 @@ impl ForeignSession {
     ///         session.report(record.uuid, record.epoch, &stamped.endpoint, Evidence::Refused);
     ///     }
     /// }
-    /// # let _ = refused;
     /// ```
     pub fn report(&self, uuid: Uuid, epoch: Epoch, endpoint: &Endpoint, evidence: Evidence) {
         self.registry.report(uuid, epoch, endpoint, evidence, self.caller.owner);
@@ -188,7 +181,6 @@ impl ForeignSession {
     ///     let answers = session.answers().await;
     ///     Ok(answers.into_iter().flat_map(|(_call, records)| records).collect())
     /// }
-    /// # let _ = wait;
     /// ```
     ///
     /// # Errors
@@ -216,7 +208,6 @@ impl ForeignSession {
     ///     let instances = session.instances(name);
     ///     Some(instances.first()?.endpoints.first()?.endpoint.clone())
     /// }
-    /// # let _ = place;
     /// ```
     pub fn instances(&self, name: &Name) -> Vec<Record> {
         self.registry.instances_for(name, &self.caller)
@@ -232,7 +223,6 @@ impl ForeignSession {
     /// fn name(session: &ForeignSession, uuid: Uuid) -> Option<String> {
     ///     session.record(uuid).map(|record| record.name.to_string())
     /// }
-    /// # let _ = name;
     /// ```
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
         self.registry.read(|registry| registry.record_for(uuid, &self.caller))
@@ -248,7 +238,6 @@ impl ForeignSession {
     /// fn who(session: &ForeignSession) -> String {
     ///     session.names().join(", ")
     /// }
-    /// # let _ = who;
     /// ```
     pub fn names(&self) -> Vec<String> {
         self.registry.refresh_all_declared();
@@ -274,7 +263,6 @@ impl ForeignSession {
     ///     }
     ///     records
     /// }
-    /// # let _ = all;
     /// ```
     pub fn page(&self, after: Epoch) -> Page {
         if after == 0 {
@@ -305,7 +293,6 @@ impl ForeignSession {
     ///     }
     ///     Ok(answered.is_ok())
     /// }
-    /// # let _ = wait;
     /// ```
     pub fn cancel(&self, call: CallId) {
         self.registry.with(|registry| registry.cancel(self.id, call));
@@ -324,7 +311,6 @@ impl ForeignSession {
     ///         println!("call {call}: {} instances", records.len());
     ///     }
     /// }
-    /// # let _ = answer;
     /// ```
     ///
     /// # Cancel safety

@@ -363,7 +363,6 @@ impl RegistryHandle {
     ///         registry.report(record.uuid, record.epoch, &first.endpoint, Evidence::Refused, by);
     ///     }
     /// }
-    /// # let _ = refused;
     /// ```
     pub fn report(
         &self,

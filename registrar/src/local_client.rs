@@ -32,7 +32,6 @@ use crate::{
 /// use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
 /// use wire::{State, registrar::Register};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = RegistryHandle::unattended(Limits::default());
 /// let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
 /// local_client.register(Register {
@@ -42,8 +41,7 @@ use crate::{
 /// assert_eq!(registry.status().instances, 1);
 /// drop(local_client);
 /// assert_eq!(registry.status().instances, 0);
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct LocalClient {

@@ -120,7 +120,6 @@ fn own_folder(folder: &Path) -> Result<u32, RuntimeDirError> {
 /// fn explain(error: &RuntimeDirError) -> String {
 ///     format!("there is no folder for sockets: {error}")
 /// }
-/// # let _ = explain;
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -60,11 +60,9 @@ fn here_with(interfaces: Vec<Interface>) -> Here {
 ///
 /// ```
 /// # use transport as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let stamp = callsign::stamp(&"/ip4/127.0.0.1/tcp/5555".parse()?);
 /// assert_eq!(stamp.kernel, callsign::here().kernel);
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn stamp(endpoint: &Endpoint) -> Stamp {
     let this_host = || Stamp { kernel: kernel(), netns: netns(), ..Stamp::default() };
@@ -87,14 +85,12 @@ pub fn stamp(endpoint: &Endpoint) -> Stamp {
 ///
 /// ```
 /// # use transport as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::path::Path;
 ///
 /// # use endpoints::{UnixPath, Unreachable};
 /// let path = UnixPath::new(Path::new("/run/no/such.sock"))?;
 /// assert_eq!(callsign::look(&path), Err(Unreachable::Missing));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
     let kind = Handle::open(path.as_path()).and_then(|file| file.kind());
@@ -182,12 +178,10 @@ pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
 ///
 /// ```
 /// # use transport as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use endpoints::HostId;
 /// callsign::set_host_id(&HostId::new("rack-7")?)?;
 /// assert!(callsign::set_host_id(&HostId::new("rack-8")?).is_err(), "it has said already");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn set_host_id(host: &HostId) -> Result<(), HostKnown> {
     let named = Some(KernelId(keyed_hash(HOST_KEY, host.as_str().as_bytes())));

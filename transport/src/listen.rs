@@ -490,7 +490,6 @@ impl Whereabouts {
     /// let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse()?).await?;
     /// let other = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
     /// let both = Whereabouts::of_listeners([&listener]).and(Whereabouts::of_listeners([&other]));
-    /// # let _ = both;
     /// # Ok(())
     /// # }
     /// ```

@@ -211,7 +211,6 @@ impl Stream {
     /// async fn outlive(stream: &Stream) -> std::io::Result<()> {
     ///     stream.peer_process()?.ended().await
     /// }
-    /// # let _ = outlive;
     /// ```
     ///
     /// # Errors

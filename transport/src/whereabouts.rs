@@ -110,7 +110,6 @@ impl Whereabouts {
     ///         }
     ///     }
     /// }
-    /// # let _ = follow;
     /// ```
     ///
     /// # Panics
@@ -136,7 +135,6 @@ impl Whereabouts {
 ///         listeners.iter().for_each(|it| println!("{:?}", it.published()));
 ///     }
 /// }
-/// # let _ = follow;
 /// ```
 #[derive(Debug)]
 pub struct Changes {
@@ -164,7 +162,6 @@ impl Changes {
     /// async fn until_moved() {
     ///     Changes::new().next().await;
     /// }
-    /// # let _ = until_moved;
     /// ```
     ///
     /// # Panics

@@ -65,7 +65,6 @@ impl Stream {
     ///         _ => "somebody".to_owned(),
     ///     }
     /// }
-    /// # let _ = name;
     /// ```
     pub fn who(&self) -> Who {
         match (self.peer(), self.fd(), self.tcp_ends()) {

@@ -105,7 +105,6 @@ impl Actor {
     /// async fn part(actor: &Actor) {
     ///     actor.scope(async { assert!(Actor::current().is_some()) }).await;
     /// }
-    /// # let _ = part;
     /// ```
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(self.clone(), future).instrument(self.core.span.clone())
@@ -132,7 +131,6 @@ impl Actor {
     /// fn is_same_run(actor: &Actor, other: &Actor) -> bool {
     ///     actor.instance().uuid == other.instance().uuid
     /// }
-    /// # let _ = is_same_run;
     /// ```
     pub fn instance(&self) -> &InstanceId {
         &self.core.instance
@@ -154,7 +152,6 @@ impl Actor {
     ///         println!("{} listens at {endpoint}", actor.path());
     ///     }
     /// }
-    /// # let _ = announce;
     /// ```
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.core.bound
@@ -171,7 +168,6 @@ impl Actor {
     ///         println!("{}: {}", child.actor, child.phase);
     ///     }
     /// }
-    /// # let _ = show;
     /// ```
     pub fn children(&self) -> Vec<ChildState> {
         self.core.statuses.states()
@@ -191,7 +187,6 @@ impl Actor {
     ///         println!("{lost}, says {}", lost.registrar);
     ///     }
     /// }
-    /// # let _ = watch;
     /// ```
     ///
     /// # Cancel safety

@@ -14,13 +14,11 @@ use serde::{Deserialize, Serialize};
 /// # use endpoints::Name;
 /// use callsign::ActorPath;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let feed = ActorPath::root(&Name::new("base")?).child(&Name::new("feed")?);
 /// assert_eq!(feed.as_str(), "/base/feed");
 /// assert_eq!(feed.name(), "feed");
 /// assert_eq!(feed.parent().map(|it| it.to_string()).as_deref(), Some("/base"));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]

@@ -99,7 +99,6 @@ impl fmt::Display for Phase {
 ///     let ending = actor.children().into_iter().filter(|it| matches!(it.phase, Phase::Ending(_)));
 ///     ending.map(|it| format!("{} {}", it.actor, it.phase)).collect()
 /// }
-/// # let _ = stragglers;
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]

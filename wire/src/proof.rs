@@ -152,7 +152,6 @@ pub struct Challenge {
 ///
 /// ```
 /// # use callsign_wire as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use endpoints::{InstanceId, Name};
 /// # use callsign_wire::{ProofKey, ProofSecret};
 /// # use uuid::Uuid;
@@ -164,8 +163,7 @@ pub struct Challenge {
 /// // Made from the key of the registration, for this challenge alone.
 /// let proof: Proof = key.prove(&feed, &challenge);
 /// assert_ne!(proof, key.prove(&feed, &Challenge { nonce: Uuid::max(), ..challenge }));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(transparent)]
@@ -177,7 +175,6 @@ impl Proof {
     ///
     /// ```
     /// # use callsign_wire as callsign;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # use endpoints::{InstanceId, Name};
     /// # use uuid::Uuid;
     /// use callsign::{Owner, Proof, ProofSecret};
@@ -186,8 +183,7 @@ impl Proof {
     /// let secret = ProofSecret::new([7; 32]);
     /// let shown = Proof::of_token(&secret, &leader, &Owner::User(1000), 41);
     /// assert_ne!(shown, Proof::of_token(&secret, &leader, &Owner::User(1001), 41));
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn of_token(
         secret: &ProofSecret,
@@ -224,7 +220,6 @@ impl Eq for Proof {}
 ///
 /// ```
 /// # use callsign_wire as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use endpoints::{InstanceId, Name};
 /// # use uuid::Uuid;
 /// use callsign::Wanted;
@@ -232,8 +227,7 @@ impl Eq for Proof {}
 /// let feed = InstanceId { name: Name::new("feed")?, uuid: Uuid::nil() };
 /// let wanted = Wanted { instance: feed, challenge: None };
 /// assert!(wanted.challenge.is_none(), "it is not asked to prove it");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Wanted {

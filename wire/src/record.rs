@@ -38,7 +38,6 @@ pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// fn is_new(record: &Record, now_ms: u64) -> bool {
 ///     record.state == State::Ready && now_ms.saturating_sub(record.since_ms) < 60_000
 /// }
-/// # let _ = is_new;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Record {
@@ -89,7 +88,6 @@ impl Record {
     ///
     /// let feed = Record::new("feed".parse()?, uuid::Uuid::new_v4());
     /// let declared = Record { lifetime: Lifetime::Declared, ..feed };
-    /// # let _ = declared;
     /// # Ok::<(), endpoints::NameError>(())
     /// ```
     pub fn new(name: Name, uuid: Uuid) -> Self {
@@ -120,7 +118,6 @@ impl Record {
     /// fn are_one(record: &Record, other: &Record) -> bool {
     ///     record.instance() == other.instance()
     /// }
-    /// # let _ = are_one;
     /// ```
     pub fn instance(&self) -> InstanceId {
         InstanceId { name: self.name.clone(), uuid: self.uuid }
@@ -136,7 +133,6 @@ impl Record {
     /// fn whose(record: &Record) -> String {
     ///     record.user().map_or("nobody's here".to_owned(), |user| format!("user {user}'s"))
     /// }
-    /// # let _ = whose;
     /// ```
     pub fn user(&self) -> Option<u32> {
         match self.owner {

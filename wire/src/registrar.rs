@@ -319,7 +319,6 @@ pub struct Report {
 /// use callsign::registrar::Evidence;
 ///
 /// let evidence = Evidence::Refused;
-/// # let _ = evidence;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -350,7 +349,6 @@ pub enum Evidence {
 /// fn summary(status: &Status) -> String {
 ///     format!("{} instances of {} sessions", status.instances, status.sessions)
 /// }
-/// # let _ = summary;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Status {

@@ -13,7 +13,6 @@ use crate::{Owner, OwnerUse};
 /// fn may_register(whoami: &Whoami, pattern: &str) -> Option<bool> {
 ///     whoami.rules.iter().find(|it| it.pattern == pattern)?.may_register
 /// }
-/// # let _ = may_register;
 /// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Whoami {

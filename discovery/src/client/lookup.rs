@@ -499,7 +499,6 @@ impl LookupResult {
     /// async fn is_free(callsign: &Client, name: &str) -> Result<bool, LookupError> {
     ///     Ok(callsign.query_all(name).await?.complete()?.records.is_empty())
     /// }
-    /// # let _ = is_free;
     /// ```
     ///
     /// # Errors

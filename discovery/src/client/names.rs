@@ -20,7 +20,6 @@ use crate::{Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures,
 /// fn is_partial(found: &NamesResult) -> bool {
 ///     !found.unanswered.is_empty()
 /// }
-/// # let _ = is_partial;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct NamesResult {
@@ -56,7 +55,6 @@ impl Client {
     ///     }
     ///     Ok(found.names.iter().map(|it| it.to_string()).collect())
     /// }
-    /// # let _ = desks;
     /// ```
     pub async fn names(&self, pattern: &str) -> Result<NamesResult, LookupError> {
         let pattern = NamePattern::new(pattern)?;

@@ -100,7 +100,6 @@ impl Registration {
     ///
     /// let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse()?).await?;
     /// let feed = Registration::new("feed").listener(&listener);
-    /// # let _ = feed;
     /// # Ok(())
     /// # }
     /// ```

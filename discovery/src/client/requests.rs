@@ -142,7 +142,6 @@ impl Client {
     ///     let (uuid, epoch, endpoint) = (record.uuid, record.epoch, first.endpoint.clone());
     ///     client.report(&Report { uuid, epoch, endpoint, evidence: Evidence::Refused });
     /// }
-    /// # let _ = refused;
     /// ```
     pub fn report(&self, report: &Report) {
         for index in 0..self.hub().links.len() {
@@ -333,7 +332,6 @@ pub struct Registrar {
 /// fn is_up(standing: &Standing) -> bool {
 ///     !matches!(standing, Standing::Down(_))
 /// }
-/// # let _ = is_up;
 /// ```
 #[derive(Clone, Debug)]
 pub enum Standing {

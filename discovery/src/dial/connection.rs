@@ -25,7 +25,6 @@ use crate::RegistrarFailure;
 ///     let proof = if connection.assurance == Assurance::Proved { "proved" } else { "unproved" };
 ///     format!("{} over {}, {proof}", connection.record.name, connection.endpoint)
 /// }
-/// # let _ = describe;
 /// ```
 #[derive(Debug)]
 pub struct Connection {

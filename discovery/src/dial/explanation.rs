@@ -132,7 +132,6 @@ impl fmt::Display for Explanation {
 /// fn was_dialed(candidate: &Candidate) -> bool {
 ///     !matches!(candidate.outcome, Outcome::NotDialed)
 /// }
-/// # let _ = was_dialed;
 /// ```
 #[derive(Debug)]
 pub struct Candidate {

@@ -65,7 +65,6 @@ impl TractorSource {
     ///     }
     ///     Ok(())
     /// }
-    /// # let _ = show;
     /// ```
     ///
     /// # Errors

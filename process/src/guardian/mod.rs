@@ -111,7 +111,6 @@ pub fn guard_if_asked() -> Option<u8> {
 ///         }
 ///     }
 /// }
-/// # let _ = run;
 /// ```
 #[derive(Debug)]
 pub struct Guarded {

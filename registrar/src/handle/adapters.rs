@@ -21,11 +21,9 @@ impl RegistryHandle {
     /// # use callsign_registrar as callsign;
     /// # use callsign::{RegistryHandle, registry::Limits};
     /// # use endpoints::Name;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let registry = RegistryHandle::unattended(Limits::default());
     /// assert!(registry.instances(&Name::new("feed")?).is_empty());
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn instances(&self, name: &Name) -> Vec<Record> {
         self.instances_for(name, &Owner::Registrar.into())
@@ -46,14 +44,12 @@ impl RegistryHandle {
     /// # use uuid::Uuid;
     /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
     ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
     /// let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
     /// assert!(registry.remember_foreign(written.clone(), Owner::User(1000))?.is_some());
     /// assert!(registry.remember_foreign(written, Owner::User(1000))?.is_none(), "it is there");
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
@@ -77,7 +73,6 @@ impl RegistryHandle {
     /// # use wire::State;
     /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
     ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
     /// let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
@@ -85,8 +80,7 @@ impl RegistryHandle {
     /// assert_eq!(registry.record(uuid).map(|it| it.state), Some(State::Starting));
     /// registry.settle(uuid, Owner::User(1000));
     /// assert_eq!(registry.record(uuid).map(|it| it.state), Some(State::Ready));
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn settle(&self, uuid: Uuid, by: Owner) {
         let ready = Some(State::Ready);
@@ -103,14 +97,12 @@ impl RegistryHandle {
     /// # use uuid::Uuid;
     /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
     ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
     /// # let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
     /// registry.remember_foreign(written, Owner::User(1000))?;
     /// assert_eq!(registry.owner(uuid), Some(Owner::User(1000)));
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn owner(&self, uuid: Uuid) -> Option<Owner> {
         self.read(|registry| registry.owner(uuid))
@@ -129,7 +121,6 @@ impl RegistryHandle {
     /// fn may_dial(registry: &RegistryHandle, record: &Record) -> bool {
     ///     record.endpoints.iter().any(|it| registry.look_at(record.uuid, it).is_none())
     /// }
-    /// # let _ = may_dial;
     /// ```
     pub fn look_at(&self, uuid: Uuid, stamped: &Stamped) -> Option<Look> {
         look_at(self, uuid, stamped)

@@ -254,7 +254,6 @@ pub struct Woken {
 /// fn is_idle(counts: &Counts) -> bool {
 ///     counts.sessions == 0 && counts.waiters == 0 && counts.watchers == 0
 /// }
-/// # let _ = is_idle;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Counts {

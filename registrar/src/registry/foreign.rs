@@ -18,7 +18,6 @@ use super::{
 /// # use uuid::Uuid;
 /// use callsign::registry::Foreign;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let chat = Foreign {
 ///     name: "chat".parse()?,
 ///     uuid: Uuid::new_v4(),
@@ -26,8 +25,7 @@ use super::{
 ///     metadata: [("protocol".to_owned(), "tractor".to_owned())].into(),
 /// };
 /// assert_eq!(chat.metadata["protocol"], "tractor");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Foreign {

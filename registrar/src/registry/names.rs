@@ -106,7 +106,6 @@ pub struct NameRule {
 /// // Group 27, and the peers in this network.
 /// let network = Grantee::Address("10.0.0.0".parse()?, 8);
 /// let grantees = [Grantee::Group(27), network];
-/// # let _ = grantees;
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

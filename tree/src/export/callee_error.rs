@@ -82,7 +82,6 @@ impl CalleeError {
     /// fn scope(error: &CalleeError) -> Option<NurseryError> {
     ///     error.own()
     /// }
-    /// # let _ = scope;
     /// ```
     pub fn own<E: Error + DeserializeOwned>(&self) -> Option<E> {
         if self.error_type.as_deref() != Some(type_name::<E>()) {
@@ -134,7 +133,6 @@ impl From<CalleeError> for RemoteError {
 ///         _ => None,
 ///     }
 /// }
-/// # let _ = advice;
 /// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 #[error(
@@ -172,7 +170,6 @@ impl From<Mismatch> for CalleeError {
 ///         error => error.to_string(),
 ///     }
 /// }
-/// # let _ = own;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 pub enum Never {}

@@ -37,7 +37,6 @@ pub const ITEMS_AHEAD: usize = 16;
 ///     }
 ///     Ok(())
 /// }
-/// # let _ = countdown;
 /// ```
 #[derive(Debug)]
 pub struct Context<Started, In, Out> {
@@ -109,7 +108,6 @@ impl<Started: Wire, In: Wire, Out: Wire> Context<Started, In, Out> {
 ///     }
 ///     Ok(sum)
 /// }
-/// # let _ = sum;
 /// ```
 #[derive(Debug)]
 pub struct Stream<In, Out> {
@@ -219,7 +217,6 @@ impl Ends {
 ///         sent => sent.map(|()| true),
 ///     }
 /// }
-/// # let _ = offer;
 /// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]

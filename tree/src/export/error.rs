@@ -20,7 +20,6 @@ use crate::outcome::{cancel::CancelReason, panics::Panic};
 /// fn is_of_callee(error: &CallError<Never>) -> bool {
 ///     matches!(error, CallError::Remote(_) | CallError::Panicked(_) | CallError::Mismatch(_))
 /// }
-/// # let _ = is_of_callee;
 /// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]

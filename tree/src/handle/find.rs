@@ -29,7 +29,6 @@ impl Actor {
     ///     }
     ///     Ok(())
     /// }
-    /// # let _ = look;
     /// ```
     ///
     /// # Errors
@@ -60,7 +59,6 @@ impl Actor {
     ///     let feed = actor.wait_for_actor("feed");
     ///     Ok(tokio::time::timeout(Duration::from_secs(60), feed).await??)
     /// }
-    /// # let _ = feed;
     /// ```
     ///
     /// # Errors
@@ -101,7 +99,6 @@ impl Actor {
 ///         found => Ok(found?.is_some()),
 ///     }
 /// }
-/// # let _ = is_there;
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -75,7 +75,6 @@ pub(crate) type Shared = Guard<PoolKey, PooledConnection>;
 /// fn way(portal: &Portal) -> Option<String> {
 ///     portal.reached().map(|it| format!("{} ({})", it.endpoint, it.locality))
 /// }
-/// # let _ = way;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Reached {

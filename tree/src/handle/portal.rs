@@ -32,7 +32,6 @@ use crate::{
 /// async fn ask(math: &Portal) -> Option<f64> {
 ///     math.call(mean(vec![1.0, 2.0])).await.ok()
 /// }
-/// # let _ = ask;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Portal {
@@ -88,7 +87,6 @@ impl Portal {
     /// fn show(portal: &Portal) {
     ///     println!("{} is {}, at {:?}", portal.name(), portal.path(), portal.endpoints());
     /// }
-    /// # let _ = show;
     /// ```
     pub fn name(&self) -> &str {
         self.actor.name()
@@ -111,7 +109,6 @@ impl Portal {
     /// fn is_far(portal: &Portal) -> bool {
     ///     portal.reached().is_some_and(|it| it.locality == Locality::Remote)
     /// }
-    /// # let _ = is_far;
     /// ```
     pub fn reached(&self) -> Option<&Reached> {
         self.reached.as_ref()
@@ -291,7 +288,6 @@ impl Portal {
     ///         println!("{} goes on: {error}", feed.path());
     ///     }
     /// }
-    /// # let _ = end;
     /// ```
     ///
     /// # Errors
@@ -322,7 +318,6 @@ impl Portal {
     ///     let why = feed.closed().await;
     ///     println!("{} is out of reach: {why}", feed.path());
     /// }
-    /// # let _ = watch;
     /// ```
     ///
     /// # Cancel safety

@@ -40,7 +40,6 @@ use wire::BACKTRACE_BYTES_MAX;
 /// fn calls(error: &CalleeError) -> Option<String> {
 ///     error.backtrace.as_ref().map(CalleeBacktrace::to_string)
 /// }
-/// # let _ = calls;
 /// ```
 #[derive(Clone)]
 pub struct CalleeBacktrace(Arc<Source>);

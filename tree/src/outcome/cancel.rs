@@ -17,12 +17,10 @@ use crate::ActorPath;
 /// # use endpoints::Name;
 /// use callsign::{ActorPath, CancelReason};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let desk = ActorPath::root(&Name::new("desk")?);
 /// let reason = CancelReason::new(desk, "the market is closed");
 /// assert_eq!(reason.to_string(), "cancelled by /desk: the market is closed");
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct CancelReason {

@@ -58,7 +58,6 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 ///     }
 ///     outcome
 /// }
-/// # let _ = serve;
 /// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NurseryError {
@@ -90,7 +89,6 @@ pub struct NurseryError {
 ///         eprintln!("in {} actors:\n{}", backtrace.actors.len(), backtrace.calls);
 ///     }
 /// }
-/// # let _ = show;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct LeafBacktrace {
@@ -113,7 +111,6 @@ pub struct LeafBacktrace {
 ///     let cause = error.body.as_ref().and_then(|it| it.downcast_ref::<io::Error>());
 ///     cause.is_some_and(|it| it.kind() == io::ErrorKind::NotFound)
 /// }
-/// # let _ = lacks_a_file;
 /// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct BodyError {
@@ -137,7 +134,6 @@ pub struct BodyError {
 /// fn killed(error: &NurseryError) -> usize {
 ///     error.children.iter().filter(|it| matches!(it.exit, Exit::Signalled { .. })).count()
 /// }
-/// # let _ = killed;
 /// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ChildError {
@@ -162,7 +158,6 @@ pub struct ChildError {
 /// fn causes(error: &NurseryError) -> Vec<String> {
 ///     error.leaves().iter().map(|it| format!("{}: {}", it.actor, it.said)).collect()
 /// }
-/// # let _ = causes;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Leaf {
@@ -225,7 +220,6 @@ impl NurseryError {
     /// fn count(error: &CalleeError) -> usize {
     ///     NurseryError::within(error).map_or(1, |it| it.leaves().len())
     /// }
-    /// # let _ = count;
     /// ```
     pub fn within(error: &CalleeError) -> Option<Self> {
         error.own()
@@ -269,7 +263,6 @@ impl Exit {
     /// fn is_relayed(exit: &Exit) -> bool {
     ///     exit.nested().is_some()
     /// }
-    /// # let _ = is_relayed;
     /// ```
     pub fn nested(&self) -> Option<NurseryError> {
         match self {

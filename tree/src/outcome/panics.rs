@@ -25,7 +25,6 @@ use super::backtrace::CalleeBacktrace;
 ///     let place = panic.place.as_deref().unwrap_or("somewhere");
 ///     format!("{place}: {}", panic.message)
 /// }
-/// # let _ = said;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Panic {

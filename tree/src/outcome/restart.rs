@@ -12,7 +12,6 @@ use std::time::Duration;
 ///     nursery.spawn("feed").process().restart(Restart::OnFailure).await?;
 ///     Ok(())
 /// }
-/// # let _ = keep_a_feed;
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Restart {

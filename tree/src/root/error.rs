@@ -98,7 +98,6 @@ pub enum RootError {
 ///         _ => None,
 ///     }
 /// }
-/// # let _ = by;
 /// ```
 #[derive(Clone, Debug, Error)]
 #[error("{0}")]

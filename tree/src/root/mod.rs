@@ -32,7 +32,6 @@ use crate::{Actor, AnyError, CancelReason, child::signals::Signals, outcome::err
 ///         })
 ///         .await
 /// }
-/// # let _ = run;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Root {
@@ -90,7 +89,6 @@ impl RootOptions {
     ///         })
     ///         .await
     /// }
-    /// # let _ = run;
     /// ```
     ///
     /// # Errors

@@ -101,13 +101,11 @@ impl RootOptions {
     /// # use callsign_tree as callsign;
     /// # use callsign::Root;
     /// # use endpoints::EndpointTable;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let mut table = EndpointTable::default();
     /// table.insert("feed".parse()?, ["/unix/@feed".parse()?]);
     /// let options = Root::options().table(table);
     /// # drop(options);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn table(mut self, table: EndpointTable) -> Self {
         self.table = table;

@@ -51,7 +51,6 @@ impl Actor {
     ///         })
     ///         .await
     /// }
-    /// # let _ = count;
     /// ```
     ///
     /// # Errors
@@ -89,7 +88,6 @@ impl Actor {
     ///     });
     ///     scope.await
     /// }
-    /// # let _ = serve;
     /// ```
     ///
     /// # Errors
@@ -191,7 +189,6 @@ impl Actor {
 ///     nursery.cancel();
 ///     Ok(())
 /// }
-/// # let _ = start;
 /// ```
 #[derive(Debug)]
 pub struct Nursery {
@@ -218,7 +215,6 @@ impl Nursery {
     /// fn show(nursery: &Nursery) {
     ///     println!("{} has {} children", nursery.actor().path(), nursery.actor().children().len());
     /// }
-    /// # let _ = show;
     /// ```
     pub fn actor(&self) -> &Actor {
         &self.actor

@@ -48,7 +48,6 @@ use crate::{
 ///         .grace(Duration::from_secs(2))
 ///         .await
 /// }
-/// # let _ = feed;
 /// ```
 #[derive(Debug)]
 #[must_use = "nothing is spawned until it is awaited"]
@@ -100,7 +99,6 @@ impl<'a> Spawn<'a> {
     ///     nursery.spawn("quick").forkserver().await?;
     ///     Ok(())
     /// }
-    /// # let _ = spawn_all;
     /// ```
     pub fn task(self) -> Self {
         self.kind(Kind::Task)
@@ -136,7 +134,6 @@ impl<'a> Spawn<'a> {
     ///     let kind = if is_test { Kind::Task } else { Kind::Forkserver };
     ///     nursery.spawn("worker").kind(kind).await
     /// }
-    /// # let _ = worker;
     /// ```
     pub fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
@@ -167,7 +164,6 @@ impl<'a> Spawn<'a> {
     /// async fn feed(nursery: &Nursery) -> Result<Portal, SpawnError> {
     ///     nursery.spawn("feed").restart(Restart::OnFailure).await
     /// }
-    /// # let _ = feed;
     /// ```
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;

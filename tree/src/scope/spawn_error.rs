@@ -17,7 +17,6 @@ use crate::{ActorPath, CallError, CancelReason, Exit, outcome::exit, status::Pha
 /// async fn is_a_name(nursery: &Nursery, name: &str) -> bool {
 ///     !matches!(nursery.spawn(name).await, Err(SpawnError::Name { .. }))
 /// }
-/// # let _ = is_a_name;
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -115,7 +114,6 @@ pub enum SpawnError {
 ///         error => error.to_string(),
 ///     }
 /// }
-/// # let _ = said;
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -32,7 +32,6 @@ use crate::{
 ///     let options = NurseryOptions { strategy: Strategy::OneForAll, ..NurseryOptions::default() };
 ///     root.nursery_with(options, async |_: &Nursery| Ok(())).await
 /// }
-/// # let _ = serve;
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NurseryOptions {
