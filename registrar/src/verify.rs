@@ -4,7 +4,8 @@
 //! It checks for itself, from its own location. It asks the kernel, and connects only where that
 //! cannot tell, to endpoints of those that ask, or to the address they speak from. It removes only
 //! an endpoint that it finds dead and that another has the place of; a silent one, or one that it
-//! cannot judge, it marks, and asks the registrant.
+//! cannot judge, it marks, and asks the registrant. A claim is no evidence: where nobody listens,
+//! whoever claims a place too takes it from nobody.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -161,8 +162,11 @@ async fn look_into(
     let endpoint = &stamped.endpoint;
     info!(target: "callsign", %uuid, epoch, %endpoint, ?why, ?result, "looked into");
     let said = claimant.clone();
+    let is_taken = (result, why) == (CheckResult::Dead, Why::Contested)
+        && is_another_there(registry, &claimant).await;
     let event = match (result, why) {
-        (CheckResult::Dead, Why::Contested) => Some(Event::FoundDead(said)),
+        // Where nobody listens, a claim takes nothing from anybody.
+        (CheckResult::Dead, Why::Contested) => is_taken.then_some(Event::FoundDead(said)),
         (CheckResult::Dead, Why::Reported(_)) => Some(Event::FoundSilent(said)),
         (CheckResult::Dead, Why::Silent { .. } | Why::Renewed) => None,
         (CheckResult::Alive, _) => Some(Event::FoundAlive(said)),
@@ -174,12 +178,13 @@ async fn look_into(
         }
         // Its answer refutes the report.
         (CheckResult::Answered, _) => Some(Event::FoundAlive(said)),
-        (CheckResult::Unclear, Why::Silent { .. }) => None,
+        (CheckResult::Unclear, Why::Silent { .. } | Why::Contested) => None,
         // Where the registrar cannot see, the owner's word counts.
         (CheckResult::Unclear, Why::Renewed) => Some(Event::FoundAlive(said)),
         (CheckResult::Unclear, _) => Some(Event::Suspect(said)),
     };
-    let is_in_doubt = matches!(event, Some(Event::Suspect(_) | Event::FoundSilent(_)));
+    let is_in_doubt = matches!(event, Some(Event::Suspect(_) | Event::FoundSilent(_)))
+        || (result, why) == (CheckResult::Unclear, Why::Contested);
     // Another's word is reason enough to ask the registrant, and no more.
     if let Some(event) = event.filter(|it| is_believed || !matches!(it, Event::Suspect(_))) {
         registry.note(event);
@@ -200,6 +205,21 @@ async fn look_into(
     };
     let is_silent = comes_back && result == CheckResult::Dead && is_suspect(registry, &claimant);
     Looked { claimant, is_silent: is_silent.then_some(([registrant, by], paused)) }
+}
+
+/// Tells whether one of the other claimants of a place is there, as the kernel sees it.
+async fn is_another_there(registry: &RegistryHandle, claimant: &Claimant) -> bool {
+    for rival in registry.read(|registry| registry.rivals(claimant)) {
+        let Some(owner) = registry.owner(rival.uuid) else { continue };
+        let result = match look_from_here(&rival.stamped, false, [owner; 2]) {
+            Some(result) => result,
+            None => connect_to(&rival.stamped, registry.ticket(rival.uuid)).await,
+        };
+        if matches!(result, CheckResult::Alive | CheckResult::Answered) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Tells whether a claim still stands, and there is evidence against it besides a session's

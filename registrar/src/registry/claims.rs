@@ -62,9 +62,9 @@ impl Claims {
     }
 
     /// Returns the latest claimants of a place, except `key`.
-    pub(super) fn other(&self, stamped: &Stamped, key: Key) -> Option<Key> {
-        let keys = self.by_hash.get(&self.hasher.hash_one(Claim::of(stamped)))?;
-        keys.newest_first().find(|it| *it != key)
+    pub(super) fn others(&self, stamped: &Stamped, key: Key) -> impl Iterator<Item = Key> {
+        let keys = self.by_hash.get(&self.hash(stamped)).into_iter();
+        keys.flat_map(Keys::newest_first).filter(move |it| *it != key).take(CONTESTED_MAX)
     }
 
     pub(super) fn shrink(&mut self, shard: usize) {
@@ -81,5 +81,5 @@ impl Claims {
     }
 }
 
-/// The most older claims that a new one contests: one is usual, and each is a look at the endpoint.
+/// The most claims besides one to the same place: one is usual, and each is a look at the endpoint.
 const CONTESTED_MAX: usize = 4;

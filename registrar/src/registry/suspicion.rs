@@ -2,10 +2,11 @@
 //!
 //! None of it removes a session's entries: the end of the session does.
 
+use endpoints::Stamped;
 use wire::{Lifetime, Record, RemovalReason, Suspicion, callbacks::LostCause};
 
 use super::{
-    Claim, Claimant, Epoch, Key, Outcome, Registry, SessionId, Suspected,
+    Claim, Claimant, Entry, Epoch, Key, Outcome, Registry, SessionId, Suspected,
     deferred::{DEFERRED_STEPS_MAX, Judge},
 };
 
@@ -70,10 +71,7 @@ impl Registry {
     /// Records that an endpoint is removed, and the present holder of the place.
     fn evict(&self, key: Key, claimant: &Claimant, outcome: &mut Outcome) {
         let stamped = &claimant.stamped;
-        let rival = self.claims.other(stamped, key).map(|it| &self.entries[it]).filter(|rival| {
-            let theirs = rival.record().endpoints;
-            theirs.iter().any(|it| Claim::of(it) == Claim::of(stamped))
-        });
+        let rival = self.rivals_of(key, stamped).next().map(|(it, _)| &self.entries[it]);
         let by = rival.map(|it| format!("{}, of {}", it.instance(), it.registrant.owner));
         self.lose(key, LostCause::FoundDead, Some(&stamped.endpoint), by, outcome);
         outcome.evicted.push(claimant.clone());
@@ -133,6 +131,31 @@ impl Registry {
         }
         let Record { uuid, epoch, endpoints, .. } = record;
         endpoints.into_iter().map(|stamped| Claimant { uuid, epoch, stamped }).collect()
+    }
+
+    /// Returns the other claims to the place of a claim, newest first.
+    pub fn rivals(&self, claimant: &Claimant) -> Vec<Claimant> {
+        let Some((key, _)) = self.claiming(claimant) else { return Vec::new() };
+        let rivals = self.rivals_of(key, &claimant.stamped);
+        rivals
+            .map(|(key, stamped)| {
+                let Entry { uuid, epoch, .. } = self.entries[key];
+                Claimant { uuid, epoch, stamped }
+            })
+            .collect()
+    }
+
+    fn rivals_of(&self, key: Key, stamped: &Stamped) -> impl Iterator<Item = (Key, Stamped)> {
+        self.claims.others(stamped, key).filter(|it| !self.is_over(&self.entries[*it])).filter_map(
+            |key| {
+                let theirs = self.entries[key].record().endpoints.into_iter();
+                // Two places may share a hash.
+                theirs
+                    .into_iter()
+                    .find(|it| Claim::of(it) == Claim::of(stamped))
+                    .map(|it| (key, it))
+            },
+        )
     }
 
     /// Returns the entry of a claim, if that registration still makes it.

@@ -1,6 +1,6 @@
 //! Endpoints that others claim, or that do not answer.
 
-use callsign_registrar::registry::{Contested, Event, Owner, Registry};
+use callsign_registrar::registry::{Claimant, Contested, Event, Owner, Registry};
 use endpoints::{KernelId, NamePattern, SocketId, Stamp, Stamped};
 use uuid::Uuid;
 use wire::registrar::{Change, Register};
@@ -42,6 +42,34 @@ fn an_older_claim_goes_only_when_it_is_found_dead() {
     assert_eq!(contested[0].uuid.as_u128(), 3);
     drop(registry.apply(Event::FoundDead(contested[0].clone()), NOW).unwrap());
     assert_eq!(registry.record(Uuid::from_u128(3)).unwrap().endpoints, []);
+}
+
+#[test]
+fn the_other_claims_to_a_place_are_known() {
+    let mut registry = registry();
+    let (session, other) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
+    let mut put = |uuid, places: &[&str], session| {
+        let endpoints = places.iter().map(|it| at(it)).collect();
+        let register = Register { endpoints, ..registration("feed", uuid) };
+        let (registered, _) = registry.register(register, USER, session, NOW).unwrap();
+        registered.epoch
+    };
+    let first = put(1, &["/ip4/127.0.0.1/tcp/7", "/unix/@feed"], session);
+    put(2, &["/unix/@feed"], session);
+    put(3, &["/ip4/127.0.0.1/tcp/8", "/unix/@feed"], other);
+    put(4, &["/ip4/127.0.0.1/tcp/7"], session);
+    let rivals = |registry: &Registry, place: &str, epoch| {
+        let claimant = Claimant { uuid: Uuid::from_u128(1), epoch, stamped: at(place) };
+        let rivals = registry.rivals(&claimant);
+        assert!(rivals.iter().all(|it| it.stamped == at(place)));
+        rivals.iter().map(|it| it.uuid.as_u128()).collect::<Vec<_>>()
+    };
+    assert_eq!(rivals(&registry, "/unix/@feed", first), [3, 2]);
+    assert_eq!(rivals(&registry, "/ip4/127.0.0.1/tcp/7", first), [4]);
+    assert_eq!(rivals(&registry, "/ip4/127.0.0.1/tcp/8", first), [], "it claims no such place");
+    assert_eq!(rivals(&registry, "/unix/@feed", first + 1), [], "an earlier registration");
+    drop(registry.apply(Event::SessionEnded(other), NOW).unwrap());
+    assert_eq!(rivals(&registry, "/unix/@feed", first), [2]);
 }
 
 #[test]
