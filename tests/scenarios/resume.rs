@@ -66,7 +66,7 @@ fn who_forges_that_he_had_the_name_is_a_newcomer() {
         assert_eq!(ask(&mut forger, forged), Err(ErrorKind::Unsettled), "{forged:?}");
     }
     let mut holder = Peer::greet(node.endpoint());
-    assert!(ask(&mut holder, &back).unwrap().token > Some(token));
+    assert_eq!(ask(&mut holder, &back).unwrap().token, Some(token));
     // Of the instance itself it would be a registration as any other.
     for forged in forged.iter().filter(|it| it.uuid != back.uuid) {
         assert_eq!(ask(&mut forger, forged), Err(ErrorKind::Denied), "{forged:?}");
@@ -89,7 +89,7 @@ fn without_what_the_registrar_wrote_down_all_are_newcomers() {
         let back = hold(&room, &place);
         let node = start(&room, &place, "1m");
         let mut holder = Peer::greet(node.endpoint());
-        assert!(ask(&mut holder, &back).unwrap().token > back.token);
+        assert_eq!(ask(&mut holder, &back).unwrap().token, back.token);
     };
     check(&|file| fs::remove_file(file).unwrap());
     check(&|file| fs::write(file, "\0").unwrap());
@@ -127,5 +127,5 @@ fn a_node_that_is_asked_to_end_knows_the_last_who_had_the_name() {
     let node = start(&room, &place, "1m");
     let [mut one, mut two] = [(); 2].map(|()| Peer::greet(node.endpoint()));
     assert_eq!(ask(&mut one, &former), Err(ErrorKind::Unsettled));
-    assert!(ask(&mut two, &latest).unwrap().token > latest.token);
+    assert_eq!(ask(&mut two, &latest).unwrap().token, latest.token);
 }

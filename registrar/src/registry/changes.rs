@@ -28,6 +28,9 @@ impl Registry {
         };
         self.attach(key, endpoints, &mut outcome);
         self.tokens.note(key, token);
+        if token.is_some() {
+            self.tokens.taken(&self.entries[key].name);
+        }
         self.revision += 1;
         self.tell(key, known, &mut outcome);
         outcome
@@ -55,8 +58,9 @@ impl Registry {
     pub(super) fn remove(&mut self, key: Key, removal: Removal, outcome: &mut Outcome) {
         let visibility = self.logged_visibility(key);
         let epoch = self.detach(key);
-        self.tokens.forget(key);
         let instance = self.entries.remove(key).instance();
+        let lost = removal.reason != RemovalReason::Unregistered;
+        self.tokens.forget(key, &instance.name, lost);
         self.lines.freed(&instance.name);
         self.log.removed(Removed { instance, epoch, visibility }, removal);
         self.watchers.tell(&self.log, &mut outcome.notified);

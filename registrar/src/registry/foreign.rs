@@ -100,7 +100,7 @@ impl Registry {
                 suspicion: None,
                 proves: false,
                 owner: Some(owner.into()),
-                token: self.token(is_exclusive, None, epoch),
+                token: self.token(is_exclusive, None, None, epoch),
                 waiting: 0,
             };
             let registrant = Registrant { owner, session: None };

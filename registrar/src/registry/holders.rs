@@ -190,15 +190,17 @@ impl Registry {
         Ok(key)
     }
 
-    /// Returns the token of a registration of a name that one has at a time.
+    /// Returns the token of a registration of a name that one has at a time: that by which the
+    /// instance has the name already, or which it has `shown` to be its own, or a new one.
     pub(super) fn token(
         &self,
         is_exclusive: bool,
         earlier: Option<Key>,
+        shown: Option<u64>,
         epoch: Epoch,
     ) -> Option<u64> {
         let kept = || self.entries[earlier?].record().token;
-        is_exclusive.then(|| kept().unwrap_or(epoch))
+        is_exclusive.then(|| kept().or(shown).unwrap_or(epoch))
     }
 }
 

@@ -291,8 +291,9 @@ impl Registry {
                 left -= 1;
                 let Some(standing) = self.leave(&place) else { break };
                 let (register, caller) = (standing.register.clone(), standing.caller.clone());
-                let entered =
-                    self.register_as(register, caller, standing.session, Turn::Next, now_ms);
+                let shown = self.kept_since(&register, caller.owner);
+                let turn = (Turn::Next, shown);
+                let entered = self.register_as(register, caller, standing.session, turn, now_ms);
                 let result = entered.map(|(registered, more)| {
                     outcome.merge(more);
                     registered

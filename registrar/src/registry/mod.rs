@@ -207,20 +207,21 @@ impl Registry {
             None if is_settling && register.wait => Turn::WaitsForOthers,
             None => self.turn(now_ms),
         };
-        let entered = self.register_as(register, caller, session, turn, now_ms)?;
+        let shown = returns.or_else(|| self.kept_since(&register, caller.owner));
+        let entered = self.register_as(register, caller, session, (turn, shown), now_ms)?;
         if let Some(token) = returns {
             self.tokens.spend(token);
         }
         Ok(entered)
     }
 
-    /// Registers an instance when it may be its turn.
+    /// Registers an instance when it may be its turn, by the token that it has shown to be its own.
     fn register_as(
         &mut self,
         register: Register,
         caller: Caller,
         session: SessionId,
-        turn: Turn,
+        (turn, shown): (Turn, Option<u64>),
         now_ms: u64,
     ) -> Result<(Registered, Outcome), RegistryError> {
         let owner = caller.owner;
@@ -282,7 +283,7 @@ impl Registry {
             suspicion: None,
             proves: register.proves,
             owner: Some(owner.into()),
-            token: self.token(is_exclusive, earlier, epoch),
+            token: self.token(is_exclusive, earlier, shown, epoch),
             waiting,
         };
         let (token, registrant) = (record.token, Registrant { owner, session: Some(session) });

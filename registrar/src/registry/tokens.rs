@@ -1,7 +1,7 @@
 //! By which fencing tokens names are had that one instance has at a time, and who may say that he
 //! had one before this registrar began.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use endpoints::{InstanceId, Name};
 use uuid::Uuid;
@@ -42,6 +42,9 @@ pub(super) struct Tokens {
     former_latest: Epoch,
     /// By which of those somebody has come back.
     spent: BTreeSet<u64>,
+    /// By which token each name was had last whose holder has gone without letting go of it, and
+    /// that nobody has had since. The latest comes last.
+    last: VecDeque<(Name, u64)>,
     have_changed: bool,
 }
 
@@ -55,11 +58,21 @@ impl Tokens {
         self.have_changed |= before != token;
     }
 
-    /// Forgets an instance that has its name no more.
-    pub(super) fn forget(&mut self, key: Key) {
-        if !self.held.is_empty() {
-            self.note(key, None);
+    /// Forgets an instance that has its name no more. One that has `lost` it may come back.
+    pub(super) fn forget(&mut self, key: Key, name: &Name, lost: bool) {
+        let Some(token) = self.held.get(&key).copied() else { return };
+        self.note(key, None);
+        if lost {
+            if self.last.len() == LAST_MAX {
+                self.last.pop_front();
+            }
+            self.last.push_back((name.clone(), token));
         }
+    }
+
+    /// Takes note that somebody has a name, so that nobody comes back to it.
+    pub(super) fn taken(&mut self, name: &Name) {
+        self.last.retain(|it| it.0 != *name);
     }
 
     /// Takes note that names may be of one instance at a time which were not before.
@@ -134,11 +147,27 @@ impl Registry {
         if !is_latest && !former.contains(&token) {
             return None;
         }
-        let instance = (&register.name, register.uuid);
-        let shown = self.tokens.shown(instance, owner, Some(token))?;
-        (register.resume? == shown).then_some(token)
+        self.is_shown(register, owner, token).then_some(token)
+    }
+
+    /// Returns by which token somebody had his name whose connection has ended since, if he shows
+    /// that, and nobody else has had the name in between.
+    pub(super) fn kept_since(&self, register: &Register, owner: Owner) -> Option<u64> {
+        let token = register.token?;
+        let is_last = self.tokens.last.iter().any(|it| (&it.0, it.1) == (&register.name, token));
+        (is_last && self.is_shown(register, owner, token)).then_some(token)
+    }
+
+    /// Tells whether somebody shows that a token was handed to this very instance of this owner.
+    fn is_shown(&self, register: &Register, owner: Owner, token: u64) -> bool {
+        let shown = self.tokens.shown((&register.name, register.uuid), owner, Some(token));
+        register.resume.is_some() && register.resume == shown
     }
 }
+
+/// The most former holders to remember by name: far more lose their connection at a time in no
+/// system, and who is forgotten gets a higher token.
+const LAST_MAX: usize = 4096;
 
 /// How many numbers a run issues at most after what it has written down last.
 const UNWRITTEN_MAX: u64 = 10_000_000;

@@ -90,7 +90,7 @@ fn a_token_is_good_for_nothing_once_its_holder_has_let_go() {
     let mut stage = Stage::resuming(NOW, written);
     let two = stage.session(USER);
     assert!(stage.ask(unwritten.clone(), two, USER).unwrap());
-    assert!(stage.token(1) > token, "also where the clock stands still");
+    assert_eq!(stage.token(1), token);
     stage.unregister(1, USER);
     stage.ask(unwritten, two, USER).unwrap_err();
 }
@@ -111,4 +111,70 @@ fn holders_yet_to_return_may_return_to_the_next_run() {
     let mut stage = stage.restart(NOW + 3000);
     stage.now_ms = NOW + 8000;
     assert_eq!(stage.registry.former(stage.now_ms).unwrap().tokens, []);
+}
+
+#[test]
+fn a_token_stays_as_long_as_its_holder_and_grows_with_every_other() {
+    let mut stage = Stage::remembering(NOW);
+    let one = stage.session(USER);
+    let (first, mut back) = stage.lead(1, one, USER);
+    // However often the registrar begins again.
+    for now_ms in [NOW + 1000, NOW + 2000, NOW + 2000, NOW] {
+        stage = stage.restart(now_ms);
+        let one = stage.session(USER);
+        let (token, again) = stage.hold(back, one, USER);
+        assert_eq!(token, first);
+        back = again;
+    }
+    let mut stage = stage.restart(NOW + 3000);
+    stage.now_ms = NOW + 8000;
+    assert_eq!(stage.apply(Event::Tick), []);
+    // Whoever has the name after that has a higher one, and also he himself once another had it.
+    let [one, two] = [0; 2].map(|_| stage.session(USER));
+    let (second, _) = stage.lead(2, two, USER);
+    assert!(second > first);
+    assert_eq!(stage.unregister(2, USER), []);
+    let (third, _) = stage.hold(back, one, USER);
+    assert!(third > second);
+}
+
+#[test]
+fn a_holder_that_has_lost_its_connection_keeps_its_token_unless_another_had_the_name() {
+    let mut stage = Stage::remembering(NOW);
+    let one = stage.session(USER);
+    let (first, back) = stage.lead(1, one, USER);
+    assert_eq!(stage.apply(Event::SessionEnded(one)), []);
+    // Nobody else has it by that token.
+    let guessed = ProofSecret::new([8; 32]);
+    let instance = InstanceId { name: back.name.clone(), uuid: back.uuid };
+    let resume = Some(Proof::of_token(&guessed, &instance, &USER.into(), first.unwrap()));
+    let mut tokens = vec![first];
+    for (forged, by) in [
+        (Register { resume, ..back.clone() }, USER),
+        (Register { resume: None, ..back.clone() }, USER),
+        (Register { uuid: Uuid::from_u128(9), ..back.clone() }, USER),
+        (back.clone(), OTHER),
+    ] {
+        let mut stage = Stage::remembering(NOW);
+        let one = stage.session(by);
+        let (token, kept) = stage.lead(1, one, USER);
+        assert_eq!((token, kept.resume), (first, back.resume));
+        stage.apply(Event::SessionEnded(one));
+        let again = stage.session(by);
+        assert!(stage.hold(forged, again, by).0 > first);
+    }
+    let two = stage.session(USER);
+    let (token, back) = stage.hold(back, two, USER);
+    assert_eq!(token, first);
+    assert_eq!(stage.apply(Event::SessionEnded(two)), []);
+    let three = stage.session(USER);
+    tokens.push(stage.lead(2, three, USER).0);
+    assert_eq!(stage.apply(Event::SessionEnded(three)), []);
+    let four = stage.session(USER);
+    tokens.push(stage.hold(back, four, USER).0);
+    // Who has let go of it begins anew.
+    let (_, let_go) = stage.lead(1, four, USER);
+    assert_eq!(stage.unregister(1, USER), []);
+    tokens.push(stage.hold(let_go, four, USER).0);
+    assert!(tokens.is_sorted_by(|one, next| one < next), "{tokens:?}");
 }

@@ -15,7 +15,7 @@ impl Registered {
     /// Returns the token by which the actor holds an exclusive name: it is higher than that of
     /// every former holder, so that a resource which this actor changes can refuse latecomers with
     /// lower ones. `None` while it [waits in line](Self::place_in_line), and for a name that
-    /// several may have. It gets higher when the registrar restarts.
+    /// several may have. It stays as it is when the registrar restarts.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
