@@ -97,13 +97,7 @@ impl Failure {
     /// Reports by the exit code that not all registrars are known to have it. Unchanged if all have
     /// answered.
     pub(crate) fn open(self, unanswered: &[discovery::RegistrarFailure]) -> Self {
-        match unanswered {
-            [] => self,
-            _ if discovery::RegistrarFailures(unanswered.to_vec()).are_denials() => {
-                Self { exit: Exit::Denied, ..self }
-            }
-            _ => Self { exit: Exit::Unreachable, ..self },
-        }
+        Self { exit: self.exit.of_unanswered(unanswered), ..self }
     }
 
     /// Names the registrars that did not answer, and may know more. Unchanged if all have answered.

@@ -78,6 +78,17 @@ impl RegistrarFailures {
         !self.0.is_empty() && self.0.iter().all(|it| it.error.is_denial())
     }
 
+    /// Tells whether one of them is a refusal: that is certain, whatever the others would say.
+    ///
+    /// ```
+    /// use callsign_discovery::RegistrarFailures;
+    ///
+    /// assert!(!RegistrarFailures::default().have_denial(), "nobody has refused");
+    /// ```
+    pub fn have_denial(&self) -> bool {
+        self.0.iter().any(|it| it.error.is_denial())
+    }
+
     /// Tells whether one of them may pass by itself, as [`LinkError::may_pass`] does.
     ///
     /// ```

@@ -49,6 +49,7 @@ promises! {
     what_is_said_where_no_session_is_left: "No session left";
     who_is_not_allowed_in: "Not allowed in";
     what_one_of_several_denies: "One of several denies";
+    what_one_denies_while_another_is_away: "One denies, and the other is away";
     what_a_watch_tells: "The events of a watch";
 }
 
@@ -58,7 +59,7 @@ fn each_call_that_asks_a_registrar_has_its_row() {
         Section::of(title).calls.into_iter().map(|(call, _)| call).collect()
     };
     let all = of("Unreachable");
-    for title in ["Stopped", "Denied", "Not allowed in", SILENT, DENIES] {
+    for title in ["Stopped", "Denied", NOT_IN, SILENT, DENIES, AWAY] {
         let calls = of(title);
         for call in ["query_actor", "list", "register", "renew", "drain", "unregister", "status"] {
             assert!(all.iter().any(|it| it == call), "{call}");
@@ -71,7 +72,7 @@ fn each_call_that_asks_a_registrar_has_its_row() {
 fn each_command_that_asks_a_registrar_has_its_row() {
     let mut listed = Room::new().commands();
     listed.retain(|it| !ALONE.contains(&&**it));
-    for title in ["Absent", "Unreachable", "Stopped", "Not allowed in", SILENT, DENIES] {
+    for title in ["Absent", "Unreachable", "Stopped", NOT_IN, SILENT, DENIES, AWAY] {
         let rows = Section::of(title).commands;
         for command in &listed {
             let has_row = rows.iter().any(|it| it.words.starts_with(&**command));
@@ -153,7 +154,7 @@ impl Section {
 
     /// Tells whether another user types the commands.
     fn is_of_another_user(&self) -> bool {
-        matches!(&*self.title, "Denied" | "Not allowed in" | DENIES | QUOTA | SESSIONS)
+        matches!(&*self.title, "Denied" | NOT_IN | DENIES | AWAY | QUOTA | SESSIONS)
     }
 
     /// Tells whether a second registrar is asked.
@@ -195,6 +196,9 @@ impl Section {
             places.push(room.unix("other.sock"));
             start(&places[1], if self.title == YOUNG { "20s" } else { "0s" })
         });
+        if self.title == AWAY {
+            places.insert(0, room.unix("away.sock"));
+        }
         let stage = Stage { section: self, room: &room, node, other, places, uuid: Uuid::nil() };
         stage.play();
     }
@@ -221,7 +225,7 @@ impl Stage<'_> {
                 fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
             };
             set(self.room.path(), 0o711);
-            let may_connect = title != "Not allowed in";
+            let may_connect = !matches!(title, NOT_IN | AWAY);
             set(&self.room.file("registrar.sock"), if may_connect { 0o777 } else { 0o600 });
             if title == DENIES {
                 set(&self.room.file("other.sock"), 0o600);
@@ -567,6 +571,8 @@ const SESSIONS: &str = "No session left";
 const SILENT: &str = "One of several is silent";
 const YOUNG: &str = "One of several is young";
 const DENIES: &str = "One of several denies";
+const AWAY: &str = "One denies, and the other is away";
+const NOT_IN: &str = "Not allowed in";
 
 /// A user without permission.
 const OTHER_USER: u32 = 1234;

@@ -8,17 +8,14 @@ use super::{Exit, Failure};
 impl Failure {
     /// No registrar carries out the request.
     fn refused(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
-        if why.0.iter().any(|it| it.error.is_denial()) {
-            Self::denied(error)
-        } else {
-            Self::usage(error)
-        }
+        if why.have_denial() { Self::denied(error) } else { Self::usage(error) }
     }
 
-    /// No registrar can be reached, which may be because this user may not.
+    /// No registrar can be reached: any of them because this user may not, which is certain and does
+    /// not pass.
     fn unreached(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
         let failure = Self::unreachable(error, &why.0);
-        if why.are_denials() { Self { exit: Exit::Denied, ..failure } } else { failure }
+        if why.have_denial() { Self { exit: Exit::Denied, ..failure } } else { failure }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use discovery::RegistrarFailure;
 use transport::BindError;
 
 /// The end of the program.
@@ -30,6 +31,16 @@ pub(crate) enum Exit {
 impl Exit {
     /// Nobody reads the output any more: what shells show of a program that SIGPIPE has ended.
     pub(crate) const READER_GONE: Self = Self::Code(128 + 13);
+
+    /// Returns how it ends if not all registrars have answered: a denial is certain, and what the
+    /// others would say is not.
+    pub(crate) fn of_unanswered(self, unanswered: &[RegistrarFailure]) -> Self {
+        match unanswered {
+            [] => self,
+            _ if unanswered.iter().any(|it| it.error.is_denial()) => Self::Denied,
+            _ => Self::Unreachable,
+        }
+    }
 
     /// Returns how it ends when an endpoint cannot be bound.
     pub(crate) fn of_bind(error: &BindError) -> Self {
