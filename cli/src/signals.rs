@@ -55,6 +55,17 @@ impl Signals {
         u8::try_from(number).expect("the numbers of signals end at 64")
     }
 
+    /// Waits for the next signal that would end this program if it were not handled, and returns its
+    /// number: as long as no other program runs that it could mean something to.
+    pub(crate) async fn next_fatal(&mut self) -> u8 {
+        loop {
+            let number = self.next_of_all().await;
+            if number != Number::WINCH.as_raw() {
+                return u8::try_from(number).expect("the numbers of signals end at 64");
+            }
+        }
+    }
+
     /// Waits for the next signal of any kind, and returns its number.
     pub(crate) async fn next_of_all(&mut self) -> i32 {
         let Self { ends, words } = self;

@@ -222,3 +222,29 @@ fn two_users_stand_in_one_line_and_neither_takes_the_others_place() {
         second.stop();
     }
 }
+
+#[test]
+fn in_line_every_signal_ends_what_it_would_end_by_itself() {
+    let room = Room::new();
+    let node = node(&room, "0s");
+    let mut first = node.run(&["register", "leader", &room.abstract_unix("one"), "--wait"]);
+    first.line_with("registered");
+    let two = room.abstract_unix("two");
+    let program = program(&room);
+    let register = ["register", "leader", &two, "--wait"];
+    let with_command = [&register[..], &["--", "sh", &program]].concat();
+    let lease = [&register[..], &["--ttl", "10m"]].concat();
+    for words in [&register[..], &with_command, &lease] {
+        for signal in [Signal::QUIT, Signal::USR1, Signal::USR2, Signal::ALARM, Signal::POWER] {
+            let second = node.run(words);
+            comes_to(&node, 1);
+            second.signal(Signal::WINCH);
+            second.signal(signal);
+            let ended = second.outcome();
+            assert_eq!(ended.signal, Some(signal.as_raw()), "{words:?} {ended}");
+            assert!(!ended.stdout.contains("leads by"), "{ended}");
+            comes_to(&node, 0);
+        }
+    }
+    first.stop();
+}

@@ -17,7 +17,7 @@ use super::{
     Plan,
     presence::warn_of_nobody,
     told::{tell, warn_of_aliases, warn_of_doubts, warn_of_silence},
-    turn::{said, too_late},
+    turn::{asked_to_end, said, too_late},
 };
 use crate::{
     context::Context,
@@ -43,7 +43,7 @@ pub(super) async fn run(
         let entered = tokio::select! {
             biased;
             entered = renew_or_enter(plan, &client, context) => entered,
-            signal = signals.next() => return Ok(Exit::Signal(signal)),
+            signal = asked_to_end(plan, &mut signals) => return Ok(Exit::Signal(signal)),
             failure = &mut too_late => return Err(failure),
         };
         match entered {
@@ -62,7 +62,7 @@ pub(super) async fn run(
         }
         tokio::select! {
             biased;
-            signal = signals.next() => return Ok(Exit::Signal(signal)),
+            signal = asked_to_end(plan, &mut signals) => return Ok(Exit::Signal(signal)),
             failure = &mut too_late => return Err(failure),
             () = sleep(PAUSE) => {}
         }

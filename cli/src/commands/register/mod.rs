@@ -29,7 +29,7 @@ use self::{
     presence::{Kept, Known, follow, warn_of_nobody},
     program::{Happening, Program},
     told::{tell, warn_of_aliases, warn_of_doubts, warn_of_silence},
-    turn::{DISPLACED, await_turn, displaced},
+    turn::{DISPLACED, asked_to_end, await_turn, displaced},
 };
 use super::AllHanded;
 use crate::{
@@ -179,7 +179,7 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     let (registered, known) = tokio::select! {
         biased;
         entered = entering => entered?,
-        signal = signals.next() => return Ok(Exit::Signal(signal)),
+        signal = asked_to_end(plan, &mut signals) => return Ok(Exit::Signal(signal)),
     };
     if let Some(exit) = await_turn(plan, &registered, &mut signals, context).await? {
         part(registered, client, context).await;
@@ -247,7 +247,7 @@ async fn run_program(
     let (registered, known) = tokio::select! {
         biased;
         entered = enter(plan, &client, context) => entered?,
-        signal = signals.next() => return Ok(Exit::Signal(signal)),
+        signal = asked_to_end(plan, &mut signals) => return Ok(Exit::Signal(signal)),
     };
     let mut known = known;
     if plan.patience.is_some() {

@@ -33,7 +33,7 @@ pub(super) async fn await_turn(
     tokio::select! {
         biased;
         accepted = accepted(plan, registered, context) => accepted?,
-        signal = signals.next() => return Ok(Some(Exit::Signal(signal))),
+        signal = asked_to_end(plan, signals) => return Ok(Some(Exit::Signal(signal))),
         failure = too_late(name, plan.patience) => return Err(failure),
     }
     if registered.token().is_none() {
@@ -44,6 +44,14 @@ pub(super) async fn await_turn(
             .hint("or leave out `--wait`"));
     }
     Ok(None)
+}
+
+/// Waits for a signal that ends the wait. In line, no program runs yet that it could be passed on to.
+pub(super) async fn asked_to_end(plan: &Plan, signals: &mut Signals) -> u8 {
+    match plan.patience {
+        Some(_) => signals.next_fatal().await,
+        None => signals.next().await,
+    }
 }
 
 /// Waits until an actor has waited in line for as long as it may, and says that it has.
