@@ -22,6 +22,7 @@ use crate::{
     console::Console,
     failure::Failure,
     global::{Color, Global},
+    log_filter::{self, LogFilter},
     output::{
         self,
         diagnostics::{self, DiagnosticJson},
@@ -55,6 +56,7 @@ impl Context {
     /// Prints a text as it is; each line appears immediately.
     pub(crate) fn print(&self, text: impl Display) -> Result<(), Failure> {
         self.console.settle();
+        stdout_is_there()?;
         let mut out = self.out();
         write!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::output)
     }
@@ -97,6 +99,7 @@ impl Context {
     /// until it is taken.
     pub(crate) async fn print_patiently(&self, line: impl Display) -> Result<(), Failure> {
         self.console.settle();
+        stdout_is_there()?;
         let mut out = tokio::io::stdout();
         let line = format!("{line}\n");
         out.write_all(line.as_bytes()).await.map_err(Failure::output)?;
@@ -199,8 +202,8 @@ impl Context {
         transport::runtime_dir_path(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir).is_ok()
     }
 
-    /// Sends log events to standard error.
-    pub(crate) fn start_logging(&self) -> Result<(), Failure> {
+    /// Sends log events to standard error, and returns what the user's filter says in vain.
+    pub(crate) fn start_logging(&self) -> Result<Vec<String>, Failure> {
         let by_flag = match self.global.verbose {
             0 => "warn",
             1 => "info",
@@ -208,13 +211,25 @@ impl Context {
             _ => "trace",
         };
         let variable = self.environment.text(LOG_VARIABLE).filter(|_| self.global.verbose == 0);
-        let filter =
-            EnvFilter::try_new(variable.as_deref().unwrap_or(by_flag)).map_err(|error| {
-                Failure::usage(error).context(format!("{LOG_VARIABLE} cannot be read"))
-            })?;
+        let asked = variable.as_deref().map(LogFilter::read).unwrap_or_default();
+        let by = if asked.known.is_empty() { by_flag } else { &asked.known };
+        let filter = EnvFilter::try_new(by).map_err(|error| {
+            Failure::usage(error)
+                .context(format!("{LOG_VARIABLE} cannot be read"))
+                .hint(log_filter::EXPECTED)
+        })?;
         self.console.start_logging(filter);
-        Ok(())
+        let in_vain = |it: &String| {
+            let said = format!("`{it}` of {LOG_VARIABLE} is no level, and no part of callsign");
+            format!("{said}; {}", log_filter::EXPECTED)
+        };
+        Ok(asked.unknown.iter().map(in_vain).collect())
     }
+}
+
+/// Fails if this program was started without a standard output.
+fn stdout_is_there() -> Result<(), Failure> {
+    transport::stdout_closed().map_or(Ok(()), |error| Err(Failure::output(error)))
 }
 
 /// Returns what a settings file says, and what deserves a warning.

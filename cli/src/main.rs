@@ -10,6 +10,7 @@ mod context;
 mod failure;
 mod global;
 mod hints;
+mod log_filter;
 mod log_line;
 mod lookup;
 mod outlet;
@@ -26,7 +27,11 @@ use args::Cli;
 use commands::AllHanded;
 use context::{Context, Environment};
 use failure::{Exit, Failure};
-use rustix::io::Errno;
+use output::notices::warn;
+use rustix::{
+    io::Errno,
+    process::{Resource, getrlimit},
+};
 use tokio::runtime::Runtime;
 use transport::Handed;
 
@@ -63,7 +68,9 @@ fn main() -> ExitCode {
 /// The registrar answers a look-up in a few microseconds, and to hand one to another thread costs
 /// more than that. The other commands do one thing at a time.
 fn run(command: commands::Command, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
-    context.start_logging()?;
+    for in_vain in context.start_logging()? {
+        warn(context, in_vain);
+    }
     let runtime = runtime().map_err(cannot_start)?;
     let exit = runtime.block_on(async {
         signals::outlive_full_files()?;
@@ -75,13 +82,27 @@ fn run(command: commands::Command, handed: AllHanded, context: &Context) -> Resu
 }
 
 fn runtime() -> io::Result<Runtime> {
-    // The runtime panics if there is no descriptor for what hears signals. It takes five.
-    drop((UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?));
+    // Without one for what hears signals the runtime panics, and without one for a connection a
+    // registrar seems to be away.
+    let free: io::Result<Vec<_>> = (0..DESCRIPTORS_MIN / 2).map(|_| UnixStream::pair()).collect();
+    drop(free?);
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 fn cannot_start(error: io::Error) -> Failure {
     let is_full = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
-    let failure = Failure::usage(error).context("cannot start");
-    if is_full { failure.hint("let it open more descriptors: `ulimit -n 1024`") } else { failure }
+    if !is_full {
+        return Failure::usage(error).context("cannot start");
+    }
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.map_or("any number of".to_owned(), |it| format!("at most {it}"));
+    Failure::usage(error)
+        .context(format!(
+            "cannot start: it needs {DESCRIPTORS_MIN} free descriptors, and may open {limit}"
+        ))
+        .hint("let it open more descriptors: `ulimit -n 1024`")
 }
+
+/// The descriptors that every command may need: five for the runtime, three for each of two
+/// registrars, and others for a look at the kernel's lists.
+const DESCRIPTORS_MIN: usize = 20;

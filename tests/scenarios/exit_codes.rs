@@ -149,6 +149,58 @@ fn what_cannot_be_written_is_6() {
 }
 
 #[test]
+fn without_a_standard_output_what_is_to_be_printed_is_6() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    node.callsign(&["register", "web", "/unix/@web-of-no-output", "--ttl", "10m"]).succeeds();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let _speaking = std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            use std::io::Write as _;
+            drop(stream.unwrap().write_all(b"hello"));
+        }
+    });
+    let talks = format!("/ip4/127.0.0.1/tcp/{port}");
+    node.callsign(&["register", "talks", &talks, "--ttl", "10m"]).succeeds();
+    let registrar = format!("--registrar {}", node.endpoint());
+    let closed = |command: &str| {
+        let program = env!("CARGO_BIN_EXE_callsign");
+        let named =
+            if command.contains("help") || command == "--version" { "" } else { &registrar };
+        let mut closed = room.other_command("sh");
+        closed.args(["-c", &format!("exec {program} {named} {command} >&-")]);
+        Running::start(closed).outcome()
+    };
+    for command in [
+        "ls",
+        "ls --json",
+        "find web",
+        "find web --all --json",
+        "resolve talks",
+        "connect talks",
+        "watch",
+        "wait talks",
+        "status",
+        "whoami",
+        "renew web",
+        "register more /unix/@more-of-no-output --ttl 10m",
+        "check /dev/null",
+        "completions bash",
+        "schema",
+        "man",
+        "--help",
+        "help ls",
+        "--version",
+    ] {
+        closed(command).ends_with(6).says(&["cannot write to standard output", "Bad file desc"]);
+    }
+    // What prints nothing does not need one, and an error comes first.
+    closed("ls nobody").ends_with(0);
+    closed("find nobody").ends_with(1);
+}
+
+#[test]
 fn who_has_no_reader_ends_quietly() {
     let room = Room::new();
     let node = Node::start(&room);

@@ -175,9 +175,13 @@ fn without_descriptors_a_command_reports_that_it_cannot_start() {
     for words in
         [&["ls"][..], &["registrar"], &["watch"], &["register", "a", "/unix/@a", "--", "true"]]
     {
-        let mut command = room.other_command("prlimit");
-        command.args(["--nofile=6:6", env!("CARGO_BIN_EXE_callsign")]).args(words);
-        let ended = Running::start(command).outcome().ends_with(2);
-        ended.says(&["error: cannot start\n", "because: Too many open files", "ulimit -n"]);
+        for limit in [6, 8, 12, 16] {
+            let mut command = room.other_command("prlimit");
+            command.arg(format!("--nofile={limit}:{limit}"));
+            command.arg(env!("CARGO_BIN_EXE_callsign")).args(words);
+            let ended = Running::start(command).outcome().ends_with(2);
+            let at_most = format!("may open at most {limit}\n");
+            ended.says(&["cannot start: it needs", &at_most, "Too many open files", "ulimit -n"]);
+        }
     }
 }

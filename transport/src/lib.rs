@@ -45,6 +45,7 @@
 //! | `folder` | the folder for this user's sockets |
 //! | `private_file` | files of this user alone, for its next run |
 //! | `signals` | ending a process by a signal that it has handled |
+//! | `standard` | whether this process was started with a standard output |
 //! | `who` | the peer's identity, from the kernel |
 //! | `linux` | Linux-only code, and nearly all `unsafe` code |
 //!
@@ -94,6 +95,7 @@ mod private_file;
 mod published;
 mod random;
 mod signals;
+mod standard;
 mod stream;
 mod tcp;
 mod together;
@@ -128,8 +130,10 @@ pub use private_file::{PrivateFileError, read_private, remove_private, write_pri
 pub use published::Published;
 pub use random::random_bytes;
 pub use signals::end_by_signal;
+pub use standard::stdout_closed;
 pub use stream::TcpEnds;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
+pub use tcp::unknown_host;
 pub use together::BindAllError;
 pub use whereabouts::{Changes, Whereabouts};
 pub use who::Who;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{DnsFamily, DnsName, Host, TcpAddress};
+use endpoints::{DnsFamily, DnsName, Endpoint, Host, TcpAddress};
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -65,6 +65,27 @@ pub(crate) async fn resolve(tcp: &TcpAddress) -> Result<Vec<SocketAddr>, Resolve
     match &tcp.host {
         Host::Dns(name, family) => look_up(name, *family, tcp.port).await,
         _ => literal(tcp).map(|it| it.into_iter().collect()),
+    }
+}
+
+/// Tells why the host of an endpoint cannot be found from here: there is no address for its name, or
+/// no such interface. Nobody is connected to; a name is looked up.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use transport::unknown_host;
+///
+/// assert!(unknown_host(&"/ip4/192.0.2.7/tcp/80".parse()?).await.is_none());
+/// let zone = "/ip6zone/no-such-zone/ip6/fe80::1/tcp/80";
+/// assert!(unknown_host(&zone.parse()?).await.is_some());
+/// # Ok(())
+/// # }
+/// ```
+pub async fn unknown_host(endpoint: &Endpoint) -> Option<ResolveError> {
+    match endpoint {
+        Endpoint::Tcp(tcp) => resolve(tcp).await.err(),
+        Endpoint::Unix(_) | Endpoint::Memory(_) => None,
     }
 }
 

@@ -23,7 +23,11 @@ pub(crate) fn read(
     described: &dyn Fn() -> Command,
     args: &[OsString],
 ) -> Result<ArgMatches, Error> {
-    let mut error = match described().try_get_matches_from(args) {
+    let read = described().try_get_matches_from(args);
+    if let Some(error) = detached(described, args) {
+        return Err(error);
+    }
+    let mut error = match read {
         Ok(matches) => return Ok(matches),
         Err(error) => error,
     };
@@ -57,6 +61,41 @@ pub(crate) fn read(
         _ => {}
     }
     Err(error)
+}
+
+/// Finds a word that was meant as the value of the option before it, and is taken for an argument
+/// by itself: the option takes its value after a `=` only, because it need not have one.
+fn detached(described: &dyn Fn() -> Command, args: &[OsString]) -> Option<Error> {
+    let is_long = |it: &OsString| it.to_str().is_some_and(|it| it.starts_with("--"));
+    if !args.windows(2).any(|it| is_long(&it[0]) && !is_long(&it[1])) {
+        return None;
+    }
+    let mut command = described_command(described, args)?;
+    let option = |word: &OsString| {
+        let word = word.to_str()?;
+        command.get_arguments().find(|it| it.is_require_equals_set() && is_named(it, word))
+    };
+    let own = args.iter().take_while(|it| *it != "--").count();
+    let (at, option) = (1..own.saturating_sub(1)).find_map(|at| {
+        let option = option(&args[at])?;
+        let joined = [args[at].as_os_str(), args[at + 1].as_os_str()].join("=".as_ref());
+        let mut line = args.to_vec();
+        line.splice(at..at + 2, [joined]);
+        // A word that is no value of it is what it seems.
+        let is_value = described()
+            .try_get_matches_from(line)
+            .map_or_else(|it| it.kind() == ErrorKind::MissingRequiredArgument, |_| true);
+        is_value.then_some((at, format!("--{}", option.get_long().unwrap_or_default())))
+    })?;
+    let (valid, invalid) = (STYLES.get_valid(), STYLES.get_invalid());
+    let word = args[at + 1].to_string_lossy();
+    let word = Plain(&word);
+    let text = format!(
+        "'{invalid}{word}{invalid:#}' is not read as the value of '{option}', but as an argument\n\n  \
+         {valid}tip:{valid:#} write '{valid}{option}={word}{valid:#}', or an argument before \
+         '{option}'"
+    );
+    Some(command.error(ErrorKind::InvalidValue, text))
 }
 
 /// A command line with a word that is no argument of its command.
@@ -147,8 +186,10 @@ impl<'a> Line<'a> {
         let long: Vec<_> = shown.filter_map(Arg::get_long).collect();
         let behind = self.word().strip_prefix(&self.unknown).unwrap_or_default();
         names_like(bare, long).into_iter().map(|it| format!("--{it}")).find(|flag| {
-            let word = OsString::from(format!("{flag}{behind}"));
-            self.gets_further(self.tried(self.at..self.at + 1, &[word]), flag)
+            let mut args = self.args.to_vec();
+            args[self.at] = OsString::from(format!("{flag}{behind}"));
+            let is_detached = detached(self.described, &args).is_some();
+            !is_detached && self.gets_further((self.described)().try_get_matches_from(args), flag)
         })
     }
 

@@ -19,9 +19,13 @@ pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
     let rendered = error.render();
     if !error.use_stderr() {
         let color = color_asked_for(own());
-        let printed = write!(AutoStream::new(io::stdout(), color), "{}", rendered.ansi());
+        let print = || {
+            transport::stdout_closed().map_or(Ok(()), Err)?;
+            write!(AutoStream::new(io::stdout(), color), "{}", rendered.ansi())?;
+            io::stdout().flush()
+        };
         // A help or a version that cannot be printed is a failure like any other.
-        let Err(unsaid) = printed.and_then(|()| io::stdout().flush()) else { return Exit::Done };
+        let Err(unsaid) = print() else { return Exit::Done };
         let failure = Failure::output(unsaid);
         if failure.exit != Exit::READER_GONE {
             say(&failure.to_text(&[], output::width(&io::stderr())), color);

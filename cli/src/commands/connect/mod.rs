@@ -5,7 +5,7 @@ mod relay;
 use anyhow::anyhow;
 use discovery::{FindError, LookupError, LookupOptions, ResolveError};
 
-use self::relay::{Broken, relay, standard_input};
+use self::relay::{Broken, NoOutput, relay, standard_input};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
@@ -59,7 +59,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         note(context, format_args!("connected to {instance}:\n{}", connection.explanation));
     }
     let input = standard_input().map_err(Failure::usage)?;
-    match relay(connection.stream, input, tokio::io::stdout()).await {
+    let relayed = match transport::stdout_closed() {
+        None => relay(connection.stream, input, tokio::io::stdout()).await,
+        Some(_) => relay(connection.stream, input, NoOutput).await,
+    };
+    match relayed {
         Ok(()) => Ok(Exit::Done),
         Err(Broken::Output(error)) => Err(Failure::output(error)),
         Err(Broken::Actor(error)) => {

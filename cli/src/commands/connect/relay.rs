@@ -2,6 +2,8 @@
 
 use std::{
     io::{self, Read},
+    pin::Pin,
+    task::{Context, Poll},
     thread,
 };
 
@@ -49,6 +51,24 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
             }
             receive.await
         }
+    }
+}
+
+/// The standard output of a program that was started without one.
+#[derive(Debug)]
+pub(super) struct NoOutput;
+
+impl AsyncWrite for NoOutput {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::Error::from(rustix::io::Errno::BADF)))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 
