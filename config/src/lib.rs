@@ -82,7 +82,7 @@ mod written;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity, Source, line_column};
 pub use file::{NamedBy, Said, SettingsFile, read_once};
-pub use meaning::read;
+pub use meaning::{check, read};
 pub use names::{Account, Grantee, NameRule, Names};
 pub use overrides::{Layer, Overrides, overlay};
 pub use quotas::{Quota, QuotaOwner, QuotaSettings, QuotaUser};

@@ -26,18 +26,49 @@ use crate::{
 ///
 /// [`Diagnostics`] holds everything that is wrong with the file, and the warnings.
 pub fn read(source: &str, name: &str) -> Result<(Settings, Diagnostics), Diagnostics> {
+    let (settings, diagnostics) = read_with(source, name, |_| Vec::new());
+    diagnostics.or(settings)
+}
+
+/// Checks the text of a settings file, and returns everything that is wrong with it, with the
+/// warnings. What only its machine knows, such as its users, `more` finds out: of what could be read,
+/// whatever is wrong with the rest.
+///
+/// ```
+/// use config::Diagnostic;
+///
+/// let more = |settings: config::Settings| {
+///     settings.registrar.socket_group.iter().map(|it| it.unknown()).collect()
+/// };
+/// let text = "[registrar]\nsessions_max = 0\nsocket_group = \"no-such-group\"\n";
+/// assert_eq!(config::check(text, "market.toml", more).0.len(), 2);
+/// ```
+pub fn check(
+    source: &str,
+    name: &str,
+    more: impl FnOnce(Settings) -> Vec<Diagnostic>,
+) -> Diagnostics {
+    read_with(source, name, |settings| more(settings.clone())).1
+}
+
+fn read_with(
+    source: &str,
+    name: &str,
+    more: impl FnOnce(&Settings) -> Vec<Diagnostic>,
+) -> (Settings, Diagnostics) {
     let source = Source::new(name, source);
     let mut mended = syntax::mend(&source);
     let text = Arc::clone(&mended.source);
     let (root, mut diagnostics) = syntax::parse(&text, &mut mended);
-    let (written, more) = shape::read(&text, &root);
-    diagnostics.extend(more);
-    let (settings, more) = Meaning::default().read(&written);
-    diagnostics.extend(more);
+    let (written, shaped) = shape::read(&text, &root);
+    diagnostics.extend(shaped);
+    let (settings, meant) = Meaning::default().read(&written);
+    diagnostics.extend(meant);
+    diagnostics.extend(more(&settings));
     mended.restore(&mut diagnostics);
     diagnostics.extend(mended.diagnostics);
     diagnostics.sort_by_key(|it| (it.place.span.start, it.place.span.end));
-    Diagnostics(diagnostics).or(settings)
+    (settings, Diagnostics(diagnostics))
 }
 
 #[derive(Default)]

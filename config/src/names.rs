@@ -113,9 +113,13 @@ pub(crate) fn rules(
         diagnostics.push(Diagnostic::error(message, beyond.0.place.clone()).help(help));
         return Vec::new();
     }
-    let mut rules: Vec<NameRule> = Vec::new();
+    let (mut rules, mut faulty): (Vec<NameRule>, Vec<NameRule>) = (Vec::new(), Vec::new());
     for (pattern, written) in written {
-        let Some(rule) = rule(pattern, written, diagnostics) else { continue };
+        let (rule, is_faulty) = rule(pattern, written, diagnostics);
+        if is_faulty {
+            faulty.push(rule);
+            continue;
+        }
         let is_rival = |it: &&NameRule| {
             it.pattern.cmp_specific(&rule.pattern) == Ordering::Equal
                 && it.pattern.overlaps(&rule.pattern)
@@ -134,14 +138,17 @@ pub(crate) fn rules(
         }
         rules.push(rule);
     }
+    // Nobody follows these, but whom they name may be checked.
+    rules.extend(faulty);
     rules
 }
 
+/// Reads a rule, and tells whether its pattern is none.
 fn rule(
     pattern: &Text,
     written: &WrittenRule,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<NameRule> {
+) -> (NameRule, bool) {
     let WrittenRule { register, find, exclusive, max_instances } = written;
     let place = pattern.place.clone();
     let mut grantees = |written: &Option<Vec<Text>>| {
@@ -162,14 +169,15 @@ fn rule(
         let diagnostic = Diagnostic::warning(message, number.text.place.clone());
         diagnostics.push(diagnostic.help("leave out one of the two".to_owned()));
     }
-    match NamePattern::new(&pattern.value) {
-        Ok(pattern) => Some(NameRule { pattern, register, find, exclusive, instances_max, place }),
+    let (pattern, is_faulty) = match NamePattern::new(&pattern.value) {
+        Ok(pattern) => (pattern, false),
         Err(error) => {
-            diagnostics
-                .push(Diagnostic::error(error.to_string(), place).help(error.help().to_owned()));
-            None
+            let diagnostic = Diagnostic::error(error.to_string(), place.clone());
+            diagnostics.push(diagnostic.help(error.help().to_owned()));
+            (NamePattern::new("*").expect("it matches every name"), true)
         }
-    }
+    };
+    (NameRule { pattern, register, find, exclusive, instances_max, place }, is_faulty)
 }
 
 fn count(number: &Number, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {

@@ -1,6 +1,6 @@
 //! The endpoints that a setting accepts, and the faults of those that it does not.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use endpoints::{Endpoint, Host, ParseEndpointError, TcpAddress};
 
@@ -125,8 +125,9 @@ pub fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
     match bound {
         Endpoint::Tcp(tcp) if tcp.port == 0 => None,
         Endpoint::Tcp(tcp) if tcp.host.is_wildcard() => {
-            let host = match tcp.host {
-                Host::Ip4(_) => Host::Ip4(Ipv4Addr::LOCALHOST),
+            // `::ffff:0.0.0.0` binds IPv4, however it is written.
+            let host = match tcp.host.ip() {
+                Some(IpAddr::V4(_)) => Host::Ip4(Ipv4Addr::LOCALHOST),
                 _ => Host::Ip6(Ipv6Addr::LOCALHOST),
             };
             Some(Endpoint::Tcp(TcpAddress { host, ..tcp.clone() }))

@@ -53,18 +53,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let name = file.display().to_string();
         match read(file) {
             Ok(text) => {
-                let diagnostics = match config::read(&text, &name) {
-                    Ok((settings, mut warnings)) => {
-                        // The file is correct, but a registrar here would refuse it.
-                        let unknown = asked(NEED_TIMEOUT, move || unknown(&settings));
-                        if unknown.is_none() {
-                            warn(context, UNASKED);
-                        }
-                        warnings.0.extend(unknown.into_iter().flatten());
-                        warnings.0
+                let diagnostics = config::check(&text, &name, |settings| {
+                    // The file may be correct, and a registrar here would refuse it.
+                    let unknown = asked(NEED_TIMEOUT, move || unknown(&settings));
+                    if unknown.is_none() {
+                        warn(context, UNASKED);
                     }
-                    Err(diagnostics) => diagnostics.0,
-                };
+                    unknown.unwrap_or_default()
+                });
+                let diagnostics = diagnostics.0;
                 tally.add(&diagnostics);
                 if context.json {
                     all.extend(diagnostics.iter().map(|it| json!(DiagnosticJson::from(it))));
