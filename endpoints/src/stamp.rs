@@ -68,6 +68,26 @@ impl Stamped {
     pub fn bare(endpoint: Endpoint) -> Self {
         Self { endpoint, stamp: Stamp::default() }
     }
+
+    /// Tells whether its registrant has seen the place: it stamps what is on its own host. Of another
+    /// host's address, or a host name, it can only say that somebody listens there, and a registrar
+    /// cannot judge that either.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use endpoints::{KernelId, Stamp, Stamped};
+    ///
+    /// let elsewhere = Stamped::bare("/dns/market.example/tcp/5555".parse()?);
+    /// assert!(!elsewhere.is_verified());
+    /// let stamp = Stamp { kernel: Some(KernelId(7)), ..Stamp::default() };
+    /// assert!(Stamped { stamp, ..elsewhere }.is_verified());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_verified(&self) -> bool {
+        // Without a stamp, no other place is within anybody's reach.
+        !matches!(self.endpoint, Endpoint::Tcp(_)) || self.stamp.kernel.is_some()
+    }
 }
 
 /// A value that has an endpoint and can be ranked by it.

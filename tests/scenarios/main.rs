@@ -8,6 +8,7 @@ mod activation;
 mod addresses;
 mod background;
 mod boot;
+mod claimed;
 mod completion;
 mod echo;
 mod exit_codes;

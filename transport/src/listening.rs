@@ -10,9 +10,10 @@
 
 use std::{
     ffi::OsStr,
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
 };
 
 use endpoints::{Endpoint, Host, SocketId, TcpAddress, UnixAddress, UnixPath};
@@ -57,6 +58,18 @@ pub enum Silence {
     /// There is no such file.
     #[error("there is no such socket file")]
     Missing,
+    /// A folder on the way to it is not there.
+    #[error("there is no folder `{}`", .folder.display())]
+    NoFolder {
+        /// The first that is missing.
+        folder: PathBuf,
+    },
+    /// What leads to it is no folder.
+    #[error("`{}` on the way to it is not a folder", .file.display())]
+    NotAFolder {
+        /// The file in its place.
+        file: PathBuf,
+    },
     /// A socket has the place that does not listen, or not yet.
     #[error("there is a socket that does not listen")]
     Bound,
@@ -141,12 +154,25 @@ fn listening_at_path(path: &UnixPath) -> io::Result<Listening> {
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
-            return Ok(Listening::Nobody(Silence::Missing));
+            return Ok(Listening::Nobody(missing(path.as_path())));
         }
         // A folder that one may not look into.
         Err(error) => return Err(error),
     };
     listening_at_file(&handle, path)
+}
+
+/// Says what there is instead of a file that is not there.
+fn missing(path: &Path) -> Silence {
+    let above: Vec<_> = path.ancestors().skip(1).collect();
+    let first = above.iter().rev().find_map(|it| match fs::metadata(it) {
+        Ok(found) if found.is_dir() => None,
+        Ok(_) => Some(Silence::NotAFolder { file: it.to_path_buf() }),
+        // Whatever else is wrong with it, the file itself was looked for.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => None,
+        Err(_) => Some(Silence::NoFolder { folder: it.to_path_buf() }),
+    });
+    first.unwrap_or(Silence::Missing)
 }
 
 /// Asks for the listener at an open file, to which the path led.
@@ -161,7 +187,7 @@ pub(crate) fn listening_at_file(handle: &Handle, path: &UnixPath) -> io::Result<
     // under which the socket was bound decides.
     let has_name = |it: &&UnixSocket| {
         let name = OsStr::from_bytes(it.name.strip_suffix(b"\0").unwrap_or(&it.name));
-        let file_name = std::path::Path::new(name).file_name();
+        let file_name = Path::new(name).file_name();
         it.file.is_some_and(|(inode, _)| inode == id.ino as u32)
             && file_name.is_some()
             && file_name == path.as_path().file_name()
@@ -249,6 +275,31 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+
+    #[test]
+    fn what_is_missing_on_the_way_to_a_socket_is_named() {
+        let room = tempfile::tempdir().unwrap();
+        let at = |path: &str| room.path().join(path);
+        fs::create_dir(at("folder")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
+        let check = |path: &str, expected: Silence| {
+            let path = UnixPath::new(&at(path)).unwrap();
+            let asked = listening(&Endpoint::Unix(UnixAddress::Path(path)));
+            assert_eq!(asked, Listening::Nobody(expected));
+        };
+        let none = |path: &str| Silence::NoFolder { folder: at(path) };
+        check("a.sock", Silence::Missing);
+        check("folder/a.sock", Silence::Missing);
+        check("none/a.sock", none("none"));
+        check("none/below/a.sock", none("none"));
+        check("folder/none/a.sock", none("folder/none"));
+        check("link/a.sock", none("link"));
+        check("file/a.sock", Silence::NotAFolder { file: at("file") });
+        check("file/below/a.sock", Silence::NotAFolder { file: at("file") });
+        check("folder", Silence::NotASocket { found: "a folder" });
+        check("link", Silence::NotASocket { found: "a symbolic link" });
+    }
 
     #[test]
     fn the_kernel_chooses_the_closest_listener() {

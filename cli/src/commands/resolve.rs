@@ -71,10 +71,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     };
     let is_of_use =
         |it: &Candidate| it.verdict.is_ok() && !matches!(it.outcome, Outcome::Failed { .. });
-    let exit = match explanation.candidates.iter().any(is_of_use) {
-        true => Exit::Done,
-        false if unanswered.is_empty() => Exit::NotFound,
-        false => Exit::Unreachable,
+    let exit = if explanation.candidates.iter().any(is_of_use) {
+        Exit::Done
+    } else {
+        Exit::NotFound.of_unanswered(&unanswered)
     };
     let mut rows = rows(source, &explanation, &ready, &others);
     if !args.explain {
@@ -157,6 +157,8 @@ struct Row<'a> {
     record: &'a Record,
     endpoint: &'a Endpoint,
     verdict: Result<Locality, LeftOutJson>,
+    /// Whether its registrant has seen the place.
+    is_verified: bool,
     outcome: Option<&'a Outcome>,
 }
 
@@ -181,6 +183,7 @@ fn rows<'a>(
             record,
             endpoint: &candidate.stamped.endpoint,
             verdict: candidate.verdict.clone().map_err(|it| LeftOutJson::of(&it)),
+            is_verified: candidate.stamped.is_verified(),
             outcome: Some(&candidate.outcome),
         });
     }
@@ -191,6 +194,7 @@ fn rows<'a>(
             record,
             endpoint: &stamped.endpoint,
             verdict: Err(LeftOutJson::of_state(record.state)),
+            is_verified: stamped.is_verified(),
             outcome: None,
         }));
     }
@@ -213,6 +217,7 @@ impl Row<'_> {
             }
             (Ok(_), Some(Outcome::Failed { error, .. })) => with_causes(error),
             (Ok(_), _) if self.record.proves => "within reach, proves who it is".to_owned(),
+            (Ok(_), _) if !self.is_verified => "within reach, unproved, unverified".to_owned(),
             (Ok(_), _) => "within reach, unproved".to_owned(),
         }
     }
@@ -235,6 +240,7 @@ impl Row<'_> {
             lifetime: LifetimeJson::of(self.record.lifetime),
             suspicion: self.record.suspicion.map(SuspicionJson::of),
             proves: self.record.proves,
+            verified: self.is_verified,
             owner: self.record.owner.as_ref(),
             dial: match self.outcome {
                 Some(Outcome::Connected { took, assurance }) => {
@@ -308,6 +314,7 @@ struct CandidateJson<'a> {
     suspicion: Option<SuspicionJson>,
     lifetime: LifetimeJson,
     proves: bool,
+    verified: bool,
     owner: Option<&'a Owner>,
     dial: Option<DialJson>,
 }

@@ -119,7 +119,16 @@ pub(crate) fn state_in_words(record: &Record) -> String {
         waiting => format!(", {waiting} {WAITING}"),
     };
     let suspect = if record.suspicion.is_some() { ", suspect" } else { "" };
-    format!("{}{waiting}{suspect}", record.state)
+    let unverified = if is_unverified(record) { ", unverified" } else { "" };
+    format!("{}{unverified}{waiting}{suspect}", record.state)
+}
+
+/// Tells whether only its registrant says that an actor listens anywhere. Of a declared one nobody
+/// says so much.
+pub(crate) fn is_unverified(record: &Record) -> bool {
+    record.lifetime != Lifetime::Declared
+        && !record.endpoints.is_empty()
+        && !record.endpoints.iter().any(Stamped::is_verified)
 }
 
 /// The text after the number of waiters in line for a name.
@@ -237,6 +246,7 @@ struct EndpointJson<'a> {
     encoded: String,
     locality: Option<Locality>,
     left_out: Option<LeftOutJson>,
+    verified: bool,
     stamp: Stamp,
 }
 
@@ -247,6 +257,7 @@ impl<'a> EndpointJson<'a> {
             encoded: candidate.stamped.endpoint.to_encoded(),
             locality: candidate.verdict.as_ref().ok().copied(),
             left_out: candidate.verdict.as_ref().err().map(LeftOutJson::of),
+            verified: candidate.stamped.is_verified(),
             stamp: candidate.stamped.stamp,
         }
     }
@@ -420,6 +431,7 @@ mod tests {
                     "encoded": "/ip4/127.0.0.1/tcp/7",
                     "locality": "loopback",
                     "left_out": null,
+                    "verified": true,
                     "stamp": {
                         "kernel": "0000000000000001",
                         "netns": "0000000000000001",
@@ -434,6 +446,7 @@ mod tests {
                         "kind": "no-stamp",
                         "message": "its registrant did not say where it is",
                     },
+                    "verified": true,
                     "stamp": {},
                 },
             ],

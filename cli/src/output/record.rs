@@ -6,7 +6,7 @@ use endpoints::{Plain, Ranked, Stamped};
 use wire::Lifetime;
 
 use crate::{
-    lookup::ranking::{Seen, age_in_words, doubt_in_words, in_short},
+    lookup::ranking::{Seen, age_in_words, doubt_in_words, in_short, is_unverified},
     output::fitted,
     owners::owner_of,
 };
@@ -53,6 +53,7 @@ fn draw(
         "state",
         match record.suspicion {
             Some(it) => format!("{}, {}", record.state, doubt_in_words(it, now_ms)),
+            None if is_unverified(record) => format!("{}, {UNVERIFIED}", record.state),
             None => record.state.to_string(),
         },
     ));
@@ -93,6 +94,9 @@ fn draw(
     }
     text
 }
+
+/// What is added to a state that nobody but the registrant can vouch for.
+const UNVERIFIED: &str = "unverified: its registrant alone says where it listens";
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,10 @@ use wire::{ErrorKind, Lifetime, Record};
 use super::{
     Plan,
     presence::warn_of_nobody,
-    told::{tell, warn_of_aliases, warn_of_doubts, warn_of_silence},
+    told::{
+        tell, tell_of_links, warn_of_aliases, warn_of_doubts, warn_of_silence,
+        warn_of_unknown_hosts,
+    },
     turn::{asked_to_end, said, too_late},
 };
 use crate::{
@@ -70,7 +73,9 @@ pub(super) async fn run(
         plan.look_again();
     };
     tell(context, plan, &instance, is_renewed)?;
+    tell_of_links(context, plan);
     warn_of_silence(context, plan);
+    warn_of_unknown_hosts(context, plan).await;
     warn_of_doubts(context, plan, &client);
     client.close().await;
     if !context.json {

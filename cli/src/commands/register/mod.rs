@@ -28,7 +28,7 @@ use self::{
     plan::{Plan, socket_path},
     presence::{Kept, Known, follow, warn_of_nobody},
     program::{Happening, Program},
-    told::{tell, warn_of_aliases, warn_of_doubts, warn_of_silence},
+    told::{tell, tell_of_links, warn_of_aliases, warn_of_doubts, warn_of_silence},
     turn::{DISPLACED, asked_to_end, await_turn, displaced},
 };
 use super::AllHanded;
@@ -88,8 +88,9 @@ An entry that somebody else removes stays out, and `register` says who removed i
 continues, and without one `register` ends.
 
 Without a command, the entry lasts until `register` is ended with Ctrl-C. While nobody listens, \
-the actor is starting, and `register` says so. Its server may restart: \
-a server of the same user and program at the same place is recognised. With `--ttl` instead, \
+the actor is starting, and `register` says so; so it is while another user listens there, unless \
+that is root. A symbolic link is registered as the socket that it leads to. Its server may \
+restart: a server of the same user and program at the same place is recognised. With `--ttl` instead, \
 `register` returns as soon as the actor is registered, and the entry lasts for that time; the same \
 command again renews the lease.")]
 pub(crate) struct Args {
@@ -198,6 +199,7 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
             _ => "it is known until this ends; Ctrl-C ends it",
         },
     );
+    tell_of_links(context, plan);
     warn_of_silence(context, plan);
     let has_served = &Cell::new(true);
     let kept = Kept { plan, registered: &registered, known, has_served, client: &client, context };

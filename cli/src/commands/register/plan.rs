@@ -43,8 +43,11 @@ pub(super) struct Plan {
     pub(super) awaits_answer: bool,
     /// Whether the state was given explicitly.
     pub(super) is_vouched_for: bool,
-    /// The endpoints at which nobody listens, unless a program that does is still to be started.
-    pub(super) silent: Vec<Endpoint>,
+    /// The endpoints at which nobody listens, and why, unless a program that does is still to be
+    /// started.
+    pub(super) silent: Vec<(Endpoint, Silence)>,
+    /// What is known of those at which another user listens.
+    pub(super) strange: Vec<(Endpoint, String)>,
     pub(super) ttl: Option<Duration>,
     /// The time to wait in line for its name, if it does.
     pub(super) patience: Option<Patience>,
@@ -102,14 +105,16 @@ impl Plan {
         }
         let is_vouched_for = state.is_some();
         let silent = if is_vouched_for || has_command { Vec::new() } else { silent(&seen) };
+        let strange = if has_command { Vec::new() } else { strange(&seen) };
         // Nobody follows a lease to say when it is ready: it is taken at its word.
-        let is_starting = has_command || args.ttl.is_none() && is_denied(&seen);
+        let is_starting = has_command || args.ttl.is_none() && !serves(&seen);
         let plan = Self {
             name,
             said,
             command,
             has_drawn_port,
-            stamped: seen.iter().filter_map(|it| it.published(is_vouched_for)).collect(),
+            stamped: first_published(&seen, is_vouched_for, args.ttl),
+            strange,
             sight,
             metadata: args.metadata.clone(),
             state: state.unwrap_or(if is_starting { State::Starting } else { State::Ready }),
@@ -135,7 +140,8 @@ impl Plan {
         if !is_vouched_for && self.command.words.is_empty() {
             self.silent = silent(&seen);
         }
-        self.stamped = seen.iter().filter_map(|it| it.published(is_vouched_for)).collect();
+        self.strange = strange(&seen);
+        self.stamped = first_published(&seen, is_vouched_for, self.ttl);
     }
 
     /// Returns the registration of a new instance.
@@ -155,23 +161,37 @@ impl Plan {
     }
 }
 
-/// Returns the endpoints at which nobody listens, according to the kernel.
-fn silent(seen: &[Seen]) -> Vec<Endpoint> {
-    let is_silent = |it: &&Seen| matches!(it.verdict, Verdict::Nobody(_));
-    let mut silent: Vec<Endpoint> = Vec::new();
-    for one in seen.iter().filter(is_silent) {
+/// Returns the endpoints to publish at first. A lease is taken at its word.
+fn first_published(seen: &[Seen], is_vouched_for: bool, ttl: Option<Duration>) -> Vec<Stamped> {
+    let is_believed = is_vouched_for || ttl.is_some();
+    seen.iter().filter_map(|it| it.published(is_believed)).collect()
+}
+
+/// Returns the endpoints at which nobody listens, according to the kernel, and why.
+fn silent(seen: &[Seen]) -> Vec<(Endpoint, Silence)> {
+    let mut silent: Vec<(Endpoint, Silence)> = Vec::new();
+    for one in seen {
+        let Verdict::Nobody(why) = &one.verdict else { continue };
         // A wildcard has several addresses.
         let mut here = seen.iter().filter(|it| it.said == one.said);
-        if here.all(|it| is_silent(&it)) && !silent.contains(&one.said) {
-            silent.push(one.said.clone());
+        let is_silent = here.all(|it| matches!(it.verdict, Verdict::Nobody(_)));
+        if is_silent && !silent.iter().any(|it| it.0 == one.said) {
+            silent.push((one.said.clone(), why.clone()));
         }
     }
     silent
 }
 
-/// Tells whether nobody listens at any of the endpoints, according to the kernel.
-fn is_denied(seen: &[Seen]) -> bool {
-    seen.iter().all(|it| matches!(it.verdict, Verdict::Nobody(_)))
+/// Returns the endpoints at which another user listens, and what is known of that.
+fn strange(seen: &[Seen]) -> Vec<(Endpoint, String)> {
+    let is_strange = |it: &&Seen| matches!(it.verdict, Verdict::Strangers(..));
+    let strange = seen.iter().filter(is_strange);
+    strange.filter_map(|it| Some((it.endpoint.clone(), it.silence()?))).collect()
+}
+
+/// Tells whether the actor is seen to listen at one of the endpoints.
+fn serves(seen: &[Seen]) -> bool {
+    seen.iter().any(|it| it.verdict == Verdict::Own)
 }
 
 /// Reads `KEY=VALUE`.

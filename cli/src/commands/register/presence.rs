@@ -17,7 +17,7 @@ use super::{
     Plan,
     places::{Places, Remark},
     sight::{Seen, Verdict, published},
-    told::{lacks_socket, tell, tell_lost, warn_of_aliases},
+    told::{lacks_socket, tell, tell_lost, warn_of_aliases, warn_of_unknown_hosts},
 };
 use crate::{
     context::Context,
@@ -53,14 +53,27 @@ impl Kept<'_> {
 /// the actor listens: its own sockets are stamped, and so are their successors; the addresses of a
 /// wildcard come and go; and while it listens nowhere it is not ready.
 pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
+    let Kept { plan, context, .. } = kept;
+    // A connection says the same, and more.
+    let is_dialed = plan.awaits_answer && plan.command.words.is_empty();
+    let telling = async {
+        if !is_dialed {
+            warn_of_unknown_hosts(context, plan).await;
+        }
+    };
+    tokio::join!(keep_in_step(kept), telling).0
+}
+
+async fn keep_in_step(kept: Kept<'_>) -> Infallible {
     let Kept { plan, registered, mut known, has_served, client, context } = kept;
     let (mut sight, mut awaits_answer) = (plan.sight.clone(), plan.awaits_answer);
     let is_vouched_for = plan.is_vouched_for;
     let has_command = !plan.command.words.is_empty();
     let name = &registered.instance().name;
     let began = Instant::now();
-    // Without a command, that nobody listens was reported when it was registered.
-    let mut is_warned = !has_command;
+    // Without a command, what the kernel says was reported when it was registered.
+    let mut is_warned = false;
+    let mut dials = Dials::default();
     let mut places = Places::default();
     // Whether it listens, and whether it ever has.
     let (mut serves, mut has_listened) = (false, false);
@@ -72,7 +85,7 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
             noted(registered.update_endpoints(published).await);
         }
         if awaits_answer {
-            let answering = answering(&seen).await;
+            let answering = answering(&seen, &mut dials).await;
             if answering.is_err() && registered.state() == State::Ready {
                 // Undoing a drain does not make anybody listen.
                 noted(registered.set_state(State::Starting).await);
@@ -93,9 +106,13 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
                         );
                     }
                 }
-                Err(silent) if !is_warned && is_to_be_said(&seen, began) => {
+                Err(silent) if has_command && !is_warned && is_to_be_said(&seen, began) => {
                     is_warned = true;
                     warn(context, still_silent(name, began, &silent, &sight.own_endpoints()));
+                }
+                Err(_) if !has_command && !is_warned => {
+                    is_warned = true;
+                    warn_of_no_answer(context, &dials);
                 }
                 Err(_) => {}
             }
@@ -145,28 +162,65 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
 /// # Errors
 ///
 /// All endpoints, each with the reason, if there is none.
-async fn answering(seen: &[Seen]) -> Result<Endpoint, Vec<(Endpoint, String)>> {
+async fn answering(seen: &[Seen], dials: &mut Dials) -> Result<Endpoint, Vec<(Endpoint, String)>> {
     if let Some(own) = seen.iter().find(|it| it.verdict == Verdict::Own) {
         return Ok(own.endpoint.clone());
     }
-    let mut silent = Vec::new();
-    let mut dials = JoinSet::new();
-    for seen in seen {
-        match seen.silence() {
-            Some(silence) => silent.push((seen.endpoint.clone(), silence)),
-            None => {
-                let seen = seen.clone();
-                dials.spawn(async move { (seen.dial().await, seen.endpoint) });
+    let unknown = seen.iter().filter(|it| it.verdict == Verdict::Unknown);
+    if let Some(endpoint) = dials.dial(unknown.cloned().collect()).await {
+        return Ok(endpoint);
+    }
+    let by_kernel = seen.iter().filter_map(|it| Some((it.endpoint.clone(), it.silence()?)));
+    Err(by_kernel.chain(dials.failed.iter().cloned()).collect())
+}
+
+/// The connections by which it is found out whether anybody answers, where the kernel cannot tell:
+/// less and less often, since they may go to another host.
+#[derive(Debug, Default)]
+struct Dials {
+    /// The endpoints that did not answer at the last time, and why.
+    failed: Vec<(Endpoint, String)>,
+    /// When the next are due, and the pause before them.
+    next: Option<(Instant, Duration)>,
+}
+
+impl Dials {
+    /// Connects to all of these together, and returns one that answers.
+    async fn dial(&mut self, unknown: Vec<Seen>) -> Option<Endpoint> {
+        let now = Instant::now();
+        let is_due = self.next.is_none_or(|(due, _)| now >= due);
+        if unknown.is_empty() || !is_due {
+            return None;
+        }
+        let pause = self.next.map_or(PAUSE_MIN, |(_, pause)| DIAL_PAUSE_MAX.min(pause * 2));
+        let mut dialing = JoinSet::new();
+        for seen in unknown {
+            dialing.spawn(async move { (seen.dial().await, seen.endpoint) });
+        }
+        self.failed.clear();
+        while let Some(dialed) = dialing.join_next().await {
+            match dialed.expect("a dial does not panic, and is not aborted while it is waited for")
+            {
+                (Ok(()), endpoint) => return Some(endpoint),
+                (Err(error), endpoint) => self.failed.push((endpoint, with_causes(&error))),
             }
         }
+        self.next = Some((Instant::now() + pause, pause));
+        None
     }
-    while let Some(dialed) = dials.join_next().await {
-        match dialed.expect("a dial does not panic, and is not aborted while it is waited for") {
-            (Ok(()), endpoint) => return Ok(endpoint),
-            (Err(error), endpoint) => silent.push((endpoint, with_causes(&error))),
-        }
+}
+
+/// Says of a running actor that it does not answer where only a connection can tell.
+fn warn_of_no_answer(context: &Context, dials: &Dials) {
+    for (endpoint, why) in &dials.failed {
+        warn(
+            context,
+            format_args!(
+                "nobody answers at {endpoint} yet: {why}; it is ready when somebody does, or if \
+                 you say so: --state ready"
+            ),
+        );
     }
-    Err(silent)
 }
 
 /// Tells whether it is time to say that the actor is not ready: a stranger in its place is soon
@@ -174,7 +228,10 @@ async fn answering(seen: &[Seen]) -> Result<Endpoint, Vec<(Endpoint, String)>> {
 fn is_to_be_said(seen: &[Seen], began: Instant) -> bool {
     let patience = |it: &Seen| match it.verdict {
         Verdict::Nobody(Silence::OtherType { .. }) => Duration::ZERO,
-        Verdict::Others(_) | Verdict::Nobody(Silence::NotASocket { .. }) => PATIENCE_WITH_OTHERS,
+        Verdict::Others(_)
+        | Verdict::Nobody(
+            Silence::NotASocket { .. } | Silence::NoFolder { .. } | Silence::NotAFolder { .. },
+        ) => PATIENCE_WITH_OTHERS,
         _ => PATIENCE,
     };
     began.elapsed() >= seen.iter().map(patience).min().unwrap_or(PATIENCE)
@@ -292,6 +349,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// The longest pause while something is awaited: a person does not notice it.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
+/// The longest pause between two attempts to connect: they cost another host something, too.
+const DIAL_PAUSE_MAX: Duration = Duration::from_secs(2);
+
 /// The pause when all is well. A look takes some 20 µs for each endpoint, and until the next one,
 /// any program that takes a port or an abstract name passes for the actor.
 const PAUSE_CALM: Duration = Duration::from_millis(250);
@@ -302,5 +362,5 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The most endpoints to report of a program that listens at none of the given ones.
 const ELSEWHERE_MAX: usize = 4;
 
-/// The time after which another program in the place of a started one is reported.
+/// The time after which another program or an obstacle in the place of a started one is reported.
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(1);

@@ -3,21 +3,24 @@
 //!
 //! The actor is recognised by its processes. Those of a program started here descend from this
 //! process; those of a running one are the first that were seen to listen, and after a restart
-//! their [successor](Former). Any other program that takes its place later is another one.
+//! their [successor](Former). Any other program that takes its place later is another one, and so is
+//! another user's from the beginning: callers of a user's actor accept that user's listener, or root's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     time::Duration,
 };
 
-use endpoints::{Endpoint, Stamp, Stamped, TcpAddress};
+use endpoints::{Endpoint, Interface, Stamp, Stamped, TcpAddress, UnixAddress, UnixPath};
 use tokio::time::Instant;
 use transport::{
     DialError, Listening, ListeningSocket, Process, Silence, Whose, dial_within, endpoints_of,
-    expand, here, listening, stamp, whose,
+    expand, here, holders, listening, stamp, user_ids_are_global, whose,
 };
 
 use super::former::Former;
+use crate::users::user_name;
 
 /// Observes where an actor listens, and remembers what it has seen.
 #[derive(Clone, Debug)]
@@ -82,6 +85,8 @@ pub(super) enum Verdict {
     Own,
     /// Another program does; it is named if visible.
     Others(Option<Process>),
+    /// Another user's program does, for which this user cannot speak.
+    Strangers(u32, Option<Process>),
     /// Nobody does.
     Nobody(Silence),
     /// The kernel cannot tell from here; only a connection can.
@@ -110,7 +115,7 @@ impl Sight {
             ipv4_wildcards.filter(|it| is_wildcard(it)).filter_map(port_of).collect();
         for Place { said, former } in &mut self.places {
             let before = seen.len();
-            for endpoint in expand(said, &interfaces) {
+            for endpoint in meant(said, &interfaces) {
                 // The IPv4 wildcard given beside this one includes it.
                 let is_others = is_ipv6(said) && !is_ipv6(&endpoint);
                 if is_others && port_of(said).is_some_and(|it| ipv4_ports.contains(&it)) {
@@ -202,6 +207,13 @@ impl Known {
     ) -> (Verdict, Option<Option<Process>>) {
         let inodes = numbers(sockets);
         let mut successor = None;
+        let stranger = sockets.iter().find_map(|it| it.uid.filter(|uid| !may_speak_for(*uid)));
+        if let Some(user) = stranger.filter(|_| program.is_none()) {
+            let known = self.others.as_ref().filter(|it| it.0 == inodes);
+            let who = known.map_or_else(|| holders(sockets).first().copied(), |it| it.1);
+            self.others = Some((inodes, who, now));
+            return (Verdict::Strangers(user, who), None);
+        }
         if !inodes.is_subset(&self.sockets) {
             match &self.others {
                 Some((theirs, who, at)) if *theirs == inodes && now - *at < LOOK_AGAIN => {
@@ -247,6 +259,35 @@ impl Known {
     }
 }
 
+/// Tells whether this user may register what another listens with: callers take root's listener for
+/// anybody's, as root listens for others at boot, and root may register everybody's.
+fn may_speak_for(user: u32) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    user == own || user == ROOT || own == ROOT || !user_ids_are_global()
+}
+
+const ROOT: u32 = 0;
+
+/// Returns the endpoints that a given one means: the addresses of a wildcard, and the socket that a
+/// symbolic link leads to, because callers follow none.
+fn meant(said: &Endpoint, interfaces: &[Interface]) -> Vec<Endpoint> {
+    match linked_to(said) {
+        Some(linked) => vec![linked],
+        None => expand(said, interfaces),
+    }
+}
+
+/// Returns where a symbolic link at the path of a socket leads to.
+pub(super) fn linked_to(said: &Endpoint) -> Option<Endpoint> {
+    let Endpoint::Unix(UnixAddress::Path(path)) = said else { return None };
+    let path = path.as_path();
+    if !fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink()) {
+        return None;
+    }
+    let linked = UnixPath::new(&fs::canonicalize(path).ok()?).ok()?;
+    Some(Endpoint::Unix(UnixAddress::Path(linked)))
+}
+
 fn inodes(listening: &Listening) -> BTreeSet<u64> {
     match listening {
         Listening::Sockets(sockets) => numbers(sockets),
@@ -277,10 +318,12 @@ impl Seen {
             (Verdict::Own, _) => true,
             // Its stamp tells a socket file from any other.
             _ if self.endpoint.is_socket_file() => true,
-            (Verdict::Others(_), Origin::Said) => is_vouched_for && !self.was_own,
+            (Verdict::Others(_) | Verdict::Strangers(..), Origin::Said) => {
+                is_vouched_for && !self.was_own
+            }
             (Verdict::Nobody(_), Origin::Said) => true,
             (Verdict::Unknown, origin) => origin != Origin::Guessed,
-            (Verdict::Others(_) | Verdict::Nobody(_), _) => false,
+            (Verdict::Others(_) | Verdict::Strangers(..) | Verdict::Nobody(_), _) => false,
         };
         is_published.then(|| Stamped { endpoint: self.endpoint.clone(), stamp: self.stamp })
     }
@@ -292,7 +335,7 @@ impl Seen {
 
     /// Tells whether another program has the actor's place.
     pub(super) fn is_lost(&self) -> bool {
-        self.was_own && matches!(self.verdict, Verdict::Others(_))
+        self.was_own && matches!(self.verdict, Verdict::Others(_) | Verdict::Strangers(..))
     }
 
     /// Returns the reason why the actor is not seen to listen there; `None` if it is, or if that is
@@ -303,6 +346,10 @@ impl Seen {
             Verdict::Nobody(silence) => Some(silence.to_string()),
             Verdict::Others(Some(process)) => Some(format!("{process} listens there")),
             Verdict::Others(None) => Some("another process listens there".to_owned()),
+            Verdict::Strangers(user, process) => {
+                let who = process.map_or_else(|| "a process".to_owned(), |it| it.to_string());
+                Some(format!("{who} of user {} listens there, and not you", user_name(*user)))
+            }
         }
     }
 

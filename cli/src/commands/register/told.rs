@@ -1,15 +1,22 @@
 //! The output about a registration.
 
+use std::time::Duration;
+
 use discovery::{Client, Lost, Registered};
 use endpoints::{Endpoint, InstanceId, Stamped};
 use serde::Serialize;
+use tokio::{task::JoinSet, time::timeout};
+use transport::{Silence, unknown_host};
 use uuid::Uuid;
 use wire::State;
 
-use super::Plan;
+use super::{Plan, sight::linked_to};
 use crate::{
-    context::Context, failure::Failure, lookup::ranking::LifetimeJson, output::fitted,
-    output::notices::warn,
+    context::Context,
+    failure::Failure,
+    lookup::ranking::LifetimeJson,
+    output::fitted,
+    output::notices::{note, warn, with_causes},
 };
 
 /// Warns of obstacles that keep callers from reaching the actor, as far as they are visible from
@@ -33,20 +40,68 @@ pub(super) fn warn_of_silence(context: &Context, plan: &Plan) {
         (None, _) if plan.awaits_answer => "; it is ready when somebody does",
         _ => "",
     };
-    let mut silent = plan.silent.clone();
-    for missing in plan.stamped.iter().filter(|it| lacks_socket(it)) {
-        if !silent.contains(&missing.endpoint) {
-            silent.push(missing.endpoint.clone());
-        }
-    }
-    for endpoint in &silent {
+    for (endpoint, why) in &plan.silent {
         let follows = follows(endpoint.is_socket_file());
-        warn(context, format_args!("nobody listens at {endpoint} yet{follows}"));
+        // An obstacle is named: whoever is to listen there would meet it.
+        let why = match why {
+            Silence::NotListening | Silence::Missing => String::new(),
+            why => format!(": {why}"),
+        };
+        warn(context, format_args!("nobody listens at {endpoint} yet{why}{follows}"));
     }
-    if silent.is_empty() && plan.stamped.is_empty() {
+    for (endpoint, why) in &plan.strange {
+        let follows = match plan.ttl {
+            None if plan.awaits_answer => "; it is ready when you do, or root",
+            _ => "; callers over a Unix socket refuse that",
+        };
+        warn(context, format_args!("at {endpoint}, {why}{follows}"));
+    }
+    let is_told = |it: &Stamped| {
+        let linked = |said: &Endpoint| linked_to(said).as_ref() == Some(&it.endpoint);
+        let mut told =
+            plan.silent.iter().map(|it| &it.0).chain(plan.strange.iter().map(|it| &it.0));
+        told.any(|said| *said == it.endpoint || linked(said))
+    };
+    for missing in plan.stamped.iter().filter(|it| lacks_socket(it) && !is_told(it)) {
+        let endpoint = &missing.endpoint;
+        warn(context, format_args!("nobody listens at {endpoint} yet{}", follows(true)));
+    }
+    if plan.silent.is_empty() && plan.strange.is_empty() && plan.stamped.is_empty() {
         warn(context, format_args!("nobody listens there yet{}", follows(true)));
     }
 }
+
+/// Says where the symbolic links lead at which the actor was said to listen: callers follow none, so
+/// the socket itself is registered.
+pub(super) fn tell_of_links(context: &Context, plan: &Plan) {
+    for said in &plan.said {
+        if let Some(linked) = linked_to(said) {
+            note(context, format_args!("{said} is a symbolic link, registered as {linked}"));
+        }
+    }
+}
+
+/// Warns of endpoints whose host is not to be found from here. They may mean something to callers.
+pub(super) async fn warn_of_unknown_hosts(context: &Context, plan: &Plan) {
+    let mut asked = JoinSet::new();
+    for endpoint in plan.said.iter().cloned() {
+        asked.spawn(async move {
+            let unknown = timeout(UNKNOWN_HOST_TIMEOUT, unknown_host(&endpoint)).await;
+            (unknown, endpoint)
+        });
+    }
+    while let Some(Ok((unknown, endpoint))) = asked.join_next().await {
+        let why = match unknown {
+            Ok(None) => continue,
+            Ok(Some(error)) => with_causes(&error),
+            Err(_) => "nothing answers for its name".to_owned(),
+        };
+        warn(context, format_args!("nobody is found at {endpoint} from here: {why}"));
+    }
+}
+
+/// The time for a host name to be found: a name server that answers does so in milliseconds.
+const UNKNOWN_HOST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Warns that what listens at the places of the actor has other names already.
 pub(super) fn warn_of_aliases(context: &Context, plan: &Plan, registered: &Registered) {
