@@ -103,3 +103,61 @@ fn a_program_that_shares_the_port_beforehand_is_not_taken_for_the_actor() {
     node.callsign(&["connect", "web"]).succeeds().prints(&["its own"]);
     web.stop();
 }
+
+/// Keeps workers that each bind the port, and has no socket itself. It does what it reads.
+const MASTER: &str = "import os, signal, socket, sys\n\
+def work(number):\n  \
+    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n  \
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n  \
+    s.bind(('127.0.0.1', PLACE)); s.listen(); os.write(number, b'x')\n  \
+    while True:\n    \
+      c, _ = s.accept(); c.sendall(b'a worker'); c.close()\n\
+def start():\n  \
+    r, w = os.pipe(); pid = os.fork()\n  \
+    if pid == 0: work(w)\n  \
+    os.read(r, 1); return pid\n\
+def end(pid):\n  \
+    os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)\n\
+workers = [start(), start()]\n\
+print('up', flush=True)\n\
+for line in sys.stdin:\n  \
+    old = workers\n  \
+    if 'close' in line: workers = []\n  \
+    else: workers = [start(), start()]\n  \
+    [end(it) for it in old]\n  \
+    print('done', flush=True)\n\
+[end(it) for it in workers]\n";
+
+#[test]
+fn workers_that_take_turns_at_a_port_are_one_server() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let port = free_port();
+    let mut master = room.other_command(&python());
+    master.args(["-c", &MASTER.replace("PLACE", &port.to_string())]);
+    let mut master = Running::start(master);
+    master.line_with("up");
+    let mut tell = |line: &str| {
+        master.type_line(line);
+        master.line_with("done");
+    };
+    let mut web = node.run(&["register", "web", &format!("/ip4/127.0.0.1/tcp/{port}")]);
+    let reach = || {
+        node.callsign(&["wait", "web", "--timeout", "5m"]).succeeds();
+        node.callsign(&["connect", "web"]).succeeds().prints(&["a worker"]);
+    };
+    reach();
+    for _reload in 0..8 {
+        tell("reload");
+        reach();
+    }
+    tell("close");
+    web.says("does not listen at");
+    tell("open");
+    reach();
+    let said = web.stop();
+    assert!(!said.stderr.contains("has lost"), "{said}");
+    assert!(!said.stderr.contains("as process"), "{said}");
+    master.close_input();
+    master.outcome().succeeds();
+}

@@ -60,6 +60,31 @@ impl Process {
         service_of(&groups).filter(|_| self.lives()).map(str::to_owned)
     }
 
+    /// Returns the nearest process that all of these are workers of, if there are several: each was
+    /// forked from it, directly or through others, and none of them has executed a program since, as
+    /// their places in memory show. It may have no socket itself.
+    pub fn master_of(workers: &[Self]) -> Option<Self> {
+        let [first, others @ ..] = workers else { return None };
+        if others.is_empty() {
+            return None;
+        }
+        let others: Vec<_> = others.iter().map(|it| it.masters()).collect();
+        first.masters().into_iter().find(|it| others.iter().all(|masters| masters.contains(it)))
+    }
+
+    /// Returns the processes that this one was forked from, the nearest first.
+    fn masters(self) -> Vec<Self> {
+        let image = image_of(self.pid);
+        let mut masters: Vec<Self> = Vec::new();
+        while image.is_some() && masters.len() < MASTERS_MAX {
+            let below = masters.last().map_or(self.pid, |it| it.pid);
+            let above = parent_of(below).filter(|it| image_of(*it) == image).and_then(Self::of);
+            let Some(above) = above else { break };
+            masters.push(above);
+        }
+        masters
+    }
+
     fn lives(self) -> bool {
         process_started(self.pid) == Some(self.started)
     }
@@ -273,6 +298,16 @@ fn parent_of(pid: i32) -> Option<i32> {
     fields.split_ascii_whitespace().nth(4 - 3)?.parse().ok()
 }
 
+/// Returns where the program of a process has its code, its stack and its arguments, where that can
+/// be seen. The kernel draws the places when a program is executed, and a fork keeps them.
+fn image_of(pid: i32) -> Option<[u64; 3]> {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = status.rsplit_once(')')?;
+    let fields: Vec<_> = fields.split_ascii_whitespace().collect();
+    let place = |number: usize| fields.get(number - 3)?.parse().ok().filter(|it| *it > 1);
+    Some([place(26)?, place(28)?, place(48)?])
+}
+
 /// Returns the numbers of all visible processes.
 fn processes() -> io::Result<Vec<i32>> {
     let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
@@ -282,6 +317,9 @@ fn processes() -> io::Result<Vec<i32>> {
 /// The number of looks at the processes before a socket counts as another's: a process forked
 /// between two looks is seen by the second.
 const LOOKS: usize = 2;
+
+/// The most processes above a worker: a master and its helpers are two or three.
+const MASTERS_MAX: usize = 8;
 
 /// The most processes to look at: as many as a large host runs.
 const PROCESSES_MAX: usize = 65_536;

@@ -2,7 +2,8 @@
 //!
 //! Its processes and sockets differ then. It is recognised by its user, and by its service, or else
 //! by the program that it executes. A program that listens beside it, at its very place, has taken
-//! that from it: only when no part of it listens any more does it have a successor.
+//! that from it: only when no part of it listens any more does it have a successor. Workers that
+//! share a port are parts of one server, if they have a master in common that forked them.
 
 use std::{collections::BTreeSet, ffi::OsString};
 
@@ -31,12 +32,14 @@ struct Marks {
 impl Former {
     /// Records the listener.
     pub(super) fn of(sockets: &[ListeningSocket]) -> Self {
-        let processes = holders(sockets);
+        let mut processes = holders(sockets);
         let marks = Marks {
             users: sockets.iter().map(|it| it.uid).collect(),
             executables: processes.iter().filter_map(|it| it.executable()).collect(),
             services: processes.iter().filter_map(|it| it.service()).collect(),
         };
+        // Workers that each bind the place come and go below a master that has no socket itself.
+        processes.extend(Process::master_of(&processes));
         let sockets = sockets.iter().map(|it| it.inode).collect();
         Self { processes, sockets, marks }
     }
