@@ -20,6 +20,8 @@ struct File {
     names: Vec<Vec<String>>,
     /// The names that it imports, each with its path.
     brought: BTreeMap<String, Vec<String>>,
+    /// Whether it has a module within itself, in which `super` means the file.
+    has_module: bool,
 }
 
 impl Imports {
@@ -46,15 +48,21 @@ impl Imports {
             }
         }
         file.names.extend(inline(&code));
+        let opens = |line: &str| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            words.ends_with(&["{"]) && words.iter().rev().nth(2).is_some_and(|it| *it == "mod")
+        };
+        file.has_module |= code.lines().any(opens);
     }
 
-    /// Returns the files with a glob import from their own crate, which cannot be followed.
-    pub(crate) fn globs(&self) -> impl Iterator<Item = &str> {
+    /// Returns the files whose imports cannot be followed: those with a glob import from their own
+    /// crate, or with a module within themselves.
+    pub(crate) fn unfollowed(&self) -> impl Iterator<Item = &str> {
         let is_own = |path: &Vec<String>| matches!(path[0].as_str(), "crate" | "self" | "super");
-        let has_glob = move |file: &&File| {
-            file.names.iter().any(|path| path.last().is_some_and(|it| it == "*") && is_own(path))
-        };
-        self.files.values().filter(has_glob).map(|file| file.path.as_str())
+        let is_glob =
+            move |path: &Vec<String>| path.last().is_some_and(|it| it == "*") && is_own(path);
+        let is_unclear = move |file: &&File| file.has_module || file.names.iter().any(is_glob);
+        self.files.values().filter(is_unclear).map(|file| file.path.as_str())
     }
 
     /// Returns the circles: files each of which imports the next, and the last the first. Imports

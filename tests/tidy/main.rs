@@ -300,8 +300,10 @@ fn no_two_files_import_each_other() {
             let fault = "imports files that import it; what several need belongs below them";
             circle.iter().for_each(|path| faults.add(path, 0, fault));
         }
-        for path in imports.globs() {
-            faults.add(path, 0, "imports all names of another file with `*`; name what it uses");
+        for path in imports.unfollowed() {
+            let fault = "imports that cannot be followed: name what it uses instead of `*`, and give \
+                         a module within it a file of its own";
+            faults.add(path, 0, fault);
         }
     }
     faults.none();
@@ -350,11 +352,12 @@ fn a_circle_of_imports_is_found_through_names_that_are_passed_on() {
     let files =
         [("a.rs", "use crate::b;"), ("b/mod.rs", "use crate::c::C;"), ("c.rs", "use crate::a::*;")];
     assert_eq!(circles(&files), ["a.rs b/mod.rs c.rs"]);
-    // Glob imports cannot be followed, and are therefore a fault.
+    // Glob imports and modules within a file cannot be followed, and are therefore a fault.
     let mut imports = Imports::default();
     imports.add("a.rs", "a.rs", "use super::{b::B, c::*};");
-    imports.add("b.rs", "b.rs", "use proptest::prelude::*;");
-    assert_eq!(imports.globs().collect::<Vec<_>>(), ["a.rs"]);
+    imports.add("b.rs", "b.rs", "use proptest::prelude::*;\npub(crate) mod c;");
+    imports.add("c.rs", "c.rs", "pub(crate) mod inner {\n    use super::super::b::B;\n}\n");
+    assert_eq!(imports.unfollowed().collect::<Vec<_>>(), ["a.rs", "c.rs"]);
 }
 
 #[test]
