@@ -74,7 +74,7 @@ impl Portal {
         let _permit = permit.expect("the semaphore is never closed");
         let (sender, receiver) = oneshot::channel();
         let id = self.shared.call(request, Pending::Call(sender), None)?;
-        let mut call = UnderWay { shared: &self.shared, id, is_over: false };
+        let mut call = PendingCall { shared: &self.shared, id, is_over: false };
         let result = receiver.await.expect("the driver answers every call before it ends");
         call.is_over = true;
         result
@@ -199,13 +199,13 @@ impl<I: DeserializeOwned> Items<I> {
 }
 
 /// Cancels a call that its caller has abandoned.
-struct UnderWay<'a> {
+struct PendingCall<'a> {
     shared: &'a Shared,
     id: CallId,
     is_over: bool,
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         if !self.is_over {
             self.shared.forget(self.id);

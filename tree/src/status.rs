@@ -118,7 +118,7 @@ pub struct ChildState {
 /// The phases of the children of an actor.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StatusTable {
-    rows: Arc<Mutex<BTreeMap<Key, Row>>>,
+    rows: Arc<Mutex<BTreeMap<Key, StatusRow>>>,
     next: Arc<AtomicU64>,
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct StatusTable {
 type Key = (ActorPath, u64);
 
 #[derive(Clone, Copy, Debug)]
-struct Row {
+struct StatusRow {
     kind: Kind,
     pid: Option<u32>,
     phase: Phase,
@@ -136,7 +136,7 @@ struct Row {
 impl StatusTable {
     /// Adds a child to the table, until the entry is dropped.
     pub(crate) fn add(&self, actor: ActorPath, kind: Kind) -> StatusEntry {
-        let row = Row { kind, pid: None, phase: Phase::Launching, since: Instant::now() };
+        let row = StatusRow { kind, pid: None, phase: Phase::Launching, since: Instant::now() };
         let key = (actor, self.next.fetch_add(1, Ordering::Relaxed));
         self.lock().insert(key.clone(), row);
         StatusEntry { statuses: self.clone(), key }
@@ -144,8 +144,8 @@ impl StatusTable {
 
     /// Returns the state of each child, by path.
     pub(crate) fn states(&self) -> Vec<ChildState> {
-        let state = |((actor, _), row): (&Key, &Row)| {
-            let Row { kind, pid, phase, since } = *row;
+        let state = |((actor, _), row): (&Key, &StatusRow)| {
+            let StatusRow { kind, pid, phase, since } = *row;
             ChildState { actor: actor.clone(), kind, pid, phase, since }
         };
         self.lock().iter().map(state).collect()
@@ -164,7 +164,7 @@ impl StatusTable {
         text
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Row>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, StatusRow>> {
         self.rows.lock().expect("nothing panics while it holds the lock")
     }
 }

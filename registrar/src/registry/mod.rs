@@ -352,7 +352,7 @@ impl Registry {
             .filter(|it| it.registrar == self.registrar && !self.deferred.is_clearing())
             .and_then(|it| self.log.since(it.revision));
         let resumed = missed.is_some();
-        let begun = watchers::Begun { missed, ends: self.deferred.ends() };
+        let begun = watchers::WatchStart { missed, ends: self.deferred.ends() };
         let (limit, account) = (self.limits.session_watchers_max, self.account(session));
         let charge = |bytes| {
             let what = [(Quota::Watches, 1), (Quota::Bytes, bytes)];

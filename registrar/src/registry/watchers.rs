@@ -59,7 +59,7 @@ pub(super) struct Source<'a> {
 
 /// The start of a watch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Begun {
+pub(super) struct WatchStart {
     /// With the changes from here on, or else with a snapshot.
     pub(super) missed: Option<Position>,
     /// As in [`Source`].
@@ -72,7 +72,7 @@ struct Watcher {
     call: CallId,
     watched: Watched,
     credit: u32,
-    place: Place,
+    place: WatchPlace,
     /// The change to look at next, if any concerns it.
     next: Position,
     /// The number of ends reported in parts before everything it has been shown: it has seen none
@@ -95,7 +95,7 @@ enum Watched {
 
 /// A watcher's progress.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Place {
+enum WatchPlace {
     /// It is to get a reset.
     Reset,
     /// It has been shown all registrations up to this epoch.
@@ -115,7 +115,7 @@ impl Watchers {
         session: SessionId,
         call: CallId,
         pattern: &NamePattern,
-        Begun { missed, ends }: Begun,
+        WatchStart { missed, ends }: WatchStart,
         limit: usize,
         charge: impl FnOnce(usize) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
@@ -141,7 +141,7 @@ impl Watchers {
             call,
             watched,
             credit: 0,
-            place: if missed.is_some() { Place::Live } else { Place::Reset },
+            place: if missed.is_some() { WatchPlace::Live } else { WatchPlace::Reset },
             next: missed.unwrap_or_default(),
             ends,
             ahead: BTreeSet::new(),
@@ -197,7 +197,7 @@ impl Watchers {
     /// Restarts every watcher with a snapshot, and records their sessions.
     pub(super) fn begin_anew(&mut self, notified: &mut BTreeSet<SessionId>) {
         for (_, watcher) in &mut self.watchers {
-            watcher.place = Place::Reset;
+            watcher.place = WatchPlace::Reset;
             notified.insert(watcher.session);
         }
     }
@@ -208,7 +208,7 @@ impl Watchers {
         for at in self.by_name.get(name).into_iter().flatten() {
             let Watcher { session, place, next, watched, .. } = &mut self.watchers[*at];
             if let Watched::Name { has_changed, .. } = watched
-                && *place != Place::Reset
+                && *place != WatchPlace::Reset
             {
                 if !*has_changed {
                     (*next, *has_changed) = (log.end() - 1, true);
@@ -265,7 +265,7 @@ impl Watcher {
                 return true;
             }
             let found = match self.place {
-                Place::Reset => Found::Nothing,
+                WatchPlace::Reset => Found::Nothing,
                 // Changes come before more of a snapshot, lest an old removal follow a new record.
                 _ => self.next_change(source, steps, room),
             };
@@ -277,34 +277,34 @@ impl Watcher {
                 }
                 (Found::Pause, _) => return true,
                 (Found::Behind, _) => {
-                    self.place = Place::Reset;
+                    self.place = WatchPlace::Reset;
                     continue;
                 }
-                (Found::Nothing, Place::Live) => return false,
-                (Found::Nothing, Place::Reset) => {
+                (Found::Nothing, WatchPlace::Live) => return false,
+                (Found::Nothing, WatchPlace::Reset) => {
                     *room += self.ahead.len();
                     self.ahead = BTreeSet::new();
                     self.passed(source.log.end());
                     self.ends = source.ends;
-                    (encode_body(&Change::Reset), Place::Snapshot { up_to: 0 })
+                    (encode_body(&Change::Reset), WatchPlace::Snapshot { up_to: 0 })
                 }
-                (Found::Nothing, Place::Snapshot { up_to }) => {
+                (Found::Nothing, WatchPlace::Snapshot { up_to }) => {
                     match self.next_record(source, up_to, steps) {
-                        Next::Record(key) => {
+                        SnapshotStep::Record(key) => {
                             let entry = &source.entries[key];
                             let up_to = entry.epoch;
                             let added = encode_add(entry.encoded(), source.revision);
-                            (added, Place::Snapshot { up_to })
+                            (added, WatchPlace::Snapshot { up_to })
                         }
-                        Next::Pause(up_to) => {
-                            self.place = Place::Snapshot { up_to };
+                        SnapshotStep::Pause(up_to) => {
+                            self.place = WatchPlace::Snapshot { up_to };
                             return true;
                         }
-                        Next::End => {
+                        SnapshotStep::End => {
                             *room += self.ahead.len();
                             self.ahead = BTreeSet::new();
                             let synced = Change::Synced { revision: source.revision };
-                            (encode_body(&synced), Place::Live)
+                            (encode_body(&synced), WatchPlace::Live)
                         }
                     }
                 }
@@ -313,7 +313,7 @@ impl Watcher {
             self.credit -= 1;
             wants_more = send(self.call, &change);
         }
-        self.credit > 0 && (self.place != Place::Live || self.has_pending(source.log))
+        self.credit > 0 && (self.place != WatchPlace::Live || self.has_pending(source.log))
     }
 
     fn has_pending(&self, log: &Log) -> bool {
@@ -353,7 +353,7 @@ impl Watcher {
             *steps = steps.saturating_sub(taken);
             self.next += 1;
             if concerns && self.is_to_know(logged, room) {
-                let is_too_far_ahead = *room == 0 && self.place != Place::Live;
+                let is_too_far_ahead = *room == 0 && self.place != WatchPlace::Live;
                 return if is_too_far_ahead {
                     Found::Behind
                 } else {
@@ -370,7 +370,7 @@ impl Watcher {
         if logged.end.is_some_and(|end| end <= self.ends) {
             return false;
         }
-        let Place::Snapshot { up_to } = self.place else { return true };
+        let WatchPlace::Snapshot { up_to } = self.place else { return true };
         let was_ahead = self.ahead.remove(&logged.known);
         *room += usize::from(was_ahead);
         let is_shown = logged.known <= up_to || was_ahead;
@@ -381,7 +381,7 @@ impl Watcher {
     }
 
     /// Finds the next record of a snapshot.
-    fn next_record(&self, source: &Source<'_>, up_to: Epoch, steps: &mut usize) -> Next {
+    fn next_record(&self, source: &Source<'_>, up_to: Epoch, steps: &mut usize) -> SnapshotStep {
         let matcher = match &self.watched {
             Watched::Name { name, .. } => {
                 return source.next_of_name(name, up_to, steps);
@@ -396,31 +396,31 @@ impl Watcher {
             let taken = if is_hidden { 1 } else { matcher.steps(name) };
             *steps = steps.saturating_sub(taken);
             if !is_hidden && matcher.matches(name) {
-                return Next::Record(*key);
+                return SnapshotStep::Record(*key);
             }
             if *steps == 0 {
-                return Next::Pause(*epoch);
+                return SnapshotStep::Pause(*epoch);
             }
         }
-        Next::End
+        SnapshotStep::End
     }
 }
 
 impl Source<'_> {
-    fn next_of_name(&self, name: &Name, mut up_to: Epoch, steps: &mut usize) -> Next {
-        let Some(instances) = self.by_name.get(name) else { return Next::End };
+    fn next_of_name(&self, name: &Name, mut up_to: Epoch, steps: &mut usize) -> SnapshotStep {
+        let Some(instances) = self.by_name.get(name) else { return SnapshotStep::End };
         while let Some(key) = instances.after(up_to) {
             let entry = &self.entries[key];
             up_to = entry.epoch;
             *steps = steps.saturating_sub(1);
             if !(self.is_hidden)(entry) {
-                return Next::Record(key);
+                return SnapshotStep::Record(key);
             }
             if *steps == 0 {
-                return Next::Pause(up_to);
+                return SnapshotStep::Pause(up_to);
             }
         }
-        Next::End
+        SnapshotStep::End
     }
 }
 
@@ -457,7 +457,7 @@ enum Found<'a> {
 }
 
 /// The next item of a snapshot.
-enum Next {
+enum SnapshotStep {
     Record(Key),
     /// Enough was searched for now.
     Pause(Epoch),

@@ -33,7 +33,7 @@ pub(crate) trait ChildLink: Send {
     /// # Cancel safety
     ///
     /// Cancel safe for a child within this process; any other is lost.
-    fn open(&mut self) -> Opening<'_>;
+    fn open(&mut self) -> LinkOpening<'_>;
 
     /// Waits for the next note of a child that is open; `None` when it has said its last word.
     ///
@@ -47,7 +47,7 @@ pub(crate) trait ChildLink: Send {
 }
 
 /// The wait until a child listens.
-pub(crate) type Opening<'a> =
+pub(crate) type LinkOpening<'a> =
     Pin<Box<dyn Future<Output = Result<(Portal, Listening), StopCause>> + Send + 'a>>;
 
 /// Why a child did not start, or stopped.
@@ -84,7 +84,7 @@ impl LocalLink {
 }
 
 impl ChildLink for LocalLink {
-    fn open(&mut self) -> Opening<'_> {
+    fn open(&mut self) -> LinkOpening<'_> {
         Box::pin(async {
             // A silent child is gone.
             let endpoints = (&mut self.listening).await.map_err(|_| StopCause::Gone)?;
@@ -104,11 +104,11 @@ impl ChildLink for LocalLink {
 
 /// The link to a child that is a process.
 pub(crate) struct ProcessLink {
-    stage: Stage,
+    stage: LinkStage,
     driver: JoinSet<()>,
 }
 
-enum Stage {
+enum LinkStage {
     /// The child waits at its end for its specification.
     Launched(Box<Introduction>),
     Open(Items<Note>),
@@ -125,7 +125,7 @@ struct Introduction {
 impl ProcessLink {
     pub(crate) fn new(channel: Stream, spec: SpawnSpec, service: ParentService) -> Self {
         let introduction = Introduction { channel, spec, service };
-        Self { stage: Stage::Launched(Box::new(introduction)), driver: JoinSet::new() }
+        Self { stage: LinkStage::Launched(Box::new(introduction)), driver: JoinSet::new() }
     }
 
     async fn introduce(
@@ -145,7 +145,7 @@ impl ProcessLink {
         service.open(Route::Channel(portal.clone()));
         match portal.stream(Request::new(RUN, &spec), NOTES_WINDOW).await {
             Ok((listening, notes)) => {
-                self.stage = Stage::Open(notes);
+                self.stage = LinkStage::Open(notes);
                 Ok((portal, listening))
             }
             Err(CallError::Remote(error)) => Err(StopCause::Refused(error)),
@@ -155,18 +155,18 @@ impl ProcessLink {
 }
 
 impl ChildLink for ProcessLink {
-    fn open(&mut self) -> Opening<'_> {
+    fn open(&mut self) -> LinkOpening<'_> {
         Box::pin(async {
-            match mem::replace(&mut self.stage, Stage::Closed) {
-                Stage::Launched(introduction) => self.introduce(*introduction).await,
-                Stage::Open(_) | Stage::Closed => Err(StopCause::Gone),
+            match mem::replace(&mut self.stage, LinkStage::Closed) {
+                LinkStage::Launched(introduction) => self.introduce(*introduction).await,
+                LinkStage::Open(_) | LinkStage::Closed => Err(StopCause::Gone),
             }
         })
     }
 
     fn next_note(&mut self) -> Pin<Box<dyn Future<Output = Option<Note>> + Send + '_>> {
         Box::pin(async {
-            let Stage::Open(notes) = &mut self.stage else { return None };
+            let LinkStage::Open(notes) = &mut self.stage else { return None };
             // An unreadable note is as good as a closed channel: the backend reports the rest.
             notes.next().await.ok().flatten()
         })
