@@ -194,8 +194,11 @@ impl From<SocketAddr> for Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unix(unix) => write!(f, "/unix/{}", unix.to_greedy()),
-            Self::Tcp(tcp) => write!(f, "{}", tcp.to_multiaddr()),
+            Self::Unix(unix) => match unix.as_plain() {
+                Some(path) => write!(f, "/unix{path}"),
+                None => write!(f, "/unix/{}", unix.to_greedy()),
+            },
+            Self::Tcp(tcp) => write!(f, "{tcp}"),
             Self::Memory(number) => write!(f, "{}", memory(*number)),
         }
     }

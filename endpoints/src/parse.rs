@@ -108,6 +108,9 @@ impl<'de> Deserialize<'de> for Endpoint {
 
 /// Reads the text of an endpoint.
 fn endpoint(text: &str) -> Result<Endpoint, ParseEndpointError> {
+    if let Some(endpoint) = usual(text) {
+        return Ok(endpoint);
+    }
     let read = || {
         if text.is_empty() {
             return Err((0..0, Kind::Empty));
@@ -129,6 +132,21 @@ fn endpoint(text: &str) -> Result<Endpoint, ParseEndpointError> {
         }
     };
     read().map_err(|(span, kind)| ParseEndpointError::new(text, span, kind))
+}
+
+/// Reads what nearly all endpoints are, a socket at a path without escapes or a port of an IPv4
+/// address, in a tenth of the time.
+fn usual(text: &str) -> Option<Endpoint> {
+    if let Some(path) = text.strip_prefix("/unix")
+        && path.starts_with('/')
+    {
+        return UnixAddress::read_plain(path).map(Endpoint::Unix);
+    }
+    let (ip, port) = text.strip_prefix("/ip4/")?.split_once("/tcp/")?;
+    let is_number = port.bytes().all(|it| it.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| is_number)?;
+    let host = Host::Ip4(ip.parse().ok()?);
+    Some(Endpoint::Tcp(TcpAddress { host, port, tls: false }))
 }
 
 /// Finds a part that has a blank at an edge: nobody sees one there, and hardly anybody means it.

@@ -55,6 +55,19 @@ impl TcpAddress {
     }
 }
 
+impl fmt::Display for TcpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, tls } = self;
+        // As `multiaddr` writes it, which makes a binary one first.
+        match host {
+            Host::Ip4(ip) => write!(f, "/ip4/{ip}/tcp/{port}")?,
+            Host::Ip6(ip) => write!(f, "/ip6/{ip}/tcp/{port}")?,
+            Host::Ip6Zone { .. } | Host::Dns(..) => return write!(f, "{}", self.to_multiaddr()),
+        }
+        f.write_str(if *tls { "/tls" } else { "" })
+    }
+}
+
 /// A host that speaks TCP.
 ///
 /// ```

@@ -187,6 +187,21 @@ impl UnixAddress {
         }
     }
 
+    /// Returns the path, if it needs no escapes, as nearly every path.
+    pub(crate) fn as_plain(&self) -> Option<&str> {
+        match self {
+            Self::Path(path) if is_plain_path(path.as_str()) => Some(path.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Reads what stands after `/unix`, if it is a path that needs no escapes.
+    pub(crate) fn read_plain(path: &str) -> Option<Self> {
+        let is_path = is_plain_path(path) && path.len() <= SUN_PATH_BYTES_MAX;
+        // What is wrong with others is said by the usual way.
+        is_path.then(|| UnixPath::absolute(path.to_owned()).ok().map(Self::Path))?
+    }
+
     /// Writes the value as people read it. Only what would not survive a line of text, or would
     /// not be seen there, is escaped, and `%` itself, so that reading undoes printing.
     pub(crate) fn to_greedy(&self) -> String {
@@ -224,6 +239,12 @@ impl UnixAddress {
         }
         Ok(Self::Abstract(name.into()))
     }
+}
+
+/// Tells whether a path has only letters, digits and the marks of usual file names.
+fn is_plain_path(path: &str) -> bool {
+    let is_usual = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'/' | b'.' | b'-' | b'_');
+    path.starts_with('/') && path.bytes().all(is_usual)
 }
 
 /// The characters to escape in one segment, besides all non-ASCII ones.

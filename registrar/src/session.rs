@@ -9,11 +9,11 @@ use serde::Serialize;
 use tracing::{debug, info};
 use transport::{Peer, here};
 use wire::{
-    CallId, ErrorKind, RemoteError,
+    CallId, ErrorKind, RemoteError, encode_changed, encode_registered,
     registrar::{
         AskLine, Changed, FIND, LINE, LIST, List, NAMES, OWNERS, QUERY, Query, REGISTER, RENEW,
-        REPORT, Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE,
-        Unregister, UnregisterAll, Update, WAIT, WATCH, WHOAMI, Wait, Watch, Watching,
+        REPORT, Register, Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX,
+        UPDATE, Unregister, UnregisterAll, Update, WAIT, WATCH, WHOAMI, Wait, Watch, Watching,
     },
 };
 
@@ -59,7 +59,16 @@ impl Session {
         let (handle, caller) = (Arc::new(SessionHandle::default()), caller.into());
         let id = registry.open_session(handle.clone(), caller.owner.account());
         let holding = Holding::new(registry.accounts().clone(), caller.owner.account());
-        Self { registry, id, caller, handle, holding, has_more: false, now_ms: None, peer: None }
+        Self {
+            registry,
+            id,
+            caller,
+            handle,
+            holding,
+            has_more: false,
+            now_ms: None,
+            peer: None,
+        }
     }
 
     /// Sets the peer's identity, for calls that ask for it.
@@ -152,10 +161,11 @@ impl Session {
 
     fn register(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let at = (self.id, call.id);
-        let (entered, steps) = self.registry.register_or_wait(call.args()?, &self.caller, at);
+        let register = Register::decode(call.body).map_err(|it| call.unreadable(&it))?;
+        let (entered, steps) = self.registry.register_or_wait(register, &self.caller, at);
         replies.spend(steps);
         if let Entered::Registered(registered) = entered? {
-            replies.finish(call.id, &registered);
+            replies.finish_with(call.id, |bytes| encode_registered(bytes, &registered));
         }
         Ok(())
     }
@@ -258,10 +268,10 @@ impl Service for Session {
             WATCH => self.watch(call, replies),
             LINE => self.line(call, replies),
             REGISTER => self.register(call, replies),
-            UPDATE => self.update(call).map(|it| replies.finish(call.id, &it)),
-            UNREGISTER => self.unregister(call).map(|it| replies.finish(call.id, &it)),
+            UPDATE => self.update(call).map(|it| finish(call.id, it, replies)),
+            UNREGISTER => self.unregister(call).map(|it| finish(call.id, it, replies)),
             UNREGISTER_ALL => self.unregister_all(call).map(|it| replies.finish(call.id, &it)),
-            RENEW => self.renew(call).map(|it| replies.finish(call.id, &it)),
+            RENEW => self.renew(call).map(|it| finish(call.id, it, replies)),
             REPORT => self.report(call).map(|it| replies.finish(call.id, &it)),
             STATUS => {
                 replies.finish(call.id, &self.registry.status());
@@ -349,6 +359,11 @@ impl Service for Session {
         let goes_on = has_more && !replies.is_full();
         replies.spend(if goes_on { TURN_STEPS } else { steps });
     }
+}
+
+/// Answers a call that has changed something.
+fn finish(call: CallId, changed: Changed, replies: &mut Replies) {
+    replies.finish_with(call, |bytes| encode_changed(bytes, changed));
 }
 
 /// Returns the transport of a connection, and its locality from here.

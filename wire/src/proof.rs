@@ -30,17 +30,21 @@ use crate::{Epoch, Owner};
 
 /// The secret from which a registrar derives all keys. It never leaves the registrar.
 #[derive(Clone)]
-pub struct ProofSecret([u8; 32]);
+pub struct ProofSecret {
+    bytes: [u8; 32],
+    /// The hash with the secret as its key, which is half of the work for each key.
+    keyed: Hmac<Sha256>,
+}
 
 impl ProofSecret {
     /// Takes 32 bytes drawn at random.
     pub fn new(drawn: [u8; 32]) -> Self {
-        Self(drawn)
+        Self { bytes: drawn, keyed: keyed(&drawn) }
     }
 
     /// Returns its bytes, for who has to write it down.
     pub fn to_bytes(&self) -> [u8; 32] {
-        self.0
+        self.bytes
     }
 }
 
@@ -59,14 +63,18 @@ impl ProofKey {
     /// Derives the key of a registration from the registrar's secret.
     pub fn derive(secret: &ProofSecret, uuid: Uuid, epoch: Epoch) -> Self {
         let parts: [&[u8]; 3] = [b"callsign: proof key", uuid.as_bytes(), &epoch.to_be_bytes()];
-        Self(ByteArray::new(digest(&secret.0, &parts)))
+        Self(ByteArray::new(digest(secret.keyed.clone(), &parts)))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// Makes the proof that an instance owes to a challenge.
     pub fn prove(&self, instance: &InstanceId, challenge: &Challenge) -> Proof {
         let Challenge { registrar, epoch, nonce } = challenge;
         let whole = digest(
-            &*self.0,
+            keyed(&*self.0),
             &[
                 b"callsign: proof",
                 registrar.as_bytes(),
@@ -111,7 +119,7 @@ impl InstanceSecret {
 
     /// Returns the UUID that is made of it, of version 8 (RFC 9562).
     pub fn uuid(&self) -> Uuid {
-        let whole = digest(&*self.0, &[b"callsign: instance"]);
+        let whole = digest(keyed(&*self.0), &[b"callsign: instance"]);
         let (half, _) = whole.split_first_chunk().expect("a digest has 32 bytes");
         uuid::Builder::from_custom_bytes(*half).into_uuid()
     }
@@ -192,7 +200,7 @@ impl Proof {
         token: u64,
     ) -> Self {
         let whole = digest(
-            &secret.0,
+            secret.keyed.clone(),
             &[
                 b"callsign: token",
                 &token.to_be_bytes(),
@@ -238,8 +246,11 @@ pub struct Wanted {
     pub challenge: Option<Challenge>,
 }
 
-fn digest(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("a key may have any length");
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("a key may have any length")
+}
+
+fn digest(mut hash: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().for_each(|part| hash.update(part));
     hash.finalize().into_bytes().into()
 }

@@ -30,6 +30,7 @@ use crate::{
     record::{Epoch, Record, RemovalReason, Revision, is_false, is_zero},
 };
 
+mod canonical;
 mod register;
 
 pub use register::{

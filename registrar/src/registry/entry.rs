@@ -8,7 +8,7 @@ use std::{
 use endpoints::{InstanceId, Name};
 use slab::Slab;
 use uuid::Uuid;
-use wire::{Epoch, Lifetime, Record, State, decode_body, encode_body};
+use wire::{Epoch, Lifetime, Record, State, decode_body, encode_record};
 
 use super::{Owner, SessionId, names::Ruled};
 
@@ -63,7 +63,7 @@ impl Entry {
             proves: *proves,
             charged: 0,
             is_gone: false,
-            encoded: encode_body(record).as_slice().into(),
+            encoded: encode_record(record).as_slice().into(),
             claimed: Box::default(),
             registrant,
             lease_until_ms,
@@ -74,7 +74,7 @@ impl Entry {
     /// Replaces its record by another of the same instance.
     pub(super) fn store(&mut self, record: &Record) {
         self.state = record.state;
-        self.encoded = encode_body(record).as_slice().into();
+        self.encoded = encode_record(record).as_slice().into();
     }
 
     pub(super) fn encoded(&self) -> &[u8] {
