@@ -18,15 +18,14 @@ impl Registry {
         endpoints: &[Stamped],
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        let known = earlier.map(|key| self.detach(key));
-        let key = match earlier {
-            Some(key) => {
-                self.entries[key] = entry;
-                key
+        let (key, known) = match earlier {
+            Some(key) => (key, Some(self.reattach(key, entry, endpoints, &mut outcome))),
+            None => {
+                let key = self.entries.insert(entry);
+                self.attach(key, endpoints, &mut outcome);
+                (key, None)
             }
-            None => self.entries.insert(entry),
         };
-        self.attach(key, endpoints, &mut outcome);
         self.tokens.note(key, token);
         if token.is_some() {
             self.tokens.taken(&self.entries[key].name);
@@ -47,7 +46,7 @@ impl Registry {
             return;
         }
         self.revision += 1;
-        let change = Removal { reason, revision: self.revision, end: None };
+        let change = Removal { reason, revision: self.revision, end: None, is_logged: true };
         for key in keys {
             self.remove(*key, change, outcome);
         }
@@ -62,8 +61,10 @@ impl Registry {
         let lost = removal.reason != RemovalReason::Unregistered;
         self.tokens.forget(key, &instance.name, lost);
         self.lines.freed(&instance.name);
-        self.log.removed(Removed { instance, epoch, visibility }, removal);
-        self.watchers.tell(&self.log, &mut outcome.notified);
+        if removal.is_logged {
+            self.log.removed(Removed { instance, epoch, visibility }, removal);
+            self.watchers.tell(&self.log, &mut outcome.notified);
+        }
     }
 
     pub(super) fn renew(&mut self, key: Key, now_ms: u64) -> Result<(), RegistryError> {

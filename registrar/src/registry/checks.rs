@@ -44,6 +44,9 @@ pub(super) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), 
 }
 
 pub(super) fn deduplicate(endpoints: Vec<Stamped>) -> Vec<Stamped> {
+    if let [] | [_] = &endpoints[..] {
+        return endpoints;
+    }
     let mut kept: Vec<Stamped> = Vec::with_capacity(endpoints.len());
     for stamped in endpoints {
         if !kept.iter().any(|it| it.endpoint == stamped.endpoint) {

@@ -5,7 +5,11 @@ use std::hash::BuildHasher;
 use endpoints::{Endpoint, KernelId, NetnsId, ProcessId, RootId, Stamped, UnixAddress};
 use foldhash::quality::RandomState;
 
-use super::{Epoch, Key, keys::Keys, shards::Shards};
+use super::{
+    Epoch, Key,
+    keys::Keys,
+    shards::{Removes, Shards},
+};
 
 /// A place that only one listener can have. The same text means another place on another host, or
 /// below another root, so the stamp's parts that tell them apart belong to it.
@@ -71,13 +75,26 @@ impl Claims {
         self.by_hash.shrink(shard);
     }
 
+    /// Enters a claim in the place of an earlier one of the same entry, and returns the latest of
+    /// the other claimants.
+    pub(super) fn renew(
+        &mut self,
+        hash: u64,
+        (before, epoch): (Epoch, Epoch),
+        key: Key,
+    ) -> Vec<Key> {
+        let keys = self.by_hash.get_or_insert(hash);
+        keys.remove(before);
+        let others = keys.newest_first().take(CONTESTED_MAX).collect();
+        keys.insert(epoch, key);
+        others
+    }
+
     pub(super) fn remove(&mut self, hash: u64, epoch: Epoch) {
-        if let Some(keys) = self.by_hash.get_mut(&hash) {
+        self.by_hash.change(&hash, |keys| {
             keys.remove(epoch);
-            if keys.len() == 0 {
-                self.by_hash.remove(&hash);
-            }
-        }
+            Removes::if_empty(keys.len())
+        });
     }
 }
 

@@ -10,7 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
 use wire::{Epoch, RemovalReason, Suspicion};
 
-use super::{Entry, Key, Outcome, Registry, SessionId, log::Removal, sessions};
+use super::{
+    Entry, Key, Outcome, Registry, SessionId,
+    log::{CHANGES_MAX, Removal},
+    sessions,
+};
 
 /// The deferred work, in order.
 #[derive(Debug, Default)]
@@ -135,8 +139,9 @@ impl Registry {
             return;
         }
         self.revision += 1;
-        let removal =
-            Removal { reason: RemovalReason::SessionEnded, revision: self.revision, end: None };
+        let reason = RemovalReason::SessionEnded;
+        let is_logged = left.len() <= CHANGES_MAX || self.watchers.len() > 0;
+        let removal = Removal { reason, revision: self.revision, end: None, is_logged };
         let mut end = End { session: Some(session), left, removal };
         let steps: usize =
             end.left.values().take(FEW).map(|it| self.entries[*it].chore_steps()).sum();
@@ -175,7 +180,8 @@ impl Registry {
                 own.keys.remove(&entry.epoch);
             }
         }
-        let removal = Removal { reason, revision: self.revision, end: Some(self.deferred.counted) };
+        let end = Some(self.deferred.counted);
+        let removal = Removal { reason, revision: self.revision, end, is_logged: true };
         self.deferred.ends.push_back(End { session: None, left, removal });
     }
 

@@ -5,7 +5,10 @@ use std::mem;
 use endpoints::{InstanceId, Stamped};
 use wire::{Epoch, Lifetime, registrar::ALSO_MAX};
 
-use super::{Contested, Entry, Key, Outcome, Owner, Registry, shards::SHARDS};
+use super::{
+    Contested, Entry, Key, Outcome, Owner, Registry,
+    shards::{Removes, SHARDS},
+};
 
 impl Registry {
     /// Enters an entry into every index.
@@ -38,12 +41,10 @@ impl Registry {
             self.foreign.take_out(entry.registrant.owner.account());
         }
         self.by_uuid.remove(uuid);
-        if let Some(instances) = self.by_name.get_mut(name) {
+        self.by_name.change(name, |instances| {
             instances.remove(entry);
-            if instances.len() == 0 {
-                self.by_name.remove(name);
-            }
-        }
+            Removes::if_empty(instances.len())
+        });
         self.by_epoch.remove(epoch);
         if let Some(session) = entry.keeper()
             && let Some(own) = self.sessions.get_mut(session)
@@ -59,6 +60,54 @@ impl Registry {
         *epoch
     }
 
+    /// Replaces an entry by another of the same instance, in every index, and returns its former
+    /// epoch. Whatever stays as it is is left where it is: programs register themselves again when
+    /// nothing has changed.
+    pub(super) fn reattach(
+        &mut self,
+        key: Key,
+        mut new: Entry,
+        endpoints: &[Stamped],
+        outcome: &mut Outcome,
+    ) -> Epoch {
+        let old = &self.entries[key];
+        let is_alike = old.registrant == new.registrant
+            && old.lifetime == new.lifetime
+            && old.lease_until_ms.is_none()
+            && new.lease_until_ms.is_none()
+            && !old.is_gone;
+        let is_same = |(stamped, hash): (&Stamped, &u64)| self.claims.hash(stamped) == *hash;
+        let claims_the_same =
+            old.claimed.len() == endpoints.len() && endpoints.iter().zip(&old.claimed).all(is_same);
+        if !is_alike || !claims_the_same {
+            let before = self.detach(key);
+            self.entries[key] = new;
+            self.attach(key, endpoints, outcome);
+            return before;
+        }
+        let (before, epoch) = (old.epoch, new.epoch);
+        let instances = self.by_name.get_mut(&new.name).expect("every entry is in the index");
+        instances.remove(old);
+        new.charged = old.charged;
+        new.claimed = mem::take(&mut self.entries[key].claimed);
+        self.entries[key] = new;
+        instances.insert(key, |it| &self.entries[it]);
+        self.by_epoch.remove(&before);
+        self.by_epoch.insert(epoch, key);
+        if let Some(session) = self.entries[key].keeper() {
+            let keys = &mut self.sessions[session].keys;
+            keys.remove(&before);
+            keys.insert(epoch, key);
+        }
+        for (at, stamped) in endpoints.iter().enumerate() {
+            let hash = self.entries[key].claimed[at];
+            let others = self.claims.renew(hash, (before, epoch), key);
+            self.contest(key, stamped, others, outcome);
+        }
+        self.recharge_entry(key);
+        before
+    }
+
     /// Takes an entry out of the index of claims.
     pub(super) fn disclaim(&mut self, key: Key) {
         let Entry { epoch, claimed, .. } = &mut self.entries[key];
@@ -72,19 +121,25 @@ impl Registry {
     /// stands. A claim does not contest another owner's, or anybody could have that actor checked
     /// at a moment when it does not listen; root's claims do.
     pub(super) fn claim(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
-        let (epoch, by) = (self.entries[key].epoch, self.entries[key].registrant.owner);
+        let epoch = self.entries[key].epoch;
         let hashes: Box<[u64]> = endpoints.iter().map(|it| self.claims.hash(it)).collect();
         for (stamped, hash) in endpoints.iter().zip(&hashes) {
-            for older in self.claims.insert(*hash, epoch, key) {
-                let Entry { lifetime, uuid, epoch, registrant, .. } = &self.entries[older];
-                if by.may_change(registrant.owner) && *lifetime != Lifetime::Declared {
-                    let endpoint = stamped.endpoint.clone();
-                    let (uuid, epoch) = (*uuid, *epoch);
-                    outcome.contested.push(Contested { uuid, epoch, endpoint, by });
-                }
-            }
+            let older = self.claims.insert(*hash, epoch, key);
+            self.contest(key, stamped, older, outcome);
         }
         self.entries[key].claimed = hashes;
+    }
+
+    fn contest(&self, key: Key, stamped: &Stamped, older: Vec<Key>, outcome: &mut Outcome) {
+        let by = self.entries[key].registrant.owner;
+        for older in older {
+            let Entry { lifetime, uuid, epoch, registrant, .. } = &self.entries[older];
+            if by.may_change(registrant.owner) && *lifetime != Lifetime::Declared {
+                let endpoint = stamped.endpoint.clone();
+                let (uuid, epoch) = (*uuid, *epoch);
+                outcome.contested.push(Contested { uuid, epoch, endpoint, by });
+            }
+        }
     }
 
     /// Returns the other instances of the same owner whose places this registration has claimed

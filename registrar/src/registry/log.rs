@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 
 use endpoints::{InstanceId, Name};
-use wire::{
-    Epoch, RemovalReason, Revision, encode_add, encode_body, encode_update, registrar::Change,
-};
+use wire::{Epoch, RemovalReason, Revision, encode_add, encode_remove, encode_update};
 
 use super::{Entry, visibility::Visibility};
 
@@ -32,6 +30,9 @@ pub(super) struct Removal {
     pub(super) revision: Revision,
     /// As in [`Logged`].
     pub(super) end: Option<u64>,
+    /// Whether it goes into the log. Nobody has a use for the removal of so many that the log would
+    /// forget the first of them, if nobody watches.
+    pub(super) is_logged: bool,
 }
 
 /// The entry that a change concerns.
@@ -93,11 +94,10 @@ impl Log {
     pub(super) fn removed(
         &mut self,
         Removed { instance, epoch, visibility }: Removed,
-        Removal { reason, revision, end }: Removal,
+        Removal { reason, revision, end, .. }: Removal,
     ) {
-        let name = instance.name.clone();
-        let encoded = encode_body(&Change::Remove { instance, epoch, reason, revision });
-        let encoded = encoded.as_slice().into();
+        let encoded = encode_remove(&instance, epoch, reason, revision).into();
+        let name = instance.name;
         self.push(Logged { name, known: epoch, now: epoch, encoded, end, visibility, revision });
     }
 
@@ -156,7 +156,7 @@ impl Log {
 
 /// The changes to keep: some seconds of a busy registrar, which is how long a reconnect takes. A
 /// watcher that is further behind starts again.
-const CHANGES_MAX: usize = 4096;
+pub(super) const CHANGES_MAX: usize = 4096;
 
 /// The bytes of changes to keep, for all watchers together.
 const BYTES_MAX: usize = 2 * 1024 * 1024;

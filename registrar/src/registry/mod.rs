@@ -292,10 +292,11 @@ impl Registry {
         let mut lost = Outcome::default();
         // It may wait yet by an earlier connection.
         self.leave_line_of(record.uuid, &mut lost);
-        if let Some(key) = earlier.or(squatter) {
+        let former = earlier.or(squatter);
+        if let Some(key) = former.filter(|it| self.entries[*it].registrant.session != Some(session))
+        {
             self.lose(key, LostCause::Replaced, None, Some(owner.to_string()), &mut lost);
         }
-        lost.lost.remove(&session);
         if let Some(key) = squatter {
             self.remove_all(&[key], RemovalReason::Unregistered, &mut lost);
         }

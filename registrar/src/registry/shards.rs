@@ -59,6 +59,23 @@ impl<K: Eq + Hash, V> Shards<K, V> {
         &mut entry.into_mut().1
     }
 
+    /// Changes the value of a key, and removes it if `change` says so.
+    pub(super) fn change<Q: Eq + Hash + ?Sized>(
+        &mut self,
+        key: &Q,
+        change: impl FnOnce(&mut V) -> Removes,
+    ) where
+        K: Borrow<Q>,
+    {
+        let hash = self.hasher.hash_one(key);
+        let found = self.shards[shard(hash)].find_entry(hash, |(it, _)| it.borrow() == key);
+        if let Ok(mut entry) = found
+            && change(&mut entry.get_mut().1) == Removes::Yes
+        {
+            entry.remove();
+        }
+    }
+
     pub(super) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q)
     where
         K: Borrow<Q>,
@@ -82,6 +99,19 @@ impl<K: Eq + Hash, V> Shards<K, V> {
             let room = 2 * shards[at].len().max(ROOM_KEPT / SHARDS);
             shards[at].shrink_to(room, |(it, _)| hasher.hash_one(it));
         }
+    }
+}
+
+/// Whether a value is not wanted any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Removes {
+    Yes,
+    No,
+}
+
+impl Removes {
+    pub(super) fn if_empty(len: usize) -> Self {
+        if len == 0 { Self::Yes } else { Self::No }
     }
 }
 
