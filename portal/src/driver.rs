@@ -241,7 +241,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
     fn poll_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), Closed> {
         let unread = self.reader.peek().len();
         let flow = || self.io.as_ref().and_then(Flows::flow);
-        match self.pulse.as_mut().map(|it| it.poll(unread, flow, cx)) {
+        let is_minded = self.service.minds_silence();
+        match self.pulse.as_mut().map(|it| it.poll_if(is_minded, unread, flow, cx)) {
             Some(Poll::Ready(Silence::GiveUp(silence))) => Err(Closed::Silent(silence)),
             Some(Poll::Ready(Silence::Tell(silence))) => {
                 self.service.fell_silent(silence);

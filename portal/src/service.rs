@@ -55,6 +55,12 @@ pub trait Service {
         _ = silence;
     }
 
+    /// Tells whether a silence of the peer would mean anything: otherwise it is not pinged, if the
+    /// connection outlives silence. It is asked once a turn.
+    fn minds_silence(&self) -> bool {
+        true
+    }
+
     /// Records that a peer that had fallen silent is heard again.
     fn heard_again(&mut self) {}
 

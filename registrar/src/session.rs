@@ -47,6 +47,8 @@ pub struct Session {
     holding: Holding,
     /// Whether a watch has more to say than the last pump could send.
     has_more: bool,
+    /// Whether it has registered something, or waits to: a silence concerns that alone.
+    has_registered: bool,
     /// The time, as read for the first query of a batch.
     now_ms: Option<u64>,
     /// The peer's identity, if this is a connection.
@@ -66,6 +68,7 @@ impl Session {
             handle,
             holding,
             has_more: false,
+            has_registered: false,
             now_ms: None,
             peer: None,
         }
@@ -159,11 +162,12 @@ impl Session {
         Ok(())
     }
 
-    fn register(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+    fn register(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let at = (self.id, call.id);
         let register = Register::decode(call.body).map_err(|it| call.unreadable(&it))?;
         let (entered, steps) = self.registry.register_or_wait(register, &self.caller, at);
         replies.spend(steps);
+        self.has_registered |= entered.is_ok();
         if let Entered::Registered(registered) = entered? {
             replies.finish_with(call.id, |bytes| encode_registered(bytes, &registered));
         }
@@ -329,6 +333,10 @@ impl Service for Session {
     fn fell_silent(&mut self, silence: Duration) {
         info!(target: "callsign", ?silence, "a session gives no sign of life");
         self.registry.note(Event::SessionSilent(self.id));
+    }
+
+    fn minds_silence(&self) -> bool {
+        self.has_registered
     }
 
     fn heard_again(&mut self) {
