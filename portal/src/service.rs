@@ -7,7 +7,9 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use wire::{CallId, ErrorKind, Frame, RemoteError, WireError, encode_body, encode_return};
+use wire::{
+    CallId, ErrorKind, Frame, RemoteError, WireError, encode_body, encode_item_head, encode_return,
+};
 
 use crate::queue::ByteQueue;
 
@@ -188,7 +190,10 @@ impl Replies {
 
     /// Sends one value of a call's stream, encoded already, as [`item`](Self::item).
     pub fn item_encoded(&mut self, id: CallId, body: &[u8]) {
-        self.push(id, Frame::Item { id, body });
+        match encode_item_head(self.queue.tail(), id, body.len()) {
+            Ok(()) => self.queue.tail().extend_from_slice(body),
+            Err(error) => self.fail(id, too_long(&error)),
+        }
     }
 
     /// Tells whether so much waits to be written that further answers should wait too.
