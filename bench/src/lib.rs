@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run had better stop")]
 
+pub mod server;
+
 use std::{
     fmt,
     path::{Path, PathBuf},

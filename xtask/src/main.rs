@@ -4,6 +4,7 @@
 //! thing. This is not a build system: it calls cargo, and shows the calls. It depends on no other
 //! crate of the workspace, so that it builds even when they do not.
 //!
+//! - [`bench`] measures a registrar beside other servers.
 //! - [`ci`] is the list of everything that must hold before a change lands.
 //! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start, and
 //!   [`python`] for a package; [`leftovers`] looks for what they leave behind.
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "tasks talk to a person")]
 
+mod bench;
 mod ci;
 mod docs;
 mod leftovers;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match args.as_slice() {
+        ["bench", "--peers"] => bench::run(&[]),
+        ["bench", "--peers", parts @ ..] => bench::run(parts),
         ["ci"] => ci::run(),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),
@@ -83,6 +87,10 @@ Chores:
   ci              Check all that must hold before a change lands: format,
                   lints, documentation, generated documents, tests. Stops at
                   the first failure.
+  bench --peers [PARTS]
+                  Measure what an operation costs a registrar beside Redis and
+                  memcached, installed if that is possible; without PARTS, write
+                  docs/benchmarks.md.
   soak [ROUNDS]   Let trees of actors fall, and strangers loose, 500 times unless
                   said otherwise, and look each time whether anything is left;
                   and let places and connections change hands, twenty times as

@@ -37,6 +37,16 @@ pub(crate) fn provide() {
     }
 }
 
+/// Installs the servers that a registrar is measured beside, where that is possible.
+pub(crate) fn provide_peers() {
+    let missing = PEERS.iter().filter(|it| !is_on_path(it)).copied().collect::<Vec<_>>();
+    match why_not_installable() {
+        _ if missing.is_empty() => {}
+        None => install(&missing),
+        Some(reason) => eprintln!("xtask: {} cannot be installed: {reason}", missing.join(", ")),
+    }
+}
+
 /// A program that tests start.
 struct Tool {
     program: &'static str,
@@ -105,6 +115,9 @@ const TOOLS: &[Tool] = &[
         without: "the man pages are not linted, and a test says so",
     },
 ];
+
+/// The servers to compare with; each is called as its package.
+const PEERS: [&str; 2] = ["redis-server", "memcached"];
 
 /// The consequence for the tests without a server that moves itself to the background.
 const DAEMONS: &str = "the test of it as a daemon says that it is skipped";

@@ -25,12 +25,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use callsign_bench::{Quantiles, node_binary};
-use endpoints::Endpoint;
-use rustix::{
-    process::{Pid, setpriority_process},
-    thread::{CpuSet, sched_setaffinity},
+use callsign_bench::{
+    Quantiles, node_binary,
+    server::{CLIENTS, place},
 };
+use endpoints::Endpoint;
+use rustix::process::setpriority_process;
 
 use floods::FLOODS;
 use node::Node;
@@ -61,7 +61,7 @@ fn main() {
             own.push(measure(&mut node.asks(), || callsign(&node.endpoint)));
             if let Some(flood) = redis.filter(|_| has_redis) {
                 let redis = Redis::start();
-                theirs.push(measure(&mut redis.asks(), || flood(&redis.socket)));
+                theirs.push(measure(&mut redis.asks(), || flood(redis.socket())));
             }
         }
         print(what, &own, &theirs);
@@ -161,15 +161,6 @@ impl std::fmt::Display for Summary {
     }
 }
 
-/// Puts a process, or this thread, on a processor, before all that has not been put before others.
-fn place(process: Option<Pid>, processor: usize) {
-    let mut processors = CpuSet::new();
-    processors.set(processor % thread::available_parallelism().map_or(1, usize::from).max(2));
-    // A machine with one processor, or a user who may not, goes without.
-    _ = sched_setaffinity(process, &processors);
-    _ = setpriority_process(process, PRIORITY);
-}
-
 /// Puts this thread behind the others where all were started with real-time priority
 /// (`chrt --rr 2`), of which the usual one has no say.
 fn fall_behind_in_real_time() {
@@ -181,12 +172,6 @@ fn fall_behind_in_real_time() {
         assert!(lower.is_ok_and(|it| it.success()));
     }
 }
-
-const CLIENTS: usize = 0;
-const SERVER: usize = 1;
-
-/// Before other programs, and equal among themselves.
-const PRIORITY: i32 = -15;
 
 /// That of whoever floods.
 const BEHIND: i32 = 0;

@@ -3,59 +3,39 @@
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
     thread,
-    time::Duration,
 };
 
-use rustix::process::Pid;
+use callsign_bench::server::{ServerProcess, is_there};
 
-use crate::{Act, SERVER, place};
+use crate::Act;
 
 /// A Redis of its own process, which keeps nothing on a disk.
 pub(crate) struct Redis {
-    child: Child,
-    pub(crate) socket: PathBuf,
-    _folder: tempfile::TempDir,
+    process: ServerProcess,
 }
 
 impl Redis {
     pub(crate) fn is_there() -> bool {
-        let mut version = Command::new("redis-server");
-        version.arg("--version").stdout(Stdio::null()).status().is_ok_and(|it| it.success())
+        is_there("redis-server")
     }
 
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("redis.sock");
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        place(Some(Pid::from_child(&child)), SERVER);
-        while UnixStream::connect(&socket).is_err() {
-            thread::sleep(Duration::from_millis(1));
-        }
-        Self { child, socket, _folder: folder }
+        Self { process: ServerProcess::redis() }
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.process.socket
     }
 
     /// Returns what a calm client asks.
     pub(crate) fn asks(&self) -> impl FnMut() + use<> {
-        let mut client = Client::connect(&self.socket);
+        let mut client = Client::connect(self.socket());
         client.ask(&command(&["SET", "calm", &"x".repeat(200)]), 1);
         let asked = command(&["GET", "calm"]);
         // The length on a line of its own, then the value.
         move || client.ask(&asked, 2)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 
