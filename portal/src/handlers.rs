@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt as _};
 use tokio::{task::JoinSet, time::Instant};
+use tracing::Span;
 use wire::{CallId, ErrorKind, RemoteError, WireError};
 
 use crate::{
@@ -86,8 +87,8 @@ pub struct Handlers<F, Fut> {
     tasks: JoinSet<(CallId, Answer)>,
     /// Functions that asked to leave the driver before they first wait.
     offloaded: OffloadPool<Going, Fut>,
-    /// Calls that came while the replies were full, oldest first.
-    held: VecDeque<IncomingCall>,
+    /// Calls that came while the replies were full, and their spans, oldest first.
+    held: VecDeque<(IncomingCall, Span)>,
     held_bytes: usize,
     outbox: Arc<Outbox>,
     is_ending: bool,
@@ -148,11 +149,11 @@ where
         }
     }
 
-    /// Runs the function for a call: here until it waits, and then in the pool or a task.
+    /// Runs the function for a call, whose span is current: here until it waits, and then in the
+    /// pool or a task.
     fn begin(&mut self, call: IncomingCall, replies: &mut Replies) {
         let (id, deadline, state) = (call.id(), call.deadline(), call.state().clone());
-        let span = call.span().clone();
-        match Handling::begin(span, || (self.handle)(call)) {
+        match Handling::begin(|| (self.handle)(call)) {
             Begun::Over(answer) => {
                 self.answer(id, answer, replies);
                 state.let_go();
@@ -219,7 +220,7 @@ where
             let state = call.state().clone();
             self.unanswered.insert(id, Unanswered { state, is_cancelled: false });
             self.held_bytes += bytes;
-            self.held.push_back(call);
+            self.held.push_back((call, Span::current()));
         } else {
             self.begin(call, replies);
         }
@@ -250,8 +251,8 @@ where
     }
 
     fn cancel(&mut self, id: CallId, _: &mut Replies) {
-        if let Some(at) = self.held.iter().position(|it| it.id() == id) {
-            let call = self.held.remove(at).expect("it was found just now");
+        if let Some(at) = self.held.iter().position(|(call, _)| call.id() == id) {
+            let (call, _) = self.held.remove(at).expect("it was found just now");
             self.held_bytes -= call.bytes();
             self.unanswered.remove(&id);
         } else if let Some(call) = self.unanswered.get_mut(&id) {
@@ -262,8 +263,9 @@ where
 
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
         while !replies.is_full() {
-            if let Some(call) = self.held.pop_front() {
+            if let Some((call, span)) = self.held.pop_front() {
                 self.held_bytes -= call.bytes();
+                let _entered = span.entered();
                 self.begin(call, replies);
                 continue;
             }

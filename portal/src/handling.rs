@@ -37,12 +37,18 @@ pub(crate) struct Handling<Fut> {
 }
 
 impl<Fut: Future<Output = Answer>> Handling<Fut> {
-    /// Calls a function, and runs it until it first waits.
-    pub(crate) fn begin(span: Span, handle: impl FnOnce() -> Fut) -> Begun<Fut> {
-        match catch_unwind(AssertUnwindSafe(|| span.in_scope(|| Box::pin(handle())))) {
-            Ok(function) => Self { function: Some(function), span }.step(),
-            Err(payload) => Begun::Over(Err(panicked(payload))),
+    /// Calls a function, and runs it until it first waits. Later it runs within the span that is
+    /// current here.
+    pub(crate) fn begin(handle: impl FnOnce() -> Fut) -> Begun<Fut> {
+        let function = match catch_unwind(AssertUnwindSafe(|| Box::pin(handle()))) {
+            Ok(function) => function,
+            Err(payload) => return Begun::Over(Err(panicked(payload))),
+        };
+        let mut begun = Self { function: Some(function), span: Span::none() }.step();
+        if let Begun::Waits(handling) = &mut begun {
+            handling.span = Span::current();
         }
+        begun
     }
 
     /// Runs it until it waits.

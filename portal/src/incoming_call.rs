@@ -17,7 +17,6 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
 use wire::{CallId, Frame, RemoteError, WireError, decode_body, encode_body};
 
 use crate::{
@@ -35,8 +34,6 @@ pub struct IncomingCall {
     deadline: Option<Instant>,
     items: ItemSender,
     state: Arc<CallState>,
-    /// The span of the call: its handler runs within.
-    span: Span,
     /// The caller's items, once the call has started.
     incoming: Option<(mpsc::Receiver<Event>, Window)>,
 }
@@ -51,7 +48,6 @@ impl IncomingCall {
             deadline: call.within.and_then(|it| Instant::now().checked_add(it)),
             items: ItemSender { id: call.id, outbox, flow: state.flow.clone() },
             state,
-            span: Span::current(),
             incoming: None,
         }
     }
@@ -62,10 +58,6 @@ impl IncomingCall {
 
     pub(crate) fn state(&self) -> &Arc<CallState> {
         &self.state
-    }
-
-    pub(crate) fn span(&self) -> &Span {
-        &self.span
     }
 
     /// Returns the length of method and arguments.
