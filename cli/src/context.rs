@@ -61,7 +61,7 @@ impl Context {
         write!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::output)
     }
 
-    /// Prints what may be longer than the screen: on a terminal through the user's pager.
+    /// Prints text that may be longer than the screen: on a terminal through the user's pager.
     pub(crate) fn print_in_pager(&self, text: String) -> Result<(), Failure> {
         // An interrupt of the terminal is meant for the pager, and so is not to end this program.
         let _signals = Signals::new()?;
@@ -83,7 +83,7 @@ impl Context {
         self.print_line(json)
     }
 
-    /// Prints a line that is not missed if nobody reads it, and waits for nobody.
+    /// Prints a line that is not missed if nobody reads it, without waiting.
     pub(crate) fn announce(&self, line: impl Display) {
         self.console.announce(&format!("{line}\n"));
     }
@@ -114,8 +114,8 @@ impl Context {
             .filter(|columns| *columns > 0)
     }
 
-    /// Lets this process go by the host id of the settings, if there is one. It is for before
-    /// anything is stamped or judged.
+    /// Adopts the host id of the settings, if there is one. It has to happen before anything is
+    /// stamped or judged.
     pub(crate) fn take_host_id(&self, settings: &Settings) -> Result<(), Failure> {
         match &settings.host_id {
             Some(host_id) => transport::set_host_id(host_id).map_err(Failure::usage),
@@ -130,7 +130,7 @@ impl Context {
         Ok(Client::connect_with(&registrars, self.client_options()).await?)
     }
 
-    /// Begins to connect to the registrars, which may be there later than this.
+    /// Begins to connect to the registrars, which may start later than this program.
     pub(crate) fn open_client(&self) -> Result<Client, Failure> {
         self.take_host_id(&self.settings()?)?;
         // The folder of the system's registrar may be made by that.
@@ -138,7 +138,7 @@ impl Context {
         Ok(Client::open(registrars, self.client_options())?)
     }
 
-    /// Returns how a client of this program behaves.
+    /// Returns the options of this program's client.
     pub(crate) fn client_options(&self) -> ClientOptions {
         let patience = self.global.patience;
         ClientOptions { patience, trust: self.trust(), ..ClientOptions::default() }
@@ -157,12 +157,12 @@ impl Context {
         }
     }
 
-    /// Returns what the settings file says, if there is one.
+    /// Returns the contents of the settings file, if there is one.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         Ok(self.settings_and_warnings()?.0)
     }
 
-    /// Returns what the settings file says, if there is one, and what deserves a warning.
+    /// Returns the contents of the settings file, if there is one, and its warnings.
     pub(crate) fn settings_and_warnings(&self) -> Result<(Settings, Diagnostics), Failure> {
         self.settings_file().map_or_else(|| Ok(Default::default()), |file| settings_of(&file))
     }
@@ -196,7 +196,7 @@ impl Context {
         })
     }
 
-    /// Tells whether the environment names a folder for this user's sockets that is its own.
+    /// Tells whether the environment names a folder for this user's sockets, owned by the user.
     pub(crate) fn has_runtime_dir(&self) -> bool {
         let Environment { temp_dir, .. } = &self.environment;
         transport::runtime_dir_path(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir).is_ok()
@@ -232,7 +232,7 @@ fn stdout_is_there() -> Result<(), Failure> {
     transport::stdout_closed().map_or(Ok(()), |error| Err(Failure::output(error)))
 }
 
-/// Returns what a settings file says, and what deserves a warning.
+/// Returns the contents of a settings file, and its warnings.
 pub(crate) fn settings_of(file: &SettingsFile) -> Result<(Settings, Diagnostics), Failure> {
     let text = file
         .read()

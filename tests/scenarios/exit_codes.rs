@@ -38,7 +38,7 @@ fn not_there_is_1_and_unreachable_is_3() {
         let in_json = room.callsign(&args).ends_with(3);
         assert_eq!(error_kind(&in_json.stderr), "unreachable", "{in_json}");
     }
-    // Nothing is there, and that is an answer.
+    // "Not found" is an answer.
     node.callsign(&["ls"]).succeeds();
     node.callsign(&["ls", "nobody*"]).succeeds();
     for command in [&["ls"][..], &["status"]] {
@@ -47,7 +47,7 @@ fn not_there_is_1_and_unreachable_is_3() {
 }
 
 #[test]
-fn what_is_written_wrongly_is_2() {
+fn usage_errors_are_2() {
     let room = Room::new();
     let node = Node::start(&room);
     let commands: &[&[&str]] = &[
@@ -85,7 +85,7 @@ fn what_is_written_wrongly_is_2() {
 }
 
 #[test]
-fn what_is_denied_is_4() {
+fn denials_are_4() {
     let Some(users) = Users::new() else { return };
     let node = users.node(&[]);
     node.callsign(&["register", "web", "/unix/@web-of-denied", "--ttl", "10m"]).succeeds();
@@ -96,9 +96,9 @@ fn what_is_denied_is_4() {
     }
 }
 
-/// Of several that are meant, what may be taken out is, whatever may not be.
+/// Of several instances, all that may be removed are, whatever the others.
 #[test]
-fn what_is_denied_of_several_is_4() {
+fn partial_denials_are_4() {
     let Some(users) = Users::new() else { return };
     let node = users.node(&[]);
     let alice = |args: &[&str]| users.run(ALICE, node.endpoint(), args).outcome();
@@ -120,7 +120,7 @@ fn what_is_denied_of_several_is_4() {
 }
 
 #[test]
-fn what_another_has_is_5() {
+fn places_in_use_are_5() {
     let room = Room::new();
     let node = Node::start(&room);
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -132,7 +132,7 @@ fn what_another_has_is_5() {
 }
 
 #[test]
-fn what_cannot_be_written_is_6() {
+fn failed_output_is_6() {
     let room = Room::new();
     let node = Node::start(&room);
     node.callsign(&["register", "web", "/unix/@web-of-output", "--ttl", "10m"]).succeeds();
@@ -201,7 +201,7 @@ fn without_a_standard_output_what_is_to_be_printed_is_6() {
 }
 
 #[test]
-fn who_has_no_reader_ends_quietly() {
+fn without_a_reader_a_command_ends_quietly() {
     let room = Room::new();
     let node = Node::start(&room);
     node.callsign(&["register", "web", "/unix/@web-of-quiet", "--ttl", "10m"]).succeeds();
@@ -218,7 +218,7 @@ fn who_has_no_reader_ends_quietly() {
         assert_eq!(ended.status.code(), Some(141), "{ended:?}");
         assert!(ended.stderr.is_empty(), "{ended:?}");
     }
-    // A command that has yet to write ends alike.
+    // A command that has yet to write ends in the same way.
     for command in [&["ls"][..], &["ls", "--help"], &["completions", "bash"], &["man"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

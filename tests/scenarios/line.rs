@@ -1,4 +1,4 @@
-//! Waiting in line for a name that one instance has at a time: leader and standby.
+//! Lines for an exclusive name: leader and standby.
 
 use rustix::process::Signal;
 
@@ -7,7 +7,7 @@ use crate::{
     owners::{ALICE, BOB, Users},
 };
 
-/// Starts a node with the exclusive name `leader`, to whose former clients it gives this time to
+/// Starts a node with the exclusive name `leader`, and with this much time for former clients to
 /// return.
 fn node<'room>(room: &'room Room, settle_time: &str) -> Node<'room> {
     let file = room.write("market.toml", "[names]\nleader = { exclusive = true }\n");
@@ -15,7 +15,7 @@ fn node<'room>(room: &'room Room, settle_time: &str) -> Node<'room> {
     Node::start_with(room, &[&room.unix("registrar.sock")], &words)
 }
 
-/// A program that says by which token it leads, until it is ended.
+/// A program that prints its fencing token until it is ended.
 fn program(room: &Room) -> String {
     room.write("lead.sh", "echo \"leads by $CALLSIGN_TOKEN\"\nexec sleep 1000\n")
 }
@@ -58,7 +58,7 @@ fn a_program_starts_when_it_is_its_turn_and_each_has_a_higher_token() {
     // It dies, and all of its program with it.
     first.kill();
     tokens.push(token(&mut second));
-    // One in line leaves, and is not started.
+    // A waiter leaves, and its program never starts.
     let given_up = third.stop();
     assert!(!given_up.stdout.contains("leads by"), "{given_up}");
     comes_to(&node, 1);
@@ -85,7 +85,7 @@ fn when_the_name_is_taken_from_it_a_program_is_ended() {
     assert!(token(&mut second) > before);
     first.outcome().ends_with(125).says(&["user 0 has taken it out", "its program is ended"]);
 
-    // Without `--wait` the program goes on, as ever.
+    // Without `--wait` the program starts, as ever.
     let program = program(&room);
     second.stop();
     let mut plain = node.run(&["register", "leader", &one, "--", "sh", &program]);
@@ -96,7 +96,7 @@ fn when_the_name_is_taken_from_it_a_program_is_ended() {
 }
 
 #[test]
-fn who_waits_no_longer_than_so_ends_by_itself() {
+fn a_wait_with_a_limit_ends_by_itself() {
     let room = Room::new();
     let node = node(&room, "0s");
     let [one, two] = ["one", "two"].map(|it| room.abstract_unix(it));
@@ -111,7 +111,7 @@ fn who_waits_no_longer_than_so_ends_by_itself() {
     comes_to(&node, 0);
     first.stop();
 
-    // Without a rule, several would have it.
+    // Without a rule, several could have it.
     let refused = node.callsign(&["register", "web", &one, "--wait", "--", "sleep", "1000"]);
     refused.ends_with(2).says(&["no rule keeps others from having `web`", "exclusive = true"]);
     node.callsign(&["find", "web"]).ends_with(1);
@@ -146,7 +146,7 @@ fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
     let mut third = begun.run(&["register", "leader", &room.abstract_unix("three"), "--wait"]);
     third.says("waiting in line");
 
-    // The holder hears of nothing while all others come back.
+    // The holder hears of nothing while all others return.
     first.signal(Signal::STOP);
     begun.kill();
     let node = node(&room, "1m");
@@ -154,7 +154,7 @@ fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
         node.callsign(&["status", "--json"]).json()[0]["status"]["in_line"].as_u64()
     };
     while in_line(&node) != Some(2) {}
-    // Nor does its place go to one that waits, or only asks, for as long as it might be back.
+    // Nor does its place go to a waiter, or a look-up, while the holder may return.
     stand(&node, &one, "--wait=1s").outcome().ends_with(1);
     let said = "the former holder may return within";
     let mut asks = node.run(&["register", "leader", &room.abstract_unix("four")]);
@@ -168,7 +168,7 @@ fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
     comes_to(&node, 2);
     let found = node.callsign(&["find", "leader", "--all", "--json"]).json();
     assert_eq!(found[0]["token"].as_u64(), Some(before), "{found}");
-    // A stopped one still has it.
+    // A stopped holder still has the name.
     first.signal(Signal::STOP);
     let mut watch = node.run(&["watch", "leader", "--json"]);
     watch.json("word of its silence", |it| it["suspicion"]["silent"] == true);

@@ -1,5 +1,5 @@
-//! Who had a name that one instance has at a time, before the registrar began: he alone comes back
-//! to it.
+//! Returns to exclusive names after a restart of the registrar: only the former holder gets its
+//! name.
 
 use std::{
     fs::{self, Permissions},
@@ -14,16 +14,16 @@ use wire::{
 
 use crate::harness::{Node, Peer, Room, register, registration};
 
-/// Starts a node at which one instance has the name `leader` at a time, and where those who had it
-/// may take so long to come back.
+/// Starts a node with the exclusive name `leader`, and with this much time for its former holders
+/// to return.
 fn start<'room>(room: &'room Room, place: &str, settle_time: &str) -> Node<'room> {
     let file = room.write("market.toml", "[names]\nleader = { exclusive = true }\n");
     let words = ["--config", &file, "--settle-time", settle_time, "--drain-timeout", "100ms"];
     Node::start_with(room, &[place], &words)
 }
 
-/// Starts a node that nobody can come back to, and lets an instance have the name. Returns how it
-/// comes back.
+/// Starts a node to which no client can return, and registers an instance under the name. Returns
+/// its resume token.
 fn hold(room: &Room, place: &str) -> Register {
     let node = start(room, place, "0s");
     let held = registration("leader", Vec::new());
@@ -40,7 +40,7 @@ fn ask(peer: &mut Peer, registration: &Register) -> Result<Registered, ErrorKind
     Ok(decode_body(&answer).unwrap())
 }
 
-/// Returns where the node writes down who had names.
+/// Returns the path at which the node records the holders of names.
 fn written(room: &Room) -> PathBuf {
     let folder = fs::read_dir(room.path().join("callsign")).unwrap();
     let is_it = |it: &PathBuf| it.file_name().unwrap().to_str().unwrap().starts_with("tokens-");
@@ -48,7 +48,7 @@ fn written(room: &Room) -> PathBuf {
 }
 
 #[test]
-fn who_forges_that_he_had_the_name_is_a_newcomer() {
+fn a_forged_resume_token_makes_a_newcomer() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let back = hold(&room, &place);
@@ -67,7 +67,7 @@ fn who_forges_that_he_had_the_name_is_a_newcomer() {
     }
     let mut holder = Peer::greet(node.endpoint());
     assert_eq!(ask(&mut holder, &back).unwrap().token, Some(token));
-    // Of the instance itself it would be a registration as any other.
+    // For the instance itself it would be an ordinary registration.
     for forged in forged.iter().filter(|it| it.uuid != back.uuid) {
         assert_eq!(ask(&mut forger, forged), Err(ErrorKind::Denied), "{forged:?}");
     }
@@ -75,7 +75,7 @@ fn who_forges_that_he_had_the_name_is_a_newcomer() {
 }
 
 #[test]
-fn without_what_the_registrar_wrote_down_all_are_newcomers() {
+fn without_the_tokens_file_all_are_newcomers() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let check = |spoil: &dyn Fn(&PathBuf)| {

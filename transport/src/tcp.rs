@@ -89,7 +89,7 @@ pub async fn unknown_host(endpoint: &Endpoint) -> Option<ResolveError> {
     }
 }
 
-/// Returns the address of a host, unless it goes by a name.
+/// Returns the address of a host, unless it is a name.
 pub(crate) fn literal(tcp: &TcpAddress) -> Result<Option<SocketAddr>, ResolveError> {
     if let Some(nowhere) = tcp.host.nowhere() {
         return Err(nowhere.into());
@@ -137,7 +137,7 @@ fn interface_index(name: &str) -> Option<u32> {
     interfaces.into_iter().find(|it| it.name == name)?.index
 }
 
-/// Puts the families in turn, beginning with the resolver's first choice; within a family the
+/// Alternates the families, beginning with the resolver's first choice; within a family the
 /// resolver's order stays (RFC 8305, section 4).
 fn alternate_families(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
@@ -174,13 +174,13 @@ fn listen_on(address: SocketAddr, is_ipv6_only: bool) -> io::Result<TcpListener>
         set_ipv6_v6only(&socket, is_ipv6_only && ip.is_unspecified())?;
     }
     if address.port() != 0 {
-        // A restart need not wait until the connections of the last run are forgotten. A free
-        // port needs no such leave, and could with it be one that another is about to listen on.
+        // A restart need not wait until the connections of the last run are forgotten. A free port
+        // does not need that, and could with it be one that another program is about to listen on.
         socket.set_reuseaddr(true)?;
     }
     socket.bind(address)?;
-    // The connections of this run have to give that leave too, also on a port that was free: the
-    // next run may ask for the very port that this one was given.
+    // The connections of this run have to allow that too, also on a port that was free: the next
+    // run may ask for the very port that this one was given.
     socket.set_reuseaddr(true)?;
     socket.listen(BACKLOG)
 }

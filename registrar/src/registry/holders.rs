@@ -17,7 +17,7 @@ pub(super) enum Turn {
     Asks,
     /// A claimant asks while the former holder may still return, until the given time.
     AsksEarly { left_ms: u64 },
-    /// A claimant asks that prefers to wait for a returning holder, and not to be taken for one.
+    /// A claimant asks that would rather wait for a returning holder than be taken for one.
     WaitsForOthers,
     /// The claimant had the name before this registrar started.
     ComesBack,
@@ -101,7 +101,7 @@ impl Registry {
         self.holders(instances).next().filter(|_| is_exclusive)
     }
 
-    /// Goes through the holders of a name, newest first: it is free if they are the registrar
+    /// Returns the holders of a name, newest first: the name is free if they are the registrar
     /// itself, declared, or finished.
     fn holders(&self, instances: &Instances) -> impl Iterator<Item = Key> {
         instances.newest_first(Selection::ALL).filter(|key| {
@@ -180,7 +180,7 @@ impl Registry {
         }
     }
 
-    /// Returns the entry of an instance that somebody may change.
+    /// Returns the entry of an instance that a caller may change.
     pub(super) fn owned(&self, uuid: Uuid, by: Owner) -> Result<Key, RegistryError> {
         let key = self.live(uuid).ok_or(RegistryError::NotFound { uuid })?;
         let owner = self.entries[key].registrant.owner;
@@ -204,5 +204,5 @@ impl Registry {
     }
 }
 
-/// The most holders of a name to look at for one that is still there.
+/// The most holders of a name to check for one that is still there.
 const HOLDERS_SEEN: usize = 4096;

@@ -33,14 +33,14 @@ pub struct Former {
 /// The tokens of a registry.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    /// What shows a token is made of it. Without it nobody can come back.
+    /// The secret of all resume tokens. Without it nobody can return.
     secret: Option<ProofSecret>,
     held: BTreeMap<Key, u64>,
-    /// Those of the run before, of whom nobody has come back.
+    /// The tokens of the former run whose holders have not returned.
     former: BTreeSet<u64>,
-    /// Later tokens of that run were handed out when it wrote nothing any more.
+    /// Later tokens of that run were issued when it wrote nothing any more.
     former_latest: Epoch,
-    /// By which of those somebody has come back.
+    /// The tokens whose holders have returned.
     spent: BTreeSet<u64>,
     /// By which token each name was had last whose holder has gone without letting go of it, and
     /// that nobody has had since. The latest comes last.
@@ -49,7 +49,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Takes note by which token an instance has its name, if it has it alone.
+    /// Records the token of an instance, if its name is exclusive.
     pub(super) fn note(&mut self, key: Key, token: Option<u64>) {
         let before = match token {
             Some(token) => self.held.insert(key, token),
@@ -75,25 +75,25 @@ impl Tokens {
         self.last.retain(|it| it.0 != *name);
     }
 
-    /// Takes note that names may be of one instance at a time which were not before.
+    /// Records that names may have become exclusive.
     pub(super) fn ruled_anew(&mut self) {
         self.have_changed = true;
     }
 
-    /// Forgets who might have come back.
+    /// Forgets the holders that might have returned.
     pub(super) fn settle(&mut self) {
         self.former = BTreeSet::new();
         self.spent = BTreeSet::new();
     }
 
-    /// Takes note that somebody has come back.
+    /// Records that a holder has returned.
     pub(super) fn spend(&mut self, token: u64) {
         if !self.former.remove(&token) {
             self.spent.insert(token);
         }
     }
 
-    /// Returns what shows a token of a holder.
+    /// Returns the resume token for a holder's token.
     pub(super) fn shown(
         &self,
         (name, uuid): (&Name, Uuid),
@@ -127,7 +127,7 @@ impl Registry {
         if held.is_empty() && former.is_empty() && !self.rules.iter().any(|it| it.exclusive) {
             return None;
         }
-        // Those of the run before may come back to the next one, if this one ends so soon.
+        // Those of the former run may return to the next one, if this one ends so soon.
         let awaited = former.iter().filter(|_| self.is_settling(now_ms));
         let tokens = held.values().chain(awaited).copied().collect();
         Some(Former { secret: secret.clone()?, latest: self.next_epoch, tokens })
@@ -138,8 +138,9 @@ impl Registry {
         std::mem::take(&mut self.tokens.have_changed)
     }
 
-    /// Returns by which token somebody comes back who had his name before this registrar began, if
-    /// he shows that: it was handed to this very instance of this owner, and is nobody's since.
+    /// Returns the token of a returning holder from before this registrar started, if its resume
+    /// token is valid: it was issued to this very instance of this owner, and nobody has used it
+    /// since.
     pub(super) fn comes_back(&self, register: &Register, owner: Owner) -> Option<u64> {
         let token = register.token.filter(|it| *it <= self.first_epoch)?;
         let Tokens { former, former_latest, spent, .. } = &self.tokens;
@@ -169,5 +170,5 @@ impl Registry {
 /// system, and who is forgotten gets a higher token.
 const LAST_MAX: usize = 4096;
 
-/// How many numbers a run issues at most after what it has written down last.
+/// The most numbers that a run issues after its last record.
 const UNWRITTEN_MAX: u64 = 10_000_000;

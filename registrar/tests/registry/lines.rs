@@ -1,4 +1,4 @@
-//! Who waits in line for a name that one instance has at a time.
+//! The lines of waiters for exclusive names.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,7 +21,7 @@ use crate::support::{NOW, REGISTRAR, USER, read, registration};
 
 pub(crate) const OTHER: Owner = Owner::User(1001);
 
-/// A registry in which one instance has the name `leader` at a time.
+/// A registry with the exclusive name `leader`.
 pub(crate) struct Stage {
     pub(crate) registry: Registry,
     accounts: Accounts,
@@ -41,7 +41,7 @@ impl Stage {
         Self { registry, accounts, now_ms, calls: 0 }
     }
 
-    /// Begins a first run that writes down who has names.
+    /// Begins a first run that records the holders of names.
     pub(crate) fn remembering(now_ms: u64) -> Self {
         let secret = ProofSecret::new(SECRET);
         let mut stage = Self::resuming(now_ms, Former { secret, latest: 0, tokens: Vec::new() });
@@ -61,7 +61,7 @@ impl Stage {
         stage
     }
 
-    /// Lets an instance have the name, and returns its token, and how it comes back.
+    /// Registers an instance under the name, and returns its token and its resume token.
     pub(crate) fn lead(
         &mut self,
         uuid: u128,
@@ -91,7 +91,8 @@ impl Stage {
         self.registry.open_session(owner.account())
     }
 
-    /// Registers an instance that waits if it has to, and tells whether it has the name at once.
+    /// Registers an instance that waits if necessary, and tells whether it has the name
+    /// immediately.
     fn enter(&mut self, uuid: u128, session: SessionId, by: Owner) -> Result<bool, RegistryError> {
         self.ask(Register { wait: true, ..registration("leader", uuid) }, session, by)
     }
@@ -116,7 +117,7 @@ impl Stage {
         self.serve(outcome)
     }
 
-    /// Serves those in line, and returns who was registered of them, in order.
+    /// Serves the waiters, and returns those that were registered, in order.
     fn serve(&mut self, outcome: Outcome) -> Vec<u128> {
         let mut granted = outcome.granted;
         while self.registry.has_deferred() {
@@ -134,7 +135,7 @@ impl Stage {
         self.registry.record(Uuid::from_u128(uuid))?.token
     }
 
-    /// Returns how many wait, as the record of the holder says.
+    /// Returns the number of waiters that the holder's record shows.
     fn waiting(&self, holder: u128) -> u64 {
         self.registry.record(Uuid::from_u128(holder)).unwrap().waiting
     }
@@ -152,7 +153,7 @@ fn rules(register: Option<Vec<Grantee>>, exclusive: bool) -> NameRules {
     NameRules::new(Names::Open, String::new(), vec![leader, other])
 }
 
-/// An instance that would have the name by way of an adapter.
+/// An instance that asks for the name through an adapter.
 fn foreign(uuid: u128) -> Foreign {
     let name = Name::new("leader").unwrap();
     Foreign { name, uuid: Uuid::from_u128(uuid), endpoint: None, metadata: BTreeMap::new() }
@@ -190,14 +191,14 @@ fn the_first_to_ask_is_the_first_to_have_it_whichever_way_the_holder_goes() {
     assert_eq!(stage.registry.next_deadline_ms(), Some(stage.now_ms));
     assert_eq!(stage.apply(Event::Tick), [2]);
     tokens.push(stage.token(2));
-    // A session that is silent keeps its name, and one that ends does not.
+    // A silent session keeps its name; one that ends does not.
     assert_eq!(stage.apply(Event::SessionSilent(sessions[1])), []);
     assert_eq!(stage.apply(Event::SessionEnded(sessions[1])), [3]);
     tokens.push(stage.token(3));
-    // It is taken out, by whoever may.
+    // Somebody who may remove it does.
     assert_eq!(stage.unregister(3, Owner::User(0)), [4]);
     tokens.push(stage.token(4));
-    // Nobody is there any more, of what no session keeps.
+    // The registrar finds nobody at an instance without a session.
     let epoch = stage.registry.record(Uuid::from_u128(4)).unwrap().epoch;
     let stamped = endpoints[0].clone();
     let dead = Claimant { uuid: Uuid::from_u128(4), epoch, stamped };
@@ -223,7 +224,7 @@ fn a_session_that_the_registrar_ends_itself_keeps_its_name_until_it_should_be_ba
 }
 
 #[test]
-fn who_goes_away_leaves_the_line_and_is_charged_no_more() {
+fn a_waiter_that_leaves_is_charged_no_more() {
     let mut stage = Stage::new();
     let [one, two] = [0; 2].map(|_| stage.session(USER));
     stage.enter(1, one, USER).unwrap();
@@ -245,13 +246,13 @@ fn who_goes_away_leaves_the_line_and_is_charged_no_more() {
 }
 
 #[test]
-fn nobody_goes_before_those_who_wait() {
+fn nobody_overtakes_the_waiters() {
     let mut stage = Stage::new();
     let [one, two] = [0; 2].map(|_| stage.session(USER));
     stage.enter(1, one, USER).unwrap();
     stage.enter(2, two, OTHER).unwrap();
     let outcome = stage.registry.apply(Event::SessionEnded(one), NOW).unwrap();
-    // It is free, and the first in line has not been served yet.
+    // The name is free, and the first waiter has not been served yet.
     let refused = stage.ask(registration("leader", 3), two, USER).unwrap_err();
     let said = "`leader` is exclusive (market.toml:3), and 1 wait in line for it; \
                 wait too (`--wait`), or take another name";
@@ -277,7 +278,7 @@ fn an_owner_that_has_used_up_its_waits_keeps_nobody_else_from_the_line() {
     assert!(matches!(refused, RegistryError::Quota(_)), "{refused}");
     stage.enter(5, two, OTHER).unwrap();
 
-    // Nor does one that has no quota, and fills the line.
+    // Nor does an owner without a quota that fills the line.
     let mut stage = Stage::new();
     let root = Owner::User(0);
     let [one, two] = [root, OTHER].map(|it| stage.session(it));
@@ -303,17 +304,17 @@ fn an_owner_has_so_many_places_in_a_line_wherever_else_he_waits() {
     for uuid in 1..=256 {
         stage.ask(asks("leader", uuid), one, USER).unwrap();
     }
-    // Who has a place already keeps it, over another connection too.
+    // An instance that already has a place keeps it, over another connection too.
     assert!(!stage.ask(asks("leader", 7), two, USER).unwrap());
     assert_eq!((stage.ahead(7, USER), stage.ahead(8, USER)), (Some(6), Some(7)));
 
-    // A place in another line is none in this one, and is kept.
+    // A place in another line does not count here, and is kept.
     stage.ask(asks("spare", 1000), two, USER).unwrap();
     let refused = stage.ask(asks("leader", 1000), two, USER).unwrap_err();
     assert!(matches!(refused, RegistryError::TooMany { .. }), "{refused}");
     assert_eq!(stage.registry.counts().in_line, 257);
 
-    // Nor is that of another owner one of his own.
+    // Nor does the place of another owner.
     for uuid in 2001..=2256 {
         stage.ask(asks("leader", uuid), roots, root).unwrap();
     }
@@ -323,7 +324,7 @@ fn an_owner_has_so_many_places_in_a_line_wherever_else_he_waits() {
 }
 
 #[test]
-fn who_had_the_name_before_a_restart_goes_before_those_who_waited() {
+fn after_a_restart_the_former_holder_precedes_the_waiters() {
     let mut stage = Stage::remembering(NOW);
     let session = stage.session(USER);
     let (before, back) = stage.lead(1, session, USER);
@@ -343,7 +344,7 @@ fn who_had_the_name_before_a_restart_goes_before_those_who_waited() {
 }
 
 #[test]
-fn who_merely_asks_has_no_name_that_somebody_may_come_back_for() {
+fn a_name_with_a_returning_holder_goes_to_nobody_else() {
     for waits in [false, true] {
         let mut stage = Stage::remembering(NOW - 10_000);
         let session = stage.session(USER);
@@ -360,14 +361,14 @@ fn who_merely_asks_has_no_name_that_somebody_may_come_back_for() {
                         has just begun: the former holder may return within 5 s; ask again then, \
                         or wait in line (`--wait`)";
             assert_eq!(refused.to_string(), said);
-            // Nor has it whoever asks through an adapter, unless he was there all the time.
+            // Nor has an instance that asks through an adapter, unless it was there all the time.
             let refused = stage.registry.register_foreign(foreign(9), by, NOW).unwrap_err();
             assert_eq!(refused.to_string(), said);
         }
-        // What one does not have alone is there at once.
+        // A name that is not exclusive is there immediately.
         assert!(stage.ask(registration("other", 4), two, OTHER).unwrap());
         assert!(stage.ask(back, one, USER).unwrap());
-        // He registers again, and others are told that he has it.
+        // It registers again, and others learn that it has the name.
         assert!(stage.ask(registration("leader", 1), one, USER).unwrap());
         let refused = stage.ask(registration("leader", 2), two, OTHER).unwrap_err();
         assert!(matches!(refused, RegistryError::Exclusive { .. }), "{refused}");
@@ -378,7 +379,7 @@ fn who_merely_asks_has_no_name_that_somebody_may_come_back_for() {
     drop(stage.registry.remember_foreign(foreign(9), OTHER, NOW).unwrap());
     assert_eq!(stage.registry.owner(Uuid::from_u128(9)), Some(OTHER));
 
-    // Where nobody comes back, it is free when that is over.
+    // If nobody returns, the name is free once that time is over.
     let mut stage = Stage::new();
     stage.registry.settle_until(NOW + 5000);
     let session = stage.session(USER);
@@ -414,7 +415,7 @@ fn other_rules_hold_for_those_who_wait_too() {
     assert_eq!(turned_away.uuid.as_u128(), 2);
     assert_eq!(stage.serve(Outcome::default()), []);
     assert_eq!(stage.waiting(1), 2);
-    // Where several may have it, nobody waits.
+    // Nobody waits for a name that several may have.
     let outcome = stage.registry.set_rules(rules(None, false));
     assert_eq!(stage.serve(outcome), [3, 4]);
     assert_eq!(stage.registry.counts().in_line, 0);
@@ -439,7 +440,7 @@ fn an_instance_that_comes_over_another_connection_keeps_its_place_and_is_nobody_
 }
 
 #[test]
-fn who_may_not_find_a_name_sees_of_its_line_himself_alone() {
+fn the_line_of_a_hidden_name_shows_a_waiter_only_itself() {
     let mut stage = Stage::new();
     let session = stage.session(USER);
     let hidden = NameRule {
@@ -462,7 +463,7 @@ fn who_may_not_find_a_name_sees_of_its_line_himself_alone() {
     };
     assert_eq!((line(2, USER), line(3, USER)), ((2, Some(0)), (2, Some(1))));
     assert_eq!((line(2, OTHER), line(3, OTHER)), ((1, None), (1, Some(0))));
-    // Nor does a denial say more, before the first in line is served.
+    // Nor does a denial reveal more before the first waiter is served.
     let unregister = Event::Unregister { uuid: Uuid::from_u128(1), by: USER };
     drop(stage.registry.apply(unregister, NOW).unwrap());
     for (by, said) in [(USER, "2 wait in line"), (OTHER, "others wait in line")] {
@@ -472,7 +473,7 @@ fn who_may_not_find_a_name_sees_of_its_line_himself_alone() {
 }
 
 #[test]
-fn who_watches_is_told_how_many_wait() {
+fn watchers_see_the_length_of_the_line() {
     let mut stage = Stage::new();
     let session = stage.session(USER);
     stage.enter(1, session, USER).unwrap();
@@ -527,7 +528,7 @@ fn however_many_leave_lines_each_holder_is_told_once_and_in_a_turn_of_its_own() 
     assert_eq!([1, 2, 3, 4].map(|it| stage.waiting(it)), [0; 4]);
     assert_eq!(read(&mut stage.registry, watches).len(), 4);
 
-    // Who comes and goes at once is no news.
+    // Waiters that come and go at once change nothing for watchers.
     let before = stage.registry.revision();
     for call in (2..1000).step_by(2) {
         let at = (holds, call);
@@ -540,16 +541,16 @@ fn however_many_leave_lines_each_holder_is_told_once_and_in_a_turn_of_its_own() 
     assert_eq!((stage.registry.revision(), stage.waiting(1)), (before, 0));
 }
 
-/// Shows a token by which an instance has its name.
+/// Proves with a resume token that an instance had its name.
 fn shown(register: &Register, token: u64) -> Proof {
     let instance = InstanceId { name: register.name.clone(), uuid: register.uuid };
     Proof::of_token(&ProofSecret::new(SECRET), &instance, &USER.into(), token)
 }
 
-/// What a registry's holders show is made of.
+/// The key of the proofs of a registry's holders.
 const SECRET: [u8; 32] = [7; 32];
 
-/// What happens in a history, by the number of an instance.
+/// The events of a history, by the number of an instance.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Enter(u128),
@@ -574,7 +575,7 @@ proptest! {
     fn one_at_a_time_has_it_and_the_token_grows(steps in steps()) {
         let mut stage = Stage::remembering(NOW);
         let mut sessions: Vec<(u128, SessionId)> = Vec::new();
-        // The holder first, then those in line.
+        // The holder first, then the waiters.
         let mut expected: VecDeque<u128> = VecDeque::new();
         let (mut latest, mut token) = (None, 0);
         for step in steps {
@@ -598,7 +599,7 @@ proptest! {
                     let had = holder.and_then(|it| stage.token(it));
                     stage = stage.restart(now_ms);
                     stage.registry.settle_until(now_ms + 5);
-                    // The holder comes back last of all.
+                    // The holder returns last of all.
                     let back = expected.iter().skip(1).copied().chain(holder);
                     sessions.clear();
                     for uuid in back {

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Shared by the tests.
 
 use bytes::BytesMut;
 use callsign_registrar::{
@@ -60,7 +60,7 @@ pub(crate) fn answer(registry: &Registry, name: &str, all: bool) -> Vec<u128> {
     answer_to(registry, &Query { all, ..Query::of(name) }).1
 }
 
-/// Returns how many there are in all, and which the answer has.
+/// Returns the total number, and the instances in the answer.
 pub(crate) fn answer_to(registry: &Registry, query: &Query<'_>) -> (u64, Vec<u128>) {
     let mut bytes = BytesMut::new();
     registry.answer(query, &USER.into(), NOW, &mut bytes);
@@ -69,19 +69,19 @@ pub(crate) fn answer_to(registry: &Registry, query: &Query<'_>) -> (u64, Vec<u12
     (total, records.iter().map(|it| it.uuid.as_u128()).collect())
 }
 
-/// Reads what every watch of a session has to say.
+/// Reads all that every watch of a session has to send.
 pub(crate) fn read(registry: &mut Registry, session: SessionId) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut take = |_, change: &[u8]| {
         changes.push(decode_body(change).unwrap());
         true
     };
-    // What is much is read in several turns.
+    // Long output is read in several turns.
     while registry.read_watches(session, &USER.into(), &mut take).0 {}
     changes
 }
 
-/// Writes a change in a word.
+/// Writes a change as a word.
 pub(crate) fn brief(change: &Change) -> String {
     match change {
         Change::Reset => "reset".to_owned(),

@@ -49,9 +49,9 @@ impl Kept<'_> {
     }
 }
 
-/// Keeps a registration in step with the actor, for as long as it is polled. The kernel says where
-/// the actor listens: its own sockets are stamped, and so are their successors; the addresses of a
-/// wildcard come and go; and while it listens nowhere it is not ready.
+/// Keeps a registration in step with the actor, for as long as it is polled. The kernel reports
+/// where the actor listens: its own sockets and their successors are stamped, the addresses of a
+/// wildcard follow the host, and an actor that listens nowhere is not ready.
 pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
     let Kept { plan, context, .. } = kept;
     // A connection says the same, and more.
@@ -119,7 +119,7 @@ async fn keep_in_step(kept: Kept<'_>) -> Infallible {
         }
         let served = serves;
         serves = seen.iter().any(|it| matches!(it.verdict, Verdict::Own | Verdict::Unknown));
-        // It may have been seen before this, and has ceased since.
+        // It may have listened before this look, and have stopped since.
         has_listened |= serves || seen.iter().any(|it| it.was_own);
         if !is_vouched_for && !awaits_answer {
             // While it still listens, it is still ready.
@@ -223,8 +223,8 @@ fn warn_of_no_answer(context: &Context, dials: &Dials) {
     }
 }
 
-/// Tells whether it is time to say that the actor is not ready: a stranger in its place is soon
-/// more than a moment of its start, and a socket of the wrong type does not become a right one.
+/// Tells whether to report that the actor is not ready: a stranger in its place soon cannot be a
+/// moment of its start any more, and a socket of the wrong type never becomes a right one.
 fn is_to_be_said(seen: &[Seen], began: Instant) -> bool {
     let patience = |it: &Seen| match it.verdict {
         Verdict::Nobody(Silence::OtherType { .. }) => Duration::ZERO,
@@ -247,8 +247,8 @@ pub(super) enum Known {
     NotYet,
 }
 
-/// Says when registrars are lost or back, and returns which are there now. Of the usual ones, one
-/// is enough: nobody has said that the others exist.
+/// Reports when registrars are lost or back, and returns those that are there now. Of the default
+/// registrars one is enough: nobody has claimed that the others exist.
 fn tell_who_knows(
     registered: &Registered,
     client: &Client,
@@ -277,8 +277,8 @@ fn tell_who_knows(
     known
 }
 
-/// Says when an actor is registered that was not at first, or refused, and returns which registrars
-/// have it now.
+/// Reports when an actor is registered that was not at first, or is refused, and returns the
+/// registrars that have it now.
 fn tell_whether_known(
     plan: &Plan,
     registered: &Registered,
@@ -288,7 +288,7 @@ fn tell_whether_known(
     let failures = RegistrarFailures(registered.missing());
     if failures.0.len() < client.registrars().count() {
         if plan.is_announced {
-            // A reader that is gone does not matter: others may know it by other ways.
+            // A missing reader does not matter: others may learn of it in other ways.
             drop(tell(context, plan, registered.instance(), false));
         } else {
             note(context, format_args!("`{}` is registered", plan.name));
@@ -303,7 +303,7 @@ fn tell_whether_known(
     Known::NotYet
 }
 
-/// Says that no registrar has an actor.
+/// Reports that no registrar has an actor.
 pub(super) fn warn_of_nobody(name: &Name, failures: &RegistrarFailures, context: &Context) {
     let what = if failures.have_refusal() {
         format!("no registrar accepts `{name}`; it")
@@ -343,7 +343,7 @@ fn still_silent(
     text
 }
 
-/// The first pause between two looks: a program that starts fast is ready some 10 ms after.
+/// The first pause between two looks: a fast program is ready some 10 ms after its start.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// The longest pause while something is awaited: a person does not notice it.

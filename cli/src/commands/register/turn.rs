@@ -54,7 +54,7 @@ pub(super) async fn asked_to_end(plan: &Plan, signals: &mut Signals) -> u8 {
     }
 }
 
-/// Waits until an actor has waited in line for as long as it may, and says that it has.
+/// Waits in line for as long as the actor may, and reports the end of that time.
 pub(super) async fn too_late(name: &Name, patience: Option<Patience>) -> Failure {
     let Some(Patience(Some(limit))) = patience else { return pending().await };
     sleep(limit).await;
