@@ -145,12 +145,7 @@ async fn look_into(
     let ticket = registry.ticket(*uuid);
     // An instance that proves its identity would come back as another one.
     let comes_back = ticket.is_none();
-    let seen = {
-        // Asking the kernel takes its time, and waits for nothing: others run in between.
-        let _turn = one_at_a_time.acquire().await;
-        yield_now().await;
-        look_from_here(stamped, ticket.is_some(), [registrant, by])
-    };
+    let seen = look_in_turn(stamped, ticket.is_some(), [registrant, by], one_at_a_time).await;
     // For endpoints beyond the registrar's judgement, the word of the owner counts, and of those
     // that may change it anyway.
     let is_trusted = by == registrant || registry.accounts().is_trusted(by.account());
@@ -163,7 +158,7 @@ async fn look_into(
     info!(target: "callsign", %uuid, epoch, %endpoint, ?why, ?result, "looked into");
     let said = claimant.clone();
     let is_taken = (result, why) == (CheckResult::Dead, Why::Contested)
-        && is_another_there(registry, &claimant).await;
+        && is_another_there(registry, &claimant, one_at_a_time).await;
     let event = match (result, why) {
         // Where nobody listens, a claim takes nothing from anybody.
         (CheckResult::Dead, Why::Contested) => is_taken.then_some(Event::FoundDead(said)),
@@ -208,10 +203,15 @@ async fn look_into(
 }
 
 /// Tells whether one of the other claimants of a place is there, as the kernel sees it.
-async fn is_another_there(registry: &RegistryHandle, claimant: &Claimant) -> bool {
+async fn is_another_there(
+    registry: &RegistryHandle,
+    claimant: &Claimant,
+    one_at_a_time: &Semaphore,
+) -> bool {
     for rival in registry.read(|registry| registry.rivals(claimant)) {
         let Some(owner) = registry.owner(rival.uuid) else { continue };
-        let result = match look_from_here(&rival.stamped, false, [owner; 2]) {
+        let seen = look_in_turn(&rival.stamped, false, [owner; 2], one_at_a_time).await;
+        let result = match seen {
             Some(result) => result,
             None => connect_to(&rival.stamped, registry.ticket(rival.uuid)).await,
         };
@@ -262,6 +262,19 @@ pub enum Look {
     Alive,
     /// Unknown from here.
     Unclear,
+}
+
+/// Looks as [`look_from_here`] does, when it is its turn: asking the kernel takes its time, and waits
+/// for nothing, so that others run in between.
+async fn look_in_turn(
+    stamped: &Stamped,
+    proves: bool,
+    owners: [Owner; 2],
+    one_at_a_time: &Semaphore,
+) -> Option<CheckResult> {
+    let _turn = one_at_a_time.acquire().await;
+    yield_now().await;
+    look_from_here(stamped, proves, owners)
 }
 
 /// Looks whether anybody is at an endpoint, without connecting to it. `None` if only a connection
