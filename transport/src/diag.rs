@@ -1,4 +1,5 @@
-//! The kernel's list of sockets, read over netlink (sock_diag(7)).
+//! The kernel's list of sockets, read over netlink (sock_diag(7)), and which addresses are its own
+//! (rtnetlink(7)).
 //!
 //! No program notices: the kernel answers for the sockets of the calling thread's network
 //! namespace, of all users, whoever the caller is.
@@ -14,7 +15,7 @@ use std::{
 };
 
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, sendto,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, sendto,
     socket_with,
     sockopt::{Timeout, set_socket_timeout},
 };
@@ -72,9 +73,16 @@ fn tcp_sockets(port: u16) -> io::Result<Vec<TcpSocket>> {
     Ok(found)
 }
 
-/// Returns the user that owns the TCP socket at `own` connected to `other`, if there is one in this
-/// network namespace that a process has open.
-pub(crate) fn tcp_owner(own: SocketAddr, other: SocketAddr) -> io::Result<Option<u32>> {
+/// A TCP socket that is connected, and that a process has open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct TcpHolder {
+    pub(crate) uid: u32,
+    pub(crate) inode: u32,
+}
+
+/// Returns the holder of the TCP socket at `own` that is connected to `other`, if there is one in
+/// this network namespace.
+pub(crate) fn tcp_holder(own: SocketAddr, other: SocketAddr) -> io::Result<Option<TcpHolder>> {
     let (own, other) = (canonical(own), canonical(other));
     let family = if own.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
@@ -84,30 +92,66 @@ pub(crate) fn tcp_owner(own: SocketAddr, other: SocketAddr) -> io::Result<Option
     request.extend(octets(own.ip()));
     request.extend(octets(other.ip()));
     // A link-local address is one of an interface.
-    let interface = match own {
-        SocketAddr::V6(own) => own.scope_id(),
-        SocketAddr::V4(_) => 0,
-    };
-    request.extend(interface.to_ne_bytes());
+    request.extend(scope_of(own).to_ne_bytes());
     request.extend([0xff; 8]);
-    let mut owner = None;
-    match ask_for(NLM_F_REQUEST, &request, |message| owner = owner_of(message, own, other)) {
+    let mut holder = None;
+    match ask_for(NLM_F_REQUEST, &request, |message| holder = holder_of(message, own, other)) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        asked => asked.map(|()| owner),
+        asked => asked.map(|()| holder),
     }
 }
 
-/// Reads the owner of the requested socket. If there is none, the kernel answers with one that
+/// Reads the holder of the requested socket. If there is none, the kernel answers with one that
 /// listens at the address; and it reports root for a socket that no process has open any more, or
 /// yet. Only an open one has an inode.
-fn owner_of(message: &[u8], own: SocketAddr, other: SocketAddr) -> Option<u32> {
+///
+/// A socket that has sent its first packet, and no more, may be bound to any address, another
+/// host's included. A connected one has had an answer to that address.
+fn holder_of(message: &[u8], own: SocketAddr, other: SocketAddr) -> Option<TcpHolder> {
     let state = u32::from(*message.get(1)?);
     let far_port = u16::from_be_bytes(message.get(6..8)?.try_into().ok()?);
-    let found = read_tcp(message)?;
-    let is_it = found.address.port() == own.port()
-        && found.address.ip() == own.ip()
-        && far_port == other.port();
-    (is_it && found.inode != 0 && state != TCP_LISTEN).then_some(found.uid)
+    let is_ipv6 = i32::from(*message.first()?) == libc::AF_INET6;
+    let far_ip = ip_from(message.get(24..40)?.try_into().ok()?, is_ipv6);
+    let TcpSocket { address, uid, inode, .. } = read_tcp(message)?;
+    let is_it = (address.ip(), address.port()) == (own.ip(), own.port())
+        && (far_ip, far_port) == (other.ip(), other.port());
+    let inode = u32::try_from(inode).ok().filter(|it| *it != 0)?;
+    (is_it && CONNECTED.contains(&state)).then_some(TcpHolder { uid, inode })
+}
+
+/// Tells whether an address is one of this network namespace: whether its packets stay there. A
+/// socket that may be bound to an address says nothing of that.
+pub(crate) fn is_of_this_host(address: SocketAddr) -> io::Result<bool> {
+    let address = canonical(address);
+    let (family, octets) = match address.ip() {
+        IpAddr::V4(ip) => (libc::AF_INET, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (libc::AF_INET6, ip.octets().to_vec()),
+    };
+    let mut request = vec![family as u8, (octets.len() * 8) as u8];
+    request.resize(ROUTE_BYTES, 0);
+    let mut attribute = |kind: u16, value: &[u8]| {
+        request.extend((value.len() as u16 + 4).to_ne_bytes());
+        request.extend(kind.to_ne_bytes());
+        request.extend(value);
+    };
+    attribute(RTA_DST, &octets);
+    match scope_of(address) {
+        0 => {}
+        interface => attribute(RTA_OIF, &interface.to_ne_bytes()),
+    }
+    let mut is_local = false;
+    let read = |route: &[u8]| is_local = route.get(7) == Some(&RTN_LOCAL);
+    match exchange(&ROUTES, NLM_F_REQUEST, &request, read) {
+        Err(error) if error.raw_os_error().is_some_and(|it| NO_ROUTE.contains(&it)) => Ok(false),
+        asked => asked.map(|()| is_local),
+    }
+}
+
+fn scope_of(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(address) => address.scope_id(),
+        SocketAddr::V4(_) => 0,
+    }
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
@@ -145,11 +189,36 @@ fn ask(request: &[u8], take: impl FnMut(&[u8])) -> io::Result<()> {
 }
 
 /// Sends a request, and passes each entry of the answer to `take`: one, unless it is for a list.
-fn ask_for(flags: u16, request: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let socket = open()?;
+fn ask_for(flags: u16, request: &[u8], take: impl FnMut(&[u8])) -> io::Result<()> {
+    exchange(&SOCKETS, flags, request, take)
+}
+
+/// A kind of question to the kernel over netlink, and of the entries of its answer.
+struct Question {
+    protocol: Option<Protocol>,
+    asks: u16,
+    answers: u16,
+}
+
+const SOCKETS: Question = Question {
+    protocol: Some(netlink::SOCK_DIAG),
+    asks: SOCK_DIAG_BY_FAMILY,
+    answers: SOCK_DIAG_BY_FAMILY,
+};
+
+const ROUTES: Question =
+    Question { protocol: None, asks: RTM_GETROUTE, answers: RTM_NEWROUTE };
+
+fn exchange(
+    question: &Question,
+    flags: u16,
+    request: &[u8],
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let socket = open(question.protocol)?;
     let length = (HEADER_BYTES + request.len()) as u32;
     let mut message = length.to_ne_bytes().to_vec();
-    message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    message.extend(question.asks.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
     message.extend([0; 8]);
     message.extend(request);
@@ -165,10 +234,10 @@ fn ask_for(flags: u16, request: &[u8], mut take: impl FnMut(&[u8])) -> io::Resul
             match kind {
                 NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => return Err(error_of(body)),
-                SOCK_DIAG_BY_FAMILY => take(body),
+                kind if kind == question.answers => take(body),
                 _ => {}
             }
-            if kind == SOCK_DIAG_BY_FAMILY && flags & NLM_F_DUMP == 0 {
+            if kind == question.answers && flags & NLM_F_DUMP == 0 {
                 return Ok(());
             }
         }
@@ -178,9 +247,9 @@ fn ask_for(flags: u16, request: &[u8], mut take: impl FnMut(&[u8])) -> io::Resul
     }
 }
 
-fn open() -> io::Result<OwnedFd> {
+fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
     let kind = (AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC);
-    let socket = socket_with(kind.0, kind.1, kind.2, Some(netlink::SOCK_DIAG))?;
+    let socket = socket_with(kind.0, kind.1, kind.2, protocol)?;
     // The kernel has answered before it returns; this is for one that never does.
     set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
     Ok(socket)
@@ -206,19 +275,22 @@ fn read_tcp(message: &[u8]) -> Option<TcpSocket> {
     let port = u16::from_be_bytes(message.get(4..6)?.try_into().ok()?);
     let source: [u8; 16] = message.get(8..24)?.try_into().ok()?;
     let is_ipv6 = i32::from(*message.first()?) == libc::AF_INET6;
-    let ip = if is_ipv6 {
-        IpAddr::V6(Ipv6Addr::from(source))
-    } else {
-        IpAddr::V4(Ipv4Addr::new(source[0], source[1], source[2], source[3]))
-    };
     let is_ipv6_only = attributes(message.get(INET_MESSAGE_BYTES..)?)
         .any(|(kind, value)| kind == INET_DIAG_SKV6ONLY && value.first() == Some(&1));
     Some(TcpSocket {
-        address: SocketAddr::new(ip.to_canonical(), port),
+        address: SocketAddr::new(ip_from(source, is_ipv6), port),
         is_ipv6_only,
         uid: u32_at(message, 64)?,
         inode: u32_at(message, 68)?.into(),
     })
+}
+
+fn ip_from(octets: [u8; 16], is_ipv6: bool) -> IpAddr {
+    let [a, b, c, d, ..] = octets;
+    match is_ipv6 {
+        true => IpAddr::V6(Ipv6Addr::from(octets)).to_canonical(),
+        false => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+    }
 }
 
 /// Reads `struct unix_diag_msg` and its attributes; `None` for a socket without a name.
@@ -280,6 +352,19 @@ const UNIX_DIAG_VFS: u16 = 1;
 const UNIX_DIAG_UID: u16 = 7;
 const TCP_CLOSE: u32 = 7;
 const TCP_LISTEN: u32 = 10;
+/// `TCP_ESTABLISHED`, `_FIN_WAIT1`, `_FIN_WAIT2`, `_CLOSE_WAIT`, `_LAST_ACK` and `_CLOSING`.
+const CONNECTED: [u32; 6] = [1, 4, 5, 8, 9, 11];
+
+// From linux/rtnetlink.h.
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+const ROUTE_BYTES: usize = 12;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTN_LOCAL: u8 = 2;
+/// The answers for an address to which nothing leads.
+const NO_ROUTE: [i32; 5] =
+    [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL, libc::ENODEV];
 
 /// The longest batch that the kernel writes (`NLMSG_GOODSIZE` is a page or two).
 const BUFFER_BYTES: usize = 64 * 1024;

@@ -6,6 +6,7 @@
 //! address is known.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
 };
@@ -71,7 +72,7 @@ impl Stream {
             (Peer::Unix { uid: Some(uid), gid, .. }, Some(fd), _) => {
                 Who::User { uid: *uid, groups: groups(fd, *gid) }
             }
-            (Peer::Tcp(_), Some(fd), Some(ends)) => match ends.who() {
+            (Peer::Tcp(_), Some(fd), Some(ends)) => match ends.who_at(Some(fd)) {
                 who @ Who::User { .. } => who,
                 _ if ends.far_is_gone(fd) => Who::Gone,
                 who => who,
@@ -85,28 +86,52 @@ impl Stream {
 impl TcpEnds {
     /// Asks the kernel for the holder of the other end, as [`Stream::who`] does.
     pub fn who(&self) -> Who {
-        let Self { near, far } = self;
+        self.who_at(None)
+    }
+
+    /// Asks for the holder of the other end, of the socket `near` if that is given.
+    fn who_at(&self, near: Option<BorrowedFd<'_>>) -> Who {
         // Every connection is checked: a caller on this host may use any address of it.
-        let owner = diag::tcp_owner(*far, *near);
-        if let Ok(Some(uid)) = owner {
+        let holder = self.holder(near);
+        if let Ok(Some(uid)) = holder {
             return match identity::known_user(uid) {
                 Some(uid) => Who::User { uid, groups: Vec::new() },
                 None => Who::Unknown,
             };
         }
-        if let Err(error) = &owner {
-            tracing::debug!(%far, %error, "the kernel does not identify a peer");
+        if let Err(error) = &holder {
+            tracing::debug!(far = %self.far, %error, "the kernel does not identify a peer");
         }
-        let (near, far) = (near.ip().to_canonical(), far.ip().to_canonical());
+        let (near, far) = (self.near.ip().to_canonical(), self.far.ip().to_canonical());
         if near.is_loopback() || far.is_loopback() || near == far {
             Who::Unknown
         } else {
             Who::Address(far)
         }
     }
-}
 
-impl TcpEnds {
+    /// Returns the user that has the other end open, if its socket is on this host, and is
+    /// connected to this one. What only looks like that has no say:
+    ///
+    /// - A socket bound to another host's address, which any user may have (`IPV6_FREEBIND`).
+    /// - A later one between the same two addresses, after this connection was reset.
+    /// - One between the same two addresses in another network namespace than this connection's.
+    fn holder(&self, near: Option<BorrowedFd<'_>>) -> io::Result<Option<u32>> {
+        let Some(holder) = diag::tcp_holder(self.far, self.near)? else { return Ok(None) };
+        let is_loopback = self.far.ip().to_canonical().is_loopback();
+        if !is_loopback && !diag::is_of_this_host(self.far)? {
+            return Ok(None);
+        }
+        if let Some(near) = near {
+            let inode = rustix::fs::fstat(near)?.st_ino;
+            let listed = diag::tcp_holder(self.near, self.far)?;
+            if listed.is_none_or(|it| u64::from(it.inode) != inode) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(holder.uid))
+    }
+
     /// Tells whether the other end of the connection at `near` has no holder any more. The kernel's
     /// list covers this network namespace: it shows nothing of a socket handed over from another.
     /// It includes an end that was shut down for writing only. Behind another address of this host
@@ -115,9 +140,10 @@ impl TcpEnds {
     fn far_is_gone(&self, near: BorrowedFd<'_>) -> bool {
         let is_loopback = |it: SocketAddr| it.ip().to_canonical().is_loopback();
         let is_by_loopback = is_loopback(self.near) && is_loopback(self.far);
-        (is_by_loopback || (has_hung_up(near) && is_of_this_host(self.far)))
+        let is_of_this_host = || diag::is_of_this_host(self.far).unwrap_or(false);
+        (is_by_loopback || (has_hung_up(near) && is_of_this_host()))
             && is_of_this_namespace(near)
-            && matches!(diag::tcp_owner(self.far, self.near), Ok(None))
+            && matches!(self.holder(Some(near)), Ok(None))
     }
 }
 
@@ -126,13 +152,6 @@ fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
     let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut polled, Some(&at_once)), Ok(1..))
-}
-
-/// Tells whether an address belongs to this network namespace: the kernel binds no other. Listing
-/// them all takes ten times as long.
-fn is_of_this_host(mut address: SocketAddr) -> bool {
-    address.set_port(0);
-    std::net::UdpSocket::bind(address).is_ok()
 }
 
 /// Tells whether a socket belongs to the network namespace of the calling thread; `false` if the

@@ -6,6 +6,7 @@ mod access;
 mod adopted;
 mod claims;
 mod common;
+mod impostors;
 mod listening;
 mod places;
 mod processes;

@@ -104,13 +104,13 @@ fn who(listener: &TcpListener) -> Who {
 }
 
 /// Takes the next connection, within a runtime.
-fn accept(listener: &TcpListener) -> Stream {
+pub(crate) fn accept(listener: &TcpListener) -> Stream {
     let accepted = listener.accept().unwrap().0;
     accepted.set_nonblocking(true).unwrap();
     Stream::try_from(tokio::net::TcpStream::from_std(accepted).unwrap()).unwrap()
 }
 
-fn user(uid: u32) -> Who {
+pub(crate) fn user(uid: u32) -> Who {
     Who::User { uid, groups: Vec::new() }
 }
 
@@ -124,7 +124,7 @@ fn connect_as(uid: u32, at: SocketAddr) -> TcpStream {
     std::thread::scope(|scope| scope.spawn(connect).join().unwrap())
 }
 
-fn in_runtime<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn in_runtime<T>(run: impl FnOnce() -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
     run()
