@@ -1,10 +1,12 @@
 //! The endpoints that the registrar may connect to, and for whom: it has rights that others lack,
 //! and does not use them for those.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::time::Duration;
 
-use endpoints::{Endpoint, Here, UnixAddress};
-use transport::{Listening, ListeningSocket};
+use endpoints::{Endpoint, Here, Stamped, UnixAddress};
+use transport::{
+    DialError, Listening, ListeningSocket, Stream, dial_stamped, dial_stamped_of, socket_user,
+};
 
 use crate::registry::Owner;
 
@@ -33,6 +35,23 @@ pub(crate) fn may_connect(
     [registrant, reporter].into_iter().any(|it| is_address_of(endpoint, here, it))
 }
 
+/// Connects to an endpoint of a registration by `registrant` that [may be
+/// connected to](may_connect). Where that was so because of whose a socket file is, the path may lead
+/// elsewhere by now: the file is looked at again, by the descriptor through which it is dialed.
+pub(crate) async fn dial_for(
+    stamped: &Stamped,
+    registrant: Owner,
+    limit: Duration,
+) -> Result<Stream, DialError> {
+    match registrant {
+        Owner::Registrar | Owner::User(0) => dial_stamped(stamped, limit).await,
+        Owner::User(user) => dial_stamped_of(stamped, user, limit).await,
+        // Theirs are no paths.
+        _ if stamped.endpoint.is_socket_file() => Err(DialError::NoPermission),
+        _ => dial_stamped(stamped, limit).await,
+    }
+}
+
 fn is_local(endpoint: &Endpoint, here: &Here) -> bool {
     match endpoint {
         Endpoint::Unix(_) | Endpoint::Memory(_) => true,
@@ -45,7 +64,7 @@ fn is_local(endpoint: &Endpoint, here: &Here) -> bool {
 /// Tells whether a user has made the listener, from the kernel or the file system.
 fn belongs_to(endpoint: &Endpoint, listening: &Listening, user: u32) -> bool {
     if let Endpoint::Unix(UnixAddress::Path(path)) = endpoint {
-        return fs::metadata(path.as_path()).is_ok_and(|it| it.uid() == user);
+        return socket_user(path) == Some(user);
     }
     let is_own = |it: &ListeningSocket| it.uid == Some(user);
     matches!(listening, Listening::Sockets(sockets) if sockets.iter().all(is_own))
@@ -61,7 +80,13 @@ fn is_address_of(endpoint: &Endpoint, here: &Here, owner: Owner) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::{
+        net::IpAddr,
+        os::unix::{fs::symlink, net::UnixListener},
+        path::Path,
+    };
+
+    use rustix::process::geteuid;
 
     use super::*;
 
@@ -105,11 +130,44 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("feed.sock");
-        fs::write(&file, "").unwrap();
-        let uid = fs::metadata(&file).unwrap().uid();
+        let _listener = UnixListener::bind(&file).unwrap();
+        let uid = geteuid().as_raw();
         let place = format!("/unix{}", file.display());
         check(&place, unknown, [Owner::User(uid), other], true);
         check(&place, unknown, [Owner::User(uid + 1), other], false);
         check(&format!("{place}x"), unknown, [Owner::User(uid + 1), other], false);
+    }
+    #[tokio::test]
+    async fn a_path_that_leads_elsewhere_by_now_is_not_dialed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, theirs) = (folder.path().join("own"), folder.path().join("theirs"));
+        let user = geteuid().as_raw() + 1;
+        let place = |it: &Path| format!("/unix{}", it.display()).parse::<Endpoint>().unwrap();
+        let _listeners = [&own, &theirs].map(|it| UnixListener::bind(it).unwrap());
+        if std::os::unix::fs::chown(&own, Some(user), None).is_err() {
+            println!("skipped: nobody may give a file away here");
+            return;
+        }
+        let may = |it| {
+            let (unknown, here) = (Listening::Unknown, Here::default());
+            may_connect(&place(it), &unknown, &here, Owner::User(user), Owner::User(user))
+        };
+        let dial = async |path: &Path, owner| {
+            let stamped = Stamped { stamp: transport::stamp(&place(path)), endpoint: place(path) };
+            dial_for(&stamped, owner, Duration::from_secs(1)).await
+        };
+        assert!(may(&own) && !may(&theirs));
+        dial(&own, Owner::User(user)).await.unwrap();
+        dial(&theirs, Owner::User(user - 1)).await.unwrap();
+        dial(&theirs, Owner::Registrar).await.unwrap();
+        // By a link, whichever way it leads at a look.
+        let link = folder.path().join("link");
+        symlink(folder.path(), &link).unwrap();
+        for owner in [Owner::User(user), Owner::Unknown(7), Owner::Host([127, 0, 0, 1].into())] {
+            for path in [&theirs, &link.join("theirs")] {
+                let dialed = dial(path, owner).await;
+                assert!(matches!(dialed, Err(DialError::NoPermission)), "{owner}: {dialed:?}");
+            }
+        }
     }
 }

@@ -22,8 +22,7 @@ use tokio::{
 };
 use tracing::info;
 use transport::{
-    DialError, Listening, ListeningSocket, Silence, Stream, dial_stamped, here, is_there,
-    listening, look, root,
+    DialError, Listening, ListeningSocket, Silence, Stream, here, is_there, listening, look, root,
 };
 use uuid::Uuid;
 use wire::registrar::Evidence;
@@ -35,7 +34,7 @@ use crate::{
     jobs::{Check, Job, Why},
     registry::{Claimant, Contested, Event, Owner},
     relook::Relooks,
-    rights::may_connect,
+    rights::{dial_for, may_connect},
     shares::Share,
 };
 
@@ -152,7 +151,7 @@ async fn look_into(
     let is_believed = is_trusted || seen.is_none();
     let result = match seen {
         Some(result) => result,
-        None => connect_to(stamped, ticket).await,
+        None => connect_to(stamped, registrant, ticket).await,
     };
     let endpoint = &stamped.endpoint;
     info!(target: "callsign", %uuid, epoch, %endpoint, ?why, ?result, "looked into");
@@ -213,7 +212,7 @@ async fn is_another_there(
         let seen = look_in_turn(&rival.stamped, false, [owner; 2], one_at_a_time).await;
         let result = match seen {
             Some(result) => result,
-            None => connect_to(&rival.stamped, registry.ticket(rival.uuid)).await,
+            None => connect_to(&rival.stamped, owner, registry.ticket(rival.uuid)).await,
         };
         if matches!(result, CheckResult::Alive | CheckResult::Answered) {
             return true;
@@ -323,10 +322,10 @@ fn look_from_here(
 }
 
 /// Connects to an endpoint, and if its actor can prove its identity, checks it.
-async fn connect_to(stamped: &Stamped, ticket: Option<Ticket>) -> CheckResult {
+async fn connect_to(stamped: &Stamped, registrant: Owner, ticket: Option<Ticket>) -> CheckResult {
     let is_the_very_place = is_the_very_place(stamped, &here());
     let is_path = stamped.endpoint.is_socket_file();
-    match (dial_stamped(stamped, LOOK_TIMEOUT).await, ticket) {
+    match (dial_for(stamped, registrant, LOOK_TIMEOUT).await, ticket) {
         (Ok(stream), Some(ticket)) => match prove(stream, ticket).await {
             Ok(()) => CheckResult::Alive,
             Err(error) if error.is_other_identity() && is_the_very_place => CheckResult::Dead,

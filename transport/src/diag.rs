@@ -206,8 +206,7 @@ const SOCKETS: Question = Question {
     answers: SOCK_DIAG_BY_FAMILY,
 };
 
-const ROUTES: Question =
-    Question { protocol: None, asks: RTM_GETROUTE, answers: RTM_NEWROUTE };
+const ROUTES: Question = Question { protocol: None, asks: RTM_GETROUTE, answers: RTM_NEWROUTE };
 
 fn exchange(
     question: &Question,

@@ -71,7 +71,7 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Stream, DialError> {
 /// # }
 /// ```
 pub async fn dial_within(endpoint: &Endpoint, limit: Duration) -> Result<Stream, DialError> {
-    dial_expecting(endpoint, None, limit).await
+    dial_expecting(endpoint, Expected::default(), limit).await
 }
 
 /// Connects to an endpoint within `limit`; where it is a path whose socket is stamped, to that
@@ -98,7 +98,45 @@ pub async fn dial_within(endpoint: &Endpoint, limit: Duration) -> Result<Stream,
 /// # }
 /// ```
 pub async fn dial_stamped(stamped: &Stamped, limit: Duration) -> Result<Stream, DialError> {
-    dial_expecting(&stamped.endpoint, stamped.stamp.socket, limit).await
+    let expected = Expected { socket: stamped.stamp.socket, user: None };
+    dial_expecting(&stamped.endpoint, expected, limit).await
+}
+
+/// Connects to an endpoint within `limit`, as [`dial_stamped`] does; where it is a path, only to a
+/// socket file that belongs to `user`. It is for a program that may open more than the one for whom
+/// it dials.
+///
+/// # Errors
+///
+/// [`DialError`] tells what happened: [`NoPermission`](DialError::NoPermission) if the socket is
+/// another user's.
+///
+/// # Cancel safety
+///
+/// Cancel safe, as [`dial()`] is.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DIAL_TIMEOUT, DialError, Listener, dial_stamped_of};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let endpoint = format!("/unix{}/feed.sock", folder.path().display());
+/// let listener = Listener::bind(&endpoint.parse()?).await?;
+/// let published = &listener.published()[0];
+/// let nobodys = dial_stamped_of(published, 4_294_967_294, DIAL_TIMEOUT).await;
+/// assert!(matches!(nobodys, Err(DialError::NoPermission)));
+/// # Ok(())
+/// # }
+/// ```
+pub async fn dial_stamped_of(
+    stamped: &Stamped,
+    user: u32,
+    limit: Duration,
+) -> Result<Stream, DialError> {
+    let expected = Expected { socket: stamped.stamp.socket, user: Some(user) };
+    dial_expecting(&stamped.endpoint, expected, limit).await
 }
 
 /// Connects to the socket at a path, within [`DIAL_TIMEOUT`]; if one is expected, to that one
@@ -115,7 +153,7 @@ pub async fn dial_stamped(stamped: &Stamped, limit: Duration) -> Result<Stream, 
 ///
 /// Cancel safe, as [`dial()`] is.
 pub async fn dial_socket(path: &UnixPath, expected: Option<SocketId>) -> Result<Stream, DialError> {
-    let dialing = connect_path(path, expected);
+    let dialing = connect_path(path, Expected { socket: expected, user: None });
     timeout(DIAL_TIMEOUT, dialing).await.unwrap_or(Err(DialError::Busy))
 }
 
@@ -128,9 +166,17 @@ pub async fn dial_socket(path: &UnixPath, expected: Option<SocketId>) -> Result<
 /// ```
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a path must lead to.
+#[derive(Clone, Copy, Default)]
+struct Expected {
+    socket: Option<SocketId>,
+    /// The user that it belongs to.
+    user: Option<u32>,
+}
+
 async fn dial_expecting(
     endpoint: &Endpoint,
-    expected: Option<SocketId>,
+    expected: Expected,
     limit: Duration,
 ) -> Result<Stream, DialError> {
     if endpoint.is_bind_only() {
@@ -159,21 +205,28 @@ async fn dial_expecting(
     dialed.unwrap_or(Err(late))
 }
 
-async fn connect_path(path: &UnixPath, expected: Option<SocketId>) -> Result<Stream, DialError> {
+async fn connect_path(path: &UnixPath, expected: Expected) -> Result<Stream, DialError> {
     let file = Handle::open(path.as_path()).map_err(DialError::from_io)?;
     match file.kind().map_err(DialError::Io)? {
         Kind::Other(found) => return Err(DialError::NotASocket { found }),
-        Kind::Socket(id) if expected.is_some_and(|expected| !expected.is_same(&id)) => {
+        Kind::Socket(id) if expected.socket.is_some_and(|it| !it.is_same(&id)) => {
             return Err(DialError::OtherSocket);
         }
         Kind::Socket(_) => {}
+    }
+    if let Some(user) = expected.user
+        && user != file.user().map_err(DialError::Io)?
+    {
+        return Err(DialError::NoPermission);
     }
     match connect_while_busy(&file.path()).await {
         // The file is open, so `/proc` is missing. A dial that expects no particular socket can do
         // without.
         Err(error) if error.kind() == io::ErrorKind::NotFound => match expected {
-            Some(_) => Err(DialError::Io(error)),
-            None => connect_while_busy(path.as_path()).await.map_err(DialError::from_io),
+            Expected { socket: None, user: None } => {
+                connect_while_busy(path.as_path()).await.map_err(DialError::from_io)
+            }
+            _ => Err(DialError::Io(error)),
         },
         stream => stream.map_err(DialError::from_io),
     }

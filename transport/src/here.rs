@@ -105,6 +105,23 @@ pub fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
     }
 }
 
+/// Returns the user that the socket file at a path belongs to; `None` if it cannot be seen, or is no
+/// socket.
+///
+/// ```
+/// # use transport as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use endpoints::UnixPath;
+/// let path = UnixPath::new(std::path::Path::new("/run/no/such.sock"))?;
+/// assert_eq!(callsign::socket_user(&path), None);
+/// # Ok(())
+/// # }
+/// ```
+pub fn socket_user(path: &UnixPath) -> Option<u32> {
+    let file = Handle::open(path.as_path()).ok()?;
+    file.user().ok().filter(|_| matches!(file.kind(), Ok(Kind::Socket(_))))
+}
+
 /// Tells whether the socket at a path is that one; `None` where it cannot be seen.
 pub fn is_in_place(path: &UnixPath, socket: SocketId) -> Option<bool> {
     match look(path) {

@@ -107,13 +107,14 @@ mod wildcards;
 pub use access::{Access, group_id};
 pub use adopt::AdoptError;
 pub use dead::{clear_dead_socket, remove_dangling_link, remove_dead_socket, remove_own_socket};
-pub use dial::{DIAL_TIMEOUT, dial, dial_socket, dial_stamped, dial_within};
+pub use dial::{DIAL_TIMEOUT, dial, dial_socket, dial_stamped, dial_stamped_of, dial_within};
 pub use error::{BindError, DialError, ResolveError};
 pub use flow::Flows;
 pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};
 pub use handed::{Handed, HandedError};
 pub use here::{
-    HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, stamp,
+    HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, socket_user,
+    stamp,
 };
 pub use holders::{Holder, Process, Whose, any_listens, endpoints_of, holders, whose};
 pub use incoming::Incoming;

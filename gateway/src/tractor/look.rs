@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use endpoints::{Stamped, Unreachable, locate};
 use registrar::{Look, RegistryHandle};
-use transport::{DialError, dial_stamped, here_for};
+use transport::{DialError, here_for};
 use uuid::Uuid;
 
 use super::{
@@ -48,7 +48,7 @@ pub(super) async fn look_at(
         }
         Err(_) => return ProbeResult::Unclear,
     };
-    let stream = match dial_stamped(stamped, LOOK_TIMEOUT).await {
+    let stream = match registry.dial(uuid, stamped, LOOK_TIMEOUT).await {
         Ok(stream) => stream,
         Err(DialError::Busy) => return ProbeResult::Mute,
         // Beyond this host a refusal may be a firewall's.

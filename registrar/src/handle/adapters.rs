@@ -1,6 +1,9 @@
 //! The requests of adapters to the registry, for any of their peers.
 
+use std::time::Duration;
+
 use endpoints::{Name, Stamped};
+use transport::{DialError, Stream};
 use uuid::Uuid;
 use wire::{
     Epoch, Record, RemoteError, State,
@@ -10,6 +13,7 @@ use wire::{
 use super::RegistryHandle;
 use crate::{
     registry::{Caller, Event, Foreign, Owner},
+    rights::dial_for,
     verify::{Look, look_at},
 };
 
@@ -124,6 +128,45 @@ impl RegistryHandle {
     /// ```
     pub fn look_at(&self, uuid: Uuid, stamped: &Stamped) -> Option<Look> {
         look_at(self, uuid, stamped)
+    }
+
+    /// Connects to an endpoint of an instance that may be connected to, as
+    /// [`look_at`](Self::look_at) says, with no more rights than its registrant has.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`] tells what happened: [`NoPermission`](DialError::NoPermission) if the path leads
+    /// to another user's socket by now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future drops the attempt.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use endpoints::Stamped;
+    /// # use transport::DIAL_TIMEOUT;
+    /// # use uuid::Uuid;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// let anywhere = Stamped::bare("/ip4/192.0.2.7/tcp/22".parse()?);
+    /// assert!(registry.dial(Uuid::new_v4(), &anywhere, DIAL_TIMEOUT).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn dial(
+        &self,
+        uuid: Uuid,
+        stamped: &Stamped,
+        limit: Duration,
+    ) -> Result<Stream, DialError> {
+        match self.owner(uuid) {
+            Some(registrant) => dial_for(stamped, registrant, limit).await,
+            None => Err(DialError::NoPermission),
+        }
     }
 
     /// Returns the record of an instance.

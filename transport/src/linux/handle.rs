@@ -40,6 +40,11 @@ impl Handle {
         self.look(OsStr::new(""), AtFlags::EMPTY_PATH)
     }
 
+    /// Returns the user that this file belongs to.
+    pub(crate) fn user(&self) -> io::Result<u32> {
+        Ok(rustix::fs::fstat(&self.0)?.st_uid)
+    }
+
     /// Returns the kind of file under a name in a folder, without following it.
     pub(crate) fn kind_in(folder: &Self, name: &OsStr) -> io::Result<Kind> {
         folder.look(name, AtFlags::SYMLINK_NOFOLLOW)
