@@ -146,7 +146,7 @@ impl ForeignSession {
     pub fn unregister(&self, uuid: Uuid) -> Result<(), RemoteError> {
         let by = self.caller.owner;
         let event = Event::Unregister { uuid, by };
-        self.registry.unregister(event, &[uuid], by, self.id).map(|_| ())
+        self.registry.unregister(event, &[uuid], &self.caller, self.id).map(|_| ())
     }
 
     /// Records a report that an endpoint of an instance does not answer, as

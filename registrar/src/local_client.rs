@@ -86,7 +86,7 @@ impl LocalClient {
     /// That of the registry; nothing has changed then.
     pub fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RemoteError> {
         let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
-        self.registry.update(update, self.owner, self.id).map(|_| ())
+        self.registry.update(update, &self.owner.into(), self.id).map(|_| ())
     }
 
     /// Replaces where an instance listens.
@@ -96,7 +96,7 @@ impl LocalClient {
     /// That of the registry; nothing has changed then.
     pub fn update_endpoints(&self, uuid: Uuid, endpoints: Vec<Stamped>) -> Result<(), RemoteError> {
         let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
-        self.registry.update(update, self.owner, self.id).map(|_| ())
+        self.registry.update(update, &self.owner.into(), self.id).map(|_| ())
     }
 
     /// Removes instances from the registry, those that are in it, in one change.
@@ -106,7 +106,7 @@ impl LocalClient {
     /// That of the registry; nothing has changed then.
     pub fn unregister_all(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
         let event = Event::UnregisterAll { uuids: uuids.clone(), by: self.owner };
-        self.registry.unregister(event, &uuids, self.owner, self.id).map(|_| ())
+        self.registry.unregister(event, &uuids, &self.owner.into(), self.id).map(|_| ())
     }
 }
 

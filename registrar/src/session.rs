@@ -218,7 +218,7 @@ impl Session {
     fn update(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
         let update: Update = call.args()?;
         let set = update.state.map(|_| update.uuid);
-        let changed = self.registry.update(update, self.caller.owner, self.id)?;
+        let changed = self.registry.update(update, &self.caller, self.id)?;
         if let Some(uuid) = set
             && self.registry.read(|registry| registry.registrant(uuid)) != Some(self.id)
         {
@@ -237,20 +237,20 @@ impl Session {
         }
         let by = self.caller.owner;
         let event = Event::UnregisterAll { uuids: uuids.clone(), by };
-        self.registry.unregister(event, &uuids, by, self.id)
+        self.registry.unregister(event, &uuids, &self.caller, self.id)
     }
 
     fn unregister(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
         let Unregister { uuid } = call.args()?;
         let by = self.caller.owner;
-        self.registry.unregister(Event::Unregister { uuid, by }, &[uuid], by, self.id)
+        self.registry.unregister(Event::Unregister { uuid, by }, &[uuid], &self.caller, self.id)
     }
 
     fn renew(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
         let Renew { uuid } = call.args()?;
         let event = Event::Renew { uuid, by: self.caller.owner };
         self.registry.change(|registry, now_ms| {
-            let outcome = registry.apply(event, now_ms)?;
+            let outcome = registry.apply_for(&self.caller, event, now_ms)?;
             Ok((Changed { revision: registry.revision() }, outcome))
         })
     }
@@ -322,8 +322,8 @@ impl Service for Session {
         // The answer is on its way, and nobody waits for it any more.
         if let Some(uuid) = self.handle.forget_granted(id) {
             let by = self.caller.owner;
-            let gone =
-                self.registry.unregister(Event::Unregister { uuid, by }, &[uuid], by, self.id);
+            let event = Event::Unregister { uuid, by };
+            let gone = self.registry.unregister(event, &[uuid], &self.caller, self.id);
             if let Err(error) = gone {
                 debug!(target: "callsign", %uuid, %error, "it is gone already");
             }

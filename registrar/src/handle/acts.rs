@@ -138,14 +138,14 @@ impl RegistryHandle {
     pub(crate) fn update(
         &self,
         update: Update,
-        by: Owner,
+        caller: &Caller,
         session: SessionId,
     ) -> Result<Changed, RemoteError> {
-        let (uuid, state) = (update.uuid, update.state);
+        let (uuid, state, by) = (update.uuid, update.state, caller.owner);
         let what = state.map_or_else(|| "its places".to_owned(), |it| it.to_string());
         let event = Event::Update { update, by };
-        let (changed, _) = self.act(event, &[uuid], session).inspect_err(|error| {
-            if is_denial(error) {
+        let (changed, _) = self.act(event, &[uuid], caller, session).inspect_err(|error| {
+            if self.is_denied(&[uuid], error) {
                 info!(target: AUDIT, %by, session, %uuid, what, %error, "denied to change");
             }
         })?;
@@ -161,11 +161,12 @@ impl RegistryHandle {
         &self,
         event: Event,
         uuids: &[Uuid],
-        by: Owner,
+        caller: &Caller,
         session: SessionId,
     ) -> Result<Changed, RemoteError> {
-        let (changed, known) = self.act(event, uuids, session).inspect_err(|error| {
-            if is_denial(error) {
+        let by = caller.owner;
+        let (changed, known) = self.act(event, uuids, caller, session).inspect_err(|error| {
+            if self.is_denied(uuids, error) {
                 let uuids = uuids.iter().take(DENIED_SAID).map(Uuid::to_string);
                 let uuids = uuids.collect::<Vec<_>>().join(" ");
                 info!(target: AUDIT, %by, session, uuids, %error, "denied to remove");
@@ -183,20 +184,29 @@ impl RegistryHandle {
         &self,
         event: Event,
         uuids: &[Uuid],
+        caller: &Caller,
         session: SessionId,
     ) -> Result<(Changed, Vec<EarlierRecord>), RemoteError> {
         let is_logged = enabled!(target: AUDIT, tracing::Level::INFO);
         self.change(|registry, now_ms| {
+            let is_shown = |uuid: &&Uuid| is_logged && registry.exists_for(**uuid, caller);
             let known = |uuid: &Uuid| {
                 let (name, owner) = (registry.name(*uuid)?.clone(), registry.owner(*uuid)?);
                 Some(EarlierRecord { name, uuid: *uuid, owner })
             };
-            let known = uuids.iter().filter(|_| is_logged).filter_map(known).collect();
-            let mut outcome = registry.apply(event, now_ms)?;
+            let known = uuids.iter().filter(is_shown).filter_map(known).collect();
+            let mut outcome = registry.apply_for(caller, event, now_ms)?;
             // The session that requests it need not be notified.
             registry.forgive(outcome.lost.remove(&session));
             Ok::<_, RegistryError>(((Changed { revision: registry.revision() }, known), outcome))
         })
+    }
+
+    /// Tells whether a change of instances is denied, also if the caller is told that they do not
+    /// exist.
+    fn is_denied(&self, uuids: &[Uuid], error: &RemoteError) -> bool {
+        let exists = |uuid: &Uuid| self.owner(*uuid).is_some();
+        is_denial(error) || (error.kind == ErrorKind::NotFound && uuids.iter().any(exists))
     }
 }
 

@@ -1,13 +1,40 @@
 //! Events: what each does to the registry.
 
-use wire::{Lifetime, RemovalReason, callbacks::LostCause};
+use uuid::Uuid;
+use wire::{Lifetime, RemovalReason, callbacks::LostCause, registrar::Update};
 
 use super::{
-    Entry, Event, Key, Outcome, Owner, Registry, RegistryError, deferred::DEFERRED_STEPS_MAX,
-    suspicion,
+    Caller, Entry, Event, Key, Outcome, Owner, Registry, RegistryError,
+    deferred::DEFERRED_STEPS_MAX, suspicion,
 };
 
 impl Registry {
+    /// Applies an event that a caller asks for: instances that the caller may not find do not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]; nothing is changed then.
+    pub fn apply_for(
+        &mut self,
+        caller: &Caller,
+        mut event: Event,
+        now_ms: u64,
+    ) -> Result<Outcome, RegistryError> {
+        let exists = |uuid: &Uuid| self.exists_for(*uuid, caller);
+        match &mut event {
+            Event::UnregisterAll { uuids, .. } => uuids.retain(exists),
+            Event::Unregister { uuid, .. }
+            | Event::Renew { uuid, .. }
+            | Event::Update { update: Update { uuid, .. }, .. }
+                if !exists(uuid) =>
+            {
+                return Err(RegistryError::NotFound { uuid: *uuid });
+            }
+            _ => {}
+        }
+        self.apply(event, now_ms)
+    }
+
     /// Applies an event.
     ///
     /// # Errors

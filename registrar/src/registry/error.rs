@@ -59,6 +59,8 @@ pub enum RegistryError {
          user 0 may"
     )]
     NotOwner { owner: Owner, by: Owner },
+    #[error("the UUID {uuid} cannot be had: take another")]
+    UuidTaken { uuid: Uuid },
     #[error("the instance {uuid} is registered under another name")]
     OtherName { uuid: Uuid },
     #[error("the instance {uuid} is registered by its own program, and not through an adapter")]
@@ -105,6 +107,7 @@ impl From<RegistryError> for RemoteError {
             E::NotOwner { .. }
             | E::NameDenied { .. }
             | E::NameHeld { .. }
+            | E::UuidTaken { .. }
             | E::Exclusive { .. }
             | E::OthersWait { .. } => ErrorKind::Denied,
             E::Unsettled { .. } => ErrorKind::Unsettled,

@@ -113,6 +113,9 @@ impl Registry {
 
         let earlier = &self.entries[key];
         let epoch = earlier.epoch;
+        if !self.shows(&caller, earlier) {
+            return Err(RegistryError::UuidTaken { uuid });
+        }
         if earlier.name != name {
             return Err(RegistryError::OtherName { uuid });
         }

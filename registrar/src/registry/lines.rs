@@ -76,10 +76,10 @@ impl Lines {
         self.len_of(name) as u64 - u64::from(is_own)
     }
 
-    /// Returns the owner of a waiting instance.
-    pub(super) fn owner_of(&self, uuid: Uuid) -> Option<Owner> {
+    /// Returns the name that an instance waits for, and its owner.
+    pub(super) fn waiting(&self, uuid: Uuid) -> Option<(&Name, Owner)> {
         let (name, at) = self.by_uuid.get(&uuid)?;
-        Some(self.by_name.get(name)?.standing.get(at)?.caller.owner)
+        Some((name, self.by_name.get(name)?.standing.get(at)?.caller.owner))
     }
 
     /// Tells whether a name may be free.

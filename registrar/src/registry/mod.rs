@@ -249,6 +249,9 @@ impl Registry {
         });
         let earlier = earlier.filter(|_| squatter.is_none());
         match earlier.map(|key| &self.entries[key]) {
+            Some(earlier) if !self.shows(&caller, earlier) => {
+                return Err(RegistryError::UuidTaken { uuid: register.uuid });
+            }
             Some(earlier) if earlier.name != register.name => {
                 return Err(RegistryError::OtherName { uuid: register.uuid });
             }
@@ -262,9 +265,15 @@ impl Registry {
             Some(_) => {}
             None => self.check_room(session, lifetime)?,
         }
-        let waits = self.lines.owner_of(register.uuid);
-        if let Some(waits) = waits.filter(|it| !owner.may_change(*it) && !is_proved(*it)) {
-            return Err(RegistryError::NotOwner { owner: waits, by: owner });
+        let waits = self.lines.waiting(register.uuid);
+        if let Some((name, waits)) =
+            waits.filter(|(_, it)| !owner.may_change(*it) && !is_proved(*it))
+        {
+            return Err(if self.rules.may_find(&caller, name.as_str()) {
+                RegistryError::NotOwner { owner: waits, by: owner }
+            } else {
+                RegistryError::UuidTaken { uuid: register.uuid }
+            });
         }
         let is_exclusive = self.check_name(&register.name, &caller, earlier, turn)?;
 

@@ -4,6 +4,8 @@
 //! A name is matched against the rules once, and an entry remembers the result: so a look-up costs
 //! no more with many rules.
 
+use uuid::Uuid;
+
 use super::{
     Caller, Entry, Key, Outcome, Owner, Registry,
     names::{NO_RULE, NameRules, RuleNumber, Ruled},
@@ -67,6 +69,11 @@ impl Registry {
     /// Tells whether a caller may see an entry.
     pub(super) fn shows(&self, caller: &Caller, entry: &Entry) -> bool {
         self.sees(caller, entry).shows(entry)
+    }
+
+    /// Tells whether an instance exists, as far as a caller may see.
+    pub fn exists_for(&self, uuid: Uuid, caller: &Caller) -> bool {
+        self.live(uuid).is_some_and(|key| self.shows(caller, &self.entries[key]))
     }
 
     /// Returns the facts that decide who may see an entry; `None` if everybody may.

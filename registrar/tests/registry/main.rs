@@ -5,6 +5,7 @@ mod crowds;
 mod ends;
 mod entries;
 mod foreign;
+mod hidden;
 mod histories;
 mod lines;
 mod names;
