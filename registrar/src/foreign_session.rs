@@ -39,7 +39,7 @@ pub struct ForeignSession {
 impl ForeignSession {
     pub(crate) fn new(registry: RegistryHandle, caller: Caller) -> Self {
         let handle = Arc::new(SessionHandle::default());
-        let id = registry.open_session(handle.clone(), caller.owner.account());
+        let id = registry.open_session(handle.clone(), &caller);
         Self { registry, id, caller, handle }
     }
 
@@ -365,7 +365,7 @@ mod tests {
         };
         registry.set_rules(NameRules::new(Names::SameUser, String::new(), vec![hidden]));
         let (name, uuid): (Name, _) = ("db-main".parse().unwrap(), Uuid::from_u128(1));
-        let session = registry.open_session(Arc::default(), Owner::User(0).account());
+        let session = registry.open_session(Arc::default(), &Owner::User(0).into());
         let register = Register::new(name.clone(), uuid);
         registry.register(register, &Owner::User(0).into(), session).0.unwrap();
 

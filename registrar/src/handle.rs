@@ -42,7 +42,7 @@ use crate::{
     accounts::Accounts,
     jobs::{Check, Job, Why},
     registry::{
-        Account, Caller, Claimant, Contested, Event, Limits, NameRules, Outcome, Owner, Registry,
+        Caller, Claimant, Contested, Event, Limits, NameRules, Outcome, Owner, Registry,
         RegistryError, SessionId, Suspected,
     },
     session_handle::SessionHandle,
@@ -229,9 +229,10 @@ impl RegistryHandle {
         self.0.clock.now_ms()
     }
 
-    pub(crate) fn open_session(&self, handle: Arc<SessionHandle>, account: Account) -> SessionId {
+    pub(crate) fn open_session(&self, handle: Arc<SessionHandle>, caller: &Caller) -> SessionId {
         let mut state = self.state();
-        let session = state.registry.open_session(account);
+        let session = state.registry.open_session(caller.owner.account());
+        state.registry.introduce(session, caller.clone());
         state.sessions.insert(session, handle);
         session
     }

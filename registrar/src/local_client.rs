@@ -55,7 +55,7 @@ impl LocalClient {
     /// Opens a session. Its registrations may be changed by all that may change those of `owner`.
     pub fn open(registry: RegistryHandle, owner: Owner) -> Self {
         let (handle, losses) = SessionHandle::local_client();
-        let id = registry.open_session(Arc::new(handle), owner.account());
+        let id = registry.open_session(Arc::new(handle), &owner.into());
         Self { registry, id, owner, losses: Some(losses) }
     }
 

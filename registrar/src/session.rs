@@ -59,7 +59,7 @@ impl Session {
     /// Opens a session for a peer.
     pub fn open(registry: RegistryHandle, caller: impl Into<Caller>) -> Self {
         let (handle, caller) = (Arc::new(SessionHandle::default()), caller.into());
-        let id = registry.open_session(handle.clone(), caller.owner.account());
+        let id = registry.open_session(handle.clone(), &caller);
         let holding = Holding::new(registry.accounts().clone(), caller.owner.account());
         Self {
             registry,

@@ -17,10 +17,11 @@ use crate::accounts::Exceeded;
 #[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum RegistryError {
     #[error(
-        "{by} may not register under `{name}`: the rule `{pattern}` ({place}) lets only others; \
-         take another name, or have {by} added to its `register`"
+        "{by} may not register under `{name}`: {} lets only others; \
+         take another name, or have {by} added to its `register`",
+        .pattern.as_ref().map_or_else(|| place.clone(), |it| format!("the rule `{it}` ({place})"))
     )]
-    NameDenied { name: Name, by: Owner, pattern: NamePattern, place: String },
+    NameDenied { name: Name, by: Owner, pattern: Option<NamePattern>, place: String },
     #[error(
         "{by} may not register under `{name}`, which belongs to {}: names = \"same-user\" \
          ({place}); take another name, or have a rule of [names] let {by} register under it",

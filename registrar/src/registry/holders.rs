@@ -50,7 +50,7 @@ impl Registry {
         let others = self.holders(instances).filter(|it| Some(*it) != earlier);
         let limit = rule.instances_max.unwrap_or(usize::MAX);
         if earlier.is_none() && instances.len() >= limit && others.take(limit).count() >= limit {
-            let (name, place) = (name.clone(), rule.place.clone());
+            let (name, place) = (name.clone(), self.place_for(caller, rule));
             return Err(RegistryError::TooManyOfName { name, limit, place });
         }
         Ok(false)
@@ -72,11 +72,11 @@ impl Registry {
             let shown = Some(holder).filter(|it| self.shows(caller, it));
             let uuid = shown.map(|it| it.uuid);
             let holder = shown.map(|it| it.registrant.owner);
-            let (name, place) = (name.clone(), rule.place.clone());
+            let (name, place) = (name.clone(), self.place_for(caller, rule));
             return Err(RegistryError::Exclusive { name, holder, uuid, place });
         }
         if let (Turn::AsksEarly { left_ms }, None) = (turn, earlier) {
-            let (name, place) = (name.clone(), rule.place.clone());
+            let (name, place) = (name.clone(), self.place_for(caller, rule));
             return Err(RegistryError::Unsettled { name, left_ms, place });
         }
         let waiting = self.lines.len_of(name);
@@ -88,7 +88,7 @@ impl Registry {
         if is_out_of_turn && earlier.is_none() {
             let may_find = self.rules.may_find(caller, name.as_str());
             let waiting = may_find.then_some(waiting);
-            let (name, place) = (name.clone(), rule.place.clone());
+            let (name, place) = (name.clone(), self.place_for(caller, rule));
             return Err(RegistryError::OthersWait { name, waiting, place });
         }
         Ok(())
@@ -150,8 +150,8 @@ impl Registry {
             if register.iter().any(|it| it.is(caller)) {
                 return Ok(());
             }
-            let (name, pattern) = (name.clone(), rule.pattern.clone());
-            let place = rule.place.clone();
+            let pattern = self.lets_find(caller, rule).then(|| rule.pattern.clone());
+            let (name, place) = (name.clone(), self.place_for(caller, rule));
             return Err(RegistryError::NameDenied { name, by, pattern, place });
         }
         let is_open = self.rules.otherwise() == Names::Open || name.as_str() == UNNAMED_ROOT;
@@ -170,6 +170,17 @@ impl Registry {
             }
             None => Ok(()),
         }
+    }
+
+    /// Returns the place of a rule, for a caller: one that may not find the names of a rule learns of
+    /// the rule no more than that there is one.
+    fn place_for(&self, caller: &Caller, rule: &NameRule) -> String {
+        if self.lets_find(caller, rule) { rule.place.clone() } else { HIDDEN_RULE.to_owned() }
+    }
+
+    fn lets_find(&self, caller: &Caller, rule: &NameRule) -> bool {
+        let is_one = |find: &Vec<Grantee>| find.iter().any(|it| it.is(caller));
+        caller.is_trusted || rule.find.as_ref().is_none_or(is_one)
     }
 
     /// Returns the turn of a caller that neither waits nor returns.
@@ -203,6 +214,9 @@ impl Registry {
         is_exclusive.then(|| kept().or(shown).unwrap_or(epoch))
     }
 }
+
+/// What stands for a rule whose names a caller may not find.
+const HIDDEN_RULE: &str = "a rule of the registrar";
 
 /// The most holders of a name to check for one that is still there.
 const HOLDERS_SEEN: usize = 4096;

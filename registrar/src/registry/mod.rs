@@ -187,6 +187,13 @@ impl Registry {
         self.sessions.insert(sessions::SessionContents::new(account))
     }
 
+    /// Records the caller of a session, for what it may be told of others.
+    pub fn introduce(&mut self, session: SessionId, caller: Caller) {
+        if let Some(own) = self.sessions.get_mut(session) {
+            own.caller = Some(caller);
+        }
+    }
+
     /// Registers an instance for a session, or by lease.
     ///
     /// # Errors
@@ -229,7 +236,8 @@ impl Registry {
         check_metadata(&register.metadata)?;
         check_state(register.state)?;
         let lifetime = check_lease(register.lease_ms)?;
-        let taken_out = register.again.and_then(|it| self.tombstones.of(register.uuid, it));
+        let taken_out =
+            register.again.and_then(|it| self.tombstones.of(register.uuid, it, owner.account()));
         if let Some(lost) = taken_out.filter(|_| self.live(register.uuid).is_none()) {
             let (epoch, revision) = (lost.epoch, self.revision);
             let lost = Some(Box::new(lost));
@@ -304,7 +312,8 @@ impl Registry {
         let former = earlier.or(squatter);
         if let Some(key) = former.filter(|it| self.entries[*it].registrant.session != Some(session))
         {
-            self.lose(key, LostCause::Replaced, None, Some(owner.to_string()), &mut lost);
+            let by = self.may_tell(&self.entries[key], &entry).then(|| owner.to_string());
+            self.lose(key, LostCause::Replaced, None, by, &mut lost);
         }
         if let Some(key) = squatter {
             self.remove_all(&[key], RemovalReason::Unregistered, &mut lost);
@@ -452,9 +461,26 @@ impl Registry {
     }
 
     /// Returns the session over which an instance was registered. For a lease, it may have ended
-    /// since, and another may have its number.
+    /// since, and another one of the same owner may have its number.
     pub fn registrant(&self, uuid: Uuid) -> Option<SessionId> {
-        self.entries[self.live(uuid)?].registrant.session
+        self.session_of(&self.entries[self.live(uuid)?])
+    }
+
+    /// Returns the session over which an entry was registered, unless another owner has its number
+    /// by now.
+    fn session_of(&self, entry: &Entry) -> Option<SessionId> {
+        let Registrant { owner, session } = entry.registrant;
+        let caller = self.sessions.get(session?)?.caller.as_ref();
+        session.filter(|_| caller.is_none_or(|it| it.owner == owner))
+    }
+
+    /// Tells whether the registrant of an entry may be told of another one.
+    fn may_tell(&self, entry: &Entry, other: &Entry) -> bool {
+        let session = self.session_of(entry).and_then(|it| self.sessions.get(it));
+        match session.and_then(|it| it.caller.as_ref()) {
+            Some(caller) => self.shows(caller, other),
+            None => !self.rules.hides(),
+        }
     }
 
     /// Returns the entry of an instance, unless the session is over that kept it.
@@ -473,7 +499,7 @@ impl Registry {
     ) {
         let entry = &self.entries[key];
         let (uuid, epoch, endpoint) = (entry.uuid, entry.epoch, endpoint.cloned());
-        if let Some(session) = entry.registrant.session {
+        if let Some(session) = self.session_of(entry) {
             let lost = Lost { uuid, epoch, cause, endpoint, by };
             let owner = entry.registrant.owner;
             outcome.lost.entry(session).or_insert((owner, Vec::new())).1.push(lost);

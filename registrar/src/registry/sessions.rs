@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, mem};
 use slab::Slab;
 use wire::Epoch;
 
-use super::{Account, Entry, Key, Outcome, Registry, SessionId};
+use super::{Account, Caller, Entry, Key, Outcome, Registry, SessionId};
 
 /// The contents of a session.
 #[derive(Debug)]
 pub(super) struct SessionContents {
     /// The account for its waits and watches.
     pub(super) account: Account,
+    /// Its caller, as far as it is known.
+    pub(super) caller: Option<Caller>,
     /// The instances that it keeps, oldest first.
     pub(super) keys: BTreeMap<Epoch, Key>,
     /// Whether it has ended, and its entries have yet to be removed.
@@ -22,7 +24,7 @@ pub(super) struct SessionContents {
 
 impl SessionContents {
     pub(super) fn new(account: Account) -> Self {
-        Self { account, keys: BTreeMap::new(), is_over: false, back_by_ms: None }
+        Self { account, caller: None, keys: BTreeMap::new(), is_over: false, back_by_ms: None }
     }
 }
 

@@ -68,10 +68,12 @@ impl Registry {
         self.store(key, &record, outcome);
     }
 
-    /// Records that an endpoint is removed, and the present holder of the place.
+    /// Records that an endpoint is removed, and the present holder of the place, if its former one
+    /// may find that.
     fn evict(&self, key: Key, claimant: &Claimant, outcome: &mut Outcome) {
         let stamped = &claimant.stamped;
-        let rival = self.rivals_of(key, stamped).next().map(|(it, _)| &self.entries[it]);
+        let mut rivals = self.rivals_of(key, stamped).map(|(it, _)| &self.entries[it]);
+        let rival = rivals.find(|rival| self.may_tell(&self.entries[key], rival));
         let by = rival.map(|it| format!("{}, of {}", it.instance(), it.registrant.owner));
         self.lose(key, LostCause::FoundDead, Some(&stamped.endpoint), by, outcome);
         outcome.evicted.push(claimant.clone());

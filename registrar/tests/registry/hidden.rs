@@ -6,7 +6,7 @@ use callsign_registrar::registry::{
 };
 use uuid::Uuid;
 use wire::{
-    ErrorKind, RemoteError, State,
+    ErrorKind, InstanceSecret, RemoteError, State,
     registrar::{Register, Update},
 };
 
@@ -114,4 +114,100 @@ fn a_hidden_instance_of_another_protocol_is_not_had_either() {
         assert!(matches!(refused, RegistryError::UuidTaken { .. }), "{refused}");
     }
     assert!(registry.register_foreign(foreign("/unix/@one"), member(), NOW).is_ok());
+}
+
+/// Registers an instance over a session of its owner's own.
+fn enter(registry: &mut Registry, register: Register, by: impl Into<Caller>) -> (SessionId, u64) {
+    let caller = by.into();
+    let session = registry.open_session(caller.owner.account());
+    registry.introduce(session, caller.clone());
+    let (registered, _) = registry.register(register, caller, session, NOW).unwrap();
+    (session, registered.epoch)
+}
+
+#[test]
+fn a_rival_that_may_not_be_found_is_not_named() {
+    for (loser, rival, is_told) in [
+        (Caller::from(OTHER), "secret-rival", false),
+        (Owner::Unknown(4).into(), "secret-rival", false),
+        (member(), "secret-rival", true),
+        (OTHER.into(), "rival", true),
+        (Owner::User(0).into(), "secret-rival", true),
+    ] {
+        let (mut registry, _) = opened();
+        let mine = Register { uuid: Uuid::from_u128(7), ..registration("mine", 8) };
+        let endpoint = mine.endpoints[0].endpoint.clone();
+        let (session, epoch) = enter(&mut registry, mine, loser.clone());
+        enter(&mut registry, registration(rival, 8), USER);
+        let claimant = registry.claimant(Uuid::from_u128(7), epoch, &endpoint).unwrap();
+        let outcome = registry.apply(Event::FoundDead(claimant), NOW).unwrap();
+        let by = outcome.lost[&session].1[0].by.clone();
+        let is_named =
+            by.as_ref().is_some_and(|it| it.starts_with(rival) && it.ends_with("user 1000"));
+        assert_eq!((by.is_some(), is_named), (is_told, is_told), "{loser:?} {by:?}");
+    }
+}
+
+#[test]
+fn who_takes_a_uuid_back_for_a_hidden_name_is_not_named() {
+    for (loser, is_told) in [(Caller::from(OTHER), false), (member(), true)] {
+        let (mut registry, _) = opened();
+        let secret = InstanceSecret::new([7; 16]);
+        let uuid = secret.uuid();
+        let (squatter, _) =
+            enter(&mut registry, Register { uuid, ..registration("mine", 8) }, loser);
+        let own = Register { uuid, secret: Some(secret), ..registration("secret-own", 9) };
+        let session = registry.open_session(ACCOUNT);
+        let (_, outcome) = registry.register(own, USER, session, NOW).unwrap();
+        let by = &outcome.lost[&squatter].1[0].by;
+        assert_eq!(by.as_deref(), is_told.then_some("user 1000"));
+    }
+}
+
+#[test]
+fn who_removed_an_instance_is_told_to_its_owner_only() {
+    let (mut registry, session) = opened();
+    let epoch = registry.record(HIDDEN).unwrap().epoch;
+    let by = Owner::User(0);
+    drop(registry.apply(Event::Unregister { uuid: HIDDEN, by }, NOW).unwrap());
+    let again = Register { again: Some(epoch), ..registration("secret-vault", 1) };
+    let (registered, _) = registry.register(again.clone(), USER, session, NOW).unwrap();
+    assert_eq!(registered.lost.unwrap().by.as_deref(), Some("user 0"));
+    let (registered, _) = registry.register(again, OTHER, session, NOW).unwrap();
+    assert_eq!(registered.lost, None, "as for a UUID that nobody has had");
+}
+
+#[test]
+fn a_later_session_of_another_owner_is_told_nothing_of_a_lease() {
+    let (mut registry, _) = opened();
+    let lease = Register { lease_ms: Some(60_000), ..registration("secret-lease", 6) };
+    let (session, _) = enter(&mut registry, lease, USER);
+    assert_eq!(registry.registrant(Uuid::from_u128(6)), Some(session));
+    drop(registry.apply(Event::SessionEnded(session), NOW).unwrap());
+    while registry.has_deferred() {
+        drop(registry.do_deferred());
+    }
+    let (later, _) = enter(&mut registry, registration("mine", 7), OTHER);
+    assert_eq!(later, session, "it has the same number");
+    assert_eq!(registry.registrant(Uuid::from_u128(6)), None);
+    let gone = Event::Unregister { uuid: Uuid::from_u128(6), by: Owner::User(0) };
+    assert!(registry.apply(gone, NOW).unwrap().lost.is_empty());
+}
+
+#[test]
+fn a_denial_does_not_tell_of_a_rule_whose_names_one_may_not_find() {
+    let (mut registry, session) = opened();
+    let stranger = Owner::User(1002);
+    let denial = |registry: &mut Registry, name, by: Caller| {
+        registry.register(registration(name, 9), by, session, NOW).unwrap_err().to_string()
+    };
+    let said = "user 1002 may not register under `secret-x`: a rule of the registrar lets only \
+                others; take another name, or have user 1002 added to its `register`";
+    assert_eq!(denial(&mut registry, "secret-x", stranger.into()), said);
+    let finds = Caller { groups: [7].into(), ..stranger.into() };
+    let told = denial(&mut registry, "secret-x", finds);
+    assert!(told.contains("the rule `secret*` (market.toml:3)"), "{told}");
+    enter(&mut registry, registration("secret-line", 2), USER);
+    let told = denial(&mut registry, "secret-line", OTHER.into());
+    assert!(told.contains("exclusive (a rule of the registrar), and another has it"), "{told}");
 }

@@ -323,7 +323,7 @@ fn a_denial_tells_of_a_hidden_name_neither_whose_it_is_nor_how_many_wait() {
     drop(registry.register(registration("db", 1), USER, session, NOW).unwrap());
     let may = Owner::User(1002);
     assert!(denial(&mut registry, may).contains("user 1000 has it: 00000000"));
-    let said = "`db` is exclusive (market.toml:3), and another has it; wait in line \
+    let said = "`db` is exclusive (a rule of the registrar), and another has it; wait in line \
                 for it (`--wait`), or take another name";
     assert_eq!(denial(&mut registry, OTHER), said);
 
