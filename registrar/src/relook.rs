@@ -38,9 +38,10 @@ impl Relooks {
         paused: Option<Duration>,
         now: Instant,
     ) {
-        let of_owner = self.due.values().filter(|it| it.registrant == registrant).count();
+        let account = registrant.account();
+        let of_account = self.due.values().filter(|it| it.registrant.account() == account).count();
         let is_known = self.due.values().any(|it| it.claimant == claimant);
-        if is_known || self.due.len() >= RELOOKS_MAX || of_owner >= RELOOKS_OF_OWNER_MAX {
+        if is_known || self.due.len() >= RELOOKS_MAX || of_account >= RELOOKS_OF_ACCOUNT_MAX {
             return;
         }
         let pause = paused.map_or(PAUSE_MIN, |it| PAUSE_MAX.min(it * 2));
@@ -71,8 +72,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The most claims to look at again: a look asks the kernel, in some 20 µs.
 const RELOOKS_MAX: usize = 1024;
 
-/// The most of them for one owner, so that others have room.
-const RELOOKS_OF_OWNER_MAX: usize = 256;
+/// The most of them on one account, so that others have room.
+const RELOOKS_OF_ACCOUNT_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -84,11 +85,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silent_endpoints_are_looked_at_ever_less_often() {
         let mut relooks = Relooks::default();
-        let claimant = |number: u128| Claimant {
-            uuid: Uuid::from_u128(number),
-            epoch: 1,
-            stamped: Stamped::bare("/ip4/127.0.0.1/tcp/7".parse().unwrap()),
-        };
         let owner = |user| [Owner::User(user), Owner::User(0)];
         let began = Instant::now();
         let mut paused = None;
@@ -101,12 +97,37 @@ mod tests {
             at.push(began.elapsed().as_secs());
         }
         assert_eq!(at, [1, 3, 7, 15, 31, 61, 91]);
+    }
 
-        for number in 0..=2 * RELOOKS_OF_OWNER_MAX as u128 {
-            relooks.note(claimant(number), owner(7), None, Instant::now());
+    #[tokio::test]
+    async fn an_account_has_its_share_however_many_owners_it_has() {
+        let owners: [fn(u16) -> Owner; 3] =
+            [|_| Owner::User(7), |it| Owner::Unknown(it.into()), address_of];
+        let mut relooks = Relooks::default();
+        let mut number = 0;
+        let mut note = |relooks: &mut Relooks, owner| {
+            number += 1;
+            relooks.note(claimant(number), [owner, Owner::User(0)], None, Instant::now());
+        };
+        for (at, owner) in owners.into_iter().enumerate() {
+            for it in 0..=2 * RELOOKS_OF_ACCOUNT_MAX as u16 {
+                note(&mut relooks, owner(it));
+            }
+            assert_eq!(relooks.due.len(), (at + 1) * RELOOKS_OF_ACCOUNT_MAX);
         }
-        assert_eq!(relooks.due.len(), RELOOKS_OF_OWNER_MAX);
-        relooks.note(claimant(u128::MAX), owner(8), None, Instant::now());
-        assert_eq!(relooks.due.len(), RELOOKS_OF_OWNER_MAX + 1, "others have room");
+        note(&mut relooks, Owner::User(8));
+        assert_eq!(relooks.due.len(), 3 * RELOOKS_OF_ACCOUNT_MAX + 1, "others have room");
+    }
+
+    fn address_of(it: u16) -> Owner {
+        Owner::Host([0x2001, 0xdb8, 0, 0, 0, 0, 0, it].into())
+    }
+
+    fn claimant(number: u128) -> Claimant {
+        Claimant {
+            uuid: Uuid::from_u128(number),
+            epoch: 1,
+            stamped: Stamped::bare("/ip4/127.0.0.1/tcp/7".parse().unwrap()),
+        }
     }
 }
