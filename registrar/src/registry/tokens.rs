@@ -93,13 +93,17 @@ impl Tokens {
         }
     }
 
-    /// Returns the resume token for a holder's token.
+    /// Returns the resume token for a holder's token. It is made of the holder's owner,
+    /// so it is useless to others; users that nobody can tell apart get none.
     pub(super) fn shown(
         &self,
         (name, uuid): (&Name, Uuid),
         owner: Owner,
         token: Option<u64>,
     ) -> Option<Proof> {
+        if matches!(owner, Owner::Unknown(_)) {
+            return None;
+        }
         let instance = InstanceId { name: name.clone(), uuid };
         Some(Proof::of_token(self.secret.as_ref()?, &instance, &owner.into(), token?))
     }

@@ -178,3 +178,26 @@ fn a_holder_that_has_lost_its_connection_keeps_its_token_unless_another_had_the_
     tokens.push(stage.hold(let_go, four, USER).0);
     assert!(tokens.is_sorted_by(|one, next| one < next), "{tokens:?}");
 }
+
+/// All users without a number are one and the same to the next run.
+#[test]
+fn a_holder_that_is_not_told_from_others_gets_no_resume() {
+    let mut stage = Stage::remembering(NOW);
+    let (one, other) = (Owner::Unknown(1), Owner::Unknown(2));
+    let session = stage.session(one);
+    let register = registration("leader", 1);
+    let (registered, _) = stage.registry.register(register, one, session, NOW).unwrap();
+    assert_eq!((registered.token.is_some(), registered.resume), (true, None));
+
+    // Nor is one taken that an earlier version gave.
+    let mut stage = stage.restart(NOW + 10_000);
+    let session = stage.session(one);
+    let instance = InstanceId { name: "leader".parse().unwrap(), uuid: Uuid::from_u128(1) };
+    let made = |token| Proof::of_token(&ProofSecret::new([7; 32]), &instance, &one.into(), token);
+    let token = registered.token;
+    let back = Register { token, resume: token.map(made), ..registration("leader", 1) };
+    for by in [one, other] {
+        let error = stage.ask(back.clone(), session, by).unwrap_err();
+        assert!(matches!(error, RegistryError::Unsettled { .. }), "{error}");
+    }
+}
