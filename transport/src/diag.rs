@@ -286,9 +286,10 @@ fn read_tcp(message: &[u8]) -> Option<TcpSocket> {
 
 fn ip_from(octets: [u8; 16], is_ipv6: bool) -> IpAddr {
     let [a, b, c, d, ..] = octets;
-    match is_ipv6 {
-        true => IpAddr::V6(Ipv6Addr::from(octets)).to_canonical(),
-        false => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+    if is_ipv6 {
+        IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
+    } else {
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     }
 }
 
