@@ -8,7 +8,7 @@ use transport::Process;
 
 use super::{
     Plan,
-    sight::{Sight, Verdict},
+    tracker::{Finding, ListenerTracker},
 };
 use crate::{
     context::Context,
@@ -29,7 +29,7 @@ impl Ended<'_> {
     /// listen at its places, or none of the program has listened yet.
     fn goes_on(&self) -> bool {
         let was_ready = self.has_served && !self.plan.is_vouched_for;
-        !was_ready || look(self.plan).any(|(_, verdict)| verdict == Verdict::Own)
+        !was_ready || look(self.plan).any(|(_, finding)| finding == Finding::Own)
     }
 
     /// Warns of the processes that a program has left behind, and that are ended. Returns whether
@@ -75,8 +75,8 @@ impl Ended<'_> {
         if self.has_served || self.plan.is_vouched_for {
             return false;
         }
-        let other = look(self.plan).find_map(|(endpoint, verdict)| match verdict {
-            Verdict::Others(who) => Some((endpoint, who)),
+        let other = look(self.plan).find_map(|(endpoint, finding)| match finding {
+            Finding::Others(who) => Some((endpoint, who)),
             _ => None,
         });
         let command = base_name(&self.command[0]);
@@ -101,9 +101,9 @@ impl Ended<'_> {
 }
 
 /// Looks at the places of an actor once more.
-fn look(plan: &Plan) -> impl Iterator<Item = (endpoints::Endpoint, Verdict)> {
-    let seen = Sight::of_program(plan.said.clone()).look(Instant::now());
-    seen.into_iter().map(|it| (it.endpoint, it.verdict))
+fn look(plan: &Plan) -> impl Iterator<Item = (endpoints::Endpoint, Finding)> {
+    let seen = ListenerTracker::of_program(plan.said.clone()).look(Instant::now());
+    seen.into_iter().map(|it| (it.endpoint, it.finding))
 }
 
 /// Returns the kernel's name of a process.

@@ -9,8 +9,8 @@ mod places;
 mod plan;
 mod presence;
 mod program;
-mod sight;
 mod told;
+mod tracker;
 mod turn;
 
 use std::{
@@ -26,7 +26,7 @@ use transport::{Handed, clear_dead_socket, remove_dangling_link};
 use self::{
     background::Ended,
     plan::{Plan, socket_path},
-    presence::{Kept, Known, follow, warn_of_nobody},
+    presence::{Known, Presence, follow, warn_of_nobody},
     program::{Happening, Program},
     told::{tell, tell_of_links, warn_of_aliases, warn_of_doubts, warn_of_silence},
     turn::{DISPLACED, asked_to_end, await_turn, displaced},
@@ -202,14 +202,15 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     tell_of_links(context, plan);
     warn_of_silence(context, plan);
     let has_served = &Cell::new(true);
-    let kept = Kept { plan, registered: &registered, known, has_served, client: &client, context };
+    let kept =
+        Presence { plan, registered: &registered, known, has_served, client: &client, context };
     let exit = hold_on(&mut signals, kept).await;
     part(registered, client, context).await;
     exit
 }
 
 /// Keeps a registration in step with the actor, until somebody ends that.
-async fn hold_on(signals: &mut Signals, kept: Kept<'_>) -> Result<Exit, Failure> {
+async fn hold_on(signals: &mut Signals, kept: Presence<'_>) -> Result<Exit, Failure> {
     let mut losses = kept.registered.losses();
     let mut following = pin!(follow(kept));
     let mut displaced = pin!(displaced(kept.plan, kept.registered, kept.context));
@@ -282,7 +283,7 @@ async fn run_program(
             // The state of a program that is ready from the beginning is not checked.
             let has_served = &Cell::new(registered.state() != wire::State::Starting);
             let (registered, client) = (&registered, &client);
-            let kept = Kept { plan, registered, known, has_served, client, context };
+            let kept = Presence { plan, registered, known, has_served, client, context };
             watch_over(program, &args.command, kept).await
         }
         Err(failure) => Err(failure),
@@ -326,9 +327,9 @@ fn contains(word: &OsString, text: &[u8]) -> bool {
 async fn watch_over(
     mut program: Program,
     command: &[OsString],
-    kept: Kept<'_>,
+    kept: Presence<'_>,
 ) -> Result<Exit, Failure> {
-    let Kept { plan, registered, has_served, context, .. } = kept;
+    let Presence { plan, registered, has_served, context, .. } = kept;
     let mut losses = registered.losses();
     let mut following = pin!(follow(kept));
     let mut is_lost = false;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use endpoints::{Endpoint, Name};
 use tokio::time::Instant;
 
-use super::sight::{Seen, Verdict};
+use super::tracker::{Finding, Observation};
 
 /// The knowledge of an actor's places from one look to the next.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Places {
     pub(super) fn note(
         &mut self,
         name: &Name,
-        seen: &[Seen],
+        seen: &[Observation],
         (has_command, is_quiet): (bool, bool),
         now: Instant,
     ) -> Vec<Remark> {
@@ -55,7 +55,7 @@ impl Places {
                     remarks.push(Remark::Warning(text));
                     self.lost.push(endpoint.clone());
                 }
-                (true, false) if one.verdict == Verdict::Own => {
+                (true, false) if one.finding == Finding::Own => {
                     if one.successor.is_none() {
                         remarks.push(Remark::Note(format!("`{name}` has {endpoint} again")));
                     }
@@ -71,7 +71,7 @@ impl Places {
             }
         }
         for said in saids {
-            let here: Vec<&Seen> = seen.iter().filter(|it| it.said == *said).collect();
+            let here: Vec<&Observation> = seen.iter().filter(|it| it.said == *said).collect();
             remarks.extend(self.note_place(name, said, &here, is_quiet, now));
         }
         remarks
@@ -82,13 +82,13 @@ impl Places {
         &mut self,
         name: &Name,
         said: &Endpoint,
-        here: &[&Seen],
+        here: &[&Observation],
         is_quiet: bool,
         now: Instant,
     ) -> Option<Remark> {
         let known = self.silent.iter().position(|it| it.said == *said);
         let is_silent = here.iter().any(|it| it.is_silenced())
-            && here.iter().all(|it| matches!(it.verdict, Verdict::Nobody(_)));
+            && here.iter().all(|it| matches!(it.finding, Finding::Nobody(_)));
         if is_silent {
             let index = known.unwrap_or_else(|| {
                 self.silent.push(Silent { said: said.clone(), since: now, is_told: false });
@@ -105,7 +105,7 @@ impl Places {
         }
         let was_told = known.is_some_and(|index| self.silent.swap_remove(index).is_told);
         let successor = here.iter().find_map(|it| it.successor);
-        let is_own = here.iter().any(|it| it.verdict == Verdict::Own);
+        let is_own = here.iter().any(|it| it.finding == Finding::Own);
         match successor {
             Some(Some(process)) => {
                 Some(Remark::Note(format!("`{name}` listens at {said} again, as {process}")))

@@ -13,7 +13,7 @@ use wire::{State, registrar::ENDPOINTS_MAX};
 
 use super::{
     Args, address,
-    sight::{Seen, Sight, Verdict},
+    tracker::{Finding, ListenerTracker, Observation},
 };
 use crate::{
     context::Context,
@@ -33,7 +33,7 @@ pub(super) struct Plan {
     /// Whether the port was drawn.
     pub(super) has_drawn_port: bool,
     /// The observations of those endpoints, to be renewed.
-    pub(super) sight: Sight,
+    pub(super) tracker: ListenerTracker,
     /// The endpoints to publish at first, with their present stamps.
     pub(super) stamped: Vec<Stamped>,
     pub(super) metadata: Vec<(String, String)>,
@@ -91,14 +91,14 @@ impl Plan {
             GuardedCommand::default()
         };
         let state = args.state.map(State::from);
-        let mut sight = if has_command {
-            Sight::of_program(said.clone())
+        let mut tracker = if has_command {
+            ListenerTracker::of_program(said.clone())
         } else {
-            Sight::of_first(said.clone())
+            ListenerTracker::of_first(said.clone())
         };
-        let seen = sight.look(Instant::now());
+        let seen = tracker.look(Instant::now());
         for seen in seen.iter().filter(|_| !has_command) {
-            if let Verdict::Nobody(silence @ Silence::OtherType { .. }) = &seen.verdict {
+            if let Finding::Nobody(silence @ Silence::OtherType { .. }) = &seen.finding {
                 let error = anyhow!("`{}` cannot be registered: {silence}", seen.endpoint);
                 return Err(Failure::usage(error));
             }
@@ -115,7 +115,7 @@ impl Plan {
             has_drawn_port,
             stamped: first_published(&seen, is_vouched_for, args.ttl),
             strange,
-            sight,
+            tracker,
             metadata: args.metadata.clone(),
             state: state.unwrap_or(if is_starting { State::Starting } else { State::Ready }),
             awaits_answer: is_starting && state.is_none(),
@@ -135,7 +135,7 @@ impl Plan {
 
     /// Looks again where the actor listens.
     pub(super) fn look_again(&mut self) {
-        let seen = self.sight.look(Instant::now());
+        let seen = self.tracker.look(Instant::now());
         let is_vouched_for = self.is_vouched_for;
         if !is_vouched_for && self.command.words.is_empty() {
             self.silent = silent(&seen);
@@ -162,19 +162,23 @@ impl Plan {
 }
 
 /// Returns the endpoints to publish at first. A lease is taken at its word.
-fn first_published(seen: &[Seen], is_vouched_for: bool, ttl: Option<Duration>) -> Vec<Stamped> {
+fn first_published(
+    seen: &[Observation],
+    is_vouched_for: bool,
+    ttl: Option<Duration>,
+) -> Vec<Stamped> {
     let is_believed = is_vouched_for || ttl.is_some();
     seen.iter().filter_map(|it| it.published(is_believed)).collect()
 }
 
 /// Returns the endpoints at which nobody listens, according to the kernel, and why.
-fn silent(seen: &[Seen]) -> Vec<(Endpoint, Silence)> {
+fn silent(seen: &[Observation]) -> Vec<(Endpoint, Silence)> {
     let mut silent: Vec<(Endpoint, Silence)> = Vec::new();
     for one in seen {
-        let Verdict::Nobody(why) = &one.verdict else { continue };
+        let Finding::Nobody(why) = &one.finding else { continue };
         // A wildcard has several addresses.
         let mut here = seen.iter().filter(|it| it.said == one.said);
-        let is_silent = here.all(|it| matches!(it.verdict, Verdict::Nobody(_)));
+        let is_silent = here.all(|it| matches!(it.finding, Finding::Nobody(_)));
         if is_silent && !silent.iter().any(|it| it.0 == one.said) {
             silent.push((one.said.clone(), why.clone()));
         }
@@ -183,15 +187,15 @@ fn silent(seen: &[Seen]) -> Vec<(Endpoint, Silence)> {
 }
 
 /// Returns the endpoints at which another user listens, and what is known of that.
-fn strange(seen: &[Seen]) -> Vec<(Endpoint, String)> {
-    let is_strange = |it: &&Seen| matches!(it.verdict, Verdict::Strangers(..));
+fn strange(seen: &[Observation]) -> Vec<(Endpoint, String)> {
+    let is_strange = |it: &&Observation| matches!(it.finding, Finding::Strangers(..));
     let strange = seen.iter().filter(is_strange);
     strange.filter_map(|it| Some((it.endpoint.clone(), it.silence()?))).collect()
 }
 
 /// Tells whether the actor is seen to listen at one of the endpoints.
-fn serves(seen: &[Seen]) -> bool {
-    seen.iter().any(|it| it.verdict == Verdict::Own)
+fn serves(seen: &[Observation]) -> bool {
+    seen.iter().any(|it| it.finding == Finding::Own)
 }
 
 /// Reads `KEY=VALUE`.

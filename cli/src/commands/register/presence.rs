@@ -16,8 +16,8 @@ use wire::State;
 use super::{
     Plan,
     places::{Places, Remark},
-    sight::{Seen, Verdict, published},
     told::{lacks_socket, tell, tell_lost, warn_of_aliases, warn_of_unknown_hosts},
+    tracker::{Finding, Observation, published},
 };
 use crate::{
     context::Context,
@@ -27,7 +27,7 @@ use crate::{
 
 /// An actor that is kept registered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept<'a> {
+pub(super) struct Presence<'a> {
     pub(super) plan: &'a Plan,
     pub(super) registered: &'a Registered,
     /// The registrars that have the actor at first.
@@ -38,7 +38,7 @@ pub(super) struct Kept<'a> {
     pub(super) context: &'a Context,
 }
 
-impl Kept<'_> {
+impl Presence<'_> {
     /// Reports a loss, and its consequence if it is total. Tells whether it is.
     pub(super) fn lose(&self, lost: &Lost, comes_of_it: &str) -> bool {
         tell_lost(self.context, self.plan, lost);
@@ -52,8 +52,8 @@ impl Kept<'_> {
 /// Keeps a registration in step with the actor, for as long as it is polled. The kernel reports
 /// where the actor listens: its own sockets and their successors are stamped, the addresses of a
 /// wildcard follow the host, and an actor that listens nowhere is not ready.
-pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
-    let Kept { plan, context, .. } = kept;
+pub(super) async fn follow(kept: Presence<'_>) -> Infallible {
+    let Presence { plan, context, .. } = kept;
     // A connection says the same, and more.
     let is_dialed = plan.awaits_answer && plan.command.words.is_empty();
     let telling = async {
@@ -64,9 +64,9 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
     tokio::join!(keep_in_step(kept), telling).0
 }
 
-async fn keep_in_step(kept: Kept<'_>) -> Infallible {
-    let Kept { plan, registered, mut known, has_served, client, context } = kept;
-    let (mut sight, mut awaits_answer) = (plan.sight.clone(), plan.awaits_answer);
+async fn keep_in_step(kept: Presence<'_>) -> Infallible {
+    let Presence { plan, registered, mut known, has_served, client, context } = kept;
+    let (mut tracker, mut awaits_answer) = (plan.tracker.clone(), plan.awaits_answer);
     let is_vouched_for = plan.is_vouched_for;
     let has_command = !plan.command.words.is_empty();
     let name = &registered.instance().name;
@@ -79,7 +79,7 @@ async fn keep_in_step(kept: Kept<'_>) -> Infallible {
     let (mut serves, mut has_listened) = (false, false);
     let mut pause = PAUSE_MIN;
     loop {
-        let seen = sight.look(Instant::now());
+        let seen = tracker.look(Instant::now());
         let published = published(&seen, is_vouched_for);
         if published != registered.endpoints() {
             noted(registered.update_endpoints(published).await);
@@ -108,7 +108,7 @@ async fn keep_in_step(kept: Kept<'_>) -> Infallible {
                 }
                 Err(silent) if has_command && !is_warned && is_to_be_said(&seen, began) => {
                     is_warned = true;
-                    warn(context, still_silent(name, began, &silent, &sight.own_endpoints()));
+                    warn(context, still_silent(name, began, &silent, &tracker.own_endpoints()));
                 }
                 Err(_) if !has_command && !is_warned => {
                     is_warned = true;
@@ -118,7 +118,7 @@ async fn keep_in_step(kept: Kept<'_>) -> Infallible {
             }
         }
         let served = serves;
-        serves = seen.iter().any(|it| matches!(it.verdict, Verdict::Own | Verdict::Unknown));
+        serves = seen.iter().any(|it| matches!(it.finding, Finding::Own | Finding::Unknown));
         // It may have listened before this look, and have stopped since.
         has_listened |= serves || seen.iter().any(|it| it.was_own);
         if !is_vouched_for && !awaits_answer {
@@ -162,11 +162,14 @@ async fn keep_in_step(kept: Kept<'_>) -> Infallible {
 /// # Errors
 ///
 /// All endpoints, each with the reason, if there is none.
-async fn answering(seen: &[Seen], dials: &mut Dials) -> Result<Endpoint, Vec<(Endpoint, String)>> {
-    if let Some(own) = seen.iter().find(|it| it.verdict == Verdict::Own) {
+async fn answering(
+    seen: &[Observation],
+    dials: &mut Dials,
+) -> Result<Endpoint, Vec<(Endpoint, String)>> {
+    if let Some(own) = seen.iter().find(|it| it.finding == Finding::Own) {
         return Ok(own.endpoint.clone());
     }
-    let unknown = seen.iter().filter(|it| it.verdict == Verdict::Unknown);
+    let unknown = seen.iter().filter(|it| it.finding == Finding::Unknown);
     if let Some(endpoint) = dials.dial(unknown.cloned().collect()).await {
         return Ok(endpoint);
     }
@@ -186,7 +189,7 @@ struct Dials {
 
 impl Dials {
     /// Connects to all of these together, and returns one that answers.
-    async fn dial(&mut self, unknown: Vec<Seen>) -> Option<Endpoint> {
+    async fn dial(&mut self, unknown: Vec<Observation>) -> Option<Endpoint> {
         let now = Instant::now();
         let is_due = self.next.is_none_or(|(due, _)| now >= due);
         if unknown.is_empty() || !is_due {
@@ -225,11 +228,11 @@ fn warn_of_no_answer(context: &Context, dials: &Dials) {
 
 /// Tells whether to report that the actor is not ready: a stranger in its place soon cannot be a
 /// moment of its start any more, and a socket of the wrong type never becomes a right one.
-fn is_to_be_said(seen: &[Seen], began: Instant) -> bool {
-    let patience = |it: &Seen| match it.verdict {
-        Verdict::Nobody(Silence::OtherType { .. }) => Duration::ZERO,
-        Verdict::Others(_)
-        | Verdict::Nobody(
+fn is_to_be_said(seen: &[Observation], began: Instant) -> bool {
+    let patience = |it: &Observation| match it.finding {
+        Finding::Nobody(Silence::OtherType { .. }) => Duration::ZERO,
+        Finding::Others(_)
+        | Finding::Nobody(
             Silence::NotASocket { .. } | Silence::NoFolder { .. } | Silence::NotAFolder { .. },
         ) => PATIENCE_WITH_OTHERS,
         _ => PATIENCE,

@@ -10,7 +10,7 @@ use transport::{Silence, unknown_host};
 use uuid::Uuid;
 use wire::State;
 
-use super::{Plan, sight::linked_to};
+use super::{Plan, tracker::linked_to};
 use crate::{
     context::Context,
     failure::Failure,

@@ -24,12 +24,12 @@ use crate::users::user_name;
 
 /// Observes where an actor listens, and remembers what it has seen.
 #[derive(Clone, Debug)]
-pub(super) struct Sight {
+pub(super) struct ListenerTracker {
     places: Vec<Place>,
     /// The actor's processes descend from this one; `None` if the first listeners count.
     program: Option<Process>,
     /// The observations of each endpoint that was ever looked at.
-    known: BTreeMap<Endpoint, Known>,
+    known: BTreeMap<Endpoint, KnownEndpoint>,
 }
 
 /// A place where the actor was said to listen, which may be a wildcard address.
@@ -42,7 +42,7 @@ struct Place {
 
 /// The observations of one endpoint.
 #[derive(Clone, Debug)]
-struct Known {
+struct KnownEndpoint {
     stamp: Stamp,
     /// The sockets that were the actor's when they were looked at last.
     sockets: BTreeSet<u64>,
@@ -54,11 +54,11 @@ struct Known {
 
 /// The present observation of one endpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct Observation {
     pub(super) endpoint: Endpoint,
     /// The endpoint as given, which may be a wildcard address.
     pub(super) said: Endpoint,
-    pub(super) verdict: Verdict,
+    pub(super) finding: Finding,
     /// Whether the actor listens there, or has before.
     pub(super) was_own: bool,
     /// Whether the actor was found there just now to have restarted, and as which process.
@@ -80,7 +80,7 @@ enum Origin {
 
 /// Whether the actor listens at an endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Verdict {
+pub(super) enum Finding {
     /// The actor does.
     Own,
     /// Another program does; it is named if visible.
@@ -93,7 +93,7 @@ pub(super) enum Verdict {
     Unknown,
 }
 
-impl Sight {
+impl ListenerTracker {
     /// Looks for a program that this process starts, and for its descendants.
     pub(super) fn of_program(said: Vec<Endpoint>) -> Self {
         Self { program: Process::own(), ..Self::of_first(said) }
@@ -106,10 +106,10 @@ impl Sight {
     }
 
     /// Looks at all endpoints: the given ones, and the present addresses of wildcards.
-    pub(super) fn look(&mut self, now: Instant) -> Vec<Seen> {
+    pub(super) fn look(&mut self, now: Instant) -> Vec<Observation> {
         let has_wildcard = self.places.iter().any(|it| is_wildcard(&it.said));
         let interfaces = if has_wildcard { here().interfaces } else { Vec::new() };
-        let mut seen: Vec<Seen> = Vec::new();
+        let mut seen: Vec<Observation> = Vec::new();
         let ipv4_wildcards = self.places.iter().map(|it| &it.said).filter(|it| !is_ipv6(it));
         let ipv4_ports: BTreeSet<_> =
             ipv4_wildcards.filter(|it| is_wildcard(it)).filter_map(port_of).collect();
@@ -129,20 +129,28 @@ impl Sight {
                     (found, true) if is_ipv6(found) == is_ipv6(said) => Origin::Meant,
                     (_, true) => Origin::Guessed,
                 };
-                let known = self.known.entry(endpoint.clone()).or_insert_with(|| Known {
+                let known = self.known.entry(endpoint.clone()).or_insert_with(|| KnownEndpoint {
                     stamp: Stamp { socket: None, ..stamp(&endpoint) },
                     sockets: BTreeSet::new(),
                     was_own: false,
                     others: None,
                 });
-                let (verdict, successor) = known.look(&endpoint, self.program, former, now);
-                let Known { stamp, was_own, .. } = *known;
+                let (finding, successor) = known.look(&endpoint, self.program, former, now);
+                let KnownEndpoint { stamp, was_own, .. } = *known;
                 let said = said.clone();
-                seen.push(Seen { endpoint, said, verdict, was_own, successor, stamp, origin });
+                seen.push(Observation {
+                    endpoint,
+                    said,
+                    finding,
+                    was_own,
+                    successor,
+                    stamp,
+                    origin,
+                });
             }
             // If the program should be there and is not, a wildcard stands for itself.
             let found = &mut seen[before..];
-            let is_silent = found.iter().all(|it| matches!(it.verdict, Verdict::Nobody(_)));
+            let is_silent = found.iter().all(|it| matches!(it.finding, Finding::Nobody(_)));
             if self.program.is_none() && former.is_none() && is_silent {
                 let meant = found.iter_mut().filter(|it| it.origin == Origin::Meant);
                 meant.for_each(|it| it.origin = Origin::Said);
@@ -160,7 +168,7 @@ impl Sight {
     }
 }
 
-impl Known {
+impl KnownEndpoint {
     /// Looks who listens, and tells whether that is the actor, and as which process if it has
     /// restarted.
     fn look(
@@ -169,12 +177,12 @@ impl Known {
         program: Option<Process>,
         former: &mut Option<Former>,
         now: Instant,
-    ) -> (Verdict, Option<Option<Process>>) {
+    ) -> (Finding, Option<Option<Process>>) {
         let mut listened = listening(endpoint);
         for _look in 1..LOOKS {
             let Listening::Sockets(sockets) = &listened else { break };
             let judged = self.judge(sockets, program, former, now);
-            if judged.0 != Verdict::Others(None) {
+            if judged.0 != Finding::Others(None) {
                 return judged;
             }
             // Nobody is seen to hold them: they may have closed in between.
@@ -185,7 +193,7 @@ impl Known {
             listened = again;
         }
         match listened {
-            Listening::Nobody(silence) => (Verdict::Nobody(silence), None),
+            Listening::Nobody(silence) => (Finding::Nobody(silence), None),
             Listening::Sockets(sockets) => self.judge(&sockets, program, former, now),
             Listening::Unknown => {
                 // The holder of a socket at a path is not visible either. For a running program,
@@ -193,7 +201,7 @@ impl Known {
                 if program.is_some() || self.stamp.socket.is_none() {
                     self.stamp = stamp(endpoint);
                 }
-                (Verdict::Unknown, None)
+                (Finding::Unknown, None)
             }
         }
     }
@@ -204,7 +212,7 @@ impl Known {
         program: Option<Process>,
         former: &mut Option<Former>,
         now: Instant,
-    ) -> (Verdict, Option<Option<Process>>) {
+    ) -> (Finding, Option<Option<Process>>) {
         let inodes = numbers(sockets);
         let mut successor = None;
         let stranger = sockets.iter().find_map(|it| it.uid.filter(|uid| !may_speak_for(*uid)));
@@ -212,12 +220,12 @@ impl Known {
             let known = self.others.as_ref().filter(|it| it.0 == inodes);
             let who = known.map_or_else(|| holders(sockets).first().copied(), |it| it.1);
             self.others = Some((inodes, who, now));
-            return (Verdict::Strangers(user, who), None);
+            return (Finding::Strangers(user, who), None);
         }
         if !inodes.is_subset(&self.sockets) {
             match &self.others {
                 Some((theirs, who, at)) if *theirs == inodes && now - *at < LOOK_AGAIN => {
-                    return (Verdict::Others(*who), None);
+                    return (Finding::Others(*who), None);
                 }
                 _ => {}
             }
@@ -247,7 +255,7 @@ impl Known {
             }
             if let Some(who) = other {
                 self.others = Some((inodes, who, now));
-                return (Verdict::Others(who), None);
+                return (Finding::Others(who), None);
             }
             self.sockets = inodes;
         }
@@ -255,7 +263,7 @@ impl Known {
         if let Some(file) = sockets.iter().find_map(|it| it.file) {
             self.stamp.socket = Some(file);
         }
-        (Verdict::Own, successor)
+        (Finding::Own, successor)
     }
 }
 
@@ -301,52 +309,52 @@ fn numbers(sockets: &[ListeningSocket]) -> BTreeSet<u64> {
 
 /// Returns the endpoints to publish while they are kept in step. While the actor listens somewhere,
 /// places at which it no longer listens are not published.
-pub(super) fn published(seen: &[Seen], is_vouched_for: bool) -> Vec<Stamped> {
-    let serves = seen.iter().any(|it| it.verdict == Verdict::Own);
-    let is_left_out = |it: &Seen| serves && it.is_silenced() && !is_vouched_for;
+pub(super) fn published(seen: &[Observation], is_vouched_for: bool) -> Vec<Stamped> {
+    let serves = seen.iter().any(|it| it.finding == Finding::Own);
+    let is_left_out = |it: &Observation| serves && it.is_silenced() && !is_vouched_for;
     let kept = seen.iter().filter(|it| !is_left_out(it));
     kept.filter_map(|it| it.published(is_vouched_for)).collect()
 }
 
-impl Seen {
+impl Observation {
     /// Returns the endpoint to publish, if any.
     ///
     /// A given endpoint is published until another program has the actor's place. An address of a
     /// wildcard is published only if the actor is seen to listen there.
     pub(super) fn published(&self, is_vouched_for: bool) -> Option<Stamped> {
-        let is_published = match (&self.verdict, self.origin) {
-            (Verdict::Own, _) => true,
+        let is_published = match (&self.finding, self.origin) {
+            (Finding::Own, _) => true,
             // Its stamp tells a socket file from any other.
             _ if self.endpoint.is_socket_file() => true,
-            (Verdict::Others(_) | Verdict::Strangers(..), Origin::Said) => {
+            (Finding::Others(_) | Finding::Strangers(..), Origin::Said) => {
                 is_vouched_for && !self.was_own
             }
-            (Verdict::Nobody(_), Origin::Said) => true,
-            (Verdict::Unknown, origin) => origin != Origin::Guessed,
-            (Verdict::Others(_) | Verdict::Strangers(..) | Verdict::Nobody(_), _) => false,
+            (Finding::Nobody(_), Origin::Said) => true,
+            (Finding::Unknown, origin) => origin != Origin::Guessed,
+            (Finding::Others(_) | Finding::Strangers(..) | Finding::Nobody(_), _) => false,
         };
         is_published.then(|| Stamped { endpoint: self.endpoint.clone(), stamp: self.stamp })
     }
 
     /// Tells whether the actor has listened there, and nobody does.
     pub(super) fn is_silenced(&self) -> bool {
-        self.was_own && matches!(self.verdict, Verdict::Nobody(_))
+        self.was_own && matches!(self.finding, Finding::Nobody(_))
     }
 
     /// Tells whether another program has the actor's place.
     pub(super) fn is_lost(&self) -> bool {
-        self.was_own && matches!(self.verdict, Verdict::Others(_) | Verdict::Strangers(..))
+        self.was_own && matches!(self.finding, Finding::Others(_) | Finding::Strangers(..))
     }
 
     /// Returns the reason why the actor is not seen to listen there; `None` if it is, or if that is
     /// unknown.
     pub(super) fn silence(&self) -> Option<String> {
-        match &self.verdict {
-            Verdict::Own | Verdict::Unknown => None,
-            Verdict::Nobody(silence) => Some(silence.to_string()),
-            Verdict::Others(Some(process)) => Some(format!("{process} listens there")),
-            Verdict::Others(None) => Some("another process listens there".to_owned()),
-            Verdict::Strangers(user, process) => {
+        match &self.finding {
+            Finding::Own | Finding::Unknown => None,
+            Finding::Nobody(silence) => Some(silence.to_string()),
+            Finding::Others(Some(process)) => Some(format!("{process} listens there")),
+            Finding::Others(None) => Some("another process listens there".to_owned()),
+            Finding::Strangers(user, process) => {
                 let who = process.map_or_else(|| "a process".to_owned(), |it| it.to_string());
                 Some(format!("{who} of user {} listens there, and not you", user_name(*user)))
             }
