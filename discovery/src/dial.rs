@@ -208,6 +208,16 @@ impl Candidate {
             _ => None,
         }
     }
+
+    /// Tells whether it is to be reported when this instance was reached. That one of its endpoints
+    /// does not answer says nothing against an instance that answers at another; that somebody
+    /// else has the place does.
+    pub(crate) fn is_to_be_reported(&self, reached: Option<Uuid>) -> bool {
+        let silent =
+            [Evidence::Refused, Evidence::TimedOut, Evidence::NoPermission, Evidence::Other];
+        Some(self.instance.uuid) != reached
+            || self.evidence().is_none_or(|it| !silent.contains(&it))
+    }
 }
 
 /// Why an actor that is there could not be connected to, or could not be looked for.

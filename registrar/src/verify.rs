@@ -179,6 +179,19 @@ async fn look_into(
     };
     let is_in_doubt = matches!(event, Some(Event::Suspect(_) | Event::FoundSilent(_)))
         || (result, why) == (CheckResult::Unclear, Why::Contested);
+    let is_silent = result == CheckResult::Dead && matches!(why, Why::Silent { .. });
+    let event = match event {
+        event if !is_in_doubt && !is_silent => event,
+        // The doubt is of one endpoint, and callers reach the instance at another.
+        event if serves_elsewhere(registry, &claimant, [registrant, by]) => match event {
+            None => is_silent.then(|| Event::FoundAlive(claimant.clone())),
+            Some(Event::FoundSilent(_)) => {
+                event.filter(|_| !registry.read(|registry| registry.may_listen_again(&claimant)))
+            }
+            Some(_) => None,
+        },
+        event => event,
+    };
     // Another's word is reason enough to ask the registrant, and no more.
     if let Some(event) = event.filter(|it| is_believed || !matches!(it, Event::Suspect(_))) {
         registry.note(event);
@@ -227,6 +240,20 @@ fn is_suspect(registry: &RegistryHandle, Claimant { uuid, epoch, stamped }: &Cla
     let record = registry.read(|registry| registry.record(*uuid)).filter(|it| it.epoch == *epoch);
     record.is_some_and(|it| {
         it.suspicion.is_some_and(|it| it.reports > 0) && it.endpoints.contains(stamped)
+    })
+}
+
+/// Tells whether somebody is seen to listen at another endpoint of the same registration.
+fn serves_elsewhere(
+    registry: &RegistryHandle,
+    Claimant { uuid, epoch, stamped }: &Claimant,
+    owners: [Owner; 2],
+) -> bool {
+    let record = registry.read(|registry| registry.record(*uuid)).filter(|it| it.epoch == *epoch);
+    let endpoints = record.map(|it| it.endpoints).unwrap_or_default();
+    endpoints.iter().filter(|it| *it != stamped).any(|it| {
+        let seen = look_from_here(it, false, owners);
+        matches!(seen, Some(CheckResult::Alive | CheckResult::Answered))
     })
 }
 

@@ -31,6 +31,7 @@ mod presence;
 mod processes;
 mod programs;
 mod promises;
+mod published;
 mod quotas;
 mod reload;
 mod restart;

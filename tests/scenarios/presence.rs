@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Binds as told, answers every connection with a word, and takes commands on its input.
-const SERVER: &str = "\
+pub(crate) const SERVER: &str = "\
 import os, socket, sys, threading
 def bind(place):
     if place.startswith('/'):
@@ -47,29 +47,29 @@ for line in sys.stdin:
 ";
 
 /// A place, as an endpoint and as [`SERVER`] takes it.
-struct Place {
-    endpoint: String,
-    bound: String,
+pub(crate) struct Place {
+    pub(crate) endpoint: String,
+    pub(crate) bound: String,
 }
 
 impl Place {
-    fn path(room: &Room, name: &str) -> Self {
+    pub(crate) fn path(room: &Room, name: &str) -> Self {
         Self { endpoint: room.unix(name), bound: room.file(name).display().to_string() }
     }
 
-    fn name(room: &Room, name: &str) -> Self {
+    pub(crate) fn name(room: &Room, name: &str) -> Self {
         let endpoint = room.abstract_unix(name);
         Self { bound: endpoint["/unix/".len()..].to_owned(), endpoint }
     }
 
-    fn port(host: &str) -> Self {
+    pub(crate) fn port(host: &str) -> Self {
         let port = free_port();
         let family = if host.contains(':') { "ip6" } else { "ip4" };
         Self { endpoint: format!("/{family}/{host}/tcp/{port}"), bound: format!("{host}:{port}") }
     }
 
     /// Starts a server that is not a child of this process.
-    fn serve(&self, room: &Room, word: &str) -> Running {
+    pub(crate) fn serve(&self, room: &Room, word: &str) -> Running {
         let mut command = room.other_command(&python());
         command.args(["-c", SERVER, word, &self.bound]);
         let mut running = Running::start(command);

@@ -156,7 +156,9 @@ impl Client {
             Ok(connection) => &connection.explanation,
             Err(none) => &none.explanation,
         };
-        self.report_evidence(instances, &explanation.candidates);
+        let reached = connected.as_ref().ok().map(|it| it.record.uuid);
+        let candidates = explanation.candidates.iter();
+        self.report_evidence(instances, candidates.filter(|it| it.is_to_be_reported(reached)));
         connected
     }
 

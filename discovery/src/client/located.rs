@@ -126,7 +126,9 @@ impl Located {
             Err(none) => &none.explanation,
         };
         // Candidates that were left out are already reported.
+        let reached = connected.as_ref().ok().map(|it| it.record.uuid);
         let dialed = candidates.iter().filter(|it| it.verdict.is_ok());
+        let dialed = dialed.filter(|it| it.is_to_be_reported(reached));
         client.report_evidence(&[merged], dialed);
         connected
     }

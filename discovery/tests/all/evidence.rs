@@ -87,6 +87,51 @@ async fn no_caller_can_talk_a_healthy_actor_out_of_the_registry() {
 }
 
 #[tokio::test]
+async fn a_silent_endpoint_makes_no_instance_suspect_that_listens_at_another() {
+    let (registrar, sockets) = (Running::start().await, Sockets::new());
+    let client = connect([&registrar.endpoint]).await;
+    let caller = connect([&registrar.endpoint]).await;
+    let local = || "/ip4/127.0.0.1/tcp/0".parse::<Endpoint>().unwrap();
+    let port = Listener::bind(&local()).await.unwrap();
+    let path = Listener::bind(&sockets.endpoint("feed.sock")).await.unwrap();
+    let mut dead = Vec::<Stamped>::new();
+    for _ in 0..2 {
+        let silent = Listener::bind(&local()).await.unwrap();
+        dead.push(silent.published()[0].clone());
+    }
+
+    let registration = |dead: &Stamped, it: &Listener| {
+        Registration::new("feed").endpoints([dead.clone()]).endpoints(it.published())
+    };
+    let session = soon(client.register(registration(&dead[0], &path))).await.unwrap();
+    let lease = registration(&dead[1], &port).lease(Duration::from_secs(60));
+    let lease = soon(client.register(lease)).await.unwrap().leave();
+    for record in records(&caller, "feed").await {
+        for evidence in [Evidence::Refused, Evidence::TimedOut] {
+            for silent in record.endpoints.iter().filter(|it| dead.contains(it)) {
+                caller.report(&report(&record, silent, evidence));
+            }
+        }
+    }
+    let sentinel = lease_of_the_dead(&client, &sockets).await;
+    caller.report(&report(&sentinel, &sentinel.endpoints[0], Evidence::Refused));
+    registrar.until(|it| it.instances == 2).await;
+    for instance in [session.instance(), &lease] {
+        until_record(&caller, instance, |it| it.endpoints.len() == 2).await;
+        let records = records(&caller, "feed").await;
+        let record = records.iter().find(|it| it.uuid == instance.uuid).unwrap();
+        assert_eq!(record.suspicion, None);
+    }
+
+    // One that listens nowhere any more is suspect.
+    drop(path);
+    let records = records(&caller, "feed").await;
+    let record = records.iter().find(|it| it.uuid == session.instance().uuid).unwrap();
+    caller.report(&report(record, &dead[0], Evidence::Refused));
+    suspicion(&caller, &session, |it| it.is_some()).await;
+}
+
+#[tokio::test]
 async fn the_registrant_confirms_what_the_registrar_cannot_judge() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;

@@ -103,14 +103,19 @@ impl Registry {
     /// unexpired lease, may be about to listen there again. A stamped socket file does not come
     /// back.
     pub(super) fn found_silent(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
-        let lifetime = self.record(claimant.uuid).map(|it| it.lifetime);
-        let may_come_back = claimant.stamped.stamp.socket.is_none();
-        match lifetime {
-            Some(Lifetime::Session) => self.suspect(claimant, now_ms, outcome),
-            Some(Lifetime::Lease { .. }) if may_come_back => {
-                self.suspect(claimant, now_ms, outcome)
-            }
-            _ => self.found_dead(claimant, now_ms, outcome),
+        if self.may_listen_again(claimant) {
+            self.suspect(claimant, now_ms, outcome);
+        } else {
+            self.found_dead(claimant, now_ms, outcome);
+        }
+    }
+
+    /// Tells whether an instance may listen again at an endpoint where nobody answers.
+    pub(crate) fn may_listen_again(&self, claimant: &Claimant) -> bool {
+        match self.record(claimant.uuid).map(|it| it.lifetime) {
+            Some(Lifetime::Session) => true,
+            Some(Lifetime::Lease { .. }) => claimant.stamped.stamp.socket.is_none(),
+            _ => false,
         }
     }
 

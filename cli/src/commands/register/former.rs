@@ -49,6 +49,12 @@ impl Former {
         whose(sockets, &self.processes)
     }
 
+    /// Tells whether these sockets belong to this server or, by their properties, to another part
+    /// of it.
+    pub(super) fn includes(&self, sockets: &[ListeningSocket]) -> bool {
+        self.whose(sockets) == Whose::Theirs || Self::of(sockets).marks.are_of(&self.marks)
+    }
+
     /// Returns the listeners at these sockets, if they are this server after a restart.
     pub(super) fn successor(&self, sockets: &[ListeningSocket]) -> Option<Self> {
         if any_listens(&self.sockets) {

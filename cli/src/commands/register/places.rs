@@ -14,6 +14,19 @@ pub(super) struct Places {
     /// to the actor.
     lost: Vec<Endpoint>,
     silent: Vec<Silent>,
+    absent: Vec<Absent>,
+}
+
+/// A place where the actor has not listened yet, while it does elsewhere.
+#[derive(Debug)]
+struct Absent {
+    said: Endpoint,
+    /// The reason, and since when it is that.
+    why: String,
+    since: Instant,
+    is_told: bool,
+    /// Whether anything was ever told of it.
+    was_told: bool,
 }
 
 /// A place where the actor has ceased to listen.
@@ -73,8 +86,54 @@ impl Places {
         for said in saids {
             let here: Vec<&Observation> = seen.iter().filter(|it| it.said == *said).collect();
             remarks.extend(self.note_place(name, said, &here, is_quiet, now));
+            if !is_quiet {
+                let serves = seen.iter().any(Observation::may_serve);
+                remarks.extend(self.note_absence(name, said, &here, (serves, has_command), now));
+            }
         }
         remarks
+    }
+
+    /// Records whether the actor has yet to listen at a place, while it does at another.
+    fn note_absence(
+        &mut self,
+        name: &Name,
+        said: &Endpoint,
+        here: &[&Observation],
+        (serves, has_command): (bool, bool),
+        now: Instant,
+    ) -> Option<Remark> {
+        let known = self.absent.iter().position(|it| it.said == *said);
+        let why = here.iter().find_map(|it| it.silence()).unwrap_or_default();
+        if here.iter().any(|it| it.was_own || it.may_serve()) {
+            let was_told = known.is_some_and(|index| self.absent.swap_remove(index).was_told);
+            return was_told.then(|| Remark::Note(format!("`{name}` listens at {said}")));
+        }
+        if !serves {
+            return None;
+        }
+        let Some(index) = known else {
+            // Without a command, that the actor does not listen was said at the registration.
+            let was_told = !has_command;
+            let is_others = |it: &&Observation| matches!(it.finding, Finding::Others(_));
+            let is_told = was_told && !here.iter().any(is_others);
+            let absent = Absent { said: said.clone(), why, since: now, is_told, was_told };
+            self.absent.push(absent);
+            return None;
+        };
+        let absent = &mut self.absent[index];
+        if absent.why != why {
+            (absent.why, absent.since, absent.is_told) = (why, now, false);
+        }
+        if absent.is_told || now - absent.since < PATIENCE {
+            return None;
+        }
+        (absent.is_told, absent.was_told) = (true, true);
+        let why = &absent.why;
+        let text = format!(
+            "`{name}` does not listen at {said}: {why}\nit is published when it listens there"
+        );
+        Some(Remark::Warning(text))
     }
 
     /// The same for one place, with all addresses that it stands for.

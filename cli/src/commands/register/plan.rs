@@ -13,7 +13,7 @@ use wire::{State, registrar::ENDPOINTS_MAX};
 
 use super::{
     Args, address,
-    tracker::{Finding, ListenerTracker, Observation},
+    tracker::{Finding, ListenerTracker, Observation, published},
 };
 use crate::{
     context::Context,
@@ -168,7 +168,7 @@ fn first_published(
     ttl: Option<Duration>,
 ) -> Vec<Stamped> {
     let is_believed = is_vouched_for || ttl.is_some();
-    seen.iter().filter_map(|it| it.published(is_believed)).collect()
+    published(seen, is_believed)
 }
 
 /// Returns the endpoints at which nobody listens, according to the kernel, and why.

@@ -38,6 +38,7 @@ pub(super) fn warn_of_silence(context: &Context, plan: &Plan) {
     let follows = |is_file: bool| match (plan.ttl, is_file) {
         (Some(_), true) => "; register it again when somebody does",
         (None, _) if plan.awaits_answer => "; it is ready when somebody does",
+        (None, _) if !plan.is_vouched_for => "; it is published when somebody does",
         _ => "",
     };
     for (endpoint, why) in &plan.silent {
@@ -52,6 +53,7 @@ pub(super) fn warn_of_silence(context: &Context, plan: &Plan) {
     for (endpoint, why) in &plan.strange {
         let follows = match plan.ttl {
             None if plan.awaits_answer => "; it is ready when you do, or root",
+            None if !plan.is_vouched_for => "; it is published when you do, or root",
             _ => "; callers over a Unix socket refuse that",
         };
         warn(context, format_args!("at {endpoint}, {why}{follows}"));

@@ -113,6 +113,13 @@ impl ListenerTracker {
         let ipv4_wildcards = self.places.iter().map(|it| &it.said).filter(|it| !is_ipv6(it));
         let ipv4_ports: BTreeSet<_> =
             ipv4_wildcards.filter(|it| is_wildcard(it)).filter_map(port_of).collect();
+        // Who comes later to a place where nobody has listened is the actor only if it is of a
+        // server that has been seen at another place.
+        let servers: Vec<Former> = if self.places.iter().any(|it| it.former.is_none()) {
+            self.places.iter().filter_map(|it| it.former.clone()).collect()
+        } else {
+            Vec::new()
+        };
         for Place { said, former } in &mut self.places {
             let before = seen.len();
             for endpoint in meant(said, &interfaces) {
@@ -135,7 +142,8 @@ impl ListenerTracker {
                     was_own: false,
                     others: None,
                 });
-                let (finding, successor) = known.look(&endpoint, self.program, former, now);
+                let (finding, successor) =
+                    known.look(&endpoint, self.program, former, &servers, now);
                 let KnownEndpoint { stamp, was_own, .. } = *known;
                 let said = said.clone();
                 seen.push(Observation {
@@ -176,12 +184,13 @@ impl KnownEndpoint {
         endpoint: &Endpoint,
         program: Option<Process>,
         former: &mut Option<Former>,
+        servers: &[Former],
         now: Instant,
     ) -> (Finding, Option<Option<Process>>) {
         let mut listened = listening(endpoint);
         for _look in 1..LOOKS {
             let Listening::Sockets(sockets) = &listened else { break };
-            let judged = self.judge(sockets, program, former, now);
+            let judged = self.judge(sockets, program, former, servers, now);
             if judged.0 != Finding::Others(None) {
                 return judged;
             }
@@ -194,7 +203,7 @@ impl KnownEndpoint {
         }
         match listened {
             Listening::Nobody(silence) => (Finding::Nobody(silence), None),
-            Listening::Sockets(sockets) => self.judge(&sockets, program, former, now),
+            Listening::Sockets(sockets) => self.judge(&sockets, program, former, servers, now),
             Listening::Unknown => {
                 // The holder of a socket at a path is not visible either. For a running program,
                 // the first one counts.
@@ -211,6 +220,7 @@ impl KnownEndpoint {
         sockets: &[ListeningSocket],
         program: Option<Process>,
         former: &mut Option<Former>,
+        servers: &[Former],
         now: Instant,
     ) -> (Finding, Option<Option<Process>>) {
         let inodes = numbers(sockets);
@@ -231,7 +241,9 @@ impl KnownEndpoint {
             }
             let whose = match (program, &former) {
                 (Some(program), _) => whose(sockets, &[program]),
-                (None, None) => Whose::Theirs,
+                (None, None) if servers.is_empty() => Whose::Theirs,
+                (None, None) if servers.iter().any(|it| it.includes(sockets)) => Whose::Theirs,
+                (None, None) => Whose::Others(holders(sockets).first().copied()),
                 (None, Some(former)) => former.whose(sockets),
             };
             let mut other = match whose {
@@ -243,7 +255,8 @@ impl KnownEndpoint {
             };
             if program.is_none() {
                 match (former.as_mut(), other) {
-                    (None, _) => *former = Some(Former::of(sockets)),
+                    (None, None) => *former = Some(Former::of(sockets)),
+                    (None, Some(_)) => {}
                     (Some(former), None) => former.extend(sockets),
                     (Some(before), Some(_)) => {
                         if let Some(now) = before.successor(sockets) {
@@ -307,11 +320,11 @@ fn numbers(sockets: &[ListeningSocket]) -> BTreeSet<u64> {
     sockets.iter().map(|it| it.inode).collect()
 }
 
-/// Returns the endpoints to publish while they are kept in step. While the actor listens somewhere,
-/// places at which it no longer listens are not published.
+/// Returns the endpoints to publish. While the actor listens somewhere, those at which it does not
+/// are left out, as far as the kernel can tell.
 pub(super) fn published(seen: &[Observation], is_vouched_for: bool) -> Vec<Stamped> {
-    let serves = seen.iter().any(|it| it.finding == Finding::Own);
-    let is_left_out = |it: &Observation| serves && it.is_silenced() && !is_vouched_for;
+    let serves = seen.iter().any(Observation::may_serve);
+    let is_left_out = |it: &Observation| serves && it.silence().is_some() && !is_vouched_for;
     let kept = seen.iter().filter(|it| !is_left_out(it));
     kept.filter_map(|it| it.published(is_vouched_for)).collect()
 }
@@ -321,7 +334,7 @@ impl Observation {
     ///
     /// A given endpoint is published until another program has the actor's place. An address of a
     /// wildcard is published only if the actor is seen to listen there.
-    pub(super) fn published(&self, is_vouched_for: bool) -> Option<Stamped> {
+    fn published(&self, is_vouched_for: bool) -> Option<Stamped> {
         let is_published = match (&self.finding, self.origin) {
             (Finding::Own, _) => true,
             // Its stamp tells a socket file from any other.
@@ -334,6 +347,15 @@ impl Observation {
             (Finding::Others(_) | Finding::Strangers(..) | Finding::Nobody(_), _) => false,
         };
         is_published.then(|| Stamped { endpoint: self.endpoint.clone(), stamp: self.stamp })
+    }
+
+    /// Tells whether the actor listens there, or may for all that the kernel can tell.
+    pub(super) fn may_serve(&self) -> bool {
+        match self.finding {
+            Finding::Own => true,
+            Finding::Unknown => self.origin != Origin::Guessed,
+            Finding::Nobody(_) | Finding::Others(_) | Finding::Strangers(..) => false,
+        }
     }
 
     /// Tells whether the actor has listened there, and nobody does.
