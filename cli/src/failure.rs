@@ -58,14 +58,19 @@ impl Failure {
         Self { exit: Exit::Denied, ..Self::usage(error) }
     }
 
-    /// The system refuses: because this user may not, or because the command line or the settings
-    /// ask for something that does not exist.
+    /// The system failed, or an accident happened: the same command may succeed later.
+    pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Failed, ..Self::usage(error) }
+    }
+
+    /// The system refuses: because this user may not, because the command line or the settings
+    /// ask for something that does not exist, or because of an accident.
     pub(crate) fn system(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => Self::denied(error),
-            io::ErrorKind::StorageFull => Self { exit: Exit::Output, ..Self::usage(error) },
-            _ => Self::usage(error),
-        }
+        let exit = match error.kind() {
+            io::ErrorKind::StorageFull => Exit::Output,
+            _ => Exit::of_io(&error),
+        };
+        Self { exit, ..Self::usage(error) }
     }
 
     /// Standard output cannot be written. If its reader has gone, the program ends as others do

@@ -92,11 +92,11 @@ fn runtime() -> io::Result<Runtime> {
 fn cannot_start(error: io::Error) -> Failure {
     let is_full = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
     if !is_full {
-        return Failure::usage(error).context("cannot start");
+        return Failure::system(error).context("cannot start");
     }
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.map_or("any number of".to_owned(), |it| format!("at most {it}"));
-    Failure::usage(error)
+    Failure::system(error)
         .context(format!(
             "cannot start: it needs {DESCRIPTORS_MIN} free descriptors, and may open {limit}"
         ))

@@ -82,7 +82,7 @@ fn hear(numbers: impl IntoIterator<Item = i32>) -> Result<Vec<(i32, Signal)>, Fa
     let mut heard = Vec::new();
     for number in numbers.into_iter().filter(|it| ignored >> (it - 1) & 1 == 0) {
         let signal = signal(SignalKind::from_raw(number))
-            .map_err(|error| Failure::usage(error).context("cannot listen for signals"))?;
+            .map_err(|error| Failure::system(error).context("cannot listen for signals"))?;
         heard.push((number, signal));
     }
     Ok(heard)
@@ -144,7 +144,7 @@ pub(crate) fn has_terminal() -> bool {
 pub(crate) fn outlive_full_files() -> Result<(), Failure> {
     signal(SignalKind::from_raw(Number::XFSZ.as_raw()))
         .map(drop)
-        .map_err(|error| Failure::usage(error).context("cannot start"))
+        .map_err(|error| Failure::system(error).context("cannot start"))
 }
 
 /// Returns the signals that this program was started with ignored: a bit for each.

@@ -110,7 +110,7 @@ fn all_of_a_program_ends_with_what_guards_it() {
         let guardian = Pid::from_raw(guardian.unwrap()).unwrap();
         keeper.line_with("up");
         kill_process(guardian, Signal::KILL).unwrap();
-        keeper.outcome().ends_with(2).says(&["guard"]);
+        keeper.outcome().ends_with(7).says(&["guard"]);
     }
 }
 

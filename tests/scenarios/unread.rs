@@ -179,7 +179,7 @@ fn without_descriptors_a_command_reports_that_it_cannot_start() {
             let mut command = room.other_command("prlimit");
             command.arg(format!("--nofile={limit}:{limit}"));
             command.arg(env!("CARGO_BIN_EXE_callsign")).args(words);
-            let ended = Running::start(command).outcome().ends_with(2);
+            let ended = Running::start(command).outcome().ends_with(7);
             let at_most = format!("may open at most {limit}\n");
             ended.says(&["cannot start: it needs", &at_most, "Too many open files", "ulimit -n"]);
         }

@@ -172,6 +172,9 @@ In use: somebody else listens there.
 .B 6
 The output cannot be written. One whose reader has gone ends with 141, as by SIGPIPE.
 .TP
+.B 7
+The system failed: a full or read\-only disk, no more descriptors, a killed guardian.
+.TP
 .B 125
 The program of
 .B register

@@ -1,6 +1,6 @@
 //! The end of the program, by an exit code for other programs.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use discovery::RegistrarFailure;
 use transport::BindError;
@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     InUse,
     /// The result could not be written to standard output.
     Output,
+    /// The system failed, or an accident happened: the same command may succeed later.
+    Failed,
     /// It ends as a program that it ran has ended.
     Code(u8),
     /// It ends by a signal that it has heard.
@@ -47,7 +49,28 @@ impl Exit {
         match error {
             BindError::InUse { .. } => Self::InUse,
             BindError::NoPermission { .. } | BindError::NotInGroup { .. } => Self::Denied,
+            BindError::Io { source, .. } => Self::of_io(source),
             _ => Self::Usage,
+        }
+    }
+
+    /// Returns how it ends when the system refuses something: it may not be allowed, or ask for
+    /// what does not exist; anything else is no fault of the command line.
+    pub(crate) fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::AddrInUse => Self::InUse,
+            io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidFilename
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::Unsupported => Self::Usage,
+            _ => Self::Failed,
         }
     }
 
@@ -61,6 +84,7 @@ impl Exit {
             Self::Denied => "denied",
             Self::InUse => "in_use",
             Self::Output => "output",
+            Self::Failed => "failed",
             Self::Code(_) => "command",
             Self::Signal(_) => "signal",
         }
@@ -77,9 +101,36 @@ impl From<Exit> for ExitCode {
             Exit::Denied => 4,
             Exit::InUse => 5,
             Exit::Output => 6,
+            Exit::Failed => 7,
             Exit::Code(code) => code,
             // The exit code of shells for a program that a signal has ended.
             Exit::Signal(number) => 128 + number,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn an_accident_is_no_usage_error() {
+        let check = |errno: Errno, expected: Exit| {
+            assert_eq!(Exit::of_io(&errno.into()), expected, "{errno}");
+            let source = io::Error::from(errno);
+            let bind = BindError::Io { what: "lock it".to_owned(), source };
+            assert_eq!(Exit::of_bind(&bind), expected, "{errno}");
+        };
+        for errno in
+            [Errno::NOSPC, Errno::ROFS, Errno::DQUOT, Errno::IO, Errno::MFILE, Errno::NOMEM]
+        {
+            check(errno, Exit::Failed);
+        }
+        for errno in [Errno::NOENT, Errno::NOTDIR, Errno::INVAL, Errno::NAMETOOLONG] {
+            check(errno, Exit::Usage);
+        }
+        check(Errno::ACCESS, Exit::Denied);
     }
 }

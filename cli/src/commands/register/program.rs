@@ -70,7 +70,7 @@ impl Program {
                     .hint("raise the limit: `ulimit -u`, or `pids.max` of its cgroup"))
             }
             Err(StartError::Program(error)) => Err(not_started(&command.words, error)),
-            Err(error) => Err(Failure::usage(error)),
+            Err(error) => Err(Failure::failed(error)),
         }
     }
 
@@ -104,7 +104,7 @@ impl Program {
                     News::Lost => {
                         self.guarded.end_without_guardian(LAST).await;
                         let what = "what guarded the program was killed, and the program with it";
-                        return Err(Failure::usage(anyhow!(what)));
+                        return Err(Failure::failed(anyhow!(what)));
                     }
                 },
                 number = self.signals.next_of_all() => {
@@ -204,7 +204,7 @@ impl Program {
         }
         let alive = self.guarded.alive();
         let error = anyhow!("what the program has started cannot be ended: {alive:?}");
-        Err(Failure::usage(error).hint("they are another user's, or stuck in the kernel: `ps -l`"))
+        Err(Failure::failed(error).hint("they are another user's, or stuck in the kernel: `ps -l`"))
     }
 
     fn stop_too(&self, signal: Number) {
