@@ -52,6 +52,8 @@ struct Ledger {
     /// The bytes of all of them, and the most since memory was released.
     bytes: usize,
     bytes_peak: usize,
+    /// The most since a part of it was released, while a crowd leaves.
+    bytes_high: usize,
     /// The number of bytes at the last such question.
     bytes_seen: usize,
 }
@@ -64,8 +66,14 @@ fn bytes_of(what: &[(Quota, usize)]) -> usize {
 /// several callers that request full ones.
 const BUFFERS_RESERVED: usize = 2 * 1024 * 1024;
 
-/// The freed memory at which it is returned to the system: some milliseconds of work.
+/// The freed memory at which it is returned to the system once a crowd has left: a millisecond's
+/// work.
 const FREED_MIN: usize = 4 * 1024 * 1024;
+
+/// The freed memory at which it is returned to the system meanwhile: no more than that is returned at
+/// once, and so nobody waits for long. The allocator is locked for that time, so that another thread
+/// could not do it either.
+const FREED_MAX: usize = 8 * 1024 * 1024;
 
 /// The memory freed between two such questions at which more is expected to follow.
 const FREED_MEANWHILE_MAX: usize = 1024 * 1024;
@@ -144,6 +152,7 @@ impl Accounts {
             ran: HashMap::new(),
             bytes: 0,
             bytes_peak: 0,
+            bytes_high: 0,
             bytes_seen: 0,
         };
         Self(Arc::new(Mutex::new(ledger)))
@@ -232,6 +241,22 @@ impl Accounts {
             ledger.bytes_peak = ledger.bytes;
         }
         has_shrunk
+    }
+
+    /// Tells whether so much memory was freed that some is to be given back to the system before more
+    /// is freed. It is to be asked after everything that may free much.
+    pub fn take_has_freed_much(&self) -> bool {
+        let mut ledger = self.ledger();
+        let has_freed_much = ledger.bytes_high - ledger.bytes >= FREED_MAX;
+        if has_freed_much {
+            ledger.bytes_high = ledger.bytes;
+        }
+        has_freed_much
+    }
+
+    /// Records that memory is freed whose charge was credited earlier.
+    pub(crate) fn note_freed(&self, bytes: usize) {
+        self.ledger().bytes_high += bytes;
     }
 
     /// Tells whether an account may use this much more.
@@ -367,6 +392,7 @@ impl Ledger {
         }
         self.bytes += bytes_of(what);
         self.bytes_peak = self.bytes_peak.max(self.bytes);
+        self.bytes_high = self.bytes_high.max(self.bytes);
     }
 
     fn give_back(&mut self, account: Account, what: &[(Quota, usize)]) {
@@ -511,6 +537,27 @@ mod tests {
         accounts.charge(account, &[(Quota::Bytes, 3 * MIB)]).unwrap();
         leave(3);
         assert!(!accounts.take_has_shrunk(), "it is little");
+    }
+
+    #[test]
+    fn no_more_than_some_memory_is_released_at_once() {
+        let accounts = Accounts::unlimited();
+        let account = Account::User(7);
+        accounts.charge(account, &[(Quota::Bytes, 100 * MIB)]).unwrap();
+        let mut released = 0;
+        for _ in 0..100 {
+            accounts.give_back(account, &[(Quota::Bytes, MIB)]);
+            released += usize::from(accounts.take_has_freed_much());
+        }
+        assert_eq!(released, 100 / 8);
+        // Whoever comes and goes takes the same memory again.
+        for _ in 0..100 {
+            accounts.charge(account, &[(Quota::Bytes, MIB)]).unwrap();
+            accounts.give_back(account, &[(Quota::Bytes, MIB)]);
+            assert!(!accounts.take_has_freed_much());
+        }
+        accounts.note_freed(8 * MIB);
+        assert!(accounts.take_has_freed_much() && !accounts.take_has_freed_much());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod adapters;
 mod attendance;
 mod clock;
 mod declared;
+mod deferred;
 mod own;
 
 use std::{
@@ -248,6 +249,7 @@ impl RegistryHandle {
         }
         self.deliver(&mut state, ended.expect("a session may always end"));
         self.after(state);
+        self.release_some_memory();
     }
 
     /// Sees to what a change has left to be done.
@@ -267,27 +269,6 @@ impl RegistryHandle {
             drop(state);
             transport::release_memory();
         }
-    }
-
-    /// Does deferred work, part by part, for as long as it is polled.
-    pub(crate) async fn do_deferred(&self) {
-        self.0.is_attended.store(true, Ordering::Relaxed);
-        let _leaves = Attendant(self);
-        loop {
-            self.0.deferred.notified().await;
-            while self.do_some_deferred() {
-                yield_now().await;
-            }
-        }
-    }
-
-    fn do_some_deferred(&self) -> bool {
-        let mut state = self.state();
-        let outcome = state.registry.do_deferred();
-        self.deliver(&mut state, outcome);
-        let has_more = state.registry.has_deferred();
-        self.after(state);
-        has_more
     }
 
     /// Waits until a name was taken or let go that one has at a time.
@@ -577,15 +558,6 @@ impl RegistryHandle {
 
     fn state(&self) -> MutexGuard<'_, RegistryState> {
         self.0.state.lock().expect("nothing panics while it holds the lock")
-    }
-}
-
-/// Stands for the task that does deferred work.
-struct Attendant<'a>(&'a RegistryHandle);
-
-impl Drop for Attendant<'_> {
-    fn drop(&mut self) {
-        self.0.0.is_attended.store(false, Ordering::Relaxed);
     }
 }
 

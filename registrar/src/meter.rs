@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// The total running time of one account's connections. Clones are handles of the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter(Arc<AtomicU64>);
@@ -20,6 +22,12 @@ pub(crate) struct Reading {
     before: Duration,
     /// The processor time between the last two readings, in percent.
     pub(crate) percent: u64,
+}
+
+/// Returns the processor time of this thread.
+pub(crate) fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 impl Meter {

@@ -273,8 +273,10 @@ impl Node {
         helpers.spawn(run_jobs(registry.clone(), jobs));
         let time_keeper = registry.clone();
         helpers.spawn(async move { time_keeper.keep_time().await });
-        let housekeeper = registry.clone();
-        helpers.spawn(async move { housekeeper.do_deferred().await });
+        let (housekeeper, scheduler) = (registry.clone(), controls.scheduler().clone());
+        helpers.spawn(async move {
+            housekeeper.do_deferred(|account, ran| scheduler.charge(account, ran)).await;
+        });
         let scheduler = controls.scheduler().clone();
         helpers.spawn(async move { scheduler.run().await });
         if let Some(file) = tokens_file.clone() {

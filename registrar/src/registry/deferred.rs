@@ -11,7 +11,7 @@ use uuid::Uuid;
 use wire::{Epoch, RemovalReason, Suspicion};
 
 use super::{
-    Entry, Key, Outcome, Registry, SessionId,
+    Account, Entry, Key, Outcome, Registry, SessionId,
     log::{CHANGES_MAX, Removal},
     sessions,
 };
@@ -88,6 +88,19 @@ impl Registry {
         let Deferred { ends, verdicts, dismissals, shrinking, .. } = &self.deferred;
         let is_done = ends.is_empty() && verdicts.is_empty() && dismissals.is_empty();
         !is_done || shrinking.is_some() || self.lines.are_due() || self.lines.are_untold()
+    }
+
+    /// Returns the account of the next part of it, if it is somebody's.
+    pub fn deferred_account(&self) -> Option<Account> {
+        let Deferred { ends, verdicts, dismissals, .. } = &self.deferred;
+        if let Some(Verdict { session, .. }) = verdicts.front() {
+            return Some(self.account(*session));
+        }
+        if let Some(Dismissal { session, .. }) = dismissals.front() {
+            return Some(self.account(*session));
+        }
+        let (_, key) = ends.front()?.left.first_key_value()?;
+        Some(self.entries[*key].registrant.owner.account())
     }
 
     /// Does a part of the deferred work.

@@ -34,6 +34,9 @@ impl Registry {
 
     /// Takes an entry out of every index, and returns its epoch.
     pub(super) fn detach(&mut self, key: Key) -> Epoch {
+        if self.entries[key].charged == 0 {
+            self.accounts.note_freed(self.entries[key].held_bytes());
+        }
         self.give_back_entry(key);
         let entry = &self.entries[key];
         let Entry { name, uuid, epoch, lease_until_ms, lifetime, .. } = entry;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::BytesMut;
 use callsign_registrar::{
     Quotas,
-    registry::{Event, Registry, SessionId},
+    registry::{Event, Owner, Registry, SessionId},
 };
 use endpoints::NamePattern;
 use uuid::Uuid;
@@ -83,6 +83,26 @@ fn all_that_it_kept_is_gone_at_once() {
     assert!((5..100).contains(&parts), "{parts} parts");
     assert_eq!(listed(&registry, "*"), [MANY]);
     assert_eq!(registry.counts(), counts);
+}
+
+/// Whoever takes them out, and however.
+#[test]
+fn clearing_away_is_on_the_account_of_whose_it_was() {
+    let check = |event: &dyn Fn(SessionId) -> Event| {
+        let (mut registry, session) = crowded();
+        assert_eq!(registry.deferred_account(), None);
+        drop(registry.apply(event(session), NOW).unwrap());
+        while let Some(account) = registry.deferred_account() {
+            assert_eq!(account, ACCOUNT);
+            drop(registry.do_deferred());
+        }
+        assert!(tidy_up(&mut registry) < 200, "only room is left to be given back");
+    };
+    check(&Event::SessionEnded);
+    check(&Event::SessionSilent);
+    check(&|session| Event::SessionDismissed { session, back_by_ms: NOW + 1000 });
+    let uuids: Vec<_> = (0..2000).map(Uuid::from_u128).collect();
+    check(&|_| Event::UnregisterAll { uuids: uuids.clone(), by: Owner::User(0) });
 }
 
 #[test]
