@@ -8,7 +8,7 @@
 //! whoever claims a place too takes it from nobody.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -56,11 +56,11 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
     let mut under_way = JoinSet::new();
     let mut relooks = Relooks::default();
     let one_at_a_time = Arc::new(Semaphore::new(1));
-    // The endpoints being checked, with the reason for another check: however many reports arrive
-    // meanwhile, one more look suffices.
-    let mut under_check: HashMap<Claimant, Option<(Why, Owner)>> = HashMap::new();
+    // The endpoints being checked, with the reasons for other checks: however often an owner reports
+    // the same meanwhile, one more look suffices.
+    let mut under_check: HashMap<Claimant, VecDeque<Again>> = HashMap::new();
     loop {
-        let job = tokio::select! {
+        let (job, share) = tokio::select! {
             Some(done) = under_way.join_next() => {
                 let looked: Option<Looked> =
                     done.expect("a job does not panic, and is not aborted");
@@ -68,10 +68,15 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
                 if let Some((owners, paused)) = is_silent {
                     relooks.note(claimant.clone(), owners, paused, Instant::now());
                 }
-                let Some((claimant, Some((why, by)))) = under_check.remove_entry(&claimant) else {
-                    continue;
-                };
-                (Job::LookInto(Check { claimant, why, by }), None)
+                match under_check.get_mut(&claimant).and_then(VecDeque::pop_front) {
+                    Some(Again { why, by, share }) => {
+                        let check = Check { claimant, why, by };
+                        let looking = look_into(registry.clone(), check, one_at_a_time.clone());
+                        under_way.spawn(counted(share, async { Some(looking.await) }));
+                    }
+                    None => drop(under_check.remove(&claimant)),
+                }
+                continue;
             }
             check = relooks.next(), if under_way.len() < JOBS_MAX => {
                 if !is_suspect(&registry, &check.claimant) {
@@ -84,9 +89,8 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
                 None => break,
             },
         };
-        let (job, share) = job;
         let registry = registry.clone();
-        let Check { claimant, why, by } = match job {
+        let check = match job {
             Job::LookInto(check) => check,
             Job::Contested(Contested { uuid, epoch, endpoint, by }) => {
                 let claimant = registry.read(|registry| registry.claimant(uuid, epoch, &endpoint));
@@ -94,36 +98,51 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
                 Check { claimant, why: Why::Contested, by }
             }
             Job::TellState(uuid) => {
-                under_way.spawn(async move {
+                under_way.spawn(counted(share, async move {
                     tell_state(&registry, uuid).await;
-                    drop(share);
                     None
-                });
+                }));
                 continue;
             }
             Job::TellLost(session, losses) => {
-                under_way.spawn(async move {
+                under_way.spawn(counted(share, async move {
                     tell_lost(&registry, session, losses).await;
-                    drop(share);
                     None
-                });
+                }));
                 continue;
             }
         };
-        match under_check.entry(claimant) {
-            Entry::Occupied(mut again) => drop(again.insert(Some((why, by)))),
+        match under_check.entry(check.claimant.clone()) {
+            Entry::Occupied(mut waiting) => {
+                let Check { why, by, .. } = check;
+                if !waiting.get().iter().any(|it| (it.why, it.by) == (why, by)) {
+                    waiting.get_mut().push_back(Again { why, by, share });
+                }
+            }
             Entry::Vacant(entry) => {
-                let check = Check { claimant: entry.key().clone(), why, by };
-                entry.insert(None);
-                let one_at_a_time = one_at_a_time.clone();
-                under_way.spawn(async move {
-                    let looked = look_into(&registry, check, &one_at_a_time).await;
-                    drop(share);
-                    Some(looked)
-                });
+                entry.insert(VecDeque::new());
+                let looking = look_into(registry, check, one_at_a_time.clone());
+                under_way.spawn(counted(share, async { Some(looking.await) }));
             }
         }
     }
+}
+
+/// Runs a job that is counted to its owner's share until its end.
+async fn counted(
+    share: Option<Share>,
+    job: impl Future<Output = Option<Looked>>,
+) -> Option<Looked> {
+    let looked = job.await;
+    drop(share);
+    looked
+}
+
+/// Another look at a claim that is being looked into.
+struct Again {
+    why: Why,
+    by: Owner,
+    share: Option<Share>,
 }
 
 /// A claim that was looked into.
@@ -135,10 +154,11 @@ struct Looked {
 
 /// Checks a claim, and asks its registrant in case of doubt.
 async fn look_into(
-    registry: &RegistryHandle,
+    registry: RegistryHandle,
     Check { claimant, why, by }: Check,
-    one_at_a_time: &Semaphore,
+    one_at_a_time: Arc<Semaphore>,
 ) -> Looked {
+    let (registry, one_at_a_time) = (&registry, &*one_at_a_time);
     let Claimant { uuid, epoch, stamped } = &claimant;
     let registrant = registry.owner(*uuid).unwrap_or(by);
     let ticket = registry.ticket(*uuid);

@@ -121,6 +121,38 @@ fn a_strangers_report_does_not_harm_instances_beyond_judgement() {
     });
 }
 
+/// While a claim is looked into, the reports of it wait: those of a stranger, before or after, do not
+/// replace one that is believed.
+#[test]
+fn no_report_takes_the_place_of_another_owners() {
+    play(async |registry, _| {
+        let (own, other) = ((STRANGER, Evidence::Refused), (OTHER, Evidence::TimedOut));
+        let of_root = (Owner::User(0), Evidence::OtherIdentity);
+        for (at, order) in [
+            vec![other, own, other, (OTHER, Evidence::Refused)],
+            vec![other, other, (OTHER, Evidence::Missing), of_root],
+            vec![other, of_root, (Owner::Unknown(7), Evidence::Refused)],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let place = Stamped::bare(format!("/ip4/198.51.100.1/tcp/{}", at + 7).parse().unwrap());
+            let lease_ms = Some(600_000);
+            let register = Register { lease_ms, ..registration("feed", vec![place.clone()]) };
+            // Nobody is left to be asked.
+            let registrant = LocalClient::open(registry.clone(), STRANGER);
+            let (uuid, epoch) = (register.uuid, registrant.register(register).unwrap().epoch);
+            drop(registrant);
+            for (by, evidence) in order {
+                registry.report(uuid, epoch, &place.endpoint, evidence, by);
+            }
+            while registry.record(uuid).unwrap().suspicion.is_none() {
+                yield_now().await;
+            }
+        }
+    });
+}
+
 /// A client that reports without end is served at a rate, and others do not wait.
 #[test]
 fn many_reports_of_one_owner_do_not_slow_others() {
