@@ -46,9 +46,12 @@ fn play(seed: u64) {
     let room = Room::new();
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let listen = [&*room.abstract_unix("r"), "/ip4/127.0.0.1/tcp/0"];
-    let node = Node::start_with(&room, &listen, &["--heartbeat", "1m"]);
+    let settings = room.write("callsign.toml", RULES);
+    let node = Node::start_with(&room, &listen, &["--heartbeat", "1m", "--config", &settings]);
     let before_kib = node.resident_kib();
     let endpoints = node.endpoints();
+    let status = node.callsign(&["status", "--json"]).succeeds().json();
+    let registrar: Uuid = status[0]["status"]["registrar"].as_str().unwrap().parse().unwrap();
 
     thread::scope(|scope| {
         let mut calm = Vec::new();
@@ -70,7 +73,7 @@ fn play(seed: u64) {
             let chance = Chance(seed.wrapping_mul(STRANGERS.len() as u64) + at as u64);
             scope.spawn(move || {
                 become_user(user);
-                let mut stranger = Stranger::new(chance, endpoint, user, victims);
+                let mut stranger = Stranger::new(chance, endpoint, user, registrar, victims);
                 for _ in 0..STEPS {
                     stranger.take_a_step();
                     step.send(()).expect("the node is weighed until all strangers are done");
@@ -138,6 +141,14 @@ impl Chance {
         self.below(times) == 0
     }
 }
+
+/// Names that one has at a time, some of them for anybody: the strangers meet there.
+const RULES: &str = "\
+[names]
+feed-6 = { exclusive = true }
+feed-7 = { register = [\"any\"], exclusive = true }
+crowd = { register = [\"any\"] }
+";
 
 const SEEDS: [u64; 3] = [1616, 4711, 20_261_129];
 

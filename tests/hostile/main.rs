@@ -12,6 +12,7 @@ mod crowds;
 mod fair;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod impostors;
 mod memory;
 mod places;
 mod quotas;

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::BytesMut;
-use endpoints::NamePattern;
+use endpoints::{InstanceId, NamePattern};
 use uuid::Uuid;
 use wire::{
-    Frame, Owner, State, encode_body,
+    Frame, Owner, Proof, ProofSecret, State, encode_body,
     registrar::{
         Evidence, FIND, LEASE_MS_MIN, LIST, List, QUERY, Query, REGISTER, RENEW, REPORT, Register,
-        Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UPDATE, Unregister, UnregisterAll,
+        Renew, Report, STATUS, Seen, UNREGISTER, UNREGISTER_ALL, UPDATE, Unregister, UnregisterAll,
         Update, WAIT, WATCH, Wait, Watch,
     },
 };
@@ -24,6 +24,7 @@ pub(crate) struct Stranger {
     chance: Chance,
     endpoint: String,
     user: u32,
+    registrar: Uuid,
     sessions: Vec<Session>,
     /// Its registrations, as far as they succeed.
     uuids: Vec<Uuid>,
@@ -37,9 +38,15 @@ struct Session {
 }
 
 impl Stranger {
-    pub(crate) fn new(chance: Chance, endpoint: &str, user: u32, victims: Vec<Uuid>) -> Self {
-        let endpoint = endpoint.to_owned();
-        Self { chance, endpoint, user, sessions: Vec::new(), uuids: vec![Uuid::nil()], victims }
+    pub(crate) fn new(
+        chance: Chance,
+        endpoint: &str,
+        user: u32,
+        registrar: Uuid,
+        victims: Vec<Uuid>,
+    ) -> Self {
+        let (endpoint, sessions, uuids) = (endpoint.to_owned(), Vec::new(), vec![Uuid::nil()]);
+        Self { chance, endpoint, user, registrar, sessions, uuids, victims }
     }
 
     pub(crate) fn take_a_step(&mut self) {
@@ -122,11 +129,19 @@ impl Stranger {
                 (*self.chance.one_of(&[QUERY, FIND]), encode_body(&query))
             }
             16 | 17 => (WAIT, encode_body(&Wait { name: self.name().parse().unwrap() })),
-            18 | 19 => (WATCH, encode_body(&Watch { pattern: self.pattern(), seen: None })),
+            18 | 19 => (WATCH, encode_body(&self.watch())),
             20 | 21 => (REPORT, encode_body(&self.report())),
             22 => (STATUS, encode_body(&())),
             _ => ("registrar.no-such-method", vec![0xc0; self.chance.below(10_000)]),
         }
+    }
+
+    /// A new watch, or one that claims to go on.
+    fn watch(&mut self) -> Watch {
+        let goes_on = self.chance.once_in(3);
+        let registrar = if self.chance.once_in(2) { self.registrar } else { Uuid::new_v4() };
+        let seen = goes_on.then(|| Seen { registrar, revision: self.number() });
+        Watch { pattern: self.pattern(), seen }
     }
 
     fn registration(&mut self) -> Register {
@@ -143,6 +158,10 @@ impl Stranger {
             state: *self.chance.one_of(&STATES),
             lease_ms,
             proves: self.chance.once_in(3),
+            wait: self.chance.once_in(3),
+            again: self.chance.once_in(6).then(|| self.number()),
+            token: self.chance.once_in(3).then(|| self.number()),
+            resume: self.chance.once_in(3).then(|| self.proof()),
             ..registration(&self.name(), vec![])
         }
     }
@@ -160,7 +179,20 @@ impl Stranger {
     fn report(&mut self) -> Report {
         let evidence = *self.chance.one_of(&[Evidence::Refused, Evidence::TimedOut]);
         let endpoint = stamped(&self.place()).endpoint;
-        Report { uuid: self.uuid(), epoch: self.chance.next() >> 12, endpoint, evidence }
+        Report { uuid: self.uuid(), epoch: self.number(), endpoint, evidence }
+    }
+
+    /// An epoch, a token, or a revision: of somebody's, perhaps, or far beyond all of them.
+    fn number(&mut self) -> u64 {
+        let bits = *self.chance.one_of(&[0, 12, 44, 54, 60]);
+        self.chance.next() >> bits
+    }
+
+    /// A proof as a registrar makes it, by another secret.
+    fn proof(&mut self) -> Proof {
+        let secret = ProofSecret::new([self.chance.next() as u8; 32]);
+        let instance = InstanceId { name: self.name().parse().unwrap(), uuid: self.uuid() };
+        Proof::of_token(&secret, &instance, &Owner::User(self.user), self.number())
     }
 
     fn metadata(&mut self) -> BTreeMap<String, String> {
