@@ -149,8 +149,8 @@ fn usual(text: &str) -> Option<Endpoint> {
     Some(Endpoint::Tcp(TcpAddress { host, port, tls: false }))
 }
 
-/// Finds a part that has a blank at an edge: nobody sees one there, and hardly anybody means it.
-/// One that is meant is escaped.
+/// Finds a part with a blank at an edge: nobody sees one there, and hardly anybody means it. An
+/// intended one is escaped.
 fn blank_edge(text: &str) -> Option<Fault> {
     let mut at = 0;
     for part in text.split('/') {
@@ -163,14 +163,14 @@ fn blank_edge(text: &str) -> Option<Fault> {
     None
 }
 
-/// Tells whether nothing is seen of a character.
+/// Tells whether a character is invisible.
 pub(crate) fn is_blank(character: char) -> bool {
     let is_invisible = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
     character.is_whitespace() || is_invisible
 }
 
-/// Finds where a second endpoint begins in a list that was written as one text. A path that looks so
-/// is written with its slashes escaped.
+/// Finds the beginning of a second endpoint in a list that was written as one text. A path that
+/// looks like this is written with its slashes escaped.
 fn second_endpoint(text: &str) -> Option<Range<usize>> {
     let begins = |it: &str| is_protocol(it) && !matches!(it, "tcp" | "tls");
     let separators =
@@ -186,7 +186,7 @@ fn second_endpoint(text: &str) -> Option<Range<usize>> {
         .min_by_key(|it| it.start)
 }
 
-/// Tells whether an endpoint may begin with it.
+/// Tells whether an endpoint may begin with this protocol.
 pub(crate) fn is_protocol(text: &str) -> bool {
     PROTOCOLS.iter().any(|(it, _)| text.eq_ignore_ascii_case(it))
 }
@@ -243,13 +243,13 @@ fn host_name(text: &str, port: u16) -> Result<DnsName, ParseEndpointError> {
     Err(ParseEndpointError::of_pair(text, port, kind))
 }
 
-/// Tells whether a text has what a host name may have, so that a rule of host names says more of it
-/// than that it is none.
+/// Tells whether a text consists of characters of host names, so that a rule of host names explains
+/// its fault best.
 fn is_like_a_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|it| it.is_alphanumeric() || ".-_".contains(it))
 }
 
-/// The bytes of the text that are at fault, and why.
+/// The faulty bytes of the text, and the fault.
 type Fault = (Range<usize>, Kind);
 
 /// A component of a multiaddr.
@@ -261,7 +261,7 @@ struct Component<'a> {
     value: Range<usize>,
 }
 
-/// Checks that the components together make an endpoint. `end` is where the text ends.
+/// Checks that the components together make an endpoint. The text ends at `end`.
 fn assemble<'a>(
     mut components: impl Iterator<Item = Result<Component<'a>, Fault>>,
     end: usize,
@@ -372,7 +372,7 @@ impl<'a> TextComponents<'a> {
         if value.is_empty() {
             return Err((value, Kind::MissingValue { protocol }));
         }
-        // A plus sign is read by Rust, and by no other reader of multiaddrs.
+        // Rust reads a plus sign, and no other reader of multiaddrs does.
         let is_signed = text[value.clone()].starts_with('+');
         match Protocol::from_str_parts([protocol, &text[value.clone()]].into_iter()) {
             Ok(protocol) if !is_signed => Ok((protocol, value)),
@@ -383,7 +383,7 @@ impl<'a> TextComponents<'a> {
         }
     }
 
-    /// Takes what stands between this slash and the next.
+    /// Takes the text between this slash and the next.
     fn segment(&mut self) -> Option<Range<usize>> {
         let rest = self.text[self.at..].strip_prefix('/')?;
         let start = self.at + 1;
@@ -392,7 +392,7 @@ impl<'a> TextComponents<'a> {
     }
 }
 
-/// Tells a protocol that multiaddr knows, and no endpoint has, from one that it does not.
+/// Distinguishes a protocol that multiaddr has, and no endpoint uses, from an unknown one.
 fn unsupported(name: &str) -> Kind {
     let name = name.to_owned();
     match Protocol::from_str_parts(iter::once(&*name)) {

@@ -142,7 +142,7 @@ impl UnixPath {
 }
 
 impl UnixAddress {
-    /// Reads what stands after `/unix/`, in either spelling.
+    /// Reads the text after `/unix/`, in either spelling.
     pub(crate) fn read(value: &str) -> Result<Self, ParseEndpointErrorKind> {
         let decoded = percent_decode_str(value)
             .decode_utf8()
@@ -202,8 +202,8 @@ impl UnixAddress {
         is_path.then(|| UnixPath::absolute(path.to_owned()).ok().map(Self::Path))?
     }
 
-    /// Writes the value as people read it. Only what would not survive a line of text, or would
-    /// not be seen there, is escaped, and `%` itself, so that reading undoes printing.
+    /// Writes the value for people. It escapes only `%` and characters that would not survive in a
+    /// line of text, or would be invisible there, so that reading undoes printing.
     pub(crate) fn to_greedy(&self) -> String {
         let value = self.to_value();
         let segments = match value.strip_prefix('/') {
@@ -214,7 +214,7 @@ impl UnixAddress {
         };
         let mut text = String::with_capacity(segments.len());
         for (at, character) in segments.char_indices() {
-            // Before a slash, what separates may be taken for the end of the endpoint.
+            // Before a slash, a separator may be taken for the end of the endpoint.
             let separates =
                 matches!(character, ',' | ';' | '|') && segments[at + 1..].starts_with('/');
             if matches!(character, '%' | ' ') || separates || !is_plain(character) {

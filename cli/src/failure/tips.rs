@@ -98,7 +98,7 @@ fn detached(described: &dyn Fn() -> Command, args: &[OsString]) -> Option<Error>
     Some(command.error(ErrorKind::InvalidValue, text))
 }
 
-/// A command line with a word that is no argument of its command.
+/// A command line with a word that is not an argument of its command.
 struct Line<'a> {
     described: &'a dyn Fn() -> Command,
     args: &'a [OsString],
@@ -126,9 +126,9 @@ impl<'a> Line<'a> {
         self.args[self.at].to_str().unwrap_or_default()
     }
 
-    /// Takes the word for the value of the option before it. A number such as `-1s` is one, and is
-    /// reported as out of bounds; for any other word with a leading dash the missing value before
-    /// it is reported.
+    /// Takes the word for the value of the option before it. A number such as `-1s` is such a
+    /// value, and is reported as out of bounds; for any other word with a leading dash the missing
+    /// value before it is reported.
     fn as_value_before(&self) -> Option<Result<ArgMatches, Error>> {
         let before = self.args[..self.at].last()?.to_str()?;
         self.command.get_arguments().find(|it| takes_value(it) && is_named(it, before))?;
@@ -142,7 +142,7 @@ impl<'a> Line<'a> {
         is_missing.then_some(cut)
     }
 
-    /// Reads the line with other words in the place of some.
+    /// Reads the line with some words replaced.
     fn tried(&self, place: Range<usize>, words: &[OsString]) -> Result<ArgMatches, Error> {
         let mut args = self.args.to_vec();
         args.splice(place, words.iter().cloned());
@@ -161,7 +161,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Puts into the error what may have been meant, and can be followed.
+    /// Adds a correction to the error, if one is probable and valid.
     fn advise(&self, error: &mut Error) {
         let elsewhere = self.elsewhere(error);
         forget(error);
@@ -260,7 +260,7 @@ fn is_of(word: &str, unknown: &str) -> bool {
         || is_letter()
 }
 
-/// Tells whether a word is an argument's flag. Of a long one the beginning is enough.
+/// Tells whether a word is an argument's flag. For a long flag, the beginning is enough.
 fn is_named(argument: &Arg, word: &str) -> bool {
     match word.strip_prefix("--") {
         Some(long) => {
@@ -283,7 +283,7 @@ fn described_command(described: &dyn Fn() -> Command, args: &[OsString]) -> Opti
     args.iter().find_map(|it| command.find_subcommand(it)).cloned()
 }
 
-/// Takes out of an error what clap proposes.
+/// Removes clap's proposals from an error.
 fn forget(error: &mut Error) {
     error.remove(ContextKind::SuggestedArg);
     error.remove(ContextKind::Suggested);
@@ -331,7 +331,7 @@ mod tests {
         read(&|| BUILT.clone(), &args)
     }
 
-    /// Returns what an error proposes to write: what in the place of what, or what to leave out.
+    /// Returns the proposals of an error: replacements, or words to leave out.
     fn proposed(error: &Error, unknown: &str) -> Vec<Vec<String>> {
         let values = |kind| match error.get(kind) {
             Some(ContextValue::String(one)) => vec![one.clone()],
@@ -357,8 +357,8 @@ mod tests {
         proposed
     }
 
-    /// Writes each proposal in the place of the word, and reads the line again. Returns how many
-    /// there are.
+    /// Puts each proposal in the place of the word, and reads the line again. Returns the number of
+    /// proposals.
     fn try_all(words: &[&str], unknown: &str) -> usize {
         let Err(error) = read_line(words) else { return 0 };
         let proposed = proposed(&error, unknown);
@@ -374,7 +374,7 @@ mod tests {
         proposed.len()
     }
 
-    /// Returns a value that an argument takes.
+    /// Returns a value that an argument accepts.
     fn sample(argument: &Arg) -> String {
         if let Some(value) = argument.get_possible_values().first() {
             return value.get_name().to_owned();
@@ -390,7 +390,7 @@ mod tests {
         .to_owned()
     }
 
-    /// Leaves out a letter, puts one in, takes one for another, and changes two.
+    /// Omits a letter, inserts one, replaces one, and swaps two.
     fn typos(word: &str) -> [String; 4] {
         let letters: Vec<_> = word.chars().collect();
         let at = letters.len() / 2;
@@ -418,7 +418,7 @@ mod tests {
                 command.get_positionals().filter(|it| it.is_required_set()).map(sample).collect();
             let mut line = vec![command.get_name()];
             line.extend(needed.iter().map(String::as_str));
-            // A global option is tried with one.
+            // A global option is tried with one command.
             let is_tried = |it: &&Arg| !it.is_global_set() || command.get_name() == "find";
             for argument in command.get_arguments().filter(is_tried) {
                 let is_own = !["help", "version"].contains(&argument.get_id().as_str());
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_proposed_for_a_flag_can_be_followed() {
+    fn advice_about_a_flag_can_be_followed() {
         let mut tried = 0;
         each_option(|line, argument| {
             let long = argument.get_long().unwrap_or_default();
@@ -460,7 +460,7 @@ mod tests {
             }
             let flag = format!("--{}", argument.get_long().unwrap_or_default());
             let missing = format!("a value is required for '{flag} ");
-            // An option whose value is optional lacks none.
+            // An option with an optional value lacks none.
             let is_optional = argument.get_num_args().is_some_and(|it| it.min_values() == 0);
             let cases = [&[][..], &["-x"], &["--unknown"], &["--json"], &["-x", "--", "true"]];
             for behind in cases.into_iter().filter(|_| !is_optional) {
@@ -470,7 +470,7 @@ mod tests {
                 assert!(!said.contains("tip:"), "{line:?} {flag} {behind:?}: {said}");
             }
             for number in ["-1", "-1s", "-0.5", "-.5"] {
-                // It is taken for the value, and reported as wrong with all others.
+                // The number is taken for the value, and reported as wrong like any other.
                 let words = [line, &[&flag, number]].concat();
                 if let Err(error) = read_line(&words) {
                     assert_ne!(error.kind(), ErrorKind::UnknownArgument, "{words:?}: {error}");
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_proposed_for_other_words_can_be_followed() {
+    fn advice_about_other_words_can_be_followed() {
         let mut program = described();
         program.build();
         let mut tried = 0;
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_meant_is_proposed() {
+    fn the_intended_word_is_proposed() {
         let check = |line: &str, expected: &str| {
             let error = read_line(&line.split(' ').collect::<Vec<_>>()).unwrap_err();
             let said = error.to_string();
