@@ -10,6 +10,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    log_fields::LogFields,
     log_line::LogLine,
     outlet::{Outlet, Target},
 };
@@ -72,6 +73,7 @@ impl Console {
             .with_writer(move || Line(log.clone()))
             .log_internal_errors(false)
             .with_ansi(self.has_colors)
+            .fmt_fields(LogFields)
             .event_format(LogLine)
             .init();
     }

@@ -10,6 +10,7 @@ mod context;
 mod failure;
 mod global;
 mod hints;
+mod log_fields;
 mod log_filter;
 mod log_line;
 mod lookup;

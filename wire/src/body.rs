@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use endpoints::Plain;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -25,8 +26,17 @@ const USUAL_BYTES: usize = 512;
 pub fn decode_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
     reader.set_max_depth(DEPTH_MAX);
-    T::deserialize(&mut reader).map_err(|error| WireError::Malformed(error.to_string()))
+    T::deserialize(&mut reader).map_err(|error| WireError::Malformed(plainly(&error)))
 }
+
+/// Writes an error that may quote the bytes, as a line that anybody may print.
+fn plainly(error: &rmp_serde::decode::Error) -> String {
+    let text: String = error.to_string().chars().take(QUOTED_MAX).collect();
+    Plain(&text).to_string()
+}
+
+/// The most characters of an error that quotes what it cannot read.
+const QUOTED_MAX: usize = 512;
 
 /// The deepest nesting of values: more than anybody writes by hand, and a fraction of the room in a
 /// thread's stack of 2 MiB.
