@@ -69,6 +69,7 @@ impl Controls {
         let access = Mutex::new(options.access);
         let places = Places::new(registry.accounts().clone());
         let scheduler = Scheduler::new(registry.accounts().clone());
+        registry.charge_by(scheduler.clone());
         Self(Arc::new(Shared { registry, tuning, places, scheduler, listeners, access }))
     }
 

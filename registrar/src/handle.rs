@@ -3,6 +3,7 @@
 mod acts;
 mod adapters;
 mod attendance;
+mod charges;
 mod clock;
 mod declared;
 mod deferred;
@@ -13,7 +14,7 @@ use std::{
     future::pending,
     mem,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -31,8 +32,7 @@ use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
     CallId, Challenge, Epoch, Proof, ProofKey, ProofSecret, Record, RemoteError, Suspicion, Wanted,
-    encode_located,
-    registrar::{Evidence, Query},
+    encode_located, registrar::Query,
 };
 
 use self::{
@@ -42,10 +42,12 @@ use self::{
 use crate::{
     accounts::Accounts,
     jobs::{Check, Job, Why},
+    lookout::Lookout,
     registry::{
-        Caller, Claimant, Contested, Event, Limits, NameRules, Outcome, Owner, Registry,
-        RegistryError, SessionId, Suspected,
+        Caller, Claimant, Contested, Event, Limits, NameRules, Outcome, Registry, RegistryError,
+        SessionId, Suspected,
     },
+    scheduler::Scheduler,
     session_handle::SessionHandle,
     shares::{Share, Shares},
 };
@@ -87,6 +89,9 @@ struct Shared {
     /// Whether anybody does the jobs.
     is_attended: AtomicBool,
     jobs: mpsc::Sender<(Job, Share)>,
+    lookout: Lookout,
+    /// What lets owners wait for what they have cost, at a node.
+    scheduler: OnceLock<Scheduler>,
     accounts: Accounts,
     shares: Shares,
     endpoints: Mutex<Vec<Endpoint>>,
@@ -142,6 +147,8 @@ impl RegistryHandle {
             tokens: Notify::new(),
             is_attended: AtomicBool::new(false),
             jobs,
+            lookout: Lookout::default(),
+            scheduler: OnceLock::new(),
             shares: Shares::new(accounts.clone()),
             accounts,
             endpoints: Mutex::default(),
@@ -328,45 +335,6 @@ impl RegistryHandle {
         if let Err(error) = applied {
             debug!(%error, "an event came too late");
         }
-    }
-
-    /// Records a report that an endpoint of an instance does not answer. It deletes nothing: the
-    /// registrar looks for itself, where it may, on the account of who says so.
-    ///
-    /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use wire::{Record, registrar::Evidence};
-    /// use callsign::{RegistryHandle, registry::Owner};
-    ///
-    /// /// Says that the first endpoint of an instance refused.
-    /// fn refused(registry: &RegistryHandle, record: &Record) {
-    ///     if let Some(first) = record.endpoints.first() {
-    ///         let by = Owner::Registrar;
-    ///         registry.report(record.uuid, record.epoch, &first.endpoint, Evidence::Refused, by);
-    ///     }
-    /// }
-    /// ```
-    pub fn report(
-        &self,
-        uuid: Uuid,
-        epoch: Epoch,
-        endpoint: &Endpoint,
-        evidence: Evidence,
-        by: Owner,
-    ) {
-        let claimant = self.read(|registry| registry.claimant(uuid, epoch, endpoint));
-        if let Some(claimant) = claimant {
-            let check = Check { claimant, why: Why::Reported(evidence), by };
-            if !self.send(Job::LookInto(check), by) {
-                debug!(%endpoint, %by, "too much to look into; it may be reported again");
-            }
-        }
-    }
-
-    /// Queues a job, charged to an account. Tells whether there was room for it.
-    pub(crate) fn send(&self, job: Job, by: Owner) -> bool {
-        let share = self.0.shares.take(by.account(), self.now_ms());
-        share.is_some_and(|share| self.0.jobs.try_send((job, share)).is_ok())
     }
 
     /// Lets the peer of a session be called.

@@ -38,6 +38,7 @@
 //! | `session_handle` | the inbox of a session |
 //! | `jobs` | the registrar's work besides its answers |
 //! | `verify`, `callbacks` | looks at endpoints, and questions to their registrants |
+//! | `lookout` | questions to the kernel who listens, on a thread of their own |
 //! | `relook` | repeated looks at silent endpoints |
 //! | `rights` | the endpoints that the registrar may connect to, and for whom |
 //! | `accounts`, `quotas` | each owner's use; the limits |
@@ -80,6 +81,7 @@ mod foreign_session;
 mod handle;
 mod jobs;
 mod local_client;
+mod lookout;
 mod meter;
 mod node;
 mod options;

@@ -26,6 +26,7 @@ use crate::{
     caller::caller,
     jobs::Job,
     registry::{Caller, SessionId},
+    scheduler::TURN_MAX,
     shares::Share,
     tokens_file::TokensFile,
     verify::run_jobs,
@@ -402,7 +403,8 @@ async fn serve_listener(
                         }
                         Err(why) => why.turn_away(stream),
                     }
-                    scheduler.charge(account, ACCEPT_COST + accepted_at.elapsed());
+                    let took = accepted_at.elapsed().min(TURN_MAX);
+                    scheduler.charge(account, ACCEPT_COST + took);
                 }
                 Err(error) => {
                     let endpoint = incoming.listener().bound();

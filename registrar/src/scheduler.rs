@@ -81,7 +81,7 @@ impl Scheduler {
 
     /// Charges an owner for work outside the turns of its connections.
     pub(crate) fn charge(&self, account: Account, ran: Duration) {
-        let (shared, ran) = (&self.0, ran.min(TURN_MAX));
+        let shared = &self.0;
         shared.accounts.meter(account).add(ran);
         shared.lanes().charge(account, shared.percent(account), ran, shared.now());
     }
@@ -206,4 +206,4 @@ const MEASURED: u32 = 16;
 
 /// The longest turn that counts. Turns are measured by the host's clock, at a tenth of the cost of
 /// the thread's time; a longer one was interrupted.
-const TURN_MAX: Duration = Duration::from_millis(2);
+pub(crate) const TURN_MAX: Duration = Duration::from_millis(2);

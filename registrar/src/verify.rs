@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing::info;
 use transport::{
-    DialError, Listening, ListeningSocket, Silence, Stream, here, is_there, listening, look, root,
+    DialError, Listening, ListeningSocket, Silence, Stream, here, is_there, look, root,
 };
 use uuid::Uuid;
 use wire::registrar::Evidence;
@@ -164,7 +164,9 @@ async fn look_into(
     let ticket = registry.ticket(*uuid);
     // An instance that proves its identity would come back as another one.
     let comes_back = ticket.is_none();
-    let seen = look_in_turn(stamped, ticket.is_some(), [registrant, by], one_at_a_time).await;
+    let owners = [registrant, by];
+    let proves = ticket.is_some();
+    let seen = look_in_turn(registry, stamped, proves, owners, one_at_a_time).await;
     // For endpoints beyond the registrar's judgement, the word of the owner counts, and of those
     // that may change it anyway.
     let is_trusted = by == registrant || registry.accounts().is_trusted(by.account());
@@ -200,17 +202,16 @@ async fn look_into(
     let is_in_doubt = matches!(event, Some(Event::Suspect(_) | Event::FoundSilent(_)))
         || (result, why) == (CheckResult::Unclear, Why::Contested);
     let is_silent = result == CheckResult::Dead && matches!(why, Why::Silent { .. });
+    // The doubt is of one endpoint, and callers reach the instance at another.
+    let is_served = (is_in_doubt || is_silent)
+        && serves_elsewhere(registry, &claimant, owners, one_at_a_time).await;
     let event = match event {
-        event if !is_in_doubt && !is_silent => event,
-        // The doubt is of one endpoint, and callers reach the instance at another.
-        event if serves_elsewhere(registry, &claimant, [registrant, by]) => match event {
-            None => is_silent.then(|| Event::FoundAlive(claimant.clone())),
-            Some(Event::FoundSilent(_)) => {
-                event.filter(|_| !registry.read(|registry| registry.may_listen_again(&claimant)))
-            }
-            Some(_) => None,
-        },
-        event => event,
+        event if !is_served => event,
+        None => is_silent.then(|| Event::FoundAlive(claimant.clone())),
+        Some(Event::FoundSilent(_)) => {
+            event.filter(|_| !registry.read(|registry| registry.may_listen_again(&claimant)))
+        }
+        Some(_) => None,
     };
     // Another's word is reason enough to ask the registrant, and no more.
     if let Some(event) = event.filter(|it| is_believed || !matches!(it, Event::Suspect(_))) {
@@ -242,7 +243,7 @@ async fn is_another_there(
 ) -> bool {
     for rival in registry.read(|registry| registry.rivals(claimant)) {
         let Some(owner) = registry.owner(rival.uuid) else { continue };
-        let seen = look_in_turn(&rival.stamped, false, [owner; 2], one_at_a_time).await;
+        let seen = look_in_turn(registry, &rival.stamped, false, [owner; 2], one_at_a_time).await;
         let result = match seen {
             Some(result) => result,
             None => connect_to(&rival.stamped, owner, registry.ticket(rival.uuid)).await,
@@ -252,6 +253,12 @@ async fn is_another_there(
         }
     }
     false
+}
+
+/// Lets others run, and the other jobs one after another.
+async fn await_turn(one_at_a_time: &Semaphore) {
+    let _turn = one_at_a_time.acquire().await;
+    yield_now().await;
 }
 
 /// Tells whether a claim still stands, and there is evidence against it besides a session's
@@ -264,23 +271,32 @@ fn is_suspect(registry: &RegistryHandle, Claimant { uuid, epoch, stamped }: &Cla
 }
 
 /// Tells whether somebody is seen to listen at another endpoint of the same registration.
-fn serves_elsewhere(
+async fn serves_elsewhere(
     registry: &RegistryHandle,
     Claimant { uuid, epoch, stamped }: &Claimant,
     owners: [Owner; 2],
+    one_at_a_time: &Semaphore,
 ) -> bool {
     let record = registry.read(|registry| registry.record(*uuid)).filter(|it| it.epoch == *epoch);
     let endpoints = record.map(|it| it.endpoints).unwrap_or_default();
-    endpoints.iter().filter(|it| *it != stamped).any(|it| {
-        let seen = look_from_here(it, false, owners);
-        matches!(seen, Some(CheckResult::Alive | CheckResult::Answered))
-    })
+    for other in endpoints.iter().filter(|it| *it != stamped) {
+        let seen = look_in_turn(registry, other, false, owners, one_at_a_time).await;
+        if matches!(seen, Some(CheckResult::Alive | CheckResult::Answered)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Looks at a claim as far as possible without connecting; `None` if a connection is allowed.
-pub(crate) fn look_at(registry: &RegistryHandle, uuid: Uuid, stamped: &Stamped) -> Option<Look> {
+pub(crate) async fn look_at(
+    registry: &RegistryHandle,
+    uuid: Uuid,
+    stamped: &Stamped,
+) -> Option<Look> {
     let Some(registrant) = registry.owner(uuid) else { return Some(Look::Unclear) };
-    look_from_here(stamped, true, [registrant; 2]).map(|it| match it {
+    let seen = look_from_here(registry, stamped, &here(), true, [registrant; 2]).await;
+    seen.map(|it| match it {
         CheckResult::Dead => Look::Dead,
         CheckResult::Alive => Look::Alive,
         CheckResult::Answered | CheckResult::Unclear => Look::Unclear,
@@ -295,10 +311,13 @@ pub(crate) fn look_at(registry: &RegistryHandle, uuid: Uuid, stamped: &Stamped) 
 /// # use uuid::Uuid;
 /// use callsign::{Look, RegistryHandle, registry::Limits};
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = RegistryHandle::unattended(Limits::default());
 /// let anywhere = Stamped::bare("/ip4/192.0.2.7/tcp/22".parse()?);
-/// assert_eq!(registry.look_at(Uuid::new_v4(), &anywhere), Some(Look::Unclear));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// assert_eq!(registry.look_at(Uuid::new_v4(), &anywhere).await, Some(Look::Unclear));
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Look {
@@ -310,28 +329,31 @@ pub enum Look {
     Unclear,
 }
 
-/// Looks as [`look_from_here`] does, when it is its turn: asking the kernel takes its time, and waits
-/// for nothing, so that others run in between.
+/// Looks as [`look_from_here`] does, when it is its turn. One look at the kernel's list may have
+/// answered many, so each has its turn afterwards too.
 async fn look_in_turn(
+    registry: &RegistryHandle,
     stamped: &Stamped,
     proves: bool,
     owners: [Owner; 2],
     one_at_a_time: &Semaphore,
 ) -> Option<CheckResult> {
-    let _turn = one_at_a_time.acquire().await;
-    yield_now().await;
-    look_from_here(stamped, proves, owners)
+    await_turn(one_at_a_time).await;
+    let seen = look_from_here(registry, stamped, &here(), proves, owners).await;
+    await_turn(one_at_a_time).await;
+    seen
 }
 
 /// Looks whether anybody is at an endpoint, without connecting to it. `None` if only a connection
 /// can tell, and may be made.
-fn look_from_here(
+async fn look_from_here(
+    registry: &RegistryHandle,
     stamped: &Stamped,
+    here: &Here,
     proves: bool,
     [registrant, by]: [Owner; 2],
 ) -> Option<CheckResult> {
-    let here = here();
-    match locate(stamped, &here, &look) {
+    match locate(stamped, here, &look) {
         Ok(_) => {}
         Err(Unreachable::Missing | Unreachable::NotASocket | Unreachable::OtherSocket) => {
             return Some(not_there(stamped));
@@ -344,8 +366,8 @@ fn look_from_here(
     }
     // A program that speaks another protocol must not lose a connection to a look: the kernel
     // reports the listener, except where it cannot see.
-    let listening = if is_the_very_place(stamped, &here) {
-        listening(&stamped.endpoint)
+    let listening = if is_the_very_place(stamped, here) {
+        registry.listening(&stamped.endpoint, by.account()).await
     } else {
         Listening::Unknown
     };
@@ -364,7 +386,7 @@ fn look_from_here(
         Listening::Unknown => CheckResult::Unclear,
     };
     let is_enough = !proves && seen != CheckResult::Unclear;
-    let may = may_connect(&stamped.endpoint, &listening, &here, registrant, by);
+    let may = may_connect(&stamped.endpoint, &listening, here, registrant, by);
     (is_enough || !may).then_some(seen)
 }
 

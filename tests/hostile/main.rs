@@ -17,6 +17,7 @@ mod memory;
 mod places;
 mod quotas;
 mod reports;
+mod sockets;
 mod storm;
 mod strange_bytes;
 mod stranger;

@@ -8,6 +8,7 @@
 //! the inode and the device of a Unix socket, which tell one from another.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::OwnedFd,
@@ -45,22 +46,29 @@ pub(crate) struct UnixSocket {
     pub(crate) inode: u64,
 }
 
-/// Returns the TCP sockets that listen at a port.
-pub(crate) fn tcp_listeners(port: u16) -> io::Result<Vec<TcpSocket>> {
-    let mut found = tcp_sockets(port)?;
+/// Returns the TCP sockets that listen at certain ports.
+pub(crate) fn tcp_listeners(ports: &BTreeSet<u16>) -> io::Result<Vec<TcpSocket>> {
+    let mut found = Vec::new();
+    // The kernel selects by one port, and goes through all sockets for it.
+    let port = match (ports.first(), ports.len()) {
+        (None, _) => return Ok(found),
+        (Some(port), 1) => *port,
+        _ => 0,
+    };
     // A kernel that does not select by port returns all of them.
-    found.retain(|it| it.address.port() == port);
+    each_tcp_listener(port, |it| found.extend(ports.contains(&it.address.port()).then_some(it)))?;
     Ok(found)
 }
 
 /// Returns the TCP sockets that listen at any port.
 pub(crate) fn all_tcp_listeners() -> io::Result<Vec<TcpSocket>> {
-    tcp_sockets(0)
+    let mut found = Vec::new();
+    each_tcp_listener(0, |it| found.push(it))?;
+    Ok(found)
 }
 
-/// Asks for the TCP sockets that listen at a port, where 0 stands for any.
-fn tcp_sockets(port: u16) -> io::Result<Vec<TcpSocket>> {
-    let mut found = Vec::new();
+/// Passes each TCP socket that listens at a port to `take`, where 0 stands for any port.
+fn each_tcp_listener(port: u16, mut take: impl FnMut(TcpSocket)) -> io::Result<()> {
     for family in [libc::AF_INET, libc::AF_INET6] {
         let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
         request.extend((1u32 << TCP_LISTEN).to_ne_bytes());
@@ -68,9 +76,9 @@ fn tcp_sockets(port: u16) -> io::Result<Vec<TcpSocket>> {
         // Any address and any interface, and no cookie.
         request.resize(INET_REQUEST_BYTES - 8, 0);
         request.extend([0xff; 8]);
-        ask(&request, |message| found.extend(read_tcp(message)))?;
+        ask(&request, |message| read_tcp(message).into_iter().for_each(&mut take))?;
     }
-    Ok(found)
+    Ok(())
 }
 
 /// A TCP socket that is connected, and that a process has open.
@@ -173,14 +181,19 @@ fn octets(ip: IpAddr) -> [u8; 16] {
 
 /// Returns the Unix sockets that have a name and are not connected.
 pub(crate) fn unix_sockets() -> io::Result<Vec<UnixSocket>> {
+    let mut found = Vec::new();
+    each_unix_socket(|it| found.push(it))?;
+    Ok(found)
+}
+
+/// Passes each Unix socket that has a name and is not connected to `take`.
+pub(crate) fn each_unix_socket(mut take: impl FnMut(UnixSocket)) -> io::Result<()> {
     let mut request = vec![libc::AF_UNIX as u8, 0, 0, 0];
     request.extend((1u32 << TCP_LISTEN | 1 << TCP_CLOSE).to_ne_bytes());
     request.extend(0u32.to_ne_bytes());
     request.extend((SHOW_NAME | SHOW_FILE | SHOW_UID).to_ne_bytes());
     request.extend([0xff; 8]);
-    let mut found = Vec::new();
-    ask(&request, |message| found.extend(read_unix(message)))?;
-    Ok(found)
+    ask(&request, |message| read_unix(message).into_iter().for_each(&mut take))
 }
 
 /// Sends a request for a list, and passes each entry to `take`.

@@ -34,6 +34,7 @@
 //! | `tcp` | host to addresses, and Happy Eyeballs |
 //! | `memory` | the table of places within this process |
 //! | `listening` | the listener at an endpoint, as the kernel reports it |
+//! | `listening::picked` | the Unix sockets at certain places, from the kernel's list of all |
 //! | `holders` | the processes that hold a socket, and the listeners of a process |
 //! | `port` | a port for a program that is told which one to bind |
 //! | `mounts` | whether a path means the same to another process |
@@ -123,7 +124,7 @@ pub use linux::{
     release_memory, user_ids_are_global,
 };
 pub use listen::{BindOptions, Listener};
-pub use listening::{Listening, ListeningSocket, Silence, listening};
+pub use listening::{Listening, ListeningSocket, Silence, listening, listening_at_each};
 pub use mounts::shares_folder;
 pub use moves::current_socket;
 pub use port::draw_port;

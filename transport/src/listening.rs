@@ -8,22 +8,23 @@
 //! another host, a name that must be looked up, and the socket of a path whose listener is in
 //! another network namespace.
 
+mod picked;
+
 use std::{
-    ffi::OsStr,
-    fs, io,
+    collections::BTreeSet,
+    fmt, fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use endpoints::{Endpoint, Host, SocketId, TcpAddress, UnixAddress, UnixPath};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use endpoints::{Endpoint, Host, SocketId, UnixAddress, UnixPath};
 use thiserror::Error;
 
+use self::picked::{Picked, SocketFile};
 use crate::{
-    diag::{self, TcpSocket, UnixSocket},
+    diag::{self, TcpSocket},
     here,
-    linux::{Handle, Kind},
+    linux::Handle,
 };
 
 /// The listener at an endpoint.
@@ -95,28 +96,104 @@ pub enum Silence {
 
 /// Asks the kernel for the listener at an endpoint. The listener does not notice.
 ///
-/// It takes some 20 µs for a port, and for a Unix socket as much for every hundred that exist.
+/// The kernel goes through the sockets of the network namespace for it, whoever has made them: a
+/// hundred in some 20 µs, and sixty thousand in a tenth of a second.
 pub fn listening(endpoint: &Endpoint) -> Listening {
-    let asked = match endpoint {
-        Endpoint::Tcp(tcp) => listening_at_port(tcp),
-        Endpoint::Unix(UnixAddress::Path(path)) => listening_at_path(path),
-        Endpoint::Unix(UnixAddress::Abstract(name)) => listening_at_name(name),
-        Endpoint::Memory(_) => Ok(Listening::Unknown),
-    };
-    asked.unwrap_or_else(|error| {
-        tracing::debug!(%endpoint, %error, "the kernel does not say who listens");
-        Listening::Unknown
-    })
+    listening_at_each(std::slice::from_ref(endpoint)).pop().unwrap_or(Listening::Unknown)
 }
 
-fn listening_at_port(tcp: &TcpAddress) -> io::Result<Listening> {
-    let Some(ips) = ips_of(&tcp.host) else { return Ok(Listening::Unknown) };
-    if !ips.iter().all(|ip| is_of_this_host(*ip)) {
-        return Ok(Listening::Unknown);
+/// Asks the kernel for the listener at each of some endpoints, and answers in their order. It takes
+/// about as long as for one of them, and every answer is younger than the call.
+///
+/// ```
+/// # use callsign_transport as callsign;
+/// use callsign::{Listening, Silence, listening_at_each};
+///
+/// let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let endpoints = [taken.local_addr()?.into(), "/unix/@nobody-has-this-name".parse()?];
+/// let [at_port, at_name] = &listening_at_each(&endpoints)[..] else { unreachable!() };
+/// assert!(matches!(at_port, Listening::Sockets(_)));
+/// assert_eq!(*at_name, Listening::Nobody(Silence::NotListening));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn listening_at_each(endpoints: &[Endpoint]) -> Vec<Listening> {
+    let places = endpoints.iter().map(|it| or_unknown(it, AskedPlace::of(it)));
+    let places: Vec<_> =
+        places.map(|it| it.unwrap_or(AskedPlace::Known(Listening::Unknown))).collect();
+    let (mut ports, mut picked) = (BTreeSet::new(), Picked::default());
+    for place in &places {
+        match place {
+            AskedPlace::Port(port, _) => drop(ports.insert(*port)),
+            AskedPlace::File(_, file) => picked.want_file(file),
+            AskedPlace::Name(name) => picked.want_name(name),
+            AskedPlace::Known(_) => {}
+        }
     }
-    let listeners = diag::tcp_listeners(tcp.port)?;
-    let sockets = ips.iter().flat_map(|ip| taking(&listeners, *ip)).collect::<Vec<_>>();
-    Ok(some_or_nobody(sockets))
+    let lists = diag::tcp_listeners(&ports).and_then(|tcp| Ok((tcp, picked.pick()?)));
+    let lists = or_unknown("the list of sockets", lists);
+    let answer = |(endpoint, place)| {
+        let answer = match (place, &lists) {
+            (AskedPlace::Known(answer), _) => Ok(answer),
+            (_, None) => Ok(Listening::Unknown),
+            (AskedPlace::Port(port, ips), Some((tcp, _))) => Ok(listening_at_port(tcp, port, &ips)),
+            (AskedPlace::File(handle, file), Some((_, unix))) => unix.at_file(&handle, &file),
+            (AskedPlace::Name(name), Some((_, unix))) => Ok(unix.at_name(name)),
+        };
+        or_unknown(endpoint, answer).unwrap_or(Listening::Unknown)
+    };
+    endpoints.iter().zip(places).map(answer).collect()
+}
+
+fn or_unknown<T>(what: impl fmt::Display, told: io::Result<T>) -> Option<T> {
+    told.inspect_err(|error| tracing::debug!(%what, %error, "the kernel does not say who listens"))
+        .ok()
+}
+
+/// A place, and what of it is known without a list of sockets.
+enum AskedPlace<'a> {
+    Known(Listening),
+    Port(u16, Vec<IpAddr>),
+    File(Handle, SocketFile<'a>),
+    Name(&'a str),
+}
+
+impl<'a> AskedPlace<'a> {
+    fn of(endpoint: &'a Endpoint) -> io::Result<Self> {
+        Ok(match endpoint {
+            Endpoint::Tcp(tcp) => match ips_of(&tcp.host) {
+                Some(ips) if ips.iter().all(|ip| is_of_this_host(*ip)) => Self::Port(tcp.port, ips),
+                _ => Self::Known(Listening::Unknown),
+            },
+            Endpoint::Unix(UnixAddress::Path(path)) => match Handle::open(path.as_path()) {
+                Ok(handle) => match SocketFile::of(&handle, path)? {
+                    Ok(file) => Self::File(handle, file),
+                    Err(silence) => Self::Known(Listening::Nobody(silence)),
+                },
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) =>
+                {
+                    Self::Known(Listening::Nobody(missing(path.as_path())))
+                }
+                // A folder that one may not look into.
+                Err(error) => return Err(error),
+            },
+            Endpoint::Unix(UnixAddress::Abstract(name)) => Self::Name(name),
+            Endpoint::Memory(_) => Self::Known(Listening::Unknown),
+        })
+    }
+}
+
+fn listening_at_port(listeners: &[TcpSocket], port: u16, ips: &[IpAddr]) -> Listening {
+    let at_port: Vec<_> = listeners.iter().filter(|it| it.address.port() == port).collect();
+    let sockets: Vec<_> = ips.iter().flat_map(|ip| taking(&at_port, *ip)).collect();
+    if sockets.is_empty() {
+        Listening::Nobody(Silence::NotListening)
+    } else {
+        Listening::Sockets(sockets)
+    }
 }
 
 /// Returns the addresses of a host, if they are known without a query.
@@ -135,7 +212,7 @@ fn is_of_this_host(ip: IpAddr) -> bool {
 
 /// Returns the sockets among which the kernel chooses for a connection to an address: those with
 /// that exact address before wildcards, and among these IPv4's own before IPv6's.
-fn taking(listeners: &[TcpSocket], ip: IpAddr) -> Vec<ListeningSocket> {
+fn taking(listeners: &[&TcpSocket], ip: IpAddr) -> Vec<ListeningSocket> {
     let rank = |it: &TcpSocket| match (it.address.ip(), ip) {
         (own, ip) if own == ip => Some(0),
         (IpAddr::V4(own), IpAddr::V4(_)) => own.is_unspecified().then_some(1),
@@ -143,23 +220,9 @@ fn taking(listeners: &[TcpSocket], ip: IpAddr) -> Vec<ListeningSocket> {
         (IpAddr::V6(own), IpAddr::V4(_)) => (own.is_unspecified() && !it.is_ipv6_only).then_some(2),
         (IpAddr::V4(_), IpAddr::V6(_)) => None,
     };
-    let Some(best) = listeners.iter().filter_map(rank).min() else { return Vec::new() };
+    let Some(best) = listeners.iter().filter_map(|it| rank(it)).min() else { return Vec::new() };
     let taking = listeners.iter().filter(|it| rank(it) == Some(best));
     taking.map(|it| ListeningSocket { inode: it.inode, uid: Some(it.uid), file: None }).collect()
-}
-
-fn listening_at_path(path: &UnixPath) -> io::Result<Listening> {
-    let handle = match Handle::open(path.as_path()) {
-        Ok(handle) => handle,
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            return Ok(Listening::Nobody(missing(path.as_path())));
-        }
-        // A folder that one may not look into.
-        Err(error) => return Err(error),
-    };
-    listening_at_file(&handle, path)
 }
 
 /// Says what there is instead of a file that is not there.
@@ -177,97 +240,14 @@ fn missing(path: &Path) -> Silence {
 
 /// Asks for the listener at an open file, to which the path led.
 pub(crate) fn listening_at_file(handle: &Handle, path: &UnixPath) -> io::Result<Listening> {
-    let id = match handle.kind()? {
-        Kind::Socket(id) => id,
-        Kind::Other(found) => return Ok(Listening::Nobody(Silence::NotASocket { found })),
-    };
-    let sockets = diag::unix_sockets()?;
-    let has_file = |it: &&UnixSocket| it.file == Some(file_number(id));
-    // Some file systems (overlayfs, btrfs) report another device than the kernel has; then the name
-    // under which the socket was bound decides.
-    let has_name = |it: &&UnixSocket| {
-        let name = OsStr::from_bytes(it.name.strip_suffix(b"\0").unwrap_or(&it.name));
-        let file_name = Path::new(name).file_name();
-        it.file.is_some_and(|(inode, _)| inode == id.ino as u32)
-            && file_name.is_some()
-            && file_name == path.as_path().file_name()
-    };
-    let found = sockets.iter().find(has_file).or_else(|| sockets.iter().find(has_name));
-    match found {
-        Some(socket) => Ok(of_unix([socket], Some(id))),
-        None => bound_anywhere(handle),
-    }
-}
-
-/// Asks whether anybody has bound a socket file, in whatever network namespace. A datagram socket
-/// that connects to it sends nothing, and if the types differ reaches nobody at all.
-fn bound_anywhere(handle: &Handle) -> io::Result<Listening> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let probe = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
-    match connect(&probe, &SocketAddrUnix::new(handle.path())?) {
-        Ok(()) => Ok(Listening::Nobody(Silence::OtherType { found: "datagram" })),
-        Err(rustix::io::Errno::CONNREFUSED) => Ok(Listening::Nobody(Silence::NotListening)),
-        // The name is in use but not visible, or may not be tried.
-        Err(_) => Ok(Listening::Unknown),
-    }
-}
-
-fn listening_at_name(name: &str) -> io::Result<Listening> {
-    let sockets = diag::unix_sockets()?;
-    let is_abstract = |it: &&UnixSocket| it.name.first() == Some(&0);
-    let found: Vec<_> = sockets
-        .iter()
-        .filter(is_abstract)
-        .filter(|it| it.name.get(1..) == Some(name.as_bytes()))
-        .collect();
-    if !found.is_empty() {
-        // A stream socket and a datagram socket may have the same name.
-        return Ok(of_unix(found, None));
-    }
-    let padded = sockets.iter().filter(is_abstract).filter(|it| it.is_listening).find_map(|it| {
-        let theirs = str::from_utf8(it.name.get(1..)?).ok()?;
-        (theirs.trim_end_matches('\0') == name.trim_end_matches('\0')).then_some(theirs)
-    });
-    let silence = padded.map_or(Silence::NotListening, |it| Silence::Padded {
-        at: Endpoint::Unix(UnixAddress::Abstract(it.into())),
-    });
-    Ok(Listening::Nobody(silence))
-}
-
-/// Describes the sockets of one name.
-fn of_unix<'a>(
-    found: impl IntoIterator<Item = &'a UnixSocket>,
-    file: Option<SocketId>,
-) -> Listening {
-    let mut silence = Silence::NotListening;
-    let mut sockets = Vec::new();
-    for socket in found {
-        match i32::from(socket.socket_type) {
-            libc::SOCK_STREAM if socket.is_listening => {
-                sockets.push(ListeningSocket { inode: socket.inode, uid: socket.uid, file });
-            }
-            libc::SOCK_STREAM => silence = Silence::Bound,
-            libc::SOCK_DGRAM => silence = Silence::OtherType { found: "datagram" },
-            libc::SOCK_SEQPACKET => silence = Silence::OtherType { found: "seqpacket" },
-            _ => {}
+    match SocketFile::of(handle, path)? {
+        Ok(file) => {
+            let mut picked = Picked::default();
+            picked.want_file(&file);
+            picked.pick()?.at_file(handle, &file)
         }
+        Err(silence) => Ok(Listening::Nobody(silence)),
     }
-    if sockets.is_empty() { Listening::Nobody(silence) } else { Listening::Sockets(sockets) }
-}
-
-fn some_or_nobody(sockets: Vec<ListeningSocket>) -> Listening {
-    if sockets.is_empty() {
-        Listening::Nobody(Silence::NotListening)
-    } else {
-        Listening::Sockets(sockets)
-    }
-}
-
-/// Numbers a file as sock_diag does: half of its inode number, and the device as it is within the
-/// kernel, with twenty bits for the minor number.
-fn file_number(id: SocketId) -> (u32, u32) {
-    let device = rustix::fs::major(id.dev) << 20 | rustix::fs::minor(id.dev);
-    (id.ino as u32, device)
 }
 
 #[cfg(test)]
@@ -317,7 +297,8 @@ mod tests {
             inode,
         });
         let check = |listeners: &[TcpSocket], ip: &str, expected: &[u64]| {
-            let taking = taking(listeners, ip.parse().unwrap());
+            let listeners: Vec<_> = listeners.iter().collect();
+            let taking = taking(&listeners, ip.parse().unwrap());
             let inodes: Vec<_> = taking.iter().map(|it| it.inode).collect();
             assert_eq!(inodes, expected, "{ip}");
         };

@@ -35,7 +35,7 @@ pub(super) async fn look_at(
     stamped: &Stamped,
     own: &Aid,
 ) -> ProbeResult {
-    match registry.look_at(uuid, stamped) {
+    match registry.look_at(uuid, stamped).await {
         None => {}
         Some(Look::Dead) => return ProbeResult::Dead,
         Some(Look::Alive) => return ProbeResult::Alive,

@@ -122,12 +122,17 @@ impl RegistryHandle {
     /// use callsign::RegistryHandle;
     ///
     /// /// Tells whether an adapter may dial a program to see how it is.
-    /// fn may_dial(registry: &RegistryHandle, record: &Record) -> bool {
-    ///     record.endpoints.iter().any(|it| registry.look_at(record.uuid, it).is_none())
+    /// async fn may_dial(registry: &RegistryHandle, record: &Record) -> bool {
+    ///     let Some(first) = record.endpoints.first() else { return false };
+    ///     registry.look_at(record.uuid, first).await.is_none()
     /// }
     /// ```
-    pub fn look_at(&self, uuid: Uuid, stamped: &Stamped) -> Option<Look> {
-        look_at(self, uuid, stamped)
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn look_at(&self, uuid: Uuid, stamped: &Stamped) -> Option<Look> {
+        look_at(self, uuid, stamped).await
     }
 
     /// Connects to an endpoint of an instance that may be connected to, as

@@ -17,7 +17,10 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket,
     sockopt::{set_ipv6_v6only, set_socket_reuseport},
 };
-use transport::{Listening, ListeningSocket, Process, Silence, Whose, holders, listening, whose};
+use transport::{
+    Listening, ListeningSocket, Process, Silence, Whose, holders, listening, listening_at_each,
+    whose,
+};
 
 use crate::common::{has_ipv6, unix};
 
@@ -127,6 +130,39 @@ fn an_abstract_name_is_seen_byte_for_byte() {
     assert_eq!(at.to_string(), format!("{text}{}", "%00".repeat(107 - name.len())));
     assert_eq!(seen(&at.to_string()).len(), 1);
     assert_eq!(at.to_string().parse::<Endpoint>().unwrap(), at);
+}
+
+#[test]
+fn many_places_are_looked_at_together_each_for_itself() {
+    let room = tempfile::tempdir().unwrap();
+    let at = |name: &str| room.path().join(name);
+    let text = |name: &str| unix(&at(name)).to_string();
+    let _files: Vec<_> = ["a", "b"].iter().map(|it| UnixListener::bind(at(it)).unwrap()).collect();
+    let _datagrams = UnixDatagram::bind(at("c")).unwrap();
+    let ports: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let mut places: Vec<_> = ports
+        .iter()
+        .map(|it| format!("/ip4/127.0.0.1/tcp/{}", it.local_addr().unwrap().port()))
+        .collect();
+    let name = format!("callsign-together-{}", std::process::id());
+    let named = |name: &[u8]| {
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap()
+    };
+    let _names = [named(name.as_bytes()), named(format!("{name}-p\0").as_bytes())];
+    for suffix in ["", "-p", "-p%00", "-none"] {
+        places.push(format!("/unix/@{name}{suffix}"));
+    }
+    places.extend(["b", "a", "c", "none", "a"].map(text));
+    places.extend(
+        ["/memory/7", "/dns/market.example/tcp/7", "/ip4/203.0.113.7/tcp/7"].map(Into::into),
+    );
+    places.push("/ip4/127.0.0.2/tcp/9".to_owned());
+    let endpoints: Vec<Endpoint> = places.iter().map(|it| it.parse().unwrap()).collect();
+    let alone: Vec<_> = endpoints.iter().map(listening).collect();
+    assert_eq!(listening_at_each(&endpoints), alone);
+    let found = alone.iter().filter(|it| matches!(it, Listening::Sockets(_))).count();
+    assert_eq!(found, 2 + 2 + 3, "{alone:?}");
+    assert_eq!(listening_at_each(&[]), []);
 }
 
 #[test]
