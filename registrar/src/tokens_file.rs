@@ -6,28 +6,56 @@
 //! else may read. Without that file all are newcomers.
 
 use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use thiserror::Error;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 use tracing::warn;
 use transport::{PrivateFileError, read_private, write_private};
 use wire::{ProofSecret, decode_body, encode_body};
 
-use crate::{RegistryHandle, registry::Former};
+use crate::{
+    RegistryHandle,
+    meter::thread_time,
+    registry::{Account, Former, TokenChanges},
+};
 
 /// The file of one node. Clones are handles of the same.
 #[derive(Clone, Debug)]
 pub(crate) struct TokensFile {
     path: PathBuf,
-    /// Whether the file has its final contents.
-    is_final: Arc<Mutex<bool>>,
+    /// What is to be written yet, in order.
+    changes: Arc<Mutex<Vec<TokenChanges>>>,
+    written: Arc<Mutex<KnownTokens>>,
+}
+
+/// The tokens by which names are had, as far as they were written or are about to be.
+#[derive(Debug, Default)]
+struct KnownTokens {
+    /// The tokens of the run before by which somebody may still come back.
+    former: BTreeSet<u64>,
+    held: BTreeMap<u64, Account>,
+    /// Whether the file is not to change any more.
+    is_final: bool,
+}
+
+/// The work of a write.
+#[derive(Debug, Default)]
+struct WriteCost {
+    /// The processor time.
+    ran: Duration,
+    /// Who has changed how much.
+    by: HashMap<Account, u32>,
 }
 
 /// The contents of the file.
@@ -53,7 +81,7 @@ impl TokensFile {
     /// Takes the path of the file, in a folder of the user's own. Both are made when there is
     /// something to write.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, is_final: Arc::default() }
+        Self { path, changes: Arc::default(), written: Arc::default() }
     }
 
     /// Returns the record of the former run. Untrustworthy contents are ignored, with a warning.
@@ -66,11 +94,13 @@ impl TokensFile {
             );
             None
         });
-        written.unwrap_or_else(|| Former {
+        let former = written.unwrap_or_else(|| Former {
             secret: ProofSecret::new(transport::random_bytes()),
             latest: 0,
             tokens: Vec::new(),
-        })
+        });
+        self.contents().former = former.tokens.iter().copied().collect();
+        former
     }
 
     fn written(&self) -> Result<Option<Former>, TokensFileError> {
@@ -82,12 +112,13 @@ impl TokensFile {
         Ok(Some(Former { secret: ProofSecret::new(*secret), latest, tokens }))
     }
 
-    /// Writes changes, for as long as it is polled.
+    /// Writes changes, for as long as it is polled: one write at a time, of all changes until then.
     pub(crate) async fn keep(self, registry: RegistryHandle) {
         loop {
             registry.tokens_changed().await;
+            let began = Instant::now();
             self.write(&registry, false).await;
-            sleep(WRITE_PAUSE).await;
+            sleep(WRITE_PAUSE.max(10 * began.elapsed())).await;
         }
     }
 
@@ -98,47 +129,137 @@ impl TokensFile {
 
     /// Writes the first contents immediately.
     pub(crate) fn write_first(&self, registry: &RegistryHandle) {
-        self.complain(self.write_now(registry, false));
+        self.take_changes(registry);
+        self.complain(self.write_now(false));
     }
 
     async fn write(&self, registry: &RegistryHandle, is_last: bool) {
-        let (file, registry) = (self.clone(), registry.clone());
-        let written = spawn_blocking(move || file.write_now(&registry, is_last)).await;
+        self.take_changes(registry);
+        let file = self.clone();
+        let written = spawn_blocking(move || file.write_now(is_last)).await;
         // The task does not run at all if the runtime ends.
-        self.complain(written.unwrap_or(Ok(())));
-    }
-
-    fn complain(&self, written: io::Result<()>) {
-        if let Err(error) = written {
-            let file = self.path.display();
-            warn!("cannot write to `{file}`, so a restart takes all for newcomers: {error}");
+        if let Some(WriteCost { ran, by }) =
+            self.complain(written.unwrap_or(Ok(WriteCost::default())))
+        {
+            let all = by.values().sum::<u32>().max(1);
+            for (account, count) in by {
+                registry.charge(account, ran * count / all);
+            }
         }
     }
 
-    fn write_now(&self, registry: &RegistryHandle, is_last: bool) -> io::Result<()> {
-        let mut is_final = self.is_final.lock().expect("nothing panics while it holds the lock");
+    /// Takes what has changed, which is little. The tokens of all are known here.
+    fn take_changes(&self, registry: &RegistryHandle) {
         let now_ms = registry.now_ms();
-        let former = registry.read(|it| it.former(now_ms));
-        let Some(former) = former.filter(|_| !*is_final) else { return Ok(()) };
-        *is_final = is_last;
-        let Former { secret, latest, mut tokens } = former;
-        tokens.truncate(TOKENS_MAX);
-        let secret = ByteArray::new(secret.to_bytes());
-        let written = FileContents { version: VERSION, secret, latest, tokens };
-        write_private(&self.path, &encode_body(&written))
+        let changes = registry.with(|it| it.take_token_changes(now_ms));
+        self.changes().extend(changes);
     }
+
+    fn complain(&self, written: io::Result<WriteCost>) -> Option<WriteCost> {
+        let file = self.path.display();
+        let complain = |error: &io::Error| {
+            warn!("cannot write to `{file}`, so a restart takes all for newcomers: {error}");
+        };
+        written.inspect_err(complain).ok()
+    }
+
+    fn write_now(&self, is_last: bool) -> io::Result<WriteCost> {
+        let began = thread_time();
+        let mut contents = self.contents();
+        let changes = std::mem::take(&mut *self.changes());
+        let Some((secret, latest)) = changes.last().map(|it| (it.secret.clone(), it.latest)) else {
+            return Ok(WriteCost::default());
+        };
+        if contents.is_final {
+            return Ok(WriteCost::default());
+        }
+        contents.is_final = is_last;
+        let mut by = HashMap::new();
+        for change in changes {
+            change.changed.values().for_each(|it| *by.entry(it.account).or_default() += 1);
+            contents.apply(change);
+        }
+        let secret = ByteArray::new(secret.to_bytes());
+        let tokens = contents.tokens(TOKENS_MAX);
+        let written = FileContents { version: VERSION, secret, latest, tokens };
+        write_private(&self.path, &encode_body(&written))?;
+        Ok(WriteCost { ran: thread_time().saturating_sub(began), by })
+    }
+
+    fn contents(&self) -> MutexGuard<'_, KnownTokens> {
+        self.written.lock().expect("nothing panics while it holds the lock")
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Vec<TokenChanges>> {
+        self.changes.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl KnownTokens {
+    fn apply(&mut self, TokenChanges { changed, spent, is_settling, .. }: TokenChanges) {
+        for (token, change) in changed {
+            if change.is_held {
+                self.held.insert(token, change.account);
+            } else {
+                self.held.remove(&token);
+            }
+        }
+        for token in spent {
+            self.former.remove(&token);
+        }
+        if !is_settling {
+            self.former.clear();
+        }
+    }
+
+    /// Returns at most so many tokens. If there are more, each owner has its share, and those with
+    /// fewer have all of theirs; so have the holders of the run before together.
+    fn tokens(&self, max: usize) -> Vec<u64> {
+        let all = self.held.iter().map(|(token, account)| (*token, Some(*account)));
+        let all = all.chain(self.former.iter().map(|token| (*token, None)));
+        if self.held.len() + self.former.len() <= max {
+            return all.map(|(token, _)| token).collect();
+        }
+        let mut counts = HashMap::<_, usize>::new();
+        all.clone().for_each(|(_, owner)| *counts.entry(owner).or_default() += 1);
+        let share = share_of(counts.into_values().collect(), max);
+        let mut taken = HashMap::<_, usize>::new();
+        let has_room = |(_, owner): &(u64, Option<Account>)| {
+            let taken = taken.entry(*owner).or_default();
+            *taken += 1;
+            *taken <= share
+        };
+        all.filter(has_room).map(|(token, _)| token).collect()
+    }
+}
+
+/// Returns how much each may have at most of what all want so much of.
+fn share_of(mut wanted: Vec<usize>, max: usize) -> usize {
+    wanted.sort_unstable();
+    let (mut left, mut share) = (max, max);
+    let mut sharing = wanted.len();
+    for wanted in wanted {
+        share = left / sharing;
+        if wanted > share {
+            break;
+        }
+        left -= wanted;
+        sharing -= 1;
+    }
+    share
 }
 
 /// The form of the file. A node accepts no other.
 const VERSION: u32 = 1;
 
-/// The most tokens to write: far more names than anybody has rules for.
+/// The most tokens to write, of which each owner has a share: far more names than anybody has rules
+/// for.
 const TOKENS_MAX: usize = 100_000;
 
 /// The largest size of the file: nine bytes a token.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The least time between two writings.
+/// The least time between two writings; it is ten times as long as a write takes, if that is more.
 const WRITE_PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
@@ -148,7 +269,14 @@ mod tests {
         os::unix::fs::PermissionsExt,
     };
 
+    use uuid::Uuid;
+    use wire::registrar::Register;
+
     use super::*;
+    use crate::{
+        LocalClient,
+        registry::{Grantee, Limits, NameRule, NameRules, Names, Owner, TokenChange},
+    };
 
     #[test]
     fn the_file_is_trusted_if_only_this_user_can_have_written_it() {
@@ -195,5 +323,102 @@ mod tests {
             std::os::unix::fs::chown(&file.path, Some(7), None).unwrap();
             assert!(!is_believed(), "another user's");
         }
+    }
+
+    #[test]
+    fn each_owner_has_its_share_of_the_tokens() {
+        let check = |wanted: &[usize], expected| assert_eq!(share_of(wanted.into(), 100), expected);
+        check(&[101], 100);
+        check(&[200, 60], 50);
+        check(&[20, 90], 80);
+        check(&[500, 1, 500], 49);
+        check(&[200; 3], 33);
+        let held = (0..400).map(|token| (token, Account::User(token as u32 % 2)));
+        let mut contents = KnownTokens { held: held.collect(), ..KnownTokens::default() };
+        contents.held.extend((400..410).map(|token| (token, Account::User(7))));
+        contents.former.extend(500..505);
+        let tokens = contents.tokens(100);
+        assert_eq!(tokens.len(), 99);
+        let of_many = tokens.iter().filter(|it| **it < 400).count();
+        assert!(
+            (400..410).chain(500..505).all(|it| tokens.contains(&it)),
+            "those of few are there"
+        );
+        assert_eq!(of_many, 2 * 42);
+        assert_eq!(contents.tokens(415).len(), 415);
+    }
+
+    #[test]
+    fn the_file_follows_the_changes_one_write_for_all_until_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokensFile::new(folder.path().join("callsign/tokens"));
+        let path = file.path.clone();
+        drop(file.read());
+        file.contents().former.extend([1, 2]);
+        let change = |changed: &[(u64, bool)], spent: &[u64], latest, is_settling| {
+            let account = Account::User(7);
+            let changed = changed
+                .iter()
+                .map(|(it, is_held)| (*it, TokenChange { account, is_held: *is_held }));
+            TokenChanges {
+                secret: ProofSecret::new([7; 32]),
+                latest,
+                changed: changed.collect(),
+                spent: spent.into(),
+                is_settling,
+            }
+        };
+        let written = || {
+            let Former { latest, tokens, .. } = TokensFile::new(path.clone()).read();
+            (latest, tokens)
+        };
+        file.changes().push(change(&[(8, true)], &[], 8, true));
+        file.changes().push(change(&[(8, false), (9, true)], &[1], 9, true));
+        let WriteCost { by, .. } = file.write_now(false).unwrap();
+        assert_eq!(by, HashMap::from([(Account::User(7), 3)]));
+        assert_eq!(written(), (9, vec![9, 2]));
+        assert_eq!(file.write_now(false).unwrap().by, HashMap::new(), "there is nothing to write");
+        file.changes().push(change(&[(10, true)], &[], 10, false));
+        file.write_now(true).unwrap();
+        assert_eq!(written(), (10, vec![9, 10]));
+        file.changes().push(change(&[(11, true)], &[], 11, false));
+        file.write_now(false).unwrap();
+        assert_eq!(written(), (10, vec![9, 10]), "it was the last");
+    }
+
+    /// Of however many tokens there are, those of a change alone are taken from the registry.
+    #[test]
+    fn what_is_taken_from_the_registry_is_what_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokensFile::new(folder.path().join("callsign/tokens"));
+        let registry = RegistryHandle::unattended(Limits::default());
+        let take = || registry.with(|it| it.take_token_changes(registry.now_ms()));
+        registry.with(|it| it.resume(file.read()));
+        assert!(take().is_none(), "no name is of one instance at a time");
+        let rule = NameRule {
+            pattern: "leader*".parse().unwrap(),
+            register: Some(vec![Grantee::Any]),
+            find: None,
+            exclusive: true,
+            instances_max: None,
+            place: String::new(),
+        };
+        registry.set_rules(NameRules::new(Names::Open, String::new(), vec![rule]));
+        let owner = LocalClient::open(registry.clone(), Owner::User(7));
+        let lead = |number: u128| {
+            let name = format!("leader-{number}").parse().unwrap();
+            owner.register(Register::new(name, Uuid::from_u128(number))).unwrap();
+        };
+        (1..=300).for_each(lead);
+        file.write_first(&registry);
+        assert_eq!(file.contents().held.len(), 300);
+        owner.unregister_all(vec![Uuid::from_u128(7)]).unwrap();
+        lead(301);
+        let changed: Vec<_> = take().unwrap().changed.into_values().collect();
+        let account = Account::User(7);
+        let change = |is_held| TokenChange { account, is_held };
+        assert_eq!(changed, [change(false), change(true)]);
+        lead(301);
+        assert!(take().unwrap().changed.is_empty(), "it has its name already");
     }
 }

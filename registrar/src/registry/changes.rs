@@ -26,7 +26,8 @@ impl Registry {
                 (key, None)
             }
         };
-        self.tokens.note(key, token);
+        let account = self.entries[key].registrant.owner.account();
+        self.tokens.note(key, token.map(|it| (it, account)));
         if token.is_some() {
             self.tokens.taken(&self.entries[key].name);
         }

@@ -67,6 +67,9 @@ pub use names::{Grantee, NameRule, NameRules, Names, UNNAMED_ROOT};
 pub use owner::{Account, Caller, Owner};
 use shards::Shards;
 pub use tokens::Former;
+#[cfg(test)]
+pub(crate) use tokens::TokenChange;
+pub(crate) use tokens::TokenChanges;
 use tokens::Tokens;
 use tombstones::Tombstones;
 use waiters::Waiters;

@@ -1,13 +1,16 @@
 //! By which fencing tokens names are had that one instance has at a time, and who may say that he
 //! had one before this registrar began.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+};
 
 use endpoints::{InstanceId, Name};
 use uuid::Uuid;
 use wire::{Epoch, Proof, ProofSecret, registrar::Register};
 
-use super::{Key, Owner, Registry};
+use super::{Account, Key, Owner, Registry};
 
 /// What a registrar knows of the run before it: by which tokens names were had, and by what it knows
 /// those again who had them.
@@ -30,12 +33,33 @@ pub struct Former {
     pub tokens: Vec<u64>,
 }
 
+/// What has changed since it was written down last by which tokens names are had.
+#[derive(Debug)]
+pub(crate) struct TokenChanges {
+    pub(crate) secret: ProofSecret,
+    /// The latest number that was issued.
+    pub(crate) latest: Epoch,
+    /// The tokens that were given or taken, with the account of their holder.
+    pub(crate) changed: BTreeMap<u64, TokenChange>,
+    /// The former tokens by which somebody has come back.
+    pub(crate) spent: Vec<u64>,
+    /// Whether somebody may still come back by the others.
+    pub(crate) is_settling: bool,
+}
+
+/// A token that was given or taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct TokenChange {
+    pub(crate) account: Account,
+    pub(crate) is_held: bool,
+}
+
 /// The tokens of a registry.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     /// The secret of all resume tokens. Without it nobody can return.
     secret: Option<ProofSecret>,
-    held: BTreeMap<Key, u64>,
+    held: BTreeMap<Key, (u64, Account)>,
     /// The tokens of the former run whose holders have not returned.
     former: BTreeSet<u64>,
     /// Later tokens of that run were issued when it wrote nothing any more.
@@ -46,21 +70,35 @@ pub(super) struct Tokens {
     /// that nobody has had since. The latest comes last.
     last: VecDeque<(Name, u64)>,
     have_changed: bool,
+    /// What has changed since that was taken, and the former tokens spent since.
+    changed: BTreeMap<u64, TokenChange>,
+    spent_since: Vec<u64>,
 }
 
 impl Tokens {
     /// Records the token of an instance, if its name is exclusive.
-    pub(super) fn note(&mut self, key: Key, token: Option<u64>) {
+    pub(super) fn note(&mut self, key: Key, token: Option<(u64, Account)>) {
         let before = match token {
             Some(token) => self.held.insert(key, token),
             None => self.held.remove(&key),
         };
-        self.have_changed |= before != token;
+        if before == token {
+            return;
+        }
+        self.have_changed = true;
+        // Without a secret nobody can come back.
+        if self.secret.is_some() {
+            for (change, is_held) in [(before, false), (token, true)] {
+                let change =
+                    change.map(|(token, account)| (token, TokenChange { account, is_held }));
+                self.changed.extend(change);
+            }
+        }
     }
 
     /// Forgets an instance that has its name no more. One that has `lost` it may come back.
     pub(super) fn forget(&mut self, key: Key, name: &Name, lost: bool) {
-        let Some(token) = self.held.get(&key).copied() else { return };
+        let Some((token, _)) = self.held.get(&key).copied() else { return };
         self.note(key, None);
         if lost {
             if self.last.len() == LAST_MAX {
@@ -88,7 +126,9 @@ impl Tokens {
 
     /// Records that a holder has returned.
     pub(super) fn spend(&mut self, token: u64) {
-        if !self.former.remove(&token) {
+        if self.former.remove(&token) {
+            self.spent_since.push(token);
+        } else {
             self.spent.insert(token);
         }
     }
@@ -128,18 +168,41 @@ impl Registry {
     /// a time.
     pub fn former(&self, now_ms: u64) -> Option<Former> {
         let Tokens { secret, held, former, .. } = &self.tokens;
-        if held.is_empty() && former.is_empty() && !self.rules.iter().any(|it| it.exclusive) {
+        if !self.has_tokens() {
             return None;
         }
         // Those of the former run may return to the next one, if this one ends so soon.
         let awaited = former.iter().filter(|_| self.is_settling(now_ms));
-        let tokens = held.values().chain(awaited).copied().collect();
+        let tokens = held.values().map(|(token, _)| token).chain(awaited).copied().collect();
         Some(Former { secret: secret.clone()?, latest: self.next_epoch, tokens })
+    }
+
+    /// Tells whether there are names that one instance has at a time.
+    fn has_tokens(&self) -> bool {
+        let Tokens { held, former, .. } = &self.tokens;
+        !held.is_empty() || !former.is_empty() || self.rules.iter().any(|it| it.exclusive)
+    }
+
+    /// Returns what the next run is to know and has changed since this was called last, if there are
+    /// names that one instance has at a time. However many tokens there are, it takes the time of the
+    /// changes.
+    pub(crate) fn take_token_changes(&mut self, now_ms: u64) -> Option<TokenChanges> {
+        let is_settling = self.is_settling(now_ms);
+        if !self.has_tokens() && self.tokens.changed.is_empty() {
+            return None;
+        }
+        Some(TokenChanges {
+            secret: self.tokens.secret.clone()?,
+            latest: self.next_epoch,
+            changed: mem::take(&mut self.tokens.changed),
+            spent: mem::take(&mut self.tokens.spent_since),
+            is_settling,
+        })
     }
 
     /// Tells whether names were taken or let go since this was asked last.
     pub fn take_tokens_changed(&mut self) -> bool {
-        std::mem::take(&mut self.tokens.have_changed)
+        mem::take(&mut self.tokens.have_changed)
     }
 
     /// Returns the token of a returning holder from before this registrar started, if its resume
