@@ -106,7 +106,7 @@ impl Machines {
         let (jobs, to_run) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
         let (is_there, came) = mpsc::channel();
         if !geteuid().is_root() || unshare(CloneFlags::CLONE_NEWNET).is_err() {
-            println!("skipped: network namespaces cannot be made here");
+            eprintln!("skipped: network namespaces cannot be made here");
             return None;
         }
         thread::spawn(move || {
