@@ -5,7 +5,7 @@ use std::{
     panic,
 };
 
-use anstream::{AutoStream, ColorChoice, adapter::strip_str};
+use anstream::{ColorChoice, adapter::strip_str};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
@@ -13,6 +13,7 @@ use crate::{
     log_fields::LogFields,
     log_line::LogLine,
     outlet::{Outlet, Target},
+    output::colored,
 };
 
 /// Standard error, and standard output without waiting.
@@ -25,7 +26,7 @@ pub(crate) struct Console {
 
 impl Console {
     pub(crate) fn new(color: ColorChoice, is_json: bool) -> Self {
-        let choice = AutoStream::new(io::stderr(), color).current_choice();
+        let choice = colored(io::stderr(), color).current_choice();
         Self {
             out: Outlet::new(Target::Stdout, |_| None),
             err: Outlet::new(Target::Stderr, if is_json { gap_json } else { gap }),
@@ -124,5 +125,5 @@ fn gap_json(count: u64) -> Option<String> {
 
 fn gap_in_words(count: u64) -> String {
     let lines = if count == 1 { "line" } else { "lines" };
-    format!("{count} {lines} left out here: standard error did not take them")
+    format!("{count} {lines} left out here: standard error was blocked")
 }

@@ -50,7 +50,7 @@ impl Context {
 
     /// Returns standard output. Colours are left out unless it is a terminal.
     pub(crate) fn out(&self) -> AutoStream<Stdout> {
-        AutoStream::new(std::io::stdout(), color(&self.global))
+        output::colored(std::io::stdout(), color(&self.global))
     }
 
     /// Prints a text as it is; each line appears immediately.
@@ -192,7 +192,7 @@ impl Context {
         let Environment { temp_dir, .. } = &self.environment;
         transport::runtime_dir(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir).map_err(|error| {
             Failure::usage(error)
-                .hint("or do without it: say where to listen, by `--listen MULTIADDR`")
+                .hint("or do without it: say where to listen, by `--listen ENDPOINT`")
         })
     }
 

@@ -3,8 +3,10 @@
 mod causes;
 mod exit;
 mod hint;
+mod others;
 mod report;
 pub(crate) mod tips;
+mod typography;
 mod usage;
 
 use std::{fmt, io};

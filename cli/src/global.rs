@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
+use crate::typed;
+
 /// The name of this program.
 pub(crate) const PROGRAM: &str = "callsign";
 
@@ -12,14 +14,14 @@ pub(crate) const PROGRAM: &str = "callsign";
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Ask this registrar; may be repeated [env:CALLSIGN_REGISTRAR]
-    #[arg(long, global = true, value_name = "MULTIADDR")]
+    #[arg(long, global = true, value_name = "ENDPOINT")]
     pub(crate) registrar: Vec<String>,
     /// Read settings from this file [env:CALLSIGN_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Wait this long for further registrars after the first answer, and for one that has just
     /// started; without it, as long as they take
-    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = typed::duration)]
     pub(crate) patience: Option<Duration>,
     /// Print JSON, for programs
     #[arg(long, global = true)]

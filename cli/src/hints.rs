@@ -55,7 +55,7 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
         return hints;
     }
     let or = if hints.is_empty() { "" } else { "or " };
-    hints.push(format!("{or}say where it is: `--registrar MULTIADDR`, or CALLSIGN_REGISTRAR"));
+    hints.push(format!("{or}say where it is: `--registrar ENDPOINT`, or CALLSIGN_REGISTRAR"));
     hints
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
     match error {
         BindError::InUse { holder } => in_use(endpoint, list, holder.as_ref()),
         BindError::Hidden { holder } => {
-            let elsewhere = "to run another, say where: `callsign registrar --listen MULTIADDR`";
+            let elsewhere = "to run another, say where: `callsign registrar --listen ENDPOINT`";
             who(holder).into_iter().chain([elsewhere.to_owned()]).collect()
         }
         BindError::NotASocket { .. } => {
@@ -125,7 +125,7 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
             _ => Vec::new(),
         },
         BindError::NotInGroup { .. } => {
-            vec!["let its user be in the group (of a unit: `SupplementaryGroups=`)".to_owned()]
+            vec!["add its user to the group (of a unit: `SupplementaryGroups=`)".to_owned()]
         }
         BindError::NotOurAddress => match endpoint {
             Endpoint::Tcp(tcp) => {
@@ -158,7 +158,7 @@ fn in_use(endpoint: &Endpoint, list: &[Endpoint], holder: Option<&Holder>) -> Ve
         let command = format!("callsign status --registrar {}", quoted(&place.to_string()));
         hints.push(format!("if it is a registrar, it serves you too: `{command}`"));
     }
-    hints.push("to run another, say where: `callsign registrar --listen MULTIADDR`".to_owned());
+    hints.push("to run another, say where: `callsign registrar --listen ENDPOINT`".to_owned());
     hints
 }
 
@@ -348,7 +348,7 @@ mod tests {
             hints.iter().for_each(|it| check_commands(it));
             assert_eq!(hints, expected, "{place}");
         };
-        let another = "to run another, say where: `callsign registrar --listen MULTIADDR`";
+        let another = "to run another, say where: `callsign registrar --listen ENDPOINT`";
         let serves = |place: &str| {
             format!(
                 "if it is a registrar, it serves you too: `callsign status --registrar {place}`"

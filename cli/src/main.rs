@@ -18,8 +18,10 @@ mod outlet;
 mod output;
 mod owners;
 mod partly;
+mod programs;
 mod service;
 mod signals;
+mod typed;
 mod users;
 
 use std::{io, os::unix::net::UnixStream, process::ExitCode};

@@ -18,6 +18,12 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
     /// Tells whether anything is worse than a warning.
+    ///
+    /// ```
+    /// let (_, warnings) = config::read("[network]\nfeed = \"/unix/~/feed.sock\"", "market.toml")?;
+    /// assert!(!warnings.has_errors(), "`~` is not expanded, which is a warning");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|it| it.severity == Severity::Error)
     }
@@ -113,6 +119,14 @@ impl fmt::Display for Diagnostic {
 }
 
 /// The severity of a diagnostic.
+///
+/// ```
+/// use config::Severity;
+///
+/// let (_, warnings) = config::read("[network]\nfeed = \"/unix/~/feed.sock\"", "market.toml")?;
+/// assert_eq!(warnings.0[0].severity, Severity::Warning);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Severity {
     /// The settings cannot be used.
@@ -131,6 +145,12 @@ impl fmt::Display for Severity {
 }
 
 /// A place involved in a diagnostic.
+///
+/// ```
+/// let wrong = "[network]\nfeed = \"/udp/1\"";
+/// let diagnostics = config::read(wrong, "market.toml").unwrap_err();
+/// assert_eq!(diagnostics.0[0].related[0].label, "of this actor");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Related {
     /// The place.
@@ -140,6 +160,13 @@ pub struct Related {
 }
 
 /// Some bytes of a source.
+///
+/// ```
+/// let wrong = "[network]\nfeed = \"/udp/1\"";
+/// let diagnostics = config::read(wrong, "market.toml").unwrap_err();
+/// let place = &diagnostics.0[0].place;
+/// assert_eq!(&place.source.text[place.span.clone()], "udp");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Place {
     /// The source.
@@ -150,12 +177,23 @@ pub struct Place {
 
 impl Place {
     /// Returns the line and the column where the place begins, each from 1.
+    ///
+    /// ```
+    /// let wrong = "[network]\nfeed = \"/udp/1\"";
+    /// let diagnostics = config::read(wrong, "market.toml").unwrap_err();
+    /// assert_eq!(diagnostics.0[0].place.line_column(), (2, 10));
+    /// ```
     pub fn line_column(&self) -> (usize, usize) {
         line_column(&self.source.text, self.span.start)
     }
 }
 
 /// A text that settings were read from.
+///
+/// ```
+/// let diagnostics = config::read("[registrar]\nlisten = 7", "market.toml").unwrap_err();
+/// assert_eq!(diagnostics.0[0].place.source.name, "market.toml");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Source {
     /// The source: the name of a file, an environment variable, or a flag.

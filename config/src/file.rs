@@ -110,10 +110,10 @@ fn text_of(path: &Path, metadata: &Metadata) -> io::Result<String> {
         bytes
     };
     if bytes.len() as u64 > BYTES_MAX {
-        let what = "it is larger than 4 MiB, which no settings are";
+        let what = "it is larger than 4 MiB, the most that settings may have";
         return Err(io::Error::new(ErrorKind::FileTooLarge, what));
     }
-    let not_utf8 = |_| io::Error::new(ErrorKind::InvalidData, "it is no text: not UTF-8");
+    let not_utf8 = |_| io::Error::new(ErrorKind::InvalidData, "it is not text in UTF-8");
     String::from_utf8(bytes).map_err(not_utf8)
 }
 
@@ -208,9 +208,9 @@ mod tests {
         check(Path::new("/proc/sys/kernel/ostype"), Ok("Linux\n"));
 
         fs::write(at("bytes"), b"\xff").unwrap();
-        check(&at("bytes"), Err("it is no text: not UTF-8"));
+        check(&at("bytes"), Err("it is not text in UTF-8"));
         File::create(at("sparse")).unwrap().set_len(1 << 40).unwrap();
-        check(&at("sparse"), Err("it is larger than 4 MiB, which no settings are"));
+        check(&at("sparse"), Err("it is larger than 4 MiB, the most that settings may have"));
         mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
         check(&at("pipe"), Err("it is a pipe, which is not read twice"));
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();

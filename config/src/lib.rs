@@ -25,6 +25,8 @@
 //! | `file`, `overrides` | the choice of the settings file; the environment and the flags, which override it |
 //! | `text`, `syntax`, `mend` | text that knows its place; text to TOML, and repair of broken TOML |
 //! | `shape`, `written`, `rewritten` | correct tables, keys and types; corrections of wrong shapes |
+//! | `durations` | durations as people write them |
+//! | `words` | words of which a setting takes one, and what was meant by others |
 //! | `values`, `uses` | single values: text to an endpoint, a duration, a number; the endpoints that a setting accepts |
 //! | `meaning`, `settings` | settings as written to settings as meant |
 //! | `names` | the rules of names |
@@ -62,6 +64,7 @@
 
 mod claims;
 mod diagnostic;
+mod durations;
 mod file;
 mod keys;
 mod meaning;
@@ -78,9 +81,11 @@ mod syntax;
 mod text;
 mod uses;
 mod values;
+mod words;
 mod written;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity, Source, line_column};
+pub use durations::{DurationFault, duration};
 pub use file::{NamedBy, Said, SettingsFile, read_once};
 pub use meaning::{check, read};
 pub use names::{Account, Grantee, NameRule, Names};

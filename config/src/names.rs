@@ -7,6 +7,7 @@ use endpoints::{NamePattern, Quoted};
 use crate::{
     diagnostic::{Diagnostic, Place},
     text::{Number, Text},
+    words::Words,
     written::{Switch, WrittenRule},
 };
 
@@ -83,7 +84,7 @@ impl Account {
 
     fn unknown(&self, what: &str, list: &str, make: &str) -> Diagnostic {
         let name = Quoted(&self.name);
-        let help = format!("name one that is there (`getent {list}`), or make it (`{make}`)");
+        let help = format!("name one that exists (`getent {list}`), or create it (`{make}`)");
         Diagnostic::error(format!("there is no {what} {name}"), self.place.clone()).help(help)
     }
 }
@@ -95,8 +96,11 @@ pub(crate) fn names(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Na
         "open" => Some(Names::Open),
         other => {
             let message = format!("{} is not a value of `names`", Quoted(other));
-            let help = "write `same-user` (a name belongs to the owner of its instances) or `open` (anybody may register any name)";
-            diagnostics.push(Diagnostic::error(message, text.inside()).help(help.to_owned()));
+            let help = match POLICIES.meant(other) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "write `same-user` (a name belongs to the owner of its instances) or `open` (anybody may register any name)".to_owned(),
+            };
+            diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
             None
         }
     }
@@ -109,7 +113,7 @@ pub(crate) fn rules(
 ) -> Vec<NameRule> {
     if let Some(beyond) = written.get(RULES_MAX) {
         let message = format!("there are {} rules of names", written.len());
-        let help = format!("there may be {RULES_MAX}: let a pattern speak for several names");
+        let help = format!("at most {RULES_MAX} are allowed: let one pattern match several names");
         diagnostics.push(Diagnostic::error(message, beyond.0.place.clone()).help(help));
         return Vec::new();
     }
@@ -154,8 +158,9 @@ fn rule(
     let mut grantees = |written: &Option<Vec<Text>>| {
         let written = written.as_ref()?;
         if let Some(beyond) = written.get(GRANTEES_MAX) {
-            let message = format!("{} are named here", written.len());
-            let help = format!("there may be {GRANTEES_MAX}: name a group that they are all in");
+            let message = format!("{} owners are listed here", written.len());
+            let help =
+                format!("at most {GRANTEES_MAX} are allowed: name a group that they are all in");
             diagnostics.push(Diagnostic::error(message, beyond.place.clone()).help(help));
         }
         Some(written.iter().filter_map(|it| grantee(it, diagnostics)).collect())
@@ -164,8 +169,7 @@ fn rule(
     let exclusive = exclusive.is_some_and(|Switch(it)| it);
     let instances_max = max_instances.as_ref().and_then(|it| count(it, diagnostics));
     if let (true, Some(number)) = (exclusive, max_instances) {
-        let message =
-            "`exclusive` lets one instance have a name, and so `max_instances` says nothing";
+        let message = "`exclusive` allows one instance, so `max_instances` has no effect";
         let diagnostic = Diagnostic::warning(message, number.text.place.clone());
         diagnostics.push(diagnostic.help("leave out one of the two".to_owned()));
     }
@@ -183,8 +187,8 @@ fn rule(
 fn count(number: &Number, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {
     let count = number.value.and_then(|it| usize::try_from(it).ok()).filter(|it| *it > 0);
     if count.is_none() {
-        let message = format!("{} is not how many instances there may be", number.text.value);
-        let help = "write a number from 1 on; who may register none is in no `register`";
+        let message = format!("{} is not a number of instances", number.text.value);
+        let help = "write 1 or more; `register` says who may register at all";
         diagnostics
             .push(Diagnostic::error(message, number.text.place.clone()).help(help.to_owned()));
     }
@@ -204,15 +208,36 @@ fn grantee(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Grantee> {
         _ => None,
     };
     if read.is_none() {
-        let message = format!("{} does not say whom it means", Quoted(&text.value));
-        let bare = account(&text.value).filter(|_| !text.value.contains(['/', '.']));
-        let help = match bare {
-            Some(Account { name, .. }) => format!("write `user:{name}` or `group:{name}`"),
-            None => "write `user:feed`, `group:market`, `address:10.0.0.0/8` or `any`".to_owned(),
-        };
-        diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
+        let message = format!("{} does not name an owner", Quoted(&text.value));
+        diagnostics.push(Diagnostic::error(message, text.inside()).help(whom(&text.value)));
     }
     read
+}
+
+/// Proposes what to write for an owner.
+fn whom(written: &str) -> String {
+    let small = written.trim().to_lowercase();
+    if EVERYBODY.contains(&&*small) {
+        return "did you mean `any`?".to_owned();
+    }
+    let is_name = |it: &str| !it.is_empty() && !it.contains([':', '\0', ' ', '/', '=', '@']);
+    let meant = match written.split_once([':', '=']) {
+        Some((kind, rest)) => KINDS.meant(kind).map(|kind| (kind, rest.trim())),
+        // As `sudo` has it.
+        None if written.starts_with(['@', '%']) => Some(("group", &written[1..])),
+        None => Some(("address", written)),
+    };
+    let meant = meant.filter(|(kind, rest)| match *kind {
+        "address" => network(rest).is_some(),
+        _ => is_name(rest),
+    });
+    match meant {
+        Some((kind, rest)) => format!("did you mean `{kind}:{rest}`?"),
+        None if is_name(written) && !written.contains('.') => {
+            format!("write `user:{written}` or `group:{written}`")
+        }
+        None => "write `user:feed`, `group:market`, `address:10.0.0.0/8` or `any`".to_owned(),
+    }
 }
 
 fn network(text: &str) -> Option<Grantee> {
@@ -225,6 +250,32 @@ fn network(text: &str) -> Option<Grantee> {
     let bits = bits.unwrap_or(most);
     (bits <= most).then_some(Grantee::Address(address, bits))
 }
+
+/// What holds of names without a rule, as it is written.
+pub(crate) const POLICIES: Words = Words { known: &["same-user", "open"], aliases: &[] };
+
+/// The kinds of owners.
+pub(crate) const KINDS: Words = Words {
+    known: &["user", "group", "address"],
+    aliases: &[
+        ("uid", "user"),
+        ("account", "user"),
+        ("gid", "group"),
+        ("grp", "group"),
+        ("addr", "address"),
+        ("cidr", "address"),
+        ("host", "address"),
+        ("ip", "address"),
+        ("ip4", "address"),
+        ("ip6", "address"),
+        ("net", "address"),
+        ("network", "address"),
+    ],
+};
+
+/// What people call everybody.
+const EVERYBODY: &[&str] =
+    &["*", "all", "anybody", "anyone", "everybody", "everyone", "public", "world"];
 
 /// The most rules: a registered name may have to be matched against all of them.
 const RULES_MAX: usize = 256;

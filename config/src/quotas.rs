@@ -7,6 +7,7 @@ use endpoints::Quoted;
 use crate::{
     diagnostic::{Diagnostic, Place},
     keys::{COUNTS, TRUSTED},
+    names::KINDS,
     text::Text,
     values,
     written::{WrittenQuota, WrittenQuotas},
@@ -64,7 +65,7 @@ impl QuotaUser {
     /// Returns the fault that there is no such user.
     pub fn unknown(&self) -> Diagnostic {
         let name = Quoted(&self.name);
-        let help = "name one that is there (`getent passwd`), or make it (`useradd`)";
+        let help = "name one that exists (`getent passwd`), or create it (`useradd`)";
         Diagnostic::error(format!("there is no user {name}"), self.place.clone())
             .help(help.to_owned())
     }
@@ -104,7 +105,15 @@ fn owner(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<QuotaOwner> {
     };
     if owner.is_none() {
         let message = format!("{} does not say whose quotas these are", Quoted(&text.value));
+        let meant = text.value.split_once([':', '=']).and_then(|(kind, rest)| {
+            let kind = KINDS.meant(kind).filter(|it| *it != "group")?;
+            let rest = rest.trim();
+            let is_right =
+                if kind == "user" { is_name(rest) } else { rest.parse::<IpAddr>().is_ok() };
+            is_right.then(|| format!("\"{kind}:{rest}\""))
+        });
         let help = match text.value.as_str() {
+            _ if meant.is_some() => format!("did you mean `{}`?", meant.unwrap_or_default()),
             "all" | "any" | "default" | "everybody" | "everyone" | "others" => {
                 "write what everybody may use in `[quotas]` itself".to_owned()
             }
@@ -133,7 +142,10 @@ fn size(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {
             }
         },
         (Ok(count), None) => {
-            let message = format!("{} is not a unit of memory", Quoted(unit));
+            let message = match unit {
+                "" => format!("{} has no unit of memory", Quoted(&text.value)),
+                _ => format!("{} is not a unit of memory", Quoted(unit)),
+            };
             let meant = match unit.chars().next().map(|it| it.to_ascii_lowercase()) {
                 Some('k') => "KiB",
                 Some('g') => "GiB",

@@ -57,8 +57,8 @@ pub fn registrars(
         let named: Vec<_> = listen.iter().map(Endpoint::to_string).collect();
         let source = Source::new("[registrar] listen", &named.join(", "));
         let text = Text::plain(&source, 0..source.text.len());
-        let message = "the registrar of the settings file listens only at ports unknown before";
-        let help = "say where it is: --registrar <multiaddr>".to_owned();
+        let message = "the registrar of the settings file listens only at ports that are not known in advance";
+        let help = "say where it is: --registrar <endpoint>".to_owned();
         return Err(Diagnostics(vec![Diagnostic::error(message, text.inside()).help(help)]));
     }
     Ok(dialed)

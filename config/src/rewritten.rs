@@ -8,8 +8,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::{
     keys::{COUNTS, DURATION_KEYS, NUMBER_KEYS, SOCKET_GROUP, SOCKET_MODE},
+    names::{KINDS, POLICIES},
     uses::{Use, toml_text},
-    values,
+    values, words,
 };
 
 /// Writes a value that is no endpoint, and holds one, as TOML.
@@ -81,18 +82,19 @@ impl<'a> HostOrPort<'a> {
     }
 }
 
-/// Writes what stands without quotes as it should stand after `key`.
+/// Writes what is not in quotes as it should stand after `key`.
 pub(crate) fn unquoted(key: &str, found: &str, place: Use) -> Option<String> {
     let quoted = |text: &str| {
         let is_plain = !text.contains(['"', '\\']) && !text.contains(char::is_control);
         is_plain.then(|| format!("\"{text}\""))
     };
     match key {
-        "tractor" => match &*found.to_ascii_lowercase() {
-            "true" | "yes" | "on" | "y" => Some("true".to_owned()),
-            "false" | "no" | "off" | "n" => Some("false".to_owned()),
-            _ => None,
-        },
+        "tractor" if place == Use::Registrar => words::switch(found).map(|it| it.to_string()),
+        "exclusive" if words::switch(found).is_some() => {
+            words::switch(found).map(|it| it.to_string())
+        }
+        "names" if place == Use::Registrar => POLICIES.meant(found).and_then(quoted),
+        "register" | "find" if is_owner(found) => quoted(found),
         _ if DURATION_KEYS.contains(&key) => parse_duration(found).ok().and_then(|_| quoted(found)),
         _ if NUMBER_KEYS.contains(&key) => None,
         _ if COUNTS.iter().any(|it| it.key == key) => None,
@@ -101,6 +103,11 @@ pub(crate) fn unquoted(key: &str, found: &str, place: Use) -> Option<String> {
         SOCKET_MODE => mode(found).map(|it| format!("\"{it}\"")),
         _ => multiaddr(found, place),
     }
+}
+
+/// Tells whether a word says whom a rule means.
+fn is_owner(found: &str) -> bool {
+    found == "any" || found.split_once(':').is_some_and(|(kind, _)| KINDS.known.contains(&kind))
 }
 
 /// Writes the octal digits of a mode with the zero that marks them.

@@ -21,7 +21,7 @@ use crate::{
     syntax::{Key, Value},
     text::{Number, Text},
     uses::Use,
-    values,
+    values, words,
     written::{
         Actor, Endpoints, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar,
         WrittenRule,
@@ -91,7 +91,7 @@ impl Shape<'_> {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("id", DeValue::String(text)) => host.id = Some(self.text(value, text)),
                 ("id", other) => {
-                    let message = format!("found {} where a text is expected", article(other));
+                    let message = format!("found {} where a string is expected", article(other));
                     let help = "the id is a word, such as id = \"rack7-node3\"".to_owned();
                     self.diagnostics
                         .push(Diagnostic::error(message, self.place(value.span())).help(help));
@@ -166,8 +166,8 @@ impl Shape<'_> {
             match item.get_ref() {
                 DeValue::String(text) => words.push(self.text(item, text)),
                 other => {
-                    let message = format!("found {} where a text is expected", article(other));
-                    let help = "write whom it means, as in \"user:feed\"".to_owned();
+                    let message = format!("found {} where a string is expected", article(other));
+                    let help = "name an owner, as in \"user:feed\"".to_owned();
                     self.diagnostics
                         .push(Diagnostic::error(message, self.place(item.span())).help(help));
                 }
@@ -230,7 +230,7 @@ impl Shape<'_> {
                     }
                     _ => {
                         let written = rewritten::endpoint(other, place);
-                        let written = written.as_deref().unwrap_or("[\"<multiaddr>\"]");
+                        let written = written.as_deref().unwrap_or("[\"<endpoint>\"]");
                         format!("write {} = {written}", self.literal(key.span()))
                     }
                 };
@@ -263,7 +263,7 @@ impl Shape<'_> {
 
     /// Reports a list in which hosts and ports alternate.
     fn scattered(&mut self, span: Range<usize>, items: &DeArray<'_>, place: Use) {
-        let message = "hosts and ports stand side by side, and not in pairs";
+        let message = "hosts and ports are not in pairs";
         let flat = items.iter().flat_map(|it| match it.get_ref() {
             DeValue::Array(ports) if ports.iter().all(|it| it.get_ref().is_integer()) => {
                 ports.iter().map(|it| it.get_ref().clone()).collect()
@@ -306,7 +306,7 @@ impl Shape<'_> {
             return None;
         };
         if is_pair(second.get_ref(), first.get_ref()) {
-            let message = "the port stands before the host";
+            let message = "the port comes before the host";
             match rewritten::turned(first.get_ref(), second.get_ref(), place) {
                 Some(written) => {
                     let fault = Diagnostic::error(message, self.place(value.span()));
@@ -360,7 +360,7 @@ impl Shape<'_> {
                     }
                     _ => {
                         let default = format_duration(limits.default);
-                        format!("a duration is a text: {} = \"{default}\"", limits.key)
+                        format!("a duration is a string: {} = \"{default}\"", limits.key)
                     }
                 };
                 self.diagnostics
@@ -383,7 +383,7 @@ impl Shape<'_> {
             false => None,
         };
         let written = written.as_deref().unwrap_or(example);
-        let message = format!("found {found} where a text is expected");
+        let message = format!("found {found} where a string is expected");
         let help = format!("write {key} = \"{written}\"");
         self.diagnostics.push(Diagnostic::error(message, self.place(value.span())).help(help));
         None
@@ -420,11 +420,18 @@ impl Shape<'_> {
             other => {
                 let found = article(other);
                 let message = format!("found {found} where `true` or `false` is expected");
-                let help = match other {
-                    DeValue::String(text) if matches!(&**text, "true" | "false") => {
-                        format!("write it without quotes: {text}")
+                let meant = match other {
+                    DeValue::String(text) => words::switch(text),
+                    DeValue::Integer(_) => words::switch(self.literal(value.span())),
+                    _ => None,
+                };
+                let key = key.get_ref();
+                let help = match (other, meant) {
+                    (DeValue::String(text), Some(meant)) if **text == meant.to_string() => {
+                        format!("write it without quotes: {meant}")
                     }
-                    _ => format!("write {} = true", key.get_ref()),
+                    (_, Some(meant)) => format!("write {key} = {meant}"),
+                    (_, None) => format!("write {key} = true, or {key} = false"),
                 };
                 self.diagnostics
                     .push(Diagnostic::error(message, self.place(value.span())).help(help));
@@ -449,13 +456,13 @@ impl Shape<'_> {
             return;
         } else {
             let help = match suggestion(name, REGISTRAR_KEYS, &[]) {
-                Some(key) => format!("`{key}` stands in the table `[registrar]`"),
+                Some(key) => format!("`{key}` belongs in the table `[registrar]`"),
                 None if name == "host_id" => {
-                    "it stands in the table `[host]`, and is called `id`".to_owned()
+                    "it belongs in the table `[host]`, where it is called `id`".to_owned()
                 }
                 None => return,
             };
-            (format!("the key {} stands in no table", Quoted(name)), help)
+            (format!("the key {} is in no table", Quoted(name)), help)
         };
         let place = self.key(key).place;
         self.diagnostics.push(Diagnostic::error(message, place).help(help));
@@ -565,7 +572,7 @@ fn list(names: &[&str]) -> String {
 
 fn article(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a text",
+        DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a number",
         DeValue::Float(_) => "a fraction",
         DeValue::Boolean(_) => "a boolean",

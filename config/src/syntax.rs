@@ -21,11 +21,18 @@ pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
 
 /// Finds faults in the structure of a text, and repairs them.
 pub(crate) fn mend(source: &Arc<Source>) -> Mended {
-    let (_, errors) = DeTable::parse_recoverable(&source.text);
-    if errors.iter().all(is_duplicate) { Mended::whole(source) } else { Mended::broken(source) }
+    let is_sound = |source: &Source| {
+        let (_, errors) = DeTable::parse_recoverable(&source.text);
+        errors.iter().all(is_duplicate)
+    };
+    if is_sound(source) {
+        return Mended::whole(source);
+    }
+    let straightened = Mended::straightened(source);
+    if is_sound(&straightened.source) { straightened } else { straightened.broken() }
 }
 
-/// Reads the text of `mended`, and tells it what could not be read. Returns what stands twice too.
+/// Reads the text of `mended`, and tells it what could not be read. Returns what appears twice too.
 pub(crate) fn parse<'a>(
     source: &'a Arc<Source>,
     mended: &mut Mended,
@@ -55,10 +62,14 @@ fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Diagno
     let found = source.text.get(span.clone()).unwrap_or_default().trim();
     let place = Place { source: Arc::clone(source), span };
     // To the parser, any unknown word is a string without quotes.
-    match message.starts_with("string values must be quoted") {
+    // The parser takes `no` for the beginning of `nan`, and `foo` for that of `false`.
+    let is_word = found.starts_with(|it: char| it.is_ascii_alphabetic());
+    let is_unquoted = message.starts_with("string values must be quoted")
+        || is_word && message.starts_with("invalid ");
+    match is_unquoted {
         true if found.is_empty() => Diagnostic::error("a value is missing", place),
         true => {
-            let message = format!("{} stands without quotes", Quoted(found));
+            let message = format!("{} is not in quotes", Quoted(found));
             let at = place.span.start;
             let use_of = Use::of_table(table_before(&source.text, at));
             let written = rewritten::unquoted(key_before(&source.text, at), found, use_of);
@@ -83,7 +94,9 @@ fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Diagno
 /// Returns the key whose value begins at `at`, if both stand on one line.
 fn key_before(text: &str, at: usize) -> &str {
     let line = text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
-    line.split_once('=').map_or("", |(key, _)| key.trim())
+    // In an inline table it is the last one.
+    let last = line.rsplit(['{', ',']).next().filter(|it| it.contains('='));
+    last.unwrap_or(line).split_once('=').map_or("", |(key, _)| key.trim())
 }
 
 /// Returns the table in which the line at `at` stands.
@@ -101,12 +114,12 @@ fn duplicate(source: &Arc<Source>, span: Range<usize>, seek: bool) -> Diagnostic
 
     let mut diagnostic = if is_header {
         Diagnostic::error(
-            format!("the table {} stands twice", Quoted(&format!("[{name}]"))),
+            format!("the table {} appears twice", Quoted(&format!("[{name}]"))),
             place(span),
         )
         .help("put its lines below the first header".to_owned())
     } else {
-        Diagnostic::error(format!("{} stands twice", Quoted(name)), place(span))
+        Diagnostic::error(format!("{} appears twice", Quoted(name)), place(span))
             .help("keep one; an actor has all its endpoints in one list".to_owned())
     };
     if seek {

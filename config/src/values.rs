@@ -3,10 +3,11 @@
 use std::{fmt::Display, time::Duration};
 
 use endpoints::{Endpoint, Quoted, Slip, TableFault};
-use humantime::{DurationError, format_duration, parse_duration};
+use humantime::{format_duration, parse_duration};
 
 use crate::{
     diagnostic::{Diagnostic, Place},
+    durations::{DurationFault, read_duration},
     keys::Limits,
     text::{Number, Text},
     uses::Use,
@@ -102,33 +103,17 @@ pub(crate) fn duration(
     limits: &Limits<Duration>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Duration> {
-    let (place, message, help) = match parse_duration(&text.value) {
-        Ok(read) if (limits.min..=limits.max).contains(&read) => return Some(read),
-        Ok(_) | Err(DurationError::NumberOverflow) => {
+    let fits = |it: Duration| (limits.min..=limits.max).contains(&it);
+    let error = match read_duration(&text.value, fits) {
+        Ok(read) if fits(read) => return Some(read),
+        Ok(_) => {
             let message = format!("{} is out of range for `{}`", Quoted(&text.value), limits.key);
-            (text.inside(), message, range(limits))
+            DurationFault { span: 0..text.value.len(), message, help: None }
         }
-        Err(DurationError::UnknownUnit { unit, .. }) if unit.is_empty() => {
-            let message = format!("{} has no unit of time", Quoted(&text.value));
-            let written = with_units(text.value.trim(), limits);
-            let written: Vec<_> = written.map(|(it, name)| format!("`{it}` for {name}")).collect();
-            let help = if written.is_empty() {
-                range(limits)
-            } else {
-                format!("write {}", written.join(", "))
-            };
-            (text.inside(), message, help)
-        }
-        Err(DurationError::UnknownUnit { start, end, unit, .. }) => {
-            let message = format!("{} is not a unit of time", Quoted(&unit));
-            (text.part(start..end), message, DURATIONS.to_owned())
-        }
-        Err(_) => {
-            let message = format!("{} is not a duration", Quoted(&text.value));
-            (text.inside(), message, DURATIONS.to_owned())
-        }
+        Err(error) => error,
     };
-    diagnostics.push(Diagnostic::error(message, place).help(help));
+    let help = error.help.unwrap_or_else(|| range(limits));
+    diagnostics.push(Diagnostic::error(error.message, text.part(error.span)).help(help));
     None
 }
 
@@ -149,9 +134,6 @@ pub(crate) fn range(limits: &Limits<Duration>) -> String {
     format!("it may be from {} to {}", format_duration(limits.min), format_duration(limits.max))
 }
 
-const DURATIONS: &str =
-    "a duration is a number and a unit, such as `500ms`, `5s`, `2min` or `1h 30min`";
-
 /// Reads the mode of a socket file.
 pub(crate) fn socket_mode(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<u32> {
     let name = Quoted(&text.value);
@@ -160,13 +142,16 @@ pub(crate) fn socket_mode(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Opt
         let (why, help) = if is_octal(written) {
             (
                 "lets nobody connect",
-                "who may write may connect: its user by `0600`, its group by `0660`",
+                "write permission lets connect: `0600` its user, `0660` its group too",
             )
         } else {
-            ("is no mode", "write three octal digits, for user, group and others: `0660`")
+            ("is not a mode", "write three octal digits, for user, group and others: `0660`")
         };
-        diagnostics
-            .push(Diagnostic::error(format!("{name} {why}"), text.inside()).help(help.to_owned()));
+        let help = match mode_of_letters(written) {
+            Some(mode) => format!("write `{mode:04o}`"),
+            None => help.to_owned(),
+        };
+        diagnostics.push(Diagnostic::error(format!("{name} {why}"), text.inside()).help(help));
         return None;
     };
     let classes = [(6, "its own user"), (3, "its group"), (0, "all others")];
@@ -185,6 +170,27 @@ pub(crate) fn socket_mode(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Opt
 pub(crate) fn read_mode(digits: &str) -> Option<u32> {
     let mode = u32::from_str_radix(digits, 8).ok().filter(|_| is_octal(digits))?;
     (mode & 0o222 != 0).then_some(mode)
+}
+
+/// Reads a mode as `ls` shows it, such as `rw-rw----`.
+fn mode_of_letters(text: &str) -> Option<u32> {
+    let letters = match text.len() {
+        10 => text.strip_prefix(['s', '-'])?,
+        _ => text,
+    };
+    if letters.len() != 9 {
+        return None;
+    }
+    let mut mode = 0;
+    for (letter, set) in letters.bytes().zip(b"rwx".iter().cycle()) {
+        match letter {
+            _ if letter == *set => mode = mode << 1 | 1,
+            b'-' => mode <<= 1,
+            _ => return None,
+        }
+    }
+    // An execute permission means nothing for a socket.
+    read_mode(&format!("{:03o}", mode & 0o666))
 }
 
 /// Tells whether a string consists of the digits for user, group and others.
@@ -209,7 +215,7 @@ impl SocketGroup {
     /// Returns the fault that there is no such group.
     pub fn unknown(&self) -> Diagnostic {
         let name = Quoted(&self.name);
-        let help = "name one that is there (`getent group`), or make it (`groupadd`)";
+        let help = "name one that exists (`getent group`), or create it (`groupadd`)";
         Diagnostic::error(format!("there is no group {name}"), self.place.clone())
             .help(help.to_owned())
     }
@@ -219,7 +225,7 @@ impl SocketGroup {
 pub(crate) fn socket_group(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<SocketGroup> {
     let name = text.value.trim();
     if name.is_empty() || name.contains([':', '\0']) || name.contains(char::is_whitespace) {
-        let message = format!("{} is no group", Quoted(&text.value));
+        let message = format!("{} is not a group", Quoted(&text.value));
         let help = "name one group, as `getent group` lists them, or give its number";
         diagnostics.push(Diagnostic::error(message, text.inside()).help(help.to_owned()));
         return None;

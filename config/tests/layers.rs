@@ -144,7 +144,7 @@ fn the_registrars_that_are_asked() {
         None,
         &["/ip4/127.0.0.1/tcp/0"],
         "[registrar] listen:1:1: error: the registrar of the settings file listens only at ports \
-         unknown before (say where it is: --registrar <multiaddr>)",
+         that are not known in advance (say where it is: --registrar <endpoint>)",
     );
     let variable = Some("/unix/@a,/unix/@b /unix/@a\t/memory/1");
     check(&[], variable, &["/unix/@r"], "/unix/@a /unix/@b /memory/1");

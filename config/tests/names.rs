@@ -38,12 +38,12 @@ fn faults_are_reported_with_place_and_help() {
         };
         assert!(told.contains(expected), "{line}\n{told}");
     };
-    check(r#"feed = "user:feed""#, "m:2:8: error: found a text where a rule is expected");
+    check(r#"feed = "user:feed""#, "m:2:8: error: found a string where a rule is expected");
     check(r#"feed = { registers = ["any"] }"#, "did you mean `register`?");
     check(r#"feed = { register = ["feed"] }"#, "write `user:feed` or `group:feed`");
-    check(r#"feed = { register = ["address:10.0.0.0/33"] }"#, "does not say whom it means");
+    check(r#"feed = { register = ["address:10.0.0.0/33"] }"#, "does not name an owner");
     check(r#"feed = { register = 7 }"#, "found a number where a list is expected");
-    check(r#"feed = { max_instances = 0 }"#, "write a number from 1 on");
+    check(r#"feed = { max_instances = 0 }"#, "write 1 or more");
     check(r#"feed = { exclusive = "yes" }"#, "`true` or `false` is expected");
     check(r#""two words" = { exclusive = true }"#, "m:2:1: error: ");
     check(r#"feed = { exclusive = true, max_instances = 2 }"#, "warning: `exclusive` lets one");

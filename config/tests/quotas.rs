@@ -74,7 +74,7 @@ fn invalid_quotas() {
             "4:10 `MB` is not a unit of memory | write `64MiB`; the units are KiB, MiB, GiB",
             "6:10 `lots` is not a size | a size is a number and a unit, such as `64MiB` or `1GiB`",
             "8:10 `1KiB` is out of range for `bytes` | it may be from 1MiB to 1024GiB",
-            "9:9 found a text where a number is expected | write it without quotes: 7",
+            "9:9 found a string where a number is expected | write it without quotes: 7",
         ],
     );
     check(
@@ -100,10 +100,7 @@ fn invalid_quotas() {
     );
     check(
         "[quotas]\nbytes = 64MiB\nwaits = lots\n",
-        &[
-            "2:9 `64MiB` stands without quotes | write \"64MiB\"",
-            "3:9 `lots` stands without quotes | ",
-        ],
+        &["2:9 `64MiB` is not in quotes | write \"64MiB\"", "3:9 `lots` is not in quotes | "],
     );
     check("[quota]\nwaits = 7\n", &["1:2 unknown table `[quota]` | did you mean `[quotas]`?"]);
     check("quotas = 7\n", &["1:10 found a number where the table `[quotas]` is expected | "]);

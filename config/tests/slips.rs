@@ -106,11 +106,11 @@ fn each_slip_is_told_once() {
     check("a = [\n  \"/unix/@a\",", &["3:5 the list that begins here is not closed"]);
     check("a = [[\"h\", 80],", &["3:5 the list that begins here is not closed"]);
     check("a = { path = \"/x\"", &["3:5 the table that begins here is not closed"]);
-    check("a = [\"/unix/@a\", \"/unix/@b]", &["3:18 the text that begins here is not closed"]);
-    check("a = [\"/unix/@a, \"/unix/@b\"]", &["3:6 the text that begins here is not closed"]);
-    check("a = '/unix/@a", &["3:5 the text that begins here is not closed"]);
-    check("a = '''/unix/@a", &["3:5 the text that begins here is not closed"]);
-    check("a = [\"\"\"/unix/@a]", &["3:6 the text that begins here is not closed"]);
+    check("a = [\"/unix/@a\", \"/unix/@b]", &["3:18 the string that begins here is not closed"]);
+    check("a = [\"/unix/@a, \"/unix/@b\"]", &["3:6 the string that begins here is not closed"]);
+    check("a = '/unix/@a", &["3:5 the string that begins here is not closed"]);
+    check("a = '''/unix/@a", &["3:5 the string that begins here is not closed"]);
+    check("a = [\"\"\"/unix/@a]", &["3:6 the string that begins here is not closed"]);
     check("a = \"/unix/@a'", &["3:14 `'` does not close what `\"` began"]);
     check("\"a = \"/unix/@a\"", &["3:1 the key that begins here is not closed"]);
     check("a = [\"/unix/@a\"}", &["3:16 `}` cannot close the list"]);
@@ -120,7 +120,7 @@ fn each_slip_is_told_once() {
         &[
             "3:5 the list that begins here is not closed",
             "4:5 unknown protocol `uds` in `/uds/x`",
-            "5:3 `/unix/@a` stands without quotes",
+            "5:3 `/unix/@a` is not in quotes",
         ],
     );
     // What is missing.
@@ -140,25 +140,44 @@ fn each_slip_is_told_once() {
         "a = [[\"h\" 80], [\"h\" 81]]",
         &["3:11 a `,` is missing before this", "3:21 a `,` is missing before this"],
     );
-    // What is too much.
+    // What is not expected here.
     check("a = \"/unix/@a\" b = \"/unix/@b\"", &["3:16 another key begins on the same line"]);
     check(
         "a = \"/unix/@a\", b = \"/uds/x\"",
         &["3:17 another key begins on the same line", "3:23 unknown protocol `uds` in `/uds/x`"],
     );
-    check("a = \"/unix/@a\" \"/unix/@b\"", &["3:16 another value begins here"]);
+    let list = "3:5 several values make a list, which is in brackets";
+    check("a = \"/unix/@a\" \"/unix/@b\"", &[list]);
+    check("a = \"/unix/@a\", \"/unix/@b\"", &[list]);
+    check("a = \"/unix/@a\"; \"/unix/@b\",", &[list]);
+    check("a = \"/unix/@a\",\n    \"/unix/@b\",\n    '/unix/@c'", &[list]);
+    check("a = [\"h\", 80], [\"h\", 81]", &[list]);
+    check("a = \"127.0.0.1\", 80", &[list]);
+    check("a = /unix/@a, /unix/@b", &["3:5 `/unix/@a, /unix/@b` is not in quotes"]);
+    check("a = (\"/unix/@a\", \"/unix/@b\")", &["3:5 a list is not written in parentheses"]);
+    check("a = “/unix/@a”", &["3:5 `“/unix/@a”` is in typographic quotes"]);
+    check("a = ‘/unix/@a’ # it’s", &["3:5 `‘/unix/@a’` is in typographic quotes"]);
+    check("a = „/unix/@a“", &["3:5 `„/unix/@a“` is in typographic quotes"]);
+    check("“a” = \"/unix/@a\"", &["3:1 `“a”` is in typographic quotes"]);
+    check("a = \"/unix/@a”", &["3:14 `”` does not close what `\"` began"]);
+    check("a = [\"/unix/@a”, \"/unix/@b\"]", &["3:15 `”` does not close what `\"` began"]);
+    let blank = "is between the words";
+    check("a =\u{a0}\"/unix/@a\"", &[&format!("3:4 a no-break space (U+00A0) {blank}")]);
+    check("a\u{200b} = \"/unix/@a\"", &[&format!("3:2 a zero-width space (U+200B) {blank}")]);
+    check("\u{3000}a = \"/unix/@a\"", &[&format!("3:1 an ideographic space (U+3000) {blank}")]);
+    check("a = \"/unix/@a\"\u{2028}", &[&format!("3:15 an invisible character (U+2028) {blank}")]);
     check("a = \"/unix/@a\",", &["3:15 a line does not end in `,`"]);
     check("a = [\"/unix/@a\"]]", &["3:17 `]` closes nothing"]);
     check("a = \"/unix/@a\"]", &["3:15 `]` closes nothing"]);
     check("]", &["3:1 `]` closes nothing"]);
-    check("a = [,\"/unix/@a\"]", &["3:6 nothing stands before this `,`"]);
-    check("a = \"/unix/@a\" // or b", &["3:16 `//` begins no comment"]);
+    check("a = [,\"/unix/@a\"]", &["3:6 nothing comes before this `,`"]);
+    check("a = \"/unix/@a\" // or b", &["3:16 `//` does not begin a comment"]);
     // What stands for something else.
-    check("a == \"/unix/@a\"", &["3:3 `==` stands where `=` is expected"]);
-    check("a: \"/unix/@a\"", &["3:2 `:` stands where `=` is expected"]);
+    check("a == \"/unix/@a\"", &["3:3 expected `=`, found `==`"]);
+    check("a: \"/unix/@a\"", &["3:2 expected `=`, found `:`"]);
     check("a b = \"/unix/@a\"", &["3:1 `a b` cannot be a key"]);
-    check("a = \"/un\"ix/@a\"", &["3:9 a `\"` stands within a text"]);
-    check("- /unix/@a", &["3:3 `/unix/@a` stands where `=` is expected"]);
+    check("a = \"/un\"ix/@a\"", &["3:9 a `\"` is inside a string"]);
+    check("- /unix/@a", &["3:3 expected `=`, found `/unix/@a`"]);
     let escape =
         "missing escaped value, expected `b`, `e`, `f`, `n`, `r`, `\\`, `\"`, `x`, `u`, `U`";
     check("a = \"/unix/\\q\"", &[&format!("3:13 {escape}")]);
@@ -185,8 +204,8 @@ fn headers_that_are_broken_head_their_tables() {
         "[[network]",
         "1:1: error: two brackets open here, and one closes (write the header in single brackets)",
     );
-    check("[net work]", "1:1: error: `[net work]` is no header (write it as `[network]`)");
-    check("{[network]", "1:1: error: `{[network]` is no header (write it as `[network]`)");
+    check("[net work]", "1:1: error: `[net work]` is not a header (write it as `[network]`)");
+    check("{[network]", "1:1: error: `{[network]` is not a header (write it as `[network]`)");
     check(
         "[network] a = \"/unix/@a\"",
         "1:11: error: another key begins on the same line (begin a new line for it)",

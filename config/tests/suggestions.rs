@@ -168,14 +168,14 @@ fn unlikely_values_are_reported() {
         let errors = registrars(&[value.to_owned()], None, &[], "/run".as_ref()).unwrap_err();
         assert!(errors.to_string().contains(expected), "{value}: {errors}");
     };
-    check("/unix/~/x.sock", "nothing is put in for it");
-    check("/unix/$XDG_RUNTIME_DIR/x.sock", "nothing is put in for it");
-    check("/unix/run/$(id -u)/x.sock", "nothing is put in for it");
-    check("/unix/%t/x.sock", "nothing is put in for it");
-    check("/unix/run/<uid>/x.sock", "nothing is put in for it");
+    check("/unix/~/x.sock", "nothing is substituted");
+    check("/unix/$XDG_RUNTIME_DIR/x.sock", "nothing is substituted");
+    check("/unix/run/$(id -u)/x.sock", "nothing is substituted");
+    check("/unix/%t/x.sock", "nothing is substituted");
+    check("/unix/run/<uid>/x.sock", "nothing is substituted");
     check("/unix/run/x.sock,", "is taken for a part of the path");
     check("/unix/run/x.sock/tcp/80", "is taken for a part of the path");
-    check(r"/unix/C:\run\x.sock", "is taken for a letter of a name");
+    check(r"/unix/C:\run\x.sock", "is taken for a part of a name");
 }
 
 #[test]
@@ -322,4 +322,58 @@ fn settings_for_dialing_get_dialable_proposals() {
         panic!("it has no port")
     };
     assert_eq!(diagnostics[0].help.as_deref(), Some("add a port: `/ip4/10.0.0.1/tcp/1616`"));
+}
+
+#[test]
+fn words_that_are_nearly_right() {
+    let names = |value: &str, expected: &[&str]| check("registrar", "names", value, expected);
+    names("\"opn\"", &["\"open\""]);
+    names("\"Open\"", &["\"open\""]);
+    names("\"same_user\"", &["\"same-user\""]);
+    names("\"sameuser\"", &["\"same-user\""]);
+    names("open", &["\"open\""]);
+    names("“open”", &["\"open\""]);
+    let tractor = |value: &str, expected: &[&str]| check("registrar", "tractor", value, expected);
+    tractor("\"ture\"", &["true"]);
+    tractor("\"off\"", &["false"]);
+    tractor("\"False\"", &["false"]);
+    tractor("\"true\"", &["true"]);
+    tractor("0", &["false"]);
+    tractor("1", &["true"]);
+    tractor("no", &["false"]);
+    tractor("tru", &["true"]);
+    tractor("flase", &["false"]);
+    names("nope", &[]);
+    let heartbeat =
+        |value: &str, expected: &[&str]| check("registrar", "heartbeat", value, expected);
+    heartbeat("\"5S\"", &["\"5s\""]);
+    heartbeat("\"5 secnds\"", &["\"5 seconds\""]);
+    heartbeat("\"500 mS\"", &["\"500 ms\""]);
+    heartbeat("5 s", &["\"5 s\""]);
+    check("registrar", "socket_mode", "\"rw-rw----\"", &["\"0660\""]);
+    check("registrar", "socket_mode", "\"srwxrwxrwx\"", &["\"0666\""]);
+}
+
+#[test]
+fn owners_that_are_nearly_right() {
+    let check = |value: &str, expected: &[&str]| {
+        let write = |owner: &str| format!("[names]\nx = {{ register = {owner} }}\n");
+        let found = diagnostics(&write(value));
+        assert_eq!(found.len(), 1, "{value}: {found:?}");
+        let help = found[0].help.clone().unwrap_or_default();
+        let proposed = proposed(&help, "register");
+        for owner in &proposed {
+            assert_eq!(diagnostics(&write(owner)), [], "{help}");
+        }
+        assert_eq!(proposed, expected, "for {value}: {help}");
+    };
+    check("\"usr:feed\"", &["\"user:feed\""]);
+    check("\"Users: feed\"", &["\"user:feed\""]);
+    check("\"uid=1000\"", &["\"user:1000\""]);
+    check("\"grp:market\"", &["\"group:market\""]);
+    check("\"@market\"", &["\"group:market\""]);
+    check("\"ip:10.0.0.0/8\"", &["\"address:10.0.0.0/8\""]);
+    check("\"10.0.0.7\"", &["\"address:10.0.0.7\""]);
+    check("\"everybody\"", &["\"any\""]);
+    check("\"*\"", &["\"any\""]);
 }

@@ -364,7 +364,7 @@ pub(crate) const WAITS_MAX: usize = 512;
 fn whose(user: &Option<u32>) -> String {
     match user {
         Some(user) => format!("a registrar of user {user}"),
-        None => "a registrar of a user whom the kernel does not tell".to_owned(),
+        None => "a registrar of a user that the kernel does not identify".to_owned(),
     }
 }
 

@@ -64,6 +64,16 @@ pub struct TableSource {
 
 impl TableSource {
     /// Takes a table.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// use callsign::TableSource;
+    /// use endpoints::{Written, parse_endpoints};
+    ///
+    /// let table = parse_endpoints([("feed", Written::from("/unix/@feed"))])?;
+    /// let source = TableSource::new(&table);
+    /// # Ok::<(), endpoints::TableErrors>(())
+    /// ```
     pub fn new(table: &EndpointTable) -> Self {
         let entry =
             |(name, endpoints): (&Name, &[_])| (name.clone(), (Uuid::new_v4(), endpoints.to_vec()));

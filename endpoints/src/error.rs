@@ -45,12 +45,26 @@ impl ParseEndpointError {
     }
 
     /// Returns the text that was read; it is empty if bytes were.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let error = "/ip4/10.0.0.7/udp/1".parse::<Endpoint>().unwrap_err();
+    /// assert_eq!(error.text(), "/ip4/10.0.0.7/udp/1");
+    /// ```
     pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Returns the bytes of [`text`](Self::text) that are at fault. It may be empty, where
     /// something is missing.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let error = "/ip4/10.0.0.7/udp/1".parse::<Endpoint>().unwrap_err();
+    /// assert_eq!(&error.text()[error.span()], "udp");
+    /// ```
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
@@ -151,7 +165,7 @@ pub enum ParseEndpointErrorKind {
     AbstractNameLength { bytes: usize },
     #[error("no `/ip6/<address>` after `/ip6zone/<interface>`")]
     ZoneWithoutIp6,
-    #[error("bytes that are no multiaddr ({0})")]
+    #[error("bytes that are not a multiaddr ({0})")]
     NotBinary(String),
 }
 

@@ -107,7 +107,7 @@ impl ParseEndpointError {
             Kind::MissingHost { protocol: "tcp" } if self.text().starts_with("/tcp") => {
                 format!("put a host before it: `{endpoint}`")
             }
-            Kind::MissingHost { .. } => format!("TLS stands last: `{endpoint}`"),
+            Kind::MissingHost { .. } => format!("TLS comes last: `{endpoint}`"),
             Kind::Blank { .. } => {
                 format!("leave it out: `{endpoint}`; write an intended blank as %20")
             }
@@ -163,7 +163,7 @@ impl ParseEndpointError {
             }
             Kind::UnknownProtocol { .. } | Kind::Unsupported { .. } => SUPPORTED,
             Kind::MissingHost { protocol: "tls" } => {
-                "TLS stands last: `/ip4/127.0.0.1/tcp/5555/tls`"
+                "TLS comes last: `/ip4/127.0.0.1/tcp/5555/tls`"
             }
             Kind::NotPlain { path } if path.split('/').any(|part| part == "..") => {
                 "write the path without `..`"
@@ -174,7 +174,7 @@ impl ParseEndpointError {
             Kind::InvalidValue { .. } if text.is_empty() && self.port.is_some() => {
                 "all addresses of a host are 0.0.0.0, and its own loopback is 127.0.0.1"
             }
-            Kind::ProtocolAsHost { .. } => "the host stands first: an IP address or a host name",
+            Kind::ProtocolAsHost { .. } => "the host comes first: an IP address or a host name",
             Kind::InvalidValue { value, .. } if is_service(text, value) => {
                 "a port is a number, as `/etc/services` has it of a service"
             }

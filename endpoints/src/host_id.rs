@@ -51,6 +51,13 @@ impl HostId {
     }
 
     /// Returns the text.
+    ///
+    /// ```
+    /// use endpoints::HostId;
+    ///
+    /// assert_eq!(HostId::new("rack7-node3")?.as_str(), "rack7-node3");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -71,7 +71,7 @@ pub use matcher::Matcher;
 pub use name::{InstanceId, Name, NameError, NamePattern, is_match};
 pub use near::names_like;
 pub use nowhere::Nowhere;
-pub use plain::{Plain, PlainLines, is_plain};
+pub use plain::{Plain, PlainLines, is_plain, is_typographic_quote};
 pub use slip::Slip;
 pub use stamp::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
 pub use table::{Actors, Conflict, EndpointTable};

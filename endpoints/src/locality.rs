@@ -102,6 +102,14 @@ pub struct Here {
 
 impl Here {
     /// Returns the stamp of a listener bound here, without the socket file.
+    ///
+    /// ```
+    /// use endpoints::{Here, NetnsId};
+    ///
+    /// let here = Here { netns: Some(NetnsId(7)), ..Here::default() };
+    /// assert_eq!(here.stamp().netns, here.netns);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stamp(&self) -> Stamp {
         let Self { kernel, netns, process, .. } = *self;
         Stamp { kernel, netns, process, ..Stamp::default() }

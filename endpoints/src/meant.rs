@@ -18,6 +18,7 @@ use self::{
 use crate::{
     endpoint::Endpoint,
     parse::{self, PROTOCOLS},
+    plain::is_typographic_quote,
     slip::{is_of_windows, placeholder},
     tcp::{DnsFamily, DnsName, Host, TcpAddress},
     unix::{UnixAddress, UnixPath},
@@ -475,7 +476,9 @@ impl From<Endpoint> for Meant {
 
 /// Tells whether a character surrounds an address when it is copied.
 fn is_noise(character: char) -> bool {
-    parse::is_blank(character) || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',' | ';')
+    parse::is_blank(character)
+        || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',' | ';')
+        || is_typographic_quote(character)
 }
 
 /// The folders in which sockets usually lie.

@@ -40,6 +40,13 @@ impl Name {
 
     /// Checks `text` and takes it as a name.
     ///
+    /// ```
+    /// use endpoints::Name;
+    ///
+    /// assert!(Name::new("order.book").is_ok());
+    /// assert!(Name::new("order book").is_err());
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NameError`] says which rule `text` breaks.
@@ -143,11 +150,25 @@ pub struct NamePattern(Arc<str>);
 
 impl NamePattern {
     /// Matches every name.
+    ///
+    /// ```
+    /// use endpoints::NamePattern;
+    ///
+    /// assert!(NamePattern::any().matches("feed"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn any() -> Self {
         Self("*".into())
     }
 
     /// Validates a string as a pattern.
+    ///
+    /// ```
+    /// use endpoints::NamePattern;
+    ///
+    /// assert!(NamePattern::new("feed.*").is_ok());
+    /// assert!(NamePattern::new("a/b").is_err());
+    /// ```
     ///
     /// # Errors
     ///
@@ -329,7 +350,7 @@ impl NameError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::ForbiddenFirst { .. } => {
-                "a name begins with a letter, a digit or another character that stands by itself"
+                "a name begins with a letter, a digit or another character that is drawn by itself"
             }
             Self::NotComposed { .. } => {
                 "write it in the composed form: `uconv -x any-nfc` and most editors do"

@@ -66,6 +66,14 @@ impl Nowhere {
 
 impl Host {
     /// Returns why nobody can be reached there, wherever the caller is.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let Endpoint::Tcp(tcp) = "/ip4/224.0.0.1/tcp/80".parse()? else { panic!("it is TCP") };
+    /// assert!(tcp.host.nowhere().is_some(), "it is a multicast address");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn nowhere(&self) -> Option<Nowhere> {
         let ip = self.ip()?;
         match (self, ip) {

@@ -202,7 +202,7 @@ fn endpoint_of_bytes(bytes: &[u8]) -> Result<Endpoint, ParseEndpointError> {
             [low, high, ref value @ ..] if high < 0x80 => {
                 (usize::from(low & 0x7f) | usize::from(high) << 7, value)
             }
-            _ => return Err(Kind::NotBinary("no length of a path".to_owned())),
+            _ => return Err(Kind::NotBinary("no path length".to_owned())),
         };
         if value.len() != length {
             let why = format!("{} bytes where {length} were announced", value.len());

@@ -64,6 +64,18 @@ pub fn is_plain(character: char) -> bool {
     !is_without_shape && !BLANK.iter().any(|(first, last)| (*first..=*last).contains(&character))
 }
 
+/// Tells whether a character is a quote of documents, which no program takes for one of a keyboard's.
+///
+/// ```
+/// use endpoints::is_typographic_quote;
+///
+/// assert!("“”‘’„«»".chars().all(is_typographic_quote));
+/// assert!(!"\"'`".contains(is_typographic_quote));
+/// ```
+pub fn is_typographic_quote(character: char) -> bool {
+    matches!(character, '\u{2018}'..='\u{201f}' | '«' | '»' | '‹' | '›' | '\u{ff02}' | '\u{ff07}')
+}
+
 /// Tells whether a character is drawn onto the one before it.
 pub(crate) fn is_mark(character: char) -> bool {
     use GeneralCategory as Category;

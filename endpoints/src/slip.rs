@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Endpoint, Host, Quoted, parse};
+use crate::{Endpoint, Host, Quoted, parse, plain::is_typographic_quote};
 
 /// A part of an endpoint's text whose meaning differs from what its author is likely to
 /// have meant.
@@ -36,7 +36,8 @@ impl Slip {
             Endpoint::Tcp(tcp) => match &tcp.host {
                 Host::Ip6Zone { zone, ip } if !ip.is_unicast_link_local() => {
                     let start = text.find(&**zone)?;
-                    let message = format!("`{zone}` says nothing: {ip} is no link-local address");
+                    let message =
+                        format!("`{zone}` has no effect: {ip} is not a link-local address");
                     let help = "leave out the zone".to_owned();
                     Some(Self { span: start..start + zone.len(), message, help })
                 }
@@ -75,14 +76,15 @@ fn unexpanded(text: &str) -> Option<Slip> {
     let written = Quoted(&text[span.clone()]).to_string();
     Some(Slip {
         span,
-        message: format!("{written} is taken as it stands; nothing is put in for it"),
+        message: format!("{written} is taken literally; nothing is substituted"),
         help: "write out the path that is meant".to_owned(),
     })
 }
 
 /// Finds the end of a piece of a program or of a list, which is not part of a path.
 fn foreign_end(text: &str) -> Option<Slip> {
-    let start = text.trim_end_matches([',', ';', '"', '\'', '>']).len();
+    let is_end = |it: char| matches!(it, ',' | ';' | '"' | '\'' | '>') || is_typographic_quote(it);
+    let start = text.trim_end_matches(is_end).len();
     (start < text.len() && start > UNIX.len()).then(|| Slip {
         span: start..text.len(),
         message: format!("{} is taken for a part of the path", Quoted(&text[start..])),
@@ -94,7 +96,7 @@ fn backslash(text: &str) -> Option<Slip> {
     let start = text.find('\\')?;
     Some(Slip {
         span: start..start + 1,
-        message: "`\\` is taken for a letter of a name, as Linux has it".to_owned(),
+        message: "`\\` is taken for a part of a name, as usual on Linux".to_owned(),
         help: "parts of a path are separated by `/`".to_owned(),
     })
 }
@@ -214,6 +216,8 @@ mod tests {
         check("/unix/%TEMP%/x.sock", "%TEMP%");
         check("/unix/run/x.sock,", ",");
         check("/unix/run/x.sock\"", "\"");
+        check("/unix/run/x.sock”", "”");
+        check("/unix/run/x.sock’,", "’,");
         check(r"/unix/C:\run\x.sock", r"\");
         check("/unix/run/x.sock/tcp/80", "tcp");
         check("/unix/@$USER", "$USER");

@@ -65,6 +65,14 @@ pub struct Stamped {
 
 impl Stamped {
     /// Wraps an endpoint without a stamp.
+    ///
+    /// ```
+    /// use endpoints::Stamped;
+    ///
+    /// let stamped = Stamped::bare("/ip4/10.0.0.7/tcp/80".parse()?);
+    /// assert_eq!(stamped.stamp.kernel, None, "nobody takes it for local");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bare(endpoint: Endpoint) -> Self {
         Self { endpoint, stamp: Stamp::default() }
     }

@@ -26,6 +26,15 @@ pub struct EndpointTable(BTreeMap<Name, Vec<Endpoint>>);
 
 impl EndpointTable {
     /// Returns the endpoints of an actor, or `None` if the table does not name it.
+    ///
+    /// ```
+    /// use endpoints::{Written, parse_endpoints};
+    ///
+    /// let table = parse_endpoints([("feed", Written::from("/unix/@feed"))])?;
+    /// assert_eq!(table.get("feed"), Some(&["/unix/@feed".parse()?][..]));
+    /// assert_eq!(table.get("chart"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn get(&self, name: &str) -> Option<&[Endpoint]> {
         self.0.get(name).map(Vec::as_slice)
     }
@@ -69,6 +78,14 @@ impl EndpointTable {
     }
 
     /// Returns how many actors the table names.
+    ///
+    /// ```
+    /// use endpoints::{Written, parse_endpoints};
+    ///
+    /// let table = parse_endpoints([("feed", Written::from("/unix/@feed"))])?;
+    /// assert_eq!(table.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -99,6 +99,14 @@ pub enum Host {
 impl Host {
     /// Returns the IP address, unless the host is given by name. An IPv4 address that is written
     /// as IPv6 (`::ffff:127.0.0.1`) is returned as IPv4.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let Endpoint::Tcp(tcp) = "/ip6/::ffff:10.0.0.7/tcp/80".parse()? else { panic!("it is TCP") };
+    /// assert_eq!(tcp.host.ip(), Some("10.0.0.7".parse()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Ip4(ip) => Some(IpAddr::V4(*ip)),
@@ -108,11 +116,27 @@ impl Host {
     }
 
     /// Tells whether this is `0.0.0.0` or `::`, which bind every address and name none.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let Endpoint::Tcp(tcp) = "/ip4/0.0.0.0/tcp/80".parse()? else { panic!("it is TCP") };
+    /// assert!(tcp.host.is_wildcard() && !tcp.host.is_loopback());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_wildcard(&self) -> bool {
         self.ip().is_some_and(|ip| ip.is_unspecified())
     }
 
     /// Tells whether this address stays within its reader's network namespace.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let Endpoint::Tcp(tcp) = "/dns/localhost/tcp/80".parse()? else { panic!("it is TCP") };
+    /// assert!(tcp.host.is_loopback());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Dns(name, _) => name.is_localhost(),

@@ -95,6 +95,17 @@ impl UnixPath {
     }
 
     /// Returns the path as a path.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use endpoints::{Endpoint, UnixAddress};
+    ///
+    /// let endpoint = "/unix/%2Frun%2Ffeed.sock".parse()?;
+    /// let Endpoint::Unix(UnixAddress::Path(path)) = endpoint else { panic!("it is a path") };
+    /// assert_eq!(path.as_path(), Path::new("/run/feed.sock"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn as_path(&self) -> &Path {
         Path::new(&*self.0)
     }

@@ -78,6 +78,14 @@ pub enum Written {
 
 impl Written {
     /// Returns the endpoints, one by one.
+    ///
+    /// ```
+    /// use endpoints::Written;
+    ///
+    /// let written = Written::from(("127.0.0.1", 80)).into_endpoints();
+    /// assert_eq!(written[0].read()?, "/ip4/127.0.0.1/tcp/80".parse()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_endpoints(self) -> Vec<WrittenEndpoint> {
         match self {
             Self::One(text) => vec![WrittenEndpoint::Text(text)],
@@ -138,6 +146,13 @@ pub enum WrittenEndpoint {
 
 impl WrittenEndpoint {
     /// Reads the endpoint.
+    ///
+    /// ```
+    /// use endpoints::WrittenEndpoint;
+    ///
+    /// let error = WrittenEndpoint::Pair("db".to_owned(), 70000).read().unwrap_err();
+    /// assert_eq!(error.to_string(), "70000 is not a port (0 to 65535)");
+    /// ```
     ///
     /// # Errors
     ///
@@ -259,7 +274,7 @@ pub enum TableFault {
     /// The number is no port.
     #[error("{0} is not a port (0 to 65535)")]
     Port(i64),
-    /// The name stands twice in the table.
+    /// The name appears twice in the table.
     #[error("its name appears twice")]
     DuplicateName,
     /// The port is a string.
@@ -296,7 +311,7 @@ impl TableFault {
             Self::Endpoint(error) => error.help(),
             Self::NumericString { host, port } => as_pair(host, port, "write it without quotes"),
             Self::TwoTexts { first, second } if is_number(first) && !second.starts_with('/') => {
-                as_pair(second, first, "the host stands first, and the port without quotes")
+                as_pair(second, first, "the host comes first, and the port without quotes")
             }
             Self::TwoTexts { first, .. } if Endpoint::from_host_port(first, 0).is_ok() => {
                 Some("the port is a number, without quotes".to_owned())
@@ -406,7 +421,7 @@ mod tests {
         let texts = |a: &str, b: &str| WrittenEndpoint::TextPair(a.to_owned(), b.to_owned());
         check(texts("h", "80"), Some("write it without quotes: [\"h\", 80]"));
         check(texts("h", "99999"), None);
-        let turned = "the host stands first, and the port without quotes: [\"h\", 80]";
+        let turned = "the host comes first, and the port without quotes: [\"h\", 80]";
         check(texts("80", "h"), Some(turned));
         check(
             texts("/run", "x"),

@@ -191,7 +191,7 @@ fn says_what_is_wrong_where_and_what_to_write() {
         "add a port: `/ip4/10.0.0.1/tcp/5555/tls`",
     );
     value("«/tcp/80»", "no host before `/tcp`", "put a host before it: `/ip4/127.0.0.1/tcp/80`");
-    value("«/tls»", "no host before `/tls`", "TLS stands last: `/ip4/127.0.0.1/tcp/5555/tls`");
+    value("«/tls»", "no host before `/tls`", "TLS comes last: `/ip4/127.0.0.1/tcp/5555/tls`");
     value("«/ip6zone/eth0»/ip4/10.0.0.1", "no `/ip6/<address>` after `/ip6zone/<interface>`", "");
     value(
         "/ip4/10.0.0.1/tcp/80«/ip4/10.0.0.2»/tcp/81",
@@ -319,10 +319,13 @@ fn bytes_are_those_of_other_languages() {
     assert_eq!(parse(&long).to_bytes()[..4], [0x90, 0x03, 0x80 | (207 & 0x7f), 1]);
 
     check(b"", Err("an endpoint cannot be empty"));
-    check(b"\x90\x03", Err("bytes that are no multiaddr (no length of a path)"));
-    check(b"\x90\x03\x80\x80\x01", Err("bytes that are no multiaddr (no length of a path)"));
-    check(b"\x90\x03\x02a", Err("bytes that are no multiaddr (1 bytes where 2 were announced)"));
-    check(b"\x90\x03\x01ab", Err("bytes that are no multiaddr (2 bytes where 1 were announced)"));
+    check(b"\x90\x03", Err("bytes that are not a multiaddr (no path length)"));
+    check(b"\x90\x03\x80\x80\x01", Err("bytes that are not a multiaddr (no path length)"));
+    check(b"\x90\x03\x02a", Err("bytes that are not a multiaddr (1 bytes where 2 were announced)"));
+    check(
+        b"\x90\x03\x01ab",
+        Err("bytes that are not a multiaddr (2 bytes where 1 were announced)"),
+    );
     check(b"\x90\x03\x01\xff", Err("bytes that are not UTF-8"));
     check(b"\x90\x03\x00", Err("a `/` with nothing after it"));
     check(b"\x04\x7f\x00\x00\x01", Err("no `/tcp/<port>` after the host"));

@@ -55,6 +55,9 @@ fn hosts_and_ports_as_people_write_them() {
     meant("localhost", "/dns/localhost/tcp/5555");
     meant(" 127.0.0.1:80\n", "/ip4/127.0.0.1/tcp/80");
     meant("\"localhost:80\",", "/dns/localhost/tcp/80");
+    meant("“localhost:80”", "/dns/localhost/tcp/80");
+    meant("‘127.0.0.1:80’,", "/ip4/127.0.0.1/tcp/80");
+    meant("“/unix/run/feed.sock”", "/unix/run/feed.sock");
 }
 
 #[test]

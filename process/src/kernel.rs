@@ -20,6 +20,10 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Returns how many threads this process has.
+///
+/// # Errors
+///
+/// That of reading `/proc`, which may not be mounted.
 pub fn threads() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())
 }

@@ -306,7 +306,7 @@ impl Node {
         let drain_timeout = controls.now().drain_timeout;
         let drained = async { while acceptors.join_next().await.is_some() {} };
         if timeout(drain_timeout, drained).await.is_err() {
-            warn!("some sessions did not end within {drain_timeout:?}; they are cut");
+            warn!("some sessions did not end within {drain_timeout:?}; they are cut off");
         }
         helpers.shutdown().await;
     }
@@ -444,7 +444,7 @@ async fn receive(
             adapter.serve(Accepted { stream, session, stop: context.stop }).await;
         }
         Ok(Err(error)) => info!(%error, "turned away"),
-        Err(_) => info!("turned away: it did not say a word within {limit:?}"),
+        Err(_) => info!("turned away: it sent nothing within {limit:?}"),
     }
 }
 

@@ -192,6 +192,67 @@ fn failures() {
     transcript.matches_golden("failures-alone");
 }
 
+/// What a newcomer types and pastes, and what is said of it.
+#[test]
+fn slips_of_newcomers() {
+    let room = Room::new();
+    let node = Node::listen(&room, &[&room.abstract_unix("registrar")]);
+    let mut transcript = Transcript::with(&room, &node);
+    // The `--` before a program.
+    transcript.run(&["register", "web", "/unix/@web", "sleep", "5"]);
+    transcript.run(&["register", "web", "/unix/@web", "sh", "-c", "true"]);
+    transcript.run(&["register", "web", "no-such-server"]);
+    transcript.run(&["register", "web", "/unix/@web", "-", "sleep", "5"]);
+    transcript.run(&["register", "web", "--", "/unix/@web", "sleep", "5"]);
+    // Words of other programs, and words apart.
+    transcript.run(&["list"]);
+    transcript.run(&["serve"]);
+    transcript.run(&["man", "regster"]);
+    transcript.run(&["wait", "web", "5s"]);
+    transcript.run(&["registrar", "/unix/@web"]);
+    transcript.run(&["connect", "/unix/@web"]);
+    transcript.run(&["register", "web", "127.0.0.1", "8080"]);
+    // Typography.
+    transcript.run(&["register", "web", "/unix/@web", "–ttl", "5m"]);
+    transcript.run(&["register", "web", "/unix/@web", "—", "sleep", "5"]);
+    transcript.run(&["find", "“web”"]);
+    transcript.run(&["ls", "—json"]);
+    // Durations and placeholders.
+    transcript.run(&["register", "web", "/unix/@web", "--ttl", "1x"]);
+    transcript.run(&["register", "web", "/unix/@web", "--ttl", "0s"]);
+    transcript.run(&["wait", "web", "--timeout", "5 Minuets"]);
+    transcript.run(&["register", "web", "/unix/@web", "--", "true", "{port}"]);
+    transcript.run(&["register", "web", "/unix/run/web.sock", "--", "true", "{host}"]);
+    transcript.run(&[
+        "register",
+        "web",
+        "/ip4/127.0.0.1/tcp/4321",
+        "--",
+        "true",
+        "{prot}",
+        "{sock}",
+    ]);
+    // Filters, patterns and UUIDs.
+    transcript.run(&["register", "web", "/unix/@web-of-slips", "--ttl", "10m", "--meta", "desk=a"]);
+    transcript.run(&["ls", "--filter", "state=redy"]);
+    transcript.run(&["ls", "--filter", "stat=ready"]);
+    transcript.run(&["ls", "--filter", "dsek=a"]);
+    transcript.run(&["ls", "--filter", "locality!=remote"]);
+    transcript.run(&["find", "we*"]);
+    transcript.run(&["drain", "w?b"]);
+    transcript.matches_golden("slips");
+
+    let listed = node.callsign(&["ls", "web", "--json"]).succeeds().json();
+    let digits = &listed[0]["uuid"].as_str().unwrap()[..8];
+    let meant = "that is an instance of `web`; ask for its name: `callsign find web";
+    for command in ["find", "resolve", "connect"] {
+        for typed in [digits, &format!("web[{digits}]")] {
+            node.callsign(&[command, typed]).ends_with(1).says(&[meant]);
+        }
+    }
+    node.callsign(&["wait", digits, "--timeout", "10ms"]).ends_with(1).says(&[meant]);
+}
+
 /// Settings with many things wrong.
 const WRONG: &str = r#"[registrar]
 listen = ["/unix/@market", "/udp/127.0.0.1"]

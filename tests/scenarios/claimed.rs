@@ -42,7 +42,7 @@ fn where_nobody_listens_a_claim_takes_the_place_from_nobody() {
             };
             let alpha = register("alpha", first);
             let mut beta = register("beta", second);
-            beta.says("the place of `beta` is already registered as `alpha`");
+            beta.says("`beta` is registered at the same endpoint as `alpha`");
             node.says(&format!("endpoint={place} why=Contested"));
             for name in ["alpha", "beta"] {
                 assert_eq!(endpoints(&node, name), [place.as_str()], "{name}");

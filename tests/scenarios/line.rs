@@ -113,7 +113,9 @@ fn a_wait_with_a_limit_ends_by_itself() {
 
     // Without a rule, several could have it.
     let refused = node.callsign(&["register", "web", &one, "--wait", "--", "sleep", "1000"]);
-    refused.ends_with(2).says(&["no rule keeps others from having `web`", "exclusive = true"]);
+    refused
+        .ends_with(2)
+        .says(&["`web` is not exclusive: no rule keeps others from having it", "exclusive = true"]);
     node.callsign(&["find", "web"]).ends_with(1);
 }
 

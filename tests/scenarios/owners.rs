@@ -33,12 +33,14 @@ fn the_kernel_tells_whose_each_is_over_any_transport() {
     node.callsign(&["resolve", "web-0-4711", "--owner", "4711"]).succeeds();
     for command in ["find", "connect", "resolve"] {
         let asked = node.callsign(&[command, "web-0-4711", "--owner", "4712"]).ends_with(1);
-        asked.says(&["no instance of `web-0-4711` is of 4712", "4711"]);
+        asked.says(&["no instance of `web-0-4711` belongs to 4712", "4711"]);
     }
     node.callsign(&["find", "web-0-4711", "--owner", "no-such-user"]).ends_with(2);
     let wait = |owner| ["wait", "web-0-4711", "--anywhere", "--timeout", "100ms", "--owner", owner];
     node.callsign(&wait("4711")).succeeds();
-    node.callsign(&wait("4712")).ends_with(1).says(&["no instance of `web-0-4711` is of 4712"]);
+    node.callsign(&wait("4712"))
+        .ends_with(1)
+        .says(&["no instance of `web-0-4711` belongs to 4712"]);
 }
 
 /// An answer has room for 256.
@@ -61,7 +63,7 @@ fn a_look_up_for_one_owner_is_not_crowded_out_by_another() {
     node.callsign(&["resolve", "feed", "--owner", "4711", "--explain"]).prints(&["/unix/@feed"]);
     node.callsign(&["wait", "feed", "--owner", "4711", "--anywhere"]).succeeds();
     let none = node.callsign(&["find", "feed", "--owner", "4712"]).ends_with(1);
-    none.says(&["no instance of `feed` is of 4712: root registered what is there"]);
+    none.says(&["no instance of `feed` belongs to 4712: root registered what is there"]);
 }
 
 #[test]
@@ -266,7 +268,7 @@ fn whoami_reports_the_callers_owner() {
         let told = users.run(BOB, registrar, &["whoami"]).outcome().succeeds();
         told.prints(&["of 2048", "instances 0 of 100000", "MiB"]);
         let told = users.run(0, registrar, &["whoami"]).outcome().succeeds();
-        assert!(told.stdout.contains("(user 0)") && told.stdout.contains("everybody's"), "{told}");
+        assert!(told.stdout.contains("(user 0)") && told.stdout.contains("all entries"), "{told}");
         let mut container = users.room.other_command("setpriv");
         container.args(SETPRIV).args(["--reuid=4712", "unshare", "-U", "-r", &users.program]);
         container.args(["--registrar", registrar, "whoami"]);
@@ -286,7 +288,7 @@ fn whoami_reports_the_callers_owner() {
         owners.map(|it| it["owner"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!((of(&shown), &shown[0]["owners_total"]), (vec!["user:4712".into()], &1.into()));
-    owners(BOB, &[]).prints(&["what others use is for root"]);
+    owners(BOB, &[]).prints(&["only root and the registrar's own user see"]);
     assert!(of(&owners(0, &["--json"]).json()).contains(&"user:0".to_owned()));
     let nobody = users.room.unix("nobody.sock");
     users.room.callsign(&["whoami", "--registrar", &nobody]).ends_with(3);
@@ -366,7 +368,7 @@ fn a_user_is_called_as_the_system_calls_him() {
     // No command waits for it after that.
     ask(&["ls"]).succeeds().prints(&["USER", " 4712"]);
     ask(&["find", "web", "--owner", "alice"]).succeeds();
-    ask(&["find", "mail", "--owner", "alice"]).ends_with(1).says(&["is of 4711: 4712"]);
+    ask(&["find", "mail", "--owner", "alice"]).ends_with(1).says(&["belongs to 4711: 4712"]);
     ask(&["find", "web", "--owner", "carol"]).ends_with(2).says(&["there is no user `carol`"]);
 }
 

@@ -333,7 +333,7 @@ fn a_server_may_have_two_names() {
         let mut alpha = register("alpha");
         alpha.line_with("registered");
         let mut beta = register("beta");
-        beta.says("the place of `beta` is already registered as `alpha`");
+        beta.says("`beta` is registered at the same endpoint as `alpha`");
         beta.line_with("registered");
         // The registrar looks into the claim, and it is right.
         for name in ["alpha", "beta"] {

@@ -76,6 +76,12 @@ fn colours_are_as_the_environment_has_them() {
         check(true, &[("CLICOLOR", "0")], false);
         check(false, &[], false);
         check(false, &[("CLICOLOR_FORCE", "1")], true);
+        check(false, &[("CLICOLOR_FORCE", "0")], false);
+        check(false, &[("CLICOLOR_FORCE", "")], false);
+        check(true, &[("CLICOLOR_FORCE", "0")], true);
+        check(true, &[("CLICOLOR_FORCE", "0"), ("NO_COLOR", "1")], false);
+        check(true, &[("CLICOLOR_FORCE", "0"), ("CLICOLOR", "0")], false);
+        check(true, &[("CLICOLOR_FORCE", "0"), ("TERM", "dumb")], false);
         check(false, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false);
     }
     let never = [&["--color", "never"][..], &commands[0]].concat();
@@ -221,7 +227,7 @@ fn the_demo_fits_the_screen() {
             let width = line.chars().count();
             assert!(is_of_server || width <= columns, "{width} of {columns}: {line}\n{outcome}");
         }
-        assert!(!outcome.stdout.contains("has just begun"), "{outcome}");
+        assert!(!outcome.stdout.contains("has just started"), "{outcome}");
     }
 }
 

@@ -78,9 +78,9 @@ fn root() -> &'static Path {
 const HELP: &str = "\
 The tasks of this project.
 
-Usage: cargo xtask <CHORE>
+Usage: cargo xtask <TASK>
 
-Chores:
+Tasks:
   test [-- ARGS]  Run every test. The programs that tests start are looked for
                   first, and installed if that is possible. ARGS go to the
                   test runner.

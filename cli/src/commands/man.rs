@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     global::PROGRAM,
+    lookup::suggestion,
 };
 
 /// Print a manual page, or write all of them to a folder
@@ -45,8 +46,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     };
     let Some(page) = pages.into_iter().find(|it| it.file == wanted) else {
         let command = args.command.unwrap_or_default();
-        return Err(Failure::usage(anyhow!("there is no command `{command}`"))
-            .hint("`callsign --help` lists the commands"));
+        let described = crate::args::described();
+        let names = described.get_subcommands().map(clap::Command::get_name);
+        let failure = Failure::usage(anyhow!("there is no command `{command}`"));
+        return Err(
+            suggestion::hint(failure, &command, names).hint("`callsign --help` lists the commands")
+        );
     };
     context.print(page.text)?;
     Ok(Exit::Done)

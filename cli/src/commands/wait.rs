@@ -11,12 +11,14 @@ use wire::{Lifetime, Owner, Record, State};
 use crate::{
     context::Context,
     failure::{Exit, Failure, who_is_silent},
+    lookup::digits::instance_meant,
     lookup::query::{self, is_merely_declared, why_out_of_reach},
     lookup::ranking::Seen,
     lookup::suggestion,
     output::notices::{UNSAID_MAX, note, warn_unanswered},
     output::record::{portrait, portrait_of_unreachable},
     owners::Demanded,
+    typed,
 };
 
 /// Wait until an actor can be reached, then show where it is
@@ -37,7 +39,7 @@ pub(crate) struct Args {
     /// The actor's name
     name: String,
     /// Time limit, as in `500ms`, `5s` or `1m 30s`
-    #[arg(short, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(short, long, value_name = "DURATION", value_parser = typed::duration)]
     timeout: Option<Duration>,
     /// Also accept one that cannot be reached from here
     #[arg(long)]
@@ -121,7 +123,11 @@ async fn say_what_is_awaited<T>(
             }
             Ok(found) if found.records.is_empty() => {
                 let names = names.iter().map(String::as_str);
-                (why(&found), suggestion::did_you_mean(name.as_str(), names))
+                let meant = match instance_meant(client, name).await {
+                    Some(hint) => Some(hint.line(context)),
+                    None => suggestion::did_you_mean(name.as_str(), names),
+                };
+                (why(&found), meant)
             }
             Ok(found) => (why(&found), None),
             Err(error) => (error.to_string(), None),
@@ -173,6 +179,9 @@ async fn too_late(
     Err(match is_merely_declared(&found.records) {
         true => failure.hint_command("use it as it is declared", ["connect", name.as_str()]),
         false if found.records.is_empty() => {
+            if let Some(hint) = instance_meant(client, name).await {
+                return Err(failure.hint(hint));
+            }
             suggestion::hint(failure, name.as_str(), names.iter().map(String::as_str))
         }
         false => failure,

@@ -58,7 +58,9 @@ pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
 fn picture(registrar: &Endpoint, whoami: &Whoami) -> String {
     let owner = match &whoami.owner {
         Owner::User(user) => format!("{} (user {user})", in_words(&whoami.owner)),
-        Owner::Unknown => "a user whom its kernel does not tell; this connection".to_owned(),
+        Owner::Unknown => {
+            "a user that its kernel does not identify; only this connection".to_owned()
+        }
         other => in_words(other),
     };
     let mut lines = vec![("you are", owner)];
@@ -66,16 +68,21 @@ fn picture(registrar: &Endpoint, whoami: &Whoami) -> String {
     if let [transport, locality] = way
         && !transport.is_empty()
     {
-        lines.push(("over", format!("{transport}, {}", locality.replace('-', " "))));
+        let over = match transport {
+            "unix" => "a Unix socket".to_owned(),
+            "tcp" => format!("TCP, {}", locality.replace('-', " ")),
+            other => format!("{other}, {}", locality.replace('-', " ")),
+        };
+        lines.push(("over", over));
     }
     if !whoami.groups.is_empty() {
         let groups: Vec<_> = whoami.groups.iter().map(u32::to_string).collect();
         lines.push(("groups", groups.join(" ")));
     }
-    let changes = if whoami.may_change_all { "everybody's" } else { "what is your own" };
+    let changes = if whoami.may_change_all { "all entries" } else { "your own entries" };
     lines.push(("may change", changes.to_owned()));
     let names = if whoami.is_trusted {
-        "no rule of names binds you".to_owned()
+        "no rule limits you".to_owned()
     } else {
         format!("{} ({})", whoami.names, whoami.names_place)
     };
@@ -97,9 +104,9 @@ fn picture(registrar: &Endpoint, whoami: &Whoami) -> String {
 fn right(rule: &NameRight) -> String {
     let NameRight { pattern, place, may_register, exclusive, instances_max } = rule;
     let mut says = vec![match may_register {
-        Some(true) => "you may register".to_owned(),
-        Some(false) => "others register".to_owned(),
-        None => "as others".to_owned(),
+        Some(true) => "you may register it".to_owned(),
+        Some(false) => "only others may register it".to_owned(),
+        None => "as `names` says".to_owned(),
     }];
     says.extend(exclusive.then(|| "exclusive".to_owned()));
     says.extend(instances_max.map(|it| format!("at most {it}")));

@@ -16,13 +16,20 @@ use clap::{
 };
 use endpoints::{Plain, names_like};
 
-use crate::output::STYLES;
+use super::{
+    others::{command_meant, option_meant},
+    typography,
+};
+use crate::{output::STYLES, programs::is_program};
 
 /// Parses a command line. If it is invalid, the error proposes a valid one.
 pub(crate) fn read(
     described: &dyn Fn() -> Command,
     args: &[OsString],
 ) -> Result<ArgMatches, Error> {
+    if let Some(fault) = typography::fault(described, args) {
+        return Err(fault);
+    }
     let read = described().try_get_matches_from(args);
     if let Some(error) = detached(described, args) {
         return Err(error);
@@ -46,7 +53,11 @@ pub(crate) fn read(
             let typed = text(&error, ContextKind::InvalidSubcommand);
             let command = described();
             let known = command.get_subcommands().filter(|it| !it.is_hide_set());
-            let near = names_like(&typed, known.map(Command::get_name));
+            let mut near = names_like(&typed, known.map(Command::get_name));
+            if let Some(meant) = command_meant(&typed) {
+                near = vec![meant];
+            }
+            forget(&mut error);
             replace(&mut error, ContextKind::SuggestedSubcommand, &near);
         }
         ErrorKind::InvalidValue => {
@@ -168,15 +179,44 @@ impl<'a> Line<'a> {
         // clap's shows its proposal.
         let usage = self.command.clone().render_usage();
         error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
-        let flag = self.flag_meant();
-        if let Some(flag) = &flag {
-            error.insert(ContextKind::SuggestedArg, ContextValue::String(flag.clone()));
+        if let Some(tip) = self.program_meant() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
             return;
         }
-        let tip = self.bare_meant().or(elsewhere).or_else(|| self.behind_dashes());
+        if let Some(flag) = self.flag_meant() {
+            error.insert(ContextKind::SuggestedArg, ContextValue::String(flag));
+            return;
+        }
+        let tip = self.bare_meant().or(elsewhere).or_else(|| self.value_meant());
+        let tip = tip.or_else(|| self.behind_dashes());
         if let Some(tip) = tip {
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
         }
+    }
+
+    /// A program whose flag it is, and before which a `--` was forgotten.
+    fn program_meant(&self) -> Option<StyledStr> {
+        self.command.get_positionals().find(|it| it.is_last_set())?;
+        let named = self.args.iter().position(|it| it == self.command.get_name())?;
+        let is_value = |at: usize| {
+            let before = self.args[at - 1].to_str().unwrap_or_default();
+            self.command.get_arguments().any(|it| takes_value(it) && is_named(it, before))
+        };
+        let words = (named + 1..self.at).filter(|at| !is_value(*at)).filter_map(|at| {
+            let word = self.args[at].to_str()?;
+            (!word.starts_with('-')).then_some((at, word))
+        });
+        // The first is the name of the actor.
+        let (at, word) = words.skip(1).find(|(_, it)| is_program(it))?;
+        let tried = self.tried(at..at, &["--".into()]);
+        self.gets_further(tried, "").then(|| {
+            let (valid, invalid) = (STYLES.get_valid(), STYLES.get_invalid());
+            let word = Plain(word);
+            styled(format_args!(
+                "to start the program '{invalid}{word}{invalid:#}', write '{valid}-- \
+                 {word}{valid:#}'"
+            ))
+        })
     }
 
     /// The option of a similar name.
@@ -228,6 +268,18 @@ impl<'a> Line<'a> {
         let named = args.iter().position(|it| command.get_name() == it)?;
         args.splice(named + 1..named + 1, moved);
         self.gets_further((self.described)().try_get_matches_from(args), "").then(|| tip.clone())
+    }
+
+    /// A value whose option was left out.
+    fn value_meant(&self) -> Option<StyledStr> {
+        let option = option_meant(&self.command, self.word())?;
+        let flag = format!("--{}", option.get_long()?);
+        let words = [OsString::from(&flag), self.args[self.at].clone()];
+        let tried = self.tried(self.at..self.at + 1, &words);
+        self.gets_further(tried, "").then(|| {
+            let valid = STYLES.get_valid();
+            styled(format_args!("write '{valid}{flag} {}{valid:#}'", Plain(self.word())))
+        })
     }
 
     /// A file whose name begins with a dash. No name of an actor does.
@@ -384,7 +436,7 @@ mod tests {
             "DURATION" | "TIME" => "5s",
             "N" | "FD" => "3",
             "KEY=VALUE" | "KEY=PATTERN" => "name=web",
-            "MULTIADDR" => "/unix/@web",
+            "ENDPOINT" => "/unix/@web",
             _ => "web",
         }
         .to_owned()
@@ -534,8 +586,23 @@ mod tests {
         check("find -x", "");
         check("register -x", "");
         check("register web /unix/@web -x", "");
+        let python = "to start the program 'python3', write '-- python3'";
+        check("register web /unix/@web python3 -m http.server", python);
+        check("register web --grace 1s /unix/@web --state ready python3 -m http.server", python);
+        let server = "to start the program './server', write '-- ./server'";
+        check("register web /ip4/127.0.0.1/tcp/0 ./server --port {port}", server);
+        check("register web ./server --registrr x", server);
+        check("register web /unix/@web --tll 5s", "a similar argument exists: '--ttl'");
+        check("find web ./server --port 5", "");
         check("find web --grace -1s", "");
         check("--ttl 5s register web /unix/@web", "'register --ttl' exists");
+        check("wait web 5s", "write '--timeout 5s'");
+        check("wait web --all 5s", "");
+        check("registrar /unix/@x", "write '--listen /unix/@x'");
+        check("registrar 127.0.0.1:80", "write '--listen 127.0.0.1:80'");
+        check("ls web 5s", "");
+        check("list", "a similar subcommand exists: 'ls'");
+        check("serve", "a similar subcommand exists: 'registrar'");
         check("fnid web", "a similar subcommand exists: 'find'");
         check("discover web", "");
         check("ls --sort naem", "a similar value exists: 'name'");

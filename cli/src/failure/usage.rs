@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::ColorChoice;
 use clap::{builder::StyledStr, error::ContextValue};
 use endpoints::Plain;
 
@@ -21,7 +21,7 @@ pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
         let color = color_asked_for(own());
         let print = || {
             transport::stdout_closed().map_or(Ok(()), Err)?;
-            write!(AutoStream::new(io::stdout(), color), "{}", rendered.ansi())?;
+            write!(output::colored(io::stdout(), color), "{}", rendered.ansi())?;
             io::stdout().flush()
         };
         // A help or a version that cannot be printed is a failure like any other.
@@ -52,7 +52,7 @@ pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
 
 /// Writes to standard error. If that is impossible, the exit code has to do.
 fn say(text: &str, color: ColorChoice) {
-    let _unsaid = AutoStream::new(io::stderr(), color).write_all(text.as_bytes());
+    let _unsaid = output::colored(io::stderr(), color).write_all(text.as_bytes());
 }
 
 /// Returns the colour setting of an invalid command line.

@@ -9,6 +9,8 @@ use wire::Record;
 use crate::{
     failure::Failure,
     lookup::{
+        digits::{begins_with, digits_of_uuid, instance_and_digits},
+        query,
         ranking::{SHORT_UUID_DIGITS, short_uuid},
         suggestion,
     },
@@ -26,22 +28,14 @@ pub(crate) enum Target {
 impl Target {
     /// Parses a typed choice.
     pub(crate) fn read(text: &str) -> Result<Self, Failure> {
-        if let Some((name, digits)) = text.strip_suffix(']').and_then(|it| it.split_once('['))
-            && let (Ok(name), Some(digits)) = (Name::new(name), digits_of_uuid(digits))
-        {
+        if let Some((name, digits)) = instance_and_digits(text) {
             return Ok(Self::Instance(name, digits));
         }
-        let name = Name::new(text)
-            .map_err(|error| Failure::usage(error.clone()).hint(error.help().to_owned()))?;
-        Ok(Self::NameOrDigits(name, digits_of_uuid(text)))
+        Ok(Self::NameOrDigits(query::name(text)?, digits_of_uuid(text)))
     }
 
     /// Looks up the instances that are meant. They are one at least.
     pub(crate) async fn look_up(&self, client: &Client) -> Result<Vec<Record>, Failure> {
-        let begins_with = |digits: &str| {
-            let digits = digits.to_owned();
-            move |it: &Record| it.uuid.simple().to_string().starts_with(&digits)
-        };
         match self {
             Self::Instance(name, digits) => {
                 let LookupResult { mut records, unanswered, .. } =
@@ -113,21 +107,10 @@ pub(crate) fn only_one(mut records: Vec<Record>, command: &str) -> Result<Record
     Ok(records.pop().expect("a look-up that finds nothing fails"))
 }
 
-/// Returns what may be the first digits of a UUID, without dashes and in lower case.
-fn digits_of_uuid(text: &str) -> Option<String> {
-    let digits: String = text.chars().filter(|it| *it != '-').collect();
-    let is_hexadecimal = digits.bytes().all(|it| it.is_ascii_hexdigit());
-    let fits = (DIGITS_MIN..=Uuid::nil().simple().to_string().len()).contains(&digits.len());
-    (is_hexadecimal && fits).then(|| digits.to_ascii_lowercase())
-}
-
 /// Tells whether digits are those of a whole UUID.
 fn is_whole(digits: &str) -> bool {
     digits.len() == Uuid::nil().simple().to_string().len()
 }
-
-/// Fewer digits would often mean several instances.
-const DIGITS_MIN: usize = 4;
 
 #[cfg(test)]
 mod tests {

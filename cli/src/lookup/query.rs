@@ -4,20 +4,34 @@ use std::fmt::Write as _;
 
 use anyhow::anyhow;
 use discovery::{Client, LookupError, LookupOptions, LookupResult, RegistrarFailure};
-use endpoints::{Endpoint, Name, NameError, NamePattern};
+use endpoints::{Endpoint, Name, NameError, NamePattern, Quoted};
 use wire::{Lifetime, Owner, Record, State};
 
 use crate::{
     context::Context,
     failure::Failure,
+    lookup::digits::instance_meant,
     lookup::ranking::Seen,
     lookup::suggestion,
     output::notices::patiently,
     owners::{in_words, owner_of},
 };
 
-/// Checks a typed name.
+/// Checks the typed name of an actor that may be there.
 pub(crate) fn name(text: &str) -> Result<Name, Failure> {
+    new_name(text).map_err(|failure| match NamePattern::new(text) {
+        _ if text.parse::<Endpoint>().is_ok() => {
+            Failure::usage(anyhow!("{} is an endpoint, and a name is needed", Quoted(text)))
+                .hint_command("see which actor is there", ["ls", "--all"])
+        }
+        Ok(_) => Failure::usage(anyhow!("{} is a pattern, and one name is needed", Quoted(text)))
+            .hint_command("list what matches it", ["ls", text]),
+        Err(_) => failure,
+    })
+}
+
+/// Checks a typed name.
+pub(crate) fn new_name(text: &str) -> Result<Name, Failure> {
     Name::new(text).map_err(|error| wrong_name(&error))
 }
 
@@ -84,6 +98,9 @@ pub(crate) async fn not_ready(
         let asked = asked(client.registrars(), &found.unanswered);
         let failure = Failure::not_found(anyhow!("no actor `{name}` is registered at{asked}"));
         let failure = failure.unless_known_to(&found.unanswered);
+        if let Some(hint) = instance_meant(client, name).await {
+            return failure.hint(hint);
+        }
         let names = names.iter().map(String::as_str);
         let names = names.chain(others_known.iter().map(Name::as_str));
         return suggestion::hint(failure, name.as_str(), names);
@@ -107,7 +124,7 @@ pub(crate) fn owned(
         return Ok(found);
     }
     let owner = in_words(owner);
-    let mut error = format!("no instance of `{name}` is of {owner}");
+    let mut error = format!("no instance of `{name}` belongs to {owner}");
     if let Some(other) = others.first() {
         _ = write!(error, ": {other} registered what is there");
     }

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use clap::builder::Styles;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+mod color;
 pub(crate) mod diagnostics;
 mod duration;
 mod lines;
@@ -14,6 +15,7 @@ mod reader;
 pub(crate) mod record;
 mod table;
 
+pub(crate) use color::colored;
 pub(crate) use duration::{age, brief};
 pub(crate) use lines::{fitted, fitted_lines, fitted_styled};
 pub(crate) use pager::page;

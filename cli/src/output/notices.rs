@@ -73,7 +73,7 @@ pub(crate) async fn patiently<T>(
         note(
             context,
             format_args!(
-                "the registrar has just begun, and does not know `{name}`; it may come back \
+                "the registrar has just started, and does not know `{name}`; it may come back \
                  within {left}"
             ),
         );
@@ -85,7 +85,8 @@ pub(crate) async fn patiently<T>(
 pub(crate) fn note_settling(context: &Context, found: &LookupResult) {
     if let Some(left) = found.settling {
         let left = brief(left);
-        let text = format_args!("the registrar has just begun; others may come back within {left}");
+        let text =
+            format_args!("the registrar has just started; others may come back within {left}");
         note(context, text);
     }
 }

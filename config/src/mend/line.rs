@@ -3,11 +3,12 @@
 use std::net::Ipv6Addr;
 
 use endpoints::{Name, Quoted};
+use toml::de::DeTable;
 
 use crate::{keys::TABLES, rewritten, syntax::table_before, uses::Use};
 
 use super::{
-    BLANKS, Scan, after_blanks, begins_entry, begins_header, is_bare, key_end, quoted_end,
+    BLANKS, Edit, Scan, after_blanks, begins_entry, begins_header, is_bare, key_end, quoted_end,
 };
 
 impl<'a> Scan<'a> {
@@ -16,7 +17,8 @@ impl<'a> Scan<'a> {
         let document = self.rest().trim_start();
         if document.strip_prefix('{').is_some_and(|it| it.trim_start().starts_with(['"', '}'])) {
             let start = self.text.len() - document.len();
-            let help = "a table is written `[network]`, and what is in it `feed = \"/unix/@feed\"`";
+            let help =
+                "a table is written `[network]`, and an entry of it `feed = \"/unix/@feed\"`";
             self.diagnostic(start..start + 1, "this is not TOML, but may be JSON", help);
             self.remove(self.at..self.text.len());
             return;
@@ -103,7 +105,7 @@ impl<'a> Scan<'a> {
         let start = self.at;
         let line = self.rest_of_line();
         let span = start..start + line.len();
-        let message = format!("{} is no header", Quoted(line));
+        let message = format!("{} is not a header", Quoted(line));
         let letters: String = line.chars().filter(|it| is_bare(*it)).collect();
         let meant = TABLES.iter().find(|it| letters.ends_with(*it));
         let help = match meant {
@@ -181,7 +183,7 @@ impl<'a> Scan<'a> {
             }
             ":" if is_alone => {
                 let table = format!("a table is written `[{key}]`, and a value `{key} = …`");
-                self.diagnostic(self.at..self.at + 1, "`:` stands where `=` is expected", table);
+                self.diagnostic(self.at..self.at + 1, "expected `=`, found `:`", table);
                 return self.leave_out(start);
             }
             "" => {
@@ -190,14 +192,14 @@ impl<'a> Scan<'a> {
                     (end..end, format!("{} has no value", Quoted(key)))
                 } else {
                     let line = self.at..self.at + rest.len();
-                    (line, format!("{} stands where `=` is expected", Quoted(rest)))
+                    (line, format!("expected `=`, found {}", Quoted(rest)))
                 };
                 self.garbled(span, message, "a line is a header, `[table]`, or `key = value`");
                 return self.leave_out(start);
             }
             _ => {
                 let span = self.at..self.at + length;
-                let message = format!("`{sign}` stands where `=` is expected");
+                let message = format!("expected `=`, found `{sign}`");
                 self.diagnostic(span.clone(), message, format!("write `{key} = …`"));
                 let pad = if is_assigned { "" } else { " " };
                 self.replace(span.clone(), format!("{pad}= "));
@@ -231,7 +233,7 @@ impl<'a> Scan<'a> {
         let line = self.rest_of_line();
         let Some(sign) = line.find('=') else {
             let span = start..start + line.len();
-            let message = format!("{} is no header and no key", Quoted(line));
+            let message = format!("{} is neither a header nor a key", Quoted(line));
             self.garbled(span, message, "a line is a header, `[table]`, or `key = value`");
             self.leave_out(start);
             return None;
@@ -286,7 +288,8 @@ impl<'a> Scan<'a> {
         if value.len() < junk.len() {
             self.at += junk.len() - value.len();
             if !value.is_empty() {
-                let message = format!("{} is too much", Quoted(self.text[at..self.at].trim_end()));
+                let message =
+                    format!("{} is not expected here", Quoted(self.text[at..self.at].trim_end()));
                 self.diagnostic(at..self.at, message, "leave it out");
             }
             self.remove(at..self.at);
@@ -321,9 +324,114 @@ impl<'a> Scan<'a> {
         }
         match bracketed_address(self.rest_of_line()) {
             Some(length) if opened.is_none() => self.bare_address(key, length),
-            _ => self.value(opened),
+            _ if opened.is_none() && self.bare_words(key) => {}
+            _ => {
+                let (start, first_edit) = (self.at, self.edits.len());
+                self.value(opened);
+                if opened.is_none() {
+                    self.values_behind(key, start, first_edit);
+                }
+            }
         }
         self.line_rest(key);
+    }
+
+    /// Goes over the values that follow the first one, from `start` to here, and puts brackets
+    /// around them all. The edits from `first_edit` on are those of the first value.
+    fn values_behind(&mut self, key: &str, start: usize, first_edit: usize) {
+        let mut values = Vec::from([(start, self.at)]);
+        loop {
+            let end = self.at;
+            self.skip_blanks();
+            let separator = self.at;
+            let is_separated = matches!(self.peek(), Some(',' | ';'));
+            if is_separated {
+                self.at += 1;
+                self.skip_blanks();
+                if self.is_line_end()
+                    && let Some(below) = self.value_below()
+                {
+                    self.at = below;
+                }
+            }
+            let rest = self.rest();
+            let is_closed =
+                |quote| rest.strip_prefix(quote).is_some_and(|it| quoted_end(it, quote).is_some());
+            let is_value = QUOTES.into_iter().any(is_closed)
+                || is_separated
+                    && begins_value(rest)
+                    && !rest.starts_with(['{', '"', '\''])
+                    && !rest.starts_with("//");
+            if !is_value || begins_entry(self.text, self.at) {
+                self.at = end;
+                break;
+            }
+            let comma = if is_separated { separator..separator + 1 } else { end..end };
+            self.replace(comma, ",");
+            let at = self.at;
+            self.value(None);
+            values.push((at, self.at));
+        }
+        if values.len() == 1 {
+            return;
+        }
+        self.skip_blanks();
+        // A list may end with a comma.
+        if matches!(self.peek(), Some(',' | ';')) {
+            self.replace(self.at..self.at + 1, ",");
+            self.at += 1;
+        }
+        let written: Vec<_> = values.iter().map(|(at, end)| &self.text[*at..*end]).collect();
+        let written = written.join(", ");
+        let is_long = written.contains('\n') || written.chars().count() > HELP_CHARACTERS_MAX;
+        let help = if is_long {
+            format!("put a `[` after `{key} =`, and a `]` after the last one")
+        } else {
+            format!("write {key} = [{written}]")
+        };
+        let end = values.last().map_or(start, |(_, end)| *end);
+        let span = start..end.max(self.at);
+        self.diagnostic(start..end, "several values make a list, which is in brackets", help);
+        self.edits.insert(first_edit, Edit { span: start..start, text: "[".to_owned() });
+        self.insert(span.end, "]");
+    }
+
+    /// Goes over words without quotes, several of which make a list. Returns whether there are any.
+    fn bare_words(&mut self, key: &str) -> bool {
+        let line = self.rest_of_line();
+        let is_toml = || DeTable::parse_recoverable(&format!("a = {line}")).1.is_empty();
+        let separators = [' ', '\t', ',', ';'];
+        let inside = line.strip_prefix('(').and_then(|it| it.strip_suffix(')'));
+        let is_bare = inside.is_some() || !line.starts_with(['"', '\'', '[', '{', '(']);
+        if !is_bare || inside.is_none() && !line.contains(separators) || is_toml() {
+            return false;
+        }
+        let place = Use::of_table(table_before(self.text, self.at));
+        let words = inside.unwrap_or(line).split(separators).filter(|it| !it.is_empty());
+        let words: Option<Vec<_>> = words
+            .map(|it| match it.trim_matches(QUOTES) {
+                bare if bare.len() + 2 == it.len() => Some(format!("\"{bare}\"")),
+                _ => rewritten::unquoted(key, it, place),
+            })
+            .collect();
+        let help = match (rewritten::unquoted(key, line, place), words.as_deref()) {
+            (Some(one), _) => format!("write {key} = {one}"),
+            (None, Some(several)) => format!("write {key} = [{}]", several.join(", ")),
+            (None, None) if inside.is_some() => LIST.to_owned(),
+            (None, None) => {
+                format!("write {key} = \"…\", or a list: {key} = [\"…\", \"…\"]")
+            }
+        };
+        let span = self.at..self.at + line.len();
+        let message = match inside {
+            Some(_) => "a list is not written in parentheses".to_owned(),
+            None => format!("{} is not in quotes", Quoted(line)),
+        };
+        self.garbled(span.clone(), message, help);
+        self.tokens.push(span.clone());
+        self.replace(span.clone(), "\"\"");
+        self.at = span.end;
+        true
     }
 
     /// Goes over an address without quotes whose brackets look like those of a list.
@@ -335,7 +443,7 @@ impl<'a> Scan<'a> {
             Some(written) => format!("write {written}"),
             None => format!("write \"{found}\""),
         };
-        self.diagnostic(span.clone(), format!("{} stands without quotes", Quoted(found)), help);
+        self.diagnostic(span.clone(), format!("{} is not in quotes", Quoted(found)), help);
         self.doubtful.add(span.clone());
         self.at = span.end;
         self.tokens.push(span.clone());
@@ -390,16 +498,17 @@ impl<'a> Scan<'a> {
             }
             let rest = self.rest_of_line();
             let (message, help) = match () {
-                () if rest.starts_with("//") => {
-                    ("`//` begins no comment".to_owned(), "a comment begins with `#`".to_owned())
-                }
+                () if rest.starts_with("//") => (
+                    "`//` does not begin a comment".to_owned(),
+                    "a comment begins with `#`".to_owned(),
+                ),
                 () if begins_value(rest) && !key.is_empty() => {
                     let help = format!("several values make a list: {key} = [\"…\", \"…\"]");
                     ("another value begins here".to_owned(), help)
                 }
                 () => {
                     let help = "nothing but a comment, `# …`, may follow on this line";
-                    (format!("{} is too much", Quoted(rest)), help.to_owned())
+                    (format!("{} is not expected here", Quoted(rest)), help.to_owned())
                 }
             };
             let span = start..start + rest.len();
@@ -421,8 +530,14 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// How a list is written.
+const LIST: &str = "a list is written [\"…\", \"…\"]";
+
+/// The longest list that a suggestion repeats.
+const HELP_CHARACTERS_MAX: usize = 160;
+
 /// The characters that need no quotes, for suggestions.
-const BARE: &str = "has letters, digits, `_` and `-` alone, or stands in quotes";
+const BARE: &str = "has only letters, digits, `_` and `-`, or is in quotes";
 
 const QUOTES: [char; 2] = ['"', '\''];
 

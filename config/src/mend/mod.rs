@@ -11,6 +11,7 @@
 //! file is correct.
 
 mod line;
+mod typography;
 mod value;
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
@@ -44,25 +45,33 @@ impl Mended {
         }
     }
 
-    /// Repairs a broken text.
-    pub(crate) fn broken(original: &Arc<Source>) -> Self {
-        let mut scan = Scan::new(original);
+    /// Replaces the typographic quotes and blanks of a text, which may then be sound.
+    pub(crate) fn straightened(original: &Arc<Source>) -> Self {
+        let (source, diagnostics) = typography::straighten(original);
+        Self { source, diagnostics, ..Self::whole(original) }
+    }
+
+    /// Repairs what is still broken.
+    pub(crate) fn broken(self) -> Self {
+        let Self { source: plain, diagnostics: found, original, .. } = self;
+        let mut scan = Scan::new(&original, &plain.text);
         scan.lines();
         let Scan { mut edits, diagnostics, tokens, doubtful, .. } = scan;
         edits.sort_by_key(|it| it.span.start);
-        let mut text = String::with_capacity(original.text.len());
+        let diagnostics = found.into_iter().chain(diagnostics).collect();
+        let plain = &plain.text;
+        let mut text = String::with_capacity(plain.len());
         let mut applied = Vec::with_capacity(edits.len());
         let mut copied = 0;
         for edit in edits {
-            text.push_str(original.text.get(copied..edit.span.start).unwrap_or_default());
+            text.push_str(plain.get(copied..edit.span.start).unwrap_or_default());
             let start = text.len();
             text.push_str(&edit.text);
             copied = copied.max(edit.span.end);
             applied.push(Applied { span: start..text.len(), original: edit.span });
         }
-        text.push_str(original.text.get(copied..).unwrap_or_default());
+        text.push_str(plain.get(copied..).unwrap_or_default());
         let source = Source::new(&original.name, &text);
-        let original = Arc::clone(original);
         Self { source, diagnostics, original, edits: applied, tokens, doubtful }
     }
 
@@ -82,7 +91,7 @@ impl Mended {
     /// Moves diagnostics of the mended text to their places in the original, and drops those about
     /// parts that do not mean what they say.
     pub(crate) fn restore(&self, diagnostics: &mut Vec<Diagnostic>) {
-        if !self.edits.is_empty() {
+        if !Arc::ptr_eq(&self.source, &self.original) {
             for diagnostic in diagnostics.iter_mut() {
                 self.move_back(&mut diagnostic.place);
                 diagnostic.related.iter_mut().for_each(|it| self.move_back(&mut it.place));
@@ -106,7 +115,7 @@ impl Mended {
             }
         };
         let start = at(span.start);
-        start..at(span.end).max(start)
+        whole_characters(&self.original.text, start..at(span.end).max(start))
     }
 
     fn line_of(&self, at: usize) -> Range<usize> {
@@ -162,12 +171,13 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(source: &'a Arc<Source>) -> Self {
+    /// Goes through `text`, which has each byte where `source` has it.
+    fn new(source: &'a Arc<Source>, text: &'a str) -> Self {
         Self {
             source,
-            text: &source.text,
+            text,
             // Editors of another system put a mark there, which the parser takes.
-            at: if source.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 },
+            at: if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 },
             edits: Vec::new(),
             diagnostics: Vec::new(),
             tokens: Vec::new(),
@@ -213,6 +223,7 @@ impl<'a> Scan<'a> {
         let line = self.line_start(span.start);
         let is_garbled = self.lines_at_fault.entry(line).or_insert(false);
         if !*is_garbled {
+            let span = whole_characters(&self.source.text, span);
             let place = Place { source: Arc::clone(self.source), span };
             self.diagnostics.push(Diagnostic::error(message, place).help(Some(help.into())));
         }
@@ -244,6 +255,14 @@ impl<'a> Scan<'a> {
     fn remove(&mut self, span: Range<usize>) {
         self.replace(span, "");
     }
+}
+
+/// Widens a span to whole characters: a character of the original may have become several.
+fn whole_characters(text: &str, span: Range<usize>) -> Range<usize> {
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    let start = (0..=span.start).rev().find(is_boundary).unwrap_or(0);
+    let end = (span.end..text.len()).find(is_boundary).unwrap_or(text.len());
+    start..end.max(start)
 }
 
 fn after_blanks(text: &str, at: usize) -> usize {
@@ -291,6 +310,24 @@ fn quoted_end(inside: &str, quote: char) -> Option<usize> {
             '\\' if quote == '"' => is_escaped = true,
             _ if character == quote => return Some(at),
             _ => {}
+        }
+    }
+    None
+}
+
+/// Returns the end of a string between triple quotes, after the closing ones.
+fn long_text_end(inside: &str, triple: &str) -> Option<usize> {
+    let mut at = 0;
+    while let Some(rest) = inside.get(at..) {
+        if rest.starts_with(triple) {
+            // Up to two more quotes belong to the text.
+            let quotes = rest.len() - rest.trim_start_matches(&triple[..1]).len();
+            return Some(at + quotes.min(5));
+        }
+        let next = rest.chars().next()?;
+        at += next.len_utf8();
+        if next == '\\' && triple.starts_with('"') {
+            at += inside.get(at..)?.chars().next()?.len_utf8();
         }
     }
     None

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use endpoints::Quoted;
 
-use super::{Scan, after_blanks, begins_entry, begins_header, quoted_end};
+use super::{Scan, after_blanks, begins_entry, begins_header, long_text_end, quoted_end};
 
 /// A list or an inline table that is open.
 struct Open {
@@ -149,20 +149,24 @@ impl Scan<'_> {
             Expected::Sign => {
                 innermost.expected = Expected::Value;
                 if found != '=' {
-                    let message = format!("`{found}` stands where `=` is expected");
+                    let message = format!("expected `=`, found `{found}`");
                     self.diagnostic(span.clone(), message, "write { key = value }");
                     self.replace(span, " = ");
                 }
             }
             Expected::Comma if innermost.close == ']' => {
-                let message = format!("`{found}` cannot stand in a list");
+                let message = format!("`{found}` does not belong in a list");
                 self.diagnostic(span.clone(), message, "a list is written [\"…\", \"…\"]");
                 self.doubtful.add(self.tokens.last().map_or(span.start, |it| it.start)..span.end);
                 self.replace(span, ",");
                 innermost.expected = Expected::Value;
             }
             _ => {
-                self.diagnostic(span.clone(), format!("`{found}` is too much"), "leave it out");
+                self.diagnostic(
+                    span.clone(),
+                    format!("`{found}` is not expected here"),
+                    "leave it out",
+                );
                 self.remove(span);
             }
         }
@@ -193,7 +197,7 @@ impl Scan<'_> {
                 innermost.expected = Expected::Key;
             }
             _ => {
-                self.diagnostic(span.clone(), "nothing stands before this `,`", "leave it out");
+                self.diagnostic(span.clone(), "nothing comes before this `,`", "leave it out");
                 self.remove(span);
             }
         }
@@ -276,7 +280,7 @@ impl Scan<'_> {
             && !is_outermost
         {
             let word = &self.text[start..self.at];
-            let message = format!("{} stands before the quotes", Quoted(word));
+            let message = format!("{} comes before the quotes", Quoted(word));
             self.garbled(start..self.at, message, "leave it out");
             self.remove(start..self.at);
             self.text(quote, false, false);
@@ -298,9 +302,9 @@ impl Scan<'_> {
                     self.unclosed(start..start + 1, inside + length..inside + length, quote);
                 }
                 Some(end) => {
-                    let message = format!("a `{quote}` stands within a text");
+                    let message = format!("a `{quote}` is inside a string");
                     let span = inside + length..inside + length + 1;
-                    self.garbled(span, message, "leave it out, or put a `,` between two texts");
+                    self.garbled(span, message, "leave it out, or put a `,` between two strings");
                     self.doubtful.add(start..end);
                     self.replace(start..end, "\"\"");
                     self.at = end;
@@ -341,7 +345,7 @@ impl Scan<'_> {
         let line = &self.text[closed..self.line_end().max(closed)];
         let may_follow = |rest: &str| {
             let next = rest.chars().next();
-            next.is_none_or(|it| " \t\r\n,]}#=.:".contains(it))
+            next.is_none_or(|it| " \t\r\n,;]}#=.:".contains(it))
         };
         if may_follow(line) {
             return Some(closed);
@@ -396,7 +400,7 @@ impl Scan<'_> {
     fn unclosed(&mut self, quotes: Range<usize>, end: Range<usize>, close: impl ToString) {
         let close = close.to_string();
         let help = format!("close it with `{close}`");
-        let message = "the text that begins here is not closed";
+        let message = "the string that begins here is not closed";
         if self.lines_at_fault.contains_key(&self.line_start(quotes.start)) {
             self.garbled(quotes.clone(), message, help)
         } else {
@@ -416,22 +420,4 @@ fn trim_closing(text: &str, is_outermost: bool) -> &str {
     } else {
         text.trim_end_matches([',', ']', '}', ' ', '\t', '\r'])
     }
-}
-
-/// Returns the end of a string between triple quotes, after the closing ones.
-fn long_text_end(inside: &str, triple: &str) -> Option<usize> {
-    let mut at = 0;
-    while let Some(rest) = inside.get(at..) {
-        if rest.starts_with(triple) {
-            // Up to two more quotes belong to the text.
-            let quotes = rest.len() - rest.trim_start_matches(&triple[..1]).len();
-            return Some(at + quotes.min(5));
-        }
-        let next = rest.chars().next()?;
-        at += next.len_utf8();
-        if next == '\\' && triple.starts_with('"') {
-            at += inside.get(at..)?.chars().next()?.len_utf8();
-        }
-    }
-    None
 }

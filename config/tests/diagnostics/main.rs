@@ -49,9 +49,9 @@ fn what_is_no_toml() {
     check(
         "[network]\na = /x\nb = [[\"h\", 80],\nc = /y\n[netwrok]\nd = \"/udp/1\"",
         &[
-            "«/x» 2:5 `/x` stands without quotes",
+            "«/x» 2:5 `/x` is not in quotes",
             "«[» 3:5 the list that begins here is not closed | close it with a `]`",
-            "«/y» 4:5 `/y` stands without quotes",
+            "«/y» 4:5 `/y` is not in quotes",
             "«netwrok» 5:2 unknown table `[netwrok]` | did you mean `[network]`?",
         ],
     );
@@ -63,16 +63,16 @@ fn what_is_no_toml() {
     check(
         "[network]\nfeed = /unix/run/feed.sock\n[registrar]\nheartbeat = 5s",
         &[
-            "«/unix/run/feed.sock» 2:8 `/unix/run/feed.sock` stands without quotes \
+            "«/unix/run/feed.sock» 2:8 `/unix/run/feed.sock` is not in quotes \
              | write \"/unix/run/feed.sock\"",
-            "«5s» 4:13 `5s` stands without quotes | write \"5s\"",
+            "«5s» 4:13 `5s` is not in quotes | write \"5s\"",
         ],
     );
     // The other lines are read all the same.
     check(
         "[network]\nfeed = \"/unix/@a\nchart = \"/udp/1\"",
         &[
-            "«\"» 2:8 the text that begins here is not closed | close it with `\"`",
+            "«\"» 2:8 the string that begins here is not closed | close it with `\"`",
             "«udp» 3:11 unsupported protocol `udp` in `/udp/1` | supported are `/unix/<path>`, \
              `/unix/@<name>`, `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`, \
              `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, each with TLS as \
@@ -86,15 +86,15 @@ fn what_stands_twice() {
     let key = "keep one; an actor has all its endpoints in one list";
     check(
         "[network]\nfeed = \"/unix/@a\"\n[declared]\nfeed = \"/unix/@b\"\n\"feed\" = []",
-        &[&format!("«\"feed\"» 5:1 `feed` stands twice | {key} [4:1 first here]")],
+        &[&format!("«\"feed\"» 5:1 `feed` appears twice | {key} [4:1 first here]")],
     );
     check(
         "[registrar]\nheartbeat = \"1s\"\nheartbeat = \"2s\"",
-        &[&format!("«heartbeat» 3:1 `heartbeat` stands twice | {key} [2:1 first here]")],
+        &[&format!("«heartbeat» 3:1 `heartbeat` appears twice | {key} [2:1 first here]")],
     );
     check(
         "[network]\nnetwork = \"/unix/@a\"\n[declared]\n[network]\n",
-        &["«network» 4:2 the table `[network]` stands twice \
+        &["«network» 4:2 the table `[network]` appears twice \
            | put its lines below the first header [1:2 first here]"],
     );
     let many = "[network]\n".repeat(100);
@@ -114,14 +114,14 @@ fn what_is_unknown() {
     check(
         "host_id = \"a\"\n[host]\nname = \"a\"\n",
         &[
-            "«host_id» 1:1 the key `host_id` stands in no table \
-             | it stands in the table `[host]`, and is called `id`",
+            "«host_id» 1:1 the key `host_id` is in no table \
+             | it belongs in the table `[host]`, where it is called `id`",
             "«name» 3:1 unknown key `name` in `[host]` | its only key is `id`",
         ],
     );
     check(
         "[host]\nid = 7\n",
-        &["«7» 2:6 found a number where a text is expected \
+        &["«7» 2:6 found a number where a string is expected \
            | the id is a word, such as id = \"rack7-node3\""],
     );
     check(
@@ -130,8 +130,8 @@ fn what_is_unknown() {
     );
     check(
         "listen = []\nfeed = \"/unix/@a\"\n",
-        &["«listen» 1:1 the key `listen` stands in no table \
-             | `listen` stands in the table `[registrar]`"],
+        &["«listen» 1:1 the key `listen` is in no table \
+             | `listen` belongs in the table `[registrar]`"],
     );
     check(
         "[registrar]\nlisen = 1\ntimeout=2\nmax-sessions=3\nfoo=3",
@@ -151,15 +151,16 @@ fn what_is_unknown() {
 #[test]
 fn who_may_connect() {
     let octal = "write three octal digits, for user, group and others: `0660`";
-    let nobody = "who may write may connect: its user by `0600`, its group by `0660`";
+    let nobody = "write permission lets connect: `0600` its user, `0660` its group too";
     let mode = |value: &str, expected: &[&str]| {
         check(&format!("[registrar]\nsocket_mode = {value}\n"), expected);
     };
     for right in ["\"0600\"", "'660'", "\" 0o666 \"", "\"0722\"", "\"0060\""] {
         mode(right, &[]);
     }
-    for wrong in ["rw-rw----", "u=rw", "0688", "1777", "04660", "66", "-660", "+66", "0x1b0", ""] {
-        let diagnostic = format!("«{wrong}» 2:16 `{wrong}` is no mode | {octal}");
+    mode("\"rw-rw----\"", &["«rw-rw----» 2:16 `rw-rw----` is not a mode | write `0660`"]);
+    for wrong in ["u=rw", "0688", "1777", "04660", "66", "-660", "+66", "0x1b0", ""] {
+        let diagnostic = format!("«{wrong}» 2:16 `{wrong}` is not a mode | {octal}");
         mode(&format!("\"{wrong}\""), &[&diagnostic]);
     }
     for closed in ["0440", "000", "0555"] {
@@ -180,25 +181,25 @@ fn who_may_connect() {
     // What is meant by other spellings is plain, and is read again before it is proposed.
     mode("0660", &["«0» 2:15 a number begins with a zero | write \"0660\""]);
     mode("0440", &["«0» 2:15 a number begins with a zero"]);
-    let number = "found a number where a text is expected | write socket_mode =";
+    let number = "found a number where a string is expected | write socket_mode =";
     mode("660", &[&format!("«660» 2:15 {number} \"0660\"")]);
     mode("0o600", &[&format!("«0o600» 2:15 {number} \"0600\"")]);
     mode("432", &[&format!("«432» 2:15 {number} \"0432\"")]);
     mode("438", &[&format!("«438» 2:15 {number} \"0660\"")]);
-    mode("rw", &["«rw» 2:15 `rw` stands without quotes"]);
+    mode("rw", &["«rw» 2:15 `rw` is not in quotes"]);
 
     let group = "name one group, as `getent group` lists them, or give its number";
     check(
         "[registrar]\nsocket_group = \"a b\"\n",
-        &[&format!("«a b» 2:17 `a b` is no group | {group}")],
+        &[&format!("«a b» 2:17 `a b` is not a group | {group}")],
     );
     check(
         "[registrar]\nsocket_group = 27\n",
-        &["«27» 2:16 found a number where a text is expected | write socket_group = \"27\""],
+        &["«27» 2:16 found a number where a string is expected | write socket_group = \"27\""],
     );
     check(
         "[registrar]\nsocket_group = adm\n",
-        &["«adm» 2:16 `adm` stands without quotes | write \"adm\""],
+        &["«adm» 2:16 `adm` is not in quotes | write \"adm\""],
     );
     check(
         "[registrar]\nsocket_group = \"adm\"\nsocket_mode = \"0600\"\n",
@@ -225,10 +226,10 @@ fn what_has_the_wrong_type() {
             "«5» 3:21 found a number where a duration is expected \
              | write the unit: handshake_timeout = \"5s\"",
             "«true» 4:13 found a boolean where a duration is expected \
-             | a duration is a text: heartbeat = \"900ms\"",
+             | a duration is a string: heartbeat = \"900ms\"",
             "«1.5» 5:20 found a fraction where a number is expected | it may be from 1 to 100",
-            "«\"10\"» 6:16 found a text where a number is expected | write it without quotes: 10",
-            "«\"true\"» 7:11 found a text where `true` or `false` is expected \
+            "«\"10\"» 6:16 found a string where a number is expected | write it without quotes: 10",
+            "«\"true\"» 7:11 found a string where `true` or `false` is expected \
              | write it without quotes: true",
         ],
     );
@@ -259,7 +260,7 @@ fn what_has_the_wrong_type() {
             "«feed» 2:1 found a table where endpoints are expected \
              | quote a name that has a dot in it: \"feed.eu\"",
             "«[network.chart]» 3:1 found a table where endpoints are expected \
-             | write chart = [\"<multiaddr>\"]",
+             | write chart = [\"<endpoint>\"]",
         ],
     );
 }
@@ -289,8 +290,8 @@ fn durations_and_numbers() {
              | it may be from 1 to 100",
             "«99999999999999999999» 5:16 `99999999999999999999` is out of range for \
              `sessions_max` | it may be from 1 to 1000000",
-            "«99999999999999999999y» 6:18 `99999999999999999999y` is out of range for \
-             `drain_timeout` | it may be from 0s to 1h",
+            "«99999999999999999999y» 6:18 `99999999999999999999y` is too long a time \
+             | it may be from 0s to 1h",
         ],
     );
     check(
@@ -348,7 +349,7 @@ fn what_is_the_applications_own_is_no_fault() {
 
 #[test]
 fn what_a_shell_would_expand() {
-    let said = "is taken as it stands; nothing is put in for it \
+    let said = "is taken literally; nothing is substituted \
                 | write out the path that is meant";
     let table =
         |table: &str, key: &str, path: &str| format!("[{table}]\n{key} = \"/unix/{path}\"\n");

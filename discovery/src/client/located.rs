@@ -103,6 +103,13 @@ pub struct Located {
 
 impl Located {
     /// Returns what the registrars know of it.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # fn example(located: &callsign::Located) {
+    /// println!("{} is {}", located.record().name, located.record().state);
+    /// # }
+    /// ```
     pub fn record(&self) -> &Record {
         &self.merged.record
     }

@@ -33,6 +33,14 @@ impl Losses {
     /// Waits for the next loss; the first is the present one, if there is one. Of several that come
     /// faster than they are read, only the last is returned.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: &callsign::Registered) {
+    /// let lost = kept.losses().next().await;
+    /// println!("{lost}");
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe.

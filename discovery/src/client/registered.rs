@@ -87,6 +87,13 @@ impl Registered {
     }
 
     /// Returns which instance is registered.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # fn example(kept: &callsign::Registered) {
+    /// println!("registered as {}", kept.instance());
+    /// # }
+    /// ```
     pub fn instance(&self) -> &InstanceId {
         &self.instance
     }
@@ -98,6 +105,15 @@ impl Registered {
     }
 
     /// Returns where the actor is registered to listen, as it was stamped.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # fn example(kept: &callsign::Registered) {
+    /// for stamped in kept.endpoints() {
+    ///     println!("at {}", stamped.endpoint);
+    /// }
+    /// # }
+    /// ```
     pub fn endpoints(&self) -> Vec<Stamped> {
         self.entry.wanted().1.endpoints
     }
@@ -283,6 +299,13 @@ impl Registered {
 
     /// Returns the actor's state: the latest set by this program or by another authorised one, as
     /// `callsign drain` does.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # fn example(kept: &callsign::Registered) {
+    /// println!("it is {}", kept.state());
+    /// # }
+    /// ```
     pub fn state(&self) -> State {
         self.entry.wanted().1.state
     }
@@ -334,6 +357,14 @@ impl Registered {
     }
 
     /// Returns what the actor loses, as [`lost`](Self::lost) tells it, one after the other.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: &callsign::Registered) {
+    /// let mut losses = kept.losses();
+    /// while !losses.next().await.is_final() {}
+    /// # }
+    /// ```
     pub fn losses(&self) -> Losses {
         Losses::of(self.entry.clone())
     }
@@ -394,6 +425,13 @@ impl Registered {
 
     /// Takes the actor out of the registry, whether or not there are clones, and waits until all
     /// registrars within reach have done so.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) {
+    /// kept.unregister().await; // a drop does not wait
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

@@ -50,6 +50,13 @@ enum GivenEndpoint {
 
 impl Registration {
     /// Begins the registration of an actor that is ready. It is checked when it is registered.
+    ///
+    /// ```
+    /// use callsign_discovery::Registration;
+    ///
+    /// let feed = Registration::new("feed").endpoint("/unix/@feed")?.proves();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(name: impl Into<String>) -> Self {
         let secret = InstanceSecret::new(Uuid::new_v4().into_bytes());
         Self {
@@ -128,6 +135,12 @@ impl Registration {
     }
 
     /// Adds metadata of the actor.
+    ///
+    /// ```
+    /// use callsign_discovery::Registration;
+    ///
+    /// let feed = Registration::new("feed").metadata("desk", "rates");
+    /// ```
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
@@ -364,8 +377,16 @@ pub enum RegistrationError {
         bytes: usize,
     },
     /// The time to live is out of bounds.
-    #[error("a lease lasts from 100ms to 24h, not {0:?}")]
+    #[error("a lease lasts from 100ms to 24h, not {}", in_words(*.0))]
     Lease(Duration),
+}
+
+/// Writes a duration in the largest unit that leaves no fraction.
+fn in_words(duration: Duration) -> String {
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (seconds, 0) => format!("{seconds}s"),
+        _ => format!("{}ms", duration.as_millis()),
+    }
 }
 
 #[cfg(test)]
@@ -402,6 +423,9 @@ mod tests {
             Ok(feed().lease(Duration::from_millis(99))),
             "a lease lasts from 100ms to 24h, not 99ms",
         );
+        check(Ok(feed().lease(Duration::ZERO)), "a lease lasts from 100ms to 24h, not 0s");
+        let days = Duration::from_secs(2 * 86400);
+        check(Ok(feed().lease(days)), "a lease lasts from 100ms to 24h, not 172800s");
     }
 
     #[test]

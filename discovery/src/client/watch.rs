@@ -91,6 +91,17 @@ pub struct Watch {
 impl Watch {
     /// Returns the next change; `None` when the client is closed.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: &callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut watch = client.watch("feed*")?;
+    /// while let Some(change) = watch.next().await {
+    ///     println!("{change:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe: no change is lost.

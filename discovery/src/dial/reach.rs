@@ -146,6 +146,15 @@ pub enum ReachError {
 
 impl ReachError {
     /// Returns what this tells against the instance, if it does.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// use callsign::ReachError;
+    /// use transport::DialError;
+    ///
+    /// assert!(ReachError::Dial(DialError::Refused).evidence().is_some());
+    /// assert!(ReachError::Dial(DialError::Busy).evidence().is_none());
+    /// ```
     pub fn evidence(&self) -> Option<Evidence> {
         match self {
             Self::Dial(DialError::Refused) => Some(Evidence::Refused),

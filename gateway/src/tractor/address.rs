@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for PartVisitor {
     type Value = AddressPart;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a part of an address: a text or a number")
+        f.write_str("a part of an address: a string or a number")
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<AddressPart, E> {
@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for PartVisitor {
     fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<AddressPart, E> {
         match str::from_utf8(bytes) {
             Ok(text) => self.visit_str(text),
-            Err(_) => Err(E::invalid_value(Unexpected::Bytes(bytes), &"a text in UTF-8")),
+            Err(_) => Err(E::invalid_value(Unexpected::Bytes(bytes), &"a string in UTF-8")),
         }
     }
 

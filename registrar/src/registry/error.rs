@@ -41,7 +41,7 @@ pub enum RegistryError {
     )]
     OthersWait { name: Name, waiting: Option<usize>, place: String },
     #[error(
-        "`{name}` is exclusive ({place}), and the registrar has just begun: the \
+        "`{name}` is exclusive ({place}), and the registrar has just started: the \
          former holder may return within {} s; ask again then, or wait in line (`--wait`)",
         .left_ms.div_ceil(1000)
     )]
@@ -68,7 +68,7 @@ pub enum RegistryError {
     NotForeign { uuid: Uuid },
     #[error("{instance} has no lease to renew")]
     NoLease { instance: InstanceId },
-    #[error("a lease lasts {LEASE_MS_MIN} to {LEASE_MS_MAX} ms, and {ttl_ms} ms were asked for")]
+    #[error("a lease lasts {LEASE_MS_MIN} to {LEASE_MS_MAX} ms, not {ttl_ms} ms")]
     LeaseLength { ttl_ms: u64 },
     #[error("an instance has at most {ENDPOINTS_MAX} endpoints, and {count} were given")]
     TooManyEndpoints { count: usize },

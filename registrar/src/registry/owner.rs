@@ -128,7 +128,9 @@ impl fmt::Display for Owner {
         match self {
             Self::Registrar => f.write_str("the registrar's own settings"),
             Self::User(user) => write!(f, "user {user}"),
-            Self::Unknown(_) => f.write_str("a user whom this registrar's kernel does not tell"),
+            Self::Unknown(_) => {
+                f.write_str("a user that this registrar's kernel does not identify")
+            }
             Self::Host(address) => write!(f, "a program at {address}"),
         }
     }

@@ -358,7 +358,7 @@ fn a_name_with_a_returning_holder_goes_to_nobody_else() {
             let asks = Register { token, ..registration("leader", 2) };
             let refused = stage.ask(asks, two, by).unwrap_err();
             let said = "`leader` is exclusive (market.toml:3), and the registrar \
-                        has just begun: the former holder may return within 5 s; ask again then, \
+                        has just started: the former holder may return within 5 s; ask again then, \
                         or wait in line (`--wait`)";
             assert_eq!(refused.to_string(), said);
             // Nor has an instance that asks through an adapter, unless it was there all the time.

@@ -111,14 +111,14 @@ impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
         waiters.len() < waiting
     }
 
-    /// Removes a live resource if `is_stale` says so. Returns it, and the number of its users.
+    /// Removes a live resource if `has_ended` says so. Returns it, and the number of its users.
     pub(super) fn expel(
         &mut self,
         key: &K,
-        is_stale: impl FnOnce(&V) -> bool,
+        has_ended: impl FnOnce(&V) -> bool,
     ) -> Option<(V, usize)> {
         match self.entries.get(key) {
-            Some(Entry::Live { value, .. }) if is_stale(value) => {}
+            Some(Entry::Live { value, .. }) if has_ended(value) => {}
             _ => return None,
         }
         match self.entries.remove(key) {

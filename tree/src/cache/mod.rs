@@ -4,8 +4,8 @@
 //! later ones wait for that and share it, and when the last guard is [released](Guard::release) the
 //! resource is closed. A user that arrives during the teardown waits for its end and opens the
 //! resource again, so a key never has two resources, and nobody gets one that is half closed. Keys
-//! are independent: a slow one delays no other. A resource that has ended by itself is
-//! [stale](Resource::is_stale): the next user opens a new one, beside the one that earlier users
+//! are independent: a slow one delays no other. Once a resource has
+//! [ended by itself](Resource::has_ended), the next user opens a new one, beside the one that earlier users
 //! still hold. An error of the close reaches the last user. Connections to actors are shared in
 //! this way.
 //!
@@ -90,7 +90,7 @@ pub trait Resource: Send + Sync + 'static {
 
     /// Tells whether it is no longer usable for new users, because it has ended by itself. It is
     /// called whenever somebody opens its key, and must be quick.
-    fn is_stale(&self) -> bool {
+    fn has_ended(&self) -> bool {
         false
     }
 

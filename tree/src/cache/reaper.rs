@@ -49,7 +49,7 @@ pub struct Reaper<K: Key, V: Resource> {
 /// The result of closing a resource, and its recipient.
 struct UnderWay<K: Key, V: Resource> {
     key: K,
-    is_stale: bool,
+    has_ended: bool,
     report: Option<Report<V>>,
 }
 
@@ -79,9 +79,9 @@ impl<K: Key, V: Resource> Reaper<K, V> {
     }
 
     fn close(&mut self, closing: Closing<K, V>) {
-        let Closing { key, value, is_stale, report } = closing;
+        let Closing { key, value, has_ended, report } = closing;
         let task = self.tasks.spawn(async move { value.close().await });
-        self.closing.insert(task.id(), UnderWay { key, is_stale, report });
+        self.closing.insert(task.id(), UnderWay { key, has_ended, report });
     }
 
     fn closed(&mut self, closed: Result<(Id, Result<(), V::Error>), JoinError>) {
@@ -89,10 +89,10 @@ impl<K: Key, V: Resource> Reaper<K, V> {
             Ok((task, result)) => (task, result.map_err(CloseError::Failed)),
             Err(error) => (error.id(), Err(CloseError::Panicked)),
         };
-        let UnderWay { key, is_stale, report } =
+        let UnderWay { key, has_ended, report } =
             self.closing.remove(&task).expect("every task is entered when it is spawned");
         // First the key is free: the last user may open it again as soon as it hears.
-        if !is_stale {
+        if !has_ended {
             self.shared.exited(&key);
         }
         let unheard = match report {

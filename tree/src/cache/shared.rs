@@ -22,8 +22,8 @@ pub(super) struct Shared<K: Key, V: Resource> {
 struct State<K: Key, V: Resource> {
     entries: Entries<K, oneshot::Sender<Grant<V>>, Arc<V>>,
     /// Used resources that were expelled because they are of no use to others.
-    stale: Vec<Stale<V>>,
-    /// Unused resources. Besides stale ones, at most one of each key.
+    ended: Vec<Ended<V>>,
+    /// Unused resources. Besides ended ones, at most one of each key.
     closing: Vec<Closing<K, V>>,
     /// Whether nobody can open anything any more.
     is_unused: bool,
@@ -31,7 +31,7 @@ struct State<K: Key, V: Resource> {
     is_over: bool,
 }
 
-struct Stale<V> {
+struct Ended<V> {
     value: Arc<V>,
     users: usize,
 }
@@ -51,7 +51,7 @@ pub(super) struct Closing<K: Key, V: Resource> {
     pub(super) key: K,
     pub(super) value: V,
     /// Whether its key is free already, for it was expelled.
-    pub(super) is_stale: bool,
+    pub(super) has_ended: bool,
     /// The last of its users, if they wait to hear how it went.
     pub(super) report: Option<Report<V>>,
 }
@@ -72,8 +72,8 @@ impl<K: Key, V: Resource> Shared<K, V> {
         if state.is_over {
             return None;
         }
-        if let Some((value, users)) = state.entries.expel(key, |it| it.is_stale()) {
-            state.stale.push(Stale { value, users });
+        if let Some((value, users)) = state.entries.expel(key, |it| it.has_ended()) {
+            state.ended.push(Ended { value, users });
         }
         let mut receiver = None;
         let answer = state.entries.ask(key, || {
@@ -129,8 +129,8 @@ impl<K: Key, V: Resource> Shared<K, V> {
     /// has asked for it with `report`. Tells whether it was the last.
     pub(super) fn left(&self, key: &K, value: Arc<V>, report: Option<Report<V>>) -> bool {
         let mut state = self.lock();
-        let place = state.stale.iter().position(|it| Arc::ptr_eq(&it.value, &value));
-        // Whether it is stale or live, it is held there too, so that nothing is dropped here.
+        let place = state.ended.iter().position(|it| Arc::ptr_eq(&it.value, &value));
+        // Whether it is ended or live, it is held there too, so that nothing is dropped here.
         drop(value);
         let unused = match place {
             Some(place) => state.leave_spent(place),
@@ -144,8 +144,8 @@ impl<K: Key, V: Resource> Shared<K, V> {
             return true;
         }
         let value = Arc::into_inner(value).expect("every user gives its guard up before it leaves");
-        let is_stale = place.is_some();
-        state.closing.push(Closing { key: key.clone(), value, is_stale, report });
+        let has_ended = place.is_some();
+        state.closing.push(Closing { key: key.clone(), value, has_ended, report });
         drop(state);
         self.changed.notify_one();
         true
@@ -196,9 +196,9 @@ impl<K: Key, V: Resource> Shared<K, V> {
 impl<K: Key, V: Resource> State<K, V> {
     /// Leaves an expelled resource. Returns it if nobody else uses it.
     fn leave_spent(&mut self, place: usize) -> Option<Arc<V>> {
-        let stale = &mut self.stale[place];
-        stale.users -= 1;
-        (stale.users == 0).then(|| self.stale.swap_remove(place).value)
+        let ended = &mut self.ended[place];
+        ended.users -= 1;
+        (ended.users == 0).then(|| self.ended.swap_remove(place).value)
     }
 }
 
@@ -212,7 +212,7 @@ impl<K: Key, V: Resource> Default for Shared<K, V> {
     fn default() -> Self {
         let state = State {
             entries: Entries::default(),
-            stale: Vec::new(),
+            ended: Vec::new(),
             closing: Vec::new(),
             is_unused: false,
             is_over: false,

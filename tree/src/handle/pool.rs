@@ -202,7 +202,7 @@ impl Resource for PooledConnection {
     /// A failed goodbye matters to nobody: there is nothing more to send.
     const MAY_BE_DROPPED: bool = true;
 
-    fn is_stale(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.portal.is_closed()
     }
 

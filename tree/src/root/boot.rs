@@ -288,7 +288,7 @@ async fn probe(place: &Endpoint) -> Probed {
     let options = Options { handshake_timeout: PROBE_LIMIT, ..Options::default() };
     match connect(stream, options, NoService).await {
         Ok(connected) if connected.portal.peer().registrar.is_some() => Probed::Registrar,
-        Ok(_) => Probed::Occupied("an actor answers that is no registrar".to_owned()),
+        Ok(_) => Probed::Occupied("an actor answers that is not a registrar".to_owned()),
         // It went away at this moment.
         Err(HandshakeError::Closed) => Probed::Absent,
         Err(error) => Probed::Occupied(WithCauses(&error).to_string()),

@@ -73,6 +73,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 const FAREWELL: &str = "
 All of it has been stopped, and the folder is gone. Now with your own programs:
   callsign registrar
-  callsign register NAME MULTIADDR -- COMMAND
+  callsign register NAME ENDPOINT -- COMMAND
   callsign ls
 ";

@@ -7,7 +7,7 @@ use rustix::process::geteuid;
 use unicode_width::UnicodeWidthStr;
 use wire::{Record, State};
 
-use self::selection::{Filter, KEYS, SortKey, have_several_owners, owner_of, sort};
+use self::selection::{Filter, SortKey, have_several_owners, owner_of, sort};
 
 use crate::{
     context::Context,
@@ -80,14 +80,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         }
     }
     let mut seen = Seen::all_from_here(&found.records);
-    if let Some(key) = filters.iter().find_map(|it| it.unknown_key(&seen))
+    if let Some(unknown) = filters.iter().find_map(|it| it.unknown_key(&seen))
         && !seen.is_empty()
     {
-        let text = format_args!(
-            "no instance has metadata `{key}`; other keys of a filter are {}",
-            KEYS.join(", ")
-        );
-        note(context, text);
+        note(context, unknown);
     }
     seen.retain(|it| filters.iter().all(|filter| filter.takes(it)));
     sort(&mut seen, args.sort);
@@ -132,8 +128,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-/// Draws a row for each instance. Within a width, endpoints are shortened first, then columns are
-/// left out, the least telling first, and last the names are shortened.
+/// Draws a row for each instance. Within a width, the least telling columns are left out first, then
+/// endpoints are shortened, then other columns are left out, and last the names are shortened.
 fn nearest(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Table {
     let mut rows = vec![HEADER.map(str::to_owned)];
     for seen in seen {
@@ -170,10 +166,13 @@ fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize
         width.saturating_sub(others)
     };
     let widest = rows.iter().map(|row| row[NEAREST].width()).max().unwrap_or(0);
-    let mut dispensable = DISPENSABLE.iter();
-    while room_for(rows, shown, NEAREST) < widest.min(NEAREST_MIN) {
-        let Some(column) = dispensable.next() else { break };
-        shown.retain(|it| it != column);
+    let least = widest.min(NEAREST_MIN);
+    for (columns, needed) in [(LESS_TELLING, widest), (DISPENSABLE, least)] {
+        for column in columns {
+            if room_for(rows, shown, NEAREST) < needed {
+                shown.retain(|it| it != column);
+            }
+        }
     }
     if room_for(rows, shown, NEAREST) < widest.min(NEAREST_MIN) {
         // In `ready, suspect` the last word matters more.
@@ -267,16 +266,23 @@ fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
 const HEADER: [&str; 8] =
     ["NAME", "INSTANCE", "STATE", "NEAREST", "LOCALITY", "LIFETIME", "AGE", "USER"];
 const NAME: usize = 0;
+const INSTANCE: usize = 1;
 const STATE: usize = 2;
 const NEAREST: usize = 3;
+const LOCALITY: usize = 4;
+const LIFETIME: usize = 5;
+const AGE: usize = 6;
 
 /// The prefix of the reason why an instance has no endpoint within reach.
 const NONE: &str = "none: ";
 const USER: usize = 7;
 
-/// The columns that are dropped when there is no room for all, in this order: INSTANCE and LIFETIME
-/// distinguish several instances of a name, which `find --all` does too.
-const DISPENSABLE: &[usize] = &[5, 1, 6, 4, USER];
+/// The columns that are dropped, in this order, before an endpoint is shortened: INSTANCE
+/// distinguishes several instances of a name, which `find --all` does too.
+const LESS_TELLING: &[usize] = &[AGE, INSTANCE, USER];
+
+/// The columns that are dropped, in this order, before an endpoint is shortened to next to nothing.
+const DISPENSABLE: &[usize] = &[LIFETIME, LOCALITY];
 
 /// The least width of a name: enough to distinguish most.
 const NAME_MIN: usize = 8;
@@ -318,10 +324,10 @@ job    55555555  starting        none: no endpoints      -            session   
         check(
             Some(80),
             "\
-NAME   INSTANCE  STATE           NEAREST              LOCALITY     LIFETIME  AGE
-feed   33333333  ready           /unix/…feed.sock +1  unix socket  session   3s
-clock  44444444  ready, suspect  none                 -            lease     3s
-job    55555555  starting        none: no endpoints   -            session   3s
+NAME   INSTANCE  STATE           NEAREST                 LOCALITY     LIFETIME
+feed   33333333  ready           /unix/run/feed.sock +1  unix socket  session
+clock  44444444  ready, suspect  none: no such socket    -            lease
+job    55555555  starting        none: no endpoints      -            session
 ",
         );
         assert_eq!(
@@ -362,7 +368,10 @@ feed…rankfurt  suspect  /unix…xxxxx.sock
 clock          ready    none
 "
         );
-        assert!(nearest(&seen, 4000, Some(140)).render().contains("USER"));
+        // An endpoint in full is worth more than who has registered it.
+        assert!(nearest(&seen, 4000, Some(200)).render().contains("USER"));
+        let narrower = nearest(&seen, 4000, Some(170)).render();
+        assert!(narrower.contains(&long) && !narrower.contains("AGE"), "{narrower}");
         assert!(!nearest(&seen[..2], 4000, None).render().contains("USER"));
     }
 

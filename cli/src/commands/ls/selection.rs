@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use clap::ValueEnum;
-use endpoints::{Quoted, is_match};
+use endpoints::{Quoted, is_match, names_like};
 use wire::{Lifetime, Record};
 
 use crate::{failure::Failure, lookup::ranking::Seen, owners};
@@ -52,7 +52,35 @@ impl Filter {
             let error = anyhow!("{} is not a filter: no `=` after a key", Quoted(text));
             return Err(Failure::usage(error).hint("write KEY=VALUE, as in `--filter state=ready`"));
         };
-        Ok(Self { key: key.to_owned(), pattern: pattern.to_owned() })
+        if let Some(compared) = key.strip_suffix(['!', '<', '>', '~', '=']) {
+            let error = anyhow!("{} is not a filter: it compares by `=` alone", Quoted(text));
+            let written = format!("write KEY=VALUE, as in `--filter {compared}={pattern}`");
+            return Err(Failure::usage(error).hint(written));
+        }
+        let filter = Self { key: key.to_owned(), pattern: pattern.to_owned() };
+        filter.check()?;
+        Ok(filter)
+    }
+
+    /// Checks that the pattern matches something, if the key has few values.
+    fn check(&self) -> Result<(), Failure> {
+        let Some((key, values)) = VALUES.iter().find(|(key, _)| *key == self.key) else {
+            return Ok(());
+        };
+        let spelled = |it: &&str| it.replace(' ', "-");
+        let is_one =
+            |it: &&str| is_match(&self.pattern, it) || is_match(&self.pattern, &spelled(it));
+        if values.iter().any(is_one) {
+            return Ok(());
+        }
+        let error = anyhow!("{} is not a {key}", Quoted(&self.pattern));
+        let values: Vec<_> = values.iter().filter(|it| **it != "-").map(spelled).collect();
+        let failure = Failure::usage(error);
+        let near = names_like(&self.pattern, values.iter().map(String::as_str));
+        Err(match near[..] {
+            [meant] => failure.hint(format!("did you mean `--filter {}={meant}`?", self.key)),
+            _ => failure.hint(format!("it is one of {}", values.join(", "))),
+        })
     }
 
     /// Tells whether it selects draining instances.
@@ -60,11 +88,19 @@ impl Filter {
         self.key == "state" && is_match(&self.pattern, "draining")
     }
 
-    /// Returns the key, if it is one of the metadata that no record has.
-    pub(super) fn unknown_key(&self, seen: &[Seen<'_>]) -> Option<&str> {
-        let is_known = KEYS.contains(&&*self.key)
-            || seen.iter().any(|it| it.record.metadata.contains_key(self.metadata_key()));
-        (!is_known).then_some(&*self.key)
+    /// Says so, if the key is one of the metadata that no record has.
+    pub(super) fn unknown_key(&self, seen: &[Seen<'_>]) -> Option<String> {
+        let metadata = || seen.iter().flat_map(|it| it.record.metadata.keys().map(String::as_str));
+        if KEYS.contains(&&*self.key) || metadata().any(|it| it == self.metadata_key()) {
+            return None;
+        }
+        let near = names_like(&self.key, KEYS.iter().copied().chain(metadata()));
+        let more = match near.split_last() {
+            Some((last, [])) => format!("did you mean `{last}`?"),
+            Some((last, others)) => format!("did you mean `{}`, or `{last}`?", others.join("`, `")),
+            None => format!("other keys of a filter are {}", KEYS.join(", ")),
+        };
+        Some(format!("no instance has metadata {}; {more}", Quoted(&self.key)))
     }
 
     /// Tells whether a record matches.
@@ -96,8 +132,18 @@ impl Filter {
     }
 }
 
+/// The keys that have few values: the key, and its values.
+const VALUES: &[(&str, &[&str])] = &[
+    ("state", &["starting", "ready", "draining", "suspect", "unknown"]),
+    ("lifetime", &["session", "lease", "declared", "foreign", "unknown"]),
+    (
+        "locality",
+        &["in process", "unix socket", "loopback", "this host", "same subnet", "remote", "-"],
+    ),
+];
+
 /// The keys of a filter besides metadata.
-pub(super) const KEYS: &[&str] = &["name", "state", "lifetime", "user", "owner", "locality"];
+const KEYS: &[&str] = &["name", "state", "lifetime", "user", "owner", "locality"];
 
 /// Tells whether several owners have registered actors. Nobody has registered the declared ones.
 pub(super) fn have_several_owners(seen: &[Seen<'_>]) -> bool {
@@ -111,4 +157,58 @@ pub(super) fn have_several_owners(seen: &[Seen<'_>]) -> bool {
 pub(super) fn owner_of(record: &Record) -> String {
     let registered = Some(record).filter(|it| it.lifetime != Lifetime::Declared);
     registered.and_then(owners::owner_of).unwrap_or_else(|| "-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_can_match_nothing_is_refused() {
+        let check = |text: &str, expected: Result<(), (&str, &str)>| {
+            let read = Filter::read(text).map(|_| ());
+            let said = read.map_err(|it| (it.error.to_string(), format!("{:?}", it.hints)));
+            match (&said, expected) {
+                (Ok(()), Ok(())) => {}
+                (Err((error, hints)), Err((message, hint))) if error == message => {
+                    assert!(hints.contains(hint), "{text}: {hints}");
+                }
+                _ => panic!("{text}: {said:?}"),
+            }
+        };
+        for good in [
+            "state=ready",
+            "state=s*",
+            "state=?eady",
+            "state=*",
+            "lifetime=declared",
+            "locality=unix-socket",
+            "locality=unix socket",
+            "locality=-",
+            "desk=",
+            "desk=a=b",
+            "meta.state=anything",
+            "user=nobody",
+        ] {
+            check(good, Ok(()));
+        }
+        let states = "it is one of starting, ready, draining, suspect, unknown";
+        check("state=redy", Err(("`redy` is not a state", "did you mean `--filter state=ready`?")));
+        check(
+            "state=Ready",
+            Err(("`Ready` is not a state", "did you mean `--filter state=ready`?")),
+        );
+        check("state=alive", Err(("`alive` is not a state", states)));
+        check("state=", Err(("`` is not a state", states)));
+        check("state=ready,draining", Err(("`ready,draining` is not a state", states)));
+        let meant = "did you mean `--filter lifetime=lease`?";
+        check("lifetime=leas", Err(("`leas` is not a lifetime", meant)));
+        let meant = "did you mean `--filter locality=remote`?";
+        check("locality=remot", Err(("`remot` is not a locality", meant)));
+        let localities = "in-process, unix-socket, loopback, this-host, same-subnet, remote";
+        check("locality=near*", Err(("`near*` is not a locality", localities)));
+        let alone = "`state!=ready` is not a filter: it compares by `=` alone";
+        check("state!=ready", Err((alone, "as in `--filter state=ready`")));
+        check("=x", Err(("`=x` is not a filter: no `=` after a key", "KEY=VALUE")));
+    }
 }

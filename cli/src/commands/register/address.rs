@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::anyhow;
 use config::REGISTRARS_VARIABLE;
-use endpoints::{Endpoint, Host, Name, TcpAddress, UnixAddress};
+use endpoints::{Endpoint, Host, Name, TcpAddress, UnixAddress, names_like};
 
 use crate::{
     context::{CONFIG_VARIABLE, Context},
@@ -62,7 +62,9 @@ impl Placeholder {
             [] => {
                 let what = if self == Self::Path { "socket path" } else { "TCP endpoint" };
                 let error = anyhow!("`{self}` is in the arguments, and `{name}` has no {what}");
-                Err(Failure::usage(error).hint("give it one, or write out what is meant"))
+                let has = format!("these have a value: {}", with_values(said));
+                let text = format!("give it one; or for the text itself write `{{{self}}}`");
+                Err(Failure::usage(error).hint(has).hint(text))
             }
             _ => {
                 let many = values.join("` or `");
@@ -177,6 +179,66 @@ fn takes_brackets(before: &[u8], after: &[u8]) -> bool {
     !before.ends_with(b"[") && (after.starts_with(b":") || before.ends_with(b"://"))
 }
 
+/// Returns the texts in a program's arguments that look like misspelt placeholders, each with the
+/// placeholder that was probably meant. They are left alone.
+pub(super) fn misspelt(words: &[OsString]) -> Vec<(String, String)> {
+    let arguments = words.iter().skip(1).filter_map(|it| it.to_str());
+    let mut found: Vec<(String, String)> = Vec::new();
+    for (argument, at) in
+        arguments.flat_map(|it| it.match_indices('{').map(move |(at, _)| (it, at)))
+    {
+        let inside = &argument[at + 1..];
+        let Some((written, after)) = inside.split_once('}') else { continue };
+        let is_others = argument[..at].ends_with(['{', '$']) || after.starts_with('}');
+        let bare = written.trim();
+        let is_name = !bare.is_empty() && bare.bytes().all(|it| it.is_ascii_alphabetic());
+        if is_others || !is_name {
+            continue;
+        }
+        let known = Placeholder::ALL.map(|it| it.text().trim_matches(['{', '}']));
+        let small = bare.to_ascii_lowercase();
+        let alias = ALIASES.iter().find(|(alias, _)| *alias == small).map(|(_, meant)| *meant);
+        let meant = match (known.iter().find(|it| **it == small), alias) {
+            (Some(same), _) if *same != written => same,
+            (None, Some(alias)) => alias,
+            (None, None) => match names_like(&small, known)[..] {
+                [meant] => meant,
+                _ => continue,
+            },
+            _ => continue,
+        };
+        let pair = (format!("{{{written}}}"), format!("{{{meant}}}"));
+        if !found.contains(&pair) {
+            found.push(pair);
+        }
+    }
+    found
+}
+
+/// Tells whether a placeholder has a value for one of the endpoints.
+pub(super) fn has_value(placeholder: &str, said: &[Endpoint]) -> bool {
+    let meant = Placeholder::ALL.into_iter().find(|it| it.text() == placeholder);
+    meant.is_some_and(|it| said.iter().any(|at| it.of(at).is_some()))
+}
+
+/// Lists the placeholders that have a value for one of the endpoints.
+pub(super) fn with_values(said: &[Endpoint]) -> String {
+    let known = Placeholder::ALL.into_iter().filter(|it| has_value(it.text(), said));
+    known.map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// What people call the parts of an address.
+const ALIASES: &[(&str, &str)] = &[
+    ("addr", "host"),
+    ("address", "endpoint"),
+    ("hostname", "host"),
+    ("ip", "host"),
+    ("multiaddr", "endpoint"),
+    ("sock", "path"),
+    ("socket", "path"),
+    ("unix", "path"),
+];
+
 /// Draws a port for the endpoints that name none, one for all of them, and tells whether there were
 /// any.
 pub(super) fn draw_port(said: &mut [Endpoint]) -> Result<bool, Failure> {
@@ -278,6 +340,37 @@ mod tests {
             Err("`{endpoint}` in the arguments is ambiguous: `/unix/run/web.sock` or \
                  `/ip6/::1/tcp/8000`"),
         );
+    }
+
+    #[test]
+    fn what_looks_like_a_misspelt_placeholder_is_told() {
+        let check = |argument: &str, expected: &[(&str, &str)]| {
+            let found = misspelt(&["{prot}".into(), argument.into()]);
+            let found: Vec<_> = found.iter().map(|(it, meant)| (&**it, &**meant)).collect();
+            assert_eq!(found, expected, "{argument}");
+        };
+        check("{prot}", &[("{prot}", "{port}")]);
+        check("--bind={hots}:{prot}", &[("{hots}", "{host}"), ("{prot}", "{port}")]);
+        check("{PORT}", &[("{PORT}", "{port}")]);
+        check("{ path }", &[("{ path }", "{path}")]);
+        check("{endpont}", &[("{endpont}", "{endpoint}")]);
+        check("{socket}{socket}", &[("{socket}", "{path}")]);
+        check("tcp://{address}", &[("{address}", "{endpoint}")]);
+        for other in [
+            "{port}",
+            "{{port}}",
+            "{{prot}}",
+            "${prot}",
+            "{}",
+            "{user}",
+            "{print $1}",
+            "{\"prot\": 1}",
+            "{prot",
+            "{0}",
+            "{name}",
+        ] {
+            check(other, &[]);
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::{
     failure::{Exit, Failure},
     output::notices::{note, warn, with_causes},
     signals::Signals,
+    typed,
 };
 
 /// Register an actor: a program to start, or one that runs
@@ -100,10 +101,10 @@ pub(crate) struct Args {
     #[arg(value_name = "ENDPOINT")]
     endpoints: Vec<String>,
     /// Register a lease with this time to live, as in `30s`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = typed::time_to_live)]
     ttl: Option<Duration>,
     /// Wait in line for an exclusive name, for at most this time
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = typed::duration)]
     wait: Option<Option<Duration>>,
     /// Attach metadata (repeatable)
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = plan::key_value)]
@@ -112,7 +113,7 @@ pub(crate) struct Args {
     #[arg(long)]
     state: Option<State>,
     /// Time for the program to end when it is asked to
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = typed::duration)]
     grace: Duration,
     /// The program to start, and its arguments
     #[arg(last = true, value_name = "COMMAND")]

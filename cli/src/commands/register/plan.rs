@@ -5,7 +5,7 @@ use std::{ffi::OsString, time::Duration};
 use anyhow::anyhow;
 use config::Diagnostics;
 use discovery::{Registration, RegistrationError};
-use endpoints::{Endpoint, Name, Slip, Stamped, UnixAddress, UnixPath};
+use endpoints::{Endpoint, Name, Quoted, Slip, Stamped, UnixAddress, UnixPath};
 use tokio::time::Instant;
 use transport::Silence;
 use tree::process::GuardedCommand;
@@ -20,6 +20,7 @@ use crate::{
     failure::Failure,
     lookup::{query, suggestion},
     output::{diagnostics, notices::warn},
+    programs::{is_executable, is_program},
 };
 
 /// The plan of a registration.
@@ -62,10 +63,10 @@ pub(super) struct Patience(pub(super) Option<Duration>);
 
 impl Plan {
     pub(super) fn make(args: &Args, context: &Context) -> Result<Self, Failure> {
-        let name = query::name(&args.name)?;
+        let name = query::new_name(&args.name)?;
         let written = match args.endpoints[..] {
             [] => of_settings(&name, &args.command, context)?,
-            _ => read(&args.endpoints, context)?,
+            _ => read(&name, args, context)?,
         };
         let has_command = !args.command.is_empty();
         let mut said: Vec<Endpoint> = Vec::new();
@@ -76,6 +77,14 @@ impl Plan {
             }
         }
         let has_drawn_port = has_command && address::draw_port(&mut said)?;
+        for (written, meant) in address::misspelt(&args.command) {
+            let meant = if address::has_value(&meant, &said) {
+                format!("did you mean `{meant}`?")
+            } else {
+                format!("these have a value: {}", address::with_values(&said))
+            };
+            warn(context, format_args!("`{written}` is handed to the program as it is; {meant}"));
+        }
         let command = if has_command {
             GuardedCommand {
                 words: address::fill(&args.command, &name, &said)?,
@@ -208,9 +217,13 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// Reads endpoints that were typed, and tells everything that is wrong with them.
-fn read(texts: &[String], context: &Context) -> Result<Vec<Endpoint>, Failure> {
+fn read(name: &Name, args: &Args, context: &Context) -> Result<Vec<Endpoint>, Failure> {
     let (mut endpoints, mut wrong) = (Vec::new(), Vec::new());
-    for text in texts {
+    for (at, text) in args.endpoints.iter().enumerate() {
+        if let Some(together) = host_and_port(&args.endpoints[at..]) {
+            let error = anyhow!("{} is a host without its port", Quoted(text));
+            return Err(Failure::usage(error).hint(format!("write both as `{together}`")));
+        }
         match text.parse::<Endpoint>() {
             Ok(endpoint) => {
                 if let Some(slip) = Slip::find(text, &endpoint) {
@@ -218,10 +231,57 @@ fn read(texts: &[String], context: &Context) -> Result<Vec<Endpoint>, Failure> {
                 }
                 endpoints.push(endpoint);
             }
+            Err(_) if wrong.is_empty() && args.command.is_empty() && begins_program(text) => {
+                return Err(without_dashes(name, args.endpoints.split_at(at), context));
+            }
             Err(error) => wrong.push(diagnostics::of_argument("ENDPOINT", &error)),
         }
     }
     if wrong.is_empty() { Ok(endpoints) } else { Err(Diagnostics(wrong).into()) }
+}
+
+/// Reads a host and the port that was typed after it as another word.
+fn host_and_port(texts: &[String]) -> Option<Endpoint> {
+    let [host, port] = texts else { return None };
+    if host.parse::<Endpoint>().is_ok() || is_executable(host) {
+        return None;
+    }
+    let is_number = !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit());
+    let port = port.parse().ok().filter(|it| is_number && *it != 0)?;
+    Endpoint::from_host_port(host, port).ok().filter(|it| it.nowhere().is_none())
+}
+
+/// Tells whether a word in the place of an endpoint begins a program, or is a `--` gone wrong.
+fn begins_program(word: &str) -> bool {
+    is_program(word) || matches!(word, "-" | "---")
+}
+
+/// Makes the failure of a program whose `--` was forgotten.
+fn without_dashes(
+    name: &Name,
+    (endpoints, program): (&[String], &[String]),
+    context: &Context,
+) -> Failure {
+    let program: Vec<_> =
+        program.iter().skip_while(|it| matches!(&***it, "-" | "---")).map(OsString::from).collect();
+    let Some(first) = program.first() else {
+        return Failure::usage(anyhow!("no program follows")).hint("write it after `--`");
+    };
+    let first = Quoted(&first.to_string_lossy()).to_string();
+    if endpoints.is_empty()
+        && let Err(failure) = of_settings(name, &program, context)
+    {
+        return failure.context(format!("{first} is not an endpoint, but may be a program"));
+    }
+    let words = [&["register", name.as_str()][..], &strs(endpoints), &["--"]].concat();
+    let program: Vec<_> = program.iter().map(|it| it.to_string_lossy()).collect();
+    let words = words.into_iter().chain(program.iter().map(|it| &**it));
+    Failure::usage(anyhow!("{first} is not an endpoint, but may be a program"))
+        .hint_command("write `--` before a program", words)
+}
+
+fn strs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 /// Takes the endpoints that the settings file gives an actor.
@@ -231,6 +291,16 @@ fn of_settings(
     context: &Context,
 ) -> Result<Vec<Endpoint>, Failure> {
     let settings = context.settings()?;
+    let texts: Vec<_> = command.iter().map(|it| it.to_string_lossy()).collect();
+    let count = texts.iter().take_while(|it| it.parse::<Endpoint>().is_ok()).count();
+    if count > 0 && settings.network.get(name.as_str()).is_none() {
+        let (endpoints, program) = texts.split_at(count);
+        let dashes = if program.is_empty() { &[][..] } else { &["--"] };
+        let words = ["register", name.as_str()].into_iter().chain(endpoints.iter().map(|it| &**it));
+        let words = words.chain(dashes.iter().copied()).chain(program.iter().map(|it| &**it));
+        let error = anyhow!("`{}` is an endpoint, and is behind the `--`", texts[0]);
+        return Err(Failure::usage(error).hint_command("write it before", words));
+    }
     let (error, remedy) = match settings.network.get(name.as_str()) {
         Some([]) => (anyhow!("`{name}` has no endpoint in the settings file"), "give it one there"),
         Some(endpoints) => return Ok(endpoints.to_vec()),
@@ -242,10 +312,9 @@ fn of_settings(
         }
     };
     let mut words = vec!["register", name.as_str(), "/ip4/127.0.0.1/tcp/8000"];
-    let command: Vec<_> = command.iter().map(|it| it.to_string_lossy()).collect();
-    if !command.is_empty() {
+    if !texts.is_empty() {
         words.push("--");
-        words.extend(command.iter().map(|it| &**it));
+        words.extend(texts.iter().map(|it| &**it));
     }
     let names = settings.network.iter().map(|(name, _)| name.as_str());
     let failure = suggestion::hint(Failure::usage(error), name.as_str(), names);

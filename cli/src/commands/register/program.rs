@@ -65,7 +65,7 @@ impl Program {
                 if error.kind() == io::ErrorKind::WouldBlock =>
             {
                 let program = command.words[0].to_string_lossy();
-                let error = anyhow!("`{program}` cannot be started: no more processes may be");
+                let error = anyhow!("`{program}` cannot be started: no more processes are allowed");
                 Err(Failure::denied(error)
                     .hint("raise the limit: `ulimit -u`, or `pids.max` of its cgroup"))
             }

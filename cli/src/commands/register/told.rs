@@ -14,7 +14,7 @@ use super::{Plan, tracker::linked_to};
 use crate::{
     context::Context,
     failure::Failure,
-    lookup::ranking::LifetimeJson,
+    lookup::ranking::{LifetimeJson, short_uuid},
     output::fitted,
     output::notices::{note, warn, with_causes},
 };
@@ -105,19 +105,35 @@ pub(super) async fn warn_of_unknown_hosts(context: &Context, plan: &Plan) {
 /// The time for a host name to be found: a name server that answers does so in milliseconds.
 const UNKNOWN_HOST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Warns that what listens at the places of the actor has other names already.
+/// Warns that what listens at the endpoints of the actor is registered already, under another name or
+/// as another instance.
 pub(super) fn warn_of_aliases(context: &Context, plan: &Plan, registered: &Registered) {
-    let also = registered.also();
-    let mut names: Vec<_> = also.iter().map(|it| format!("`{}`", it.name)).collect();
+    let name = &plan.name;
+    let (same, others): (Vec<_>, Vec<_>) =
+        registered.also().into_iter().partition(|it| it.name == *name);
+    let mut names: Vec<_> = others.iter().map(|it| format!("`{}`", it.name)).collect();
     names.sort();
     names.dedup();
-    if let Some((last, others)) = names.split_last() {
-        let all = match others {
-            [] => last.clone(),
-            _ => format!("{} and {last}", others.join(", ")),
-        };
-        let name = &plan.name;
-        warn(context, format_args!("the place of `{name}` is already registered as {all}"));
+    if !names.is_empty() {
+        let all = listed(&names);
+        warn(context, format_args!("`{name}` is registered at the same endpoint as {all}"));
+    }
+    let instances: Vec<_> = same.iter().map(|it| short_uuid(&it.uuid)).collect();
+    if !instances.is_empty() {
+        let all = listed(&instances);
+        let others = if instances.len() == 1 { "another instance" } else { "other instances" };
+        let verb = if instances.len() == 1 { "is" } else { "are" };
+        let text =
+            format_args!("{others} of `{name}` {verb} registered at the same endpoint: {all}");
+        warn(context, text);
+    }
+}
+
+/// Writes several things as a part of a sentence.
+fn listed(several: &[String]) -> String {
+    match several.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => several.concat(),
     }
 }
 

@@ -37,10 +37,13 @@ pub(super) async fn await_turn(
         failure = too_late(name, plan.patience) => return Err(failure),
     }
     if registered.token().is_none() {
-        let error = anyhow!("no rule keeps others from having `{name}` at the same time");
-        let rule = format!("[names] of its settings: \"{name}\" = {{ exclusive = true }}");
+        let error = anyhow!(
+            "`{name}` is not exclusive: no rule keeps others from having it at the same time"
+        );
+        let rule =
+            format!("[names] of the registrar's settings: \"{name}\" = {{ exclusive = true }}");
         return Err(Failure::usage(error)
-            .hint(format!("have the registrar let one at a time have it, in {rule}"))
+            .hint(format!("make it exclusive, in {rule}"))
             .hint("or leave out `--wait`"));
     }
     Ok(None)
@@ -80,7 +83,7 @@ pub(super) async fn said<T>(
         }
         Some(left) => {
             let left = humantime::format_duration(Duration::from_secs(left.as_secs() + 1));
-            let begun = "the registrar has just begun";
+            let begun = "the registrar has just started";
             note(context, format_args!("{begun}; the former holder may return within {left}"));
         }
         None => {}
@@ -117,7 +120,10 @@ pub(super) async fn displaced(plan: &Plan, registered: &Registered, context: &Co
     let name = &plan.name;
     match registered.displaced().await {
         RegisterError::Lost(lost) => tell_lost(context, plan, &lost),
-        error => warn(context, format_args!("`{name}` is another's now: {}", with_causes(&error))),
+        error => warn(
+            context,
+            format_args!("another instance has `{name}` now: {}", with_causes(&error)),
+        ),
     }
 }
 

@@ -65,7 +65,7 @@ Examples:
   callsign registrar --listen /unix/run/a.sock --listen /ip4/0.0.0.0/tcp/0")]
 pub(crate) struct Args {
     /// Listen here instead; may be repeated
-    #[arg(long, value_name = "MULTIADDR")]
+    #[arg(long, value_name = "ENDPOINT")]
     listen: Vec<String>,
     /// The mode of its socket files [0600]
     #[arg(long, value_name = "MODE")]
@@ -102,7 +102,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
     if let [other, ..] = &context.global.registrar[..] {
         let error = anyhow!("a registrar asks no other registrar, not even `{other}`");
-        return Err(Failure::usage(error).hint("to say where it listens: --listen MULTIADDR"));
+        return Err(Failure::usage(error).hint("to say where it listens: --listen ENDPOINT"));
     }
     let ready_fd = args.ready_fd.map(open_descriptor).transpose()?;
     // From here on signals are handled, and nothing that is bound is left behind.

@@ -61,7 +61,7 @@ impl Places {
             Files::None => "there is no socket file",
         };
         if settings.socket_mode.is_some() || settings.socket_group.is_some() {
-            warn(context, format_args!("socket_mode and socket_group say nothing: {why}"));
+            warn(context, format_args!("socket_mode and socket_group have no effect: {why}"));
         }
     }
 }

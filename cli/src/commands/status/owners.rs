@@ -39,7 +39,7 @@ pub(super) fn picture(
         count => format!("and {count} more, with less memory\n"),
     };
     let more = if owners.is_own_alone {
-        let text = "what others use is for root and the registrar's own user to see";
+        let text = "only root and the registrar's own user see what others use";
         fitted(text, width, 0, 0) + "\n"
     } else {
         more

@@ -7,8 +7,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use discovery::{Change, ConnectError, RegistrarFailure};
-use endpoints::{Endpoint, Plain};
+use discovery::{Change, Client, ConnectError, RegistrarFailure};
+use endpoints::{Endpoint, NamePattern, Plain};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -16,8 +16,10 @@ use self::view::{Event, Reason, View};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
+    lookup::digits::instance_meant,
     lookup::query::pattern,
     lookup::ranking::{RecordJson, Seen, short_uuid, state_in_words},
+    lookup::suggestion,
     output::notices::{note, warn, with_causes},
     output::{self, fitted},
     signals::Signals,
@@ -70,7 +72,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         {
             return Err(ConnectError::Unreachable(failures.clone()).into());
         }
-        for event in view.apply(change) {
+        let events = view.apply(change);
+        let is_narrow = pattern != NamePattern::any();
+        if is_narrow && is_snapshot && !view.is_empty_handed() && view.has_nothing() {
+            say_nothing_is_there(context, &client, &pattern).await;
+        }
+        for event in events {
             if is_snapshot && args.no_snapshot && matches!(event, Event::Add(_)) {
                 continue;
             }
@@ -82,6 +89,23 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             }
         }
     }
+}
+
+/// Says that nothing matches yet, and what was meant if the pattern is one name.
+async fn say_nothing_is_there(context: &Context, client: &Client, pattern: &NamePattern) {
+    let meant = match pattern.exact() {
+        Some(name) => {
+            let unasked = std::future::ready(());
+            let ((), names) = suggestion::with_names(client, unasked).await;
+            match instance_meant(client, &name).await {
+                Some(hint) => Some(hint.line(context)),
+                None => suggestion::did_you_mean(name.as_str(), names.iter().map(String::as_str)),
+            }
+        }
+        None => None,
+    };
+    let meant = meant.map(|it| format!("; {it}")).unwrap_or_default();
+    note(context, format_args!("nothing that matches `{pattern}` is registered yet{meant}"));
 }
 
 /// Returns the output for an event; remarks are printed here.

@@ -64,6 +64,11 @@ impl View {
         !self.has_synced
     }
 
+    /// Tells whether no instance is known.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Records a change, and returns what is new about it.
     pub(super) fn apply(&mut self, change: Change) -> Vec<Event> {
         match change {

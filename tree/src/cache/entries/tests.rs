@@ -17,7 +17,7 @@ enum Do {
     Forget(usize),
     Left,
     Exited,
-    /// Expels a live resource, if it is stale.
+    /// Expels a live resource, if it is ended.
     Expel(bool),
 }
 
@@ -38,7 +38,7 @@ fn act(entries: &mut Book, tickets: &mut Vec<Ticket>, it: Do) -> String {
         Do::Forget(ticket) => format!("waited {}", entries.forget(&"k", tickets[ticket])),
         Do::Left => format!("close {:?}", entries.left(&"k")),
         Do::Exited => format!("promoted {:?}", entries.exited(&"k")),
-        Do::Expel(is_stale) => format!("expelled {:?}", entries.expel(&"k", |_| is_stale)),
+        Do::Expel(has_ended) => format!("expelled {:?}", entries.expel(&"k", |_| has_ended)),
     }
 }
 
@@ -84,7 +84,7 @@ fn goes_from_absent_to_live_and_back() {
             (Abandoned, "promoted None"),
             (Ask(3), "enter"),
         ],
-        // A stale resource makes room for another, and keeps its users; nothing else does.
+        // An ended resource makes room for another, and keeps its users; nothing else does.
         &[
             (Expel(true), "expelled None"),
             (Ask(0), "enter"),

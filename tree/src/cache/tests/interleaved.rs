@@ -23,11 +23,11 @@ use super::{
 /// So many that each case below happens thousands of times, and it takes less than a second.
 const SCHEDULES: usize = 2000;
 
-/// A resource that takes its time to close, and may be stale before.
+/// A resource that takes its time to close, and may be ended before.
 struct Slow {
     /// Whether one of its key is open that is of use.
     is_open: Arc<AtomicBool>,
-    is_stale: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 impl Slow {
@@ -38,12 +38,12 @@ impl Slow {
         }
         let was_open = is_open.swap(true, SeqCst);
         assert!(!was_open, "two are open at once");
-        Ok(Self { is_open, is_stale: AtomicBool::new(false) })
+        Ok(Self { is_open, has_ended: AtomicBool::new(false) })
     }
 
     /// Ends by itself.
     fn end(&self) {
-        if !self.is_stale.swap(true, SeqCst) {
+        if !self.has_ended.swap(true, SeqCst) {
             self.is_open.store(false, SeqCst);
         }
     }
@@ -52,8 +52,8 @@ impl Slow {
 impl Resource for Slow {
     type Error = Stuck;
 
-    fn is_stale(&self) -> bool {
-        self.is_stale.load(SeqCst)
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(SeqCst)
     }
 
     async fn close(self) -> Result<(), Stuck> {
@@ -114,9 +114,9 @@ async fn user(cache: Cache<usize, Slow>, is_open: [Arc<AtomicBool>; 2]) {
 }
 
 async fn close(shared: &Shared<usize, Slow>, closing: Closing<usize, Slow>) {
-    let Closing { key, value, is_stale, report } = closing;
+    let Closing { key, value, has_ended, report } = closing;
     let result = value.close().await.map_err(CloseError::Failed);
-    if !is_stale {
+    if !has_ended {
         shared.exited(&key);
     }
     if let Some(report) = report {

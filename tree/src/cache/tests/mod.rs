@@ -289,7 +289,7 @@ struct Mortal {
 impl Resource for Mortal {
     type Error = Stuck;
 
-    fn is_stale(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.is_over.load(SeqCst)
     }
 
