@@ -4,6 +4,7 @@ mod causes;
 mod exit;
 mod hint;
 mod others;
+mod parts;
 mod report;
 pub(crate) mod tips;
 mod typography;

@@ -3,11 +3,7 @@
 //! clap proposes similar words. Here each proposal is tried before it is shown: the corrected line
 //! is parsed again, and has to get further.
 
-use std::{
-    ffi::OsString,
-    fmt::{self, Write},
-    ops::Range,
-};
+use std::{ffi::OsString, ops::Range};
 
 use clap::{
     Arg, ArgMatches, Command, Error,
@@ -18,6 +14,7 @@ use endpoints::{Plain, names_like};
 
 use super::{
     others::{command_meant, option_meant},
+    parts::{forget, replace, styled, text},
     typography,
 };
 use crate::{output::STYLES, programs::is_program};
@@ -333,37 +330,6 @@ fn described_command(described: &dyn Fn() -> Command, args: &[OsString]) -> Opti
     let mut command = described();
     command.build();
     args.iter().find_map(|it| command.find_subcommand(it)).cloned()
-}
-
-/// Removes clap's proposals from an error.
-fn forget(error: &mut Error) {
-    error.remove(ContextKind::SuggestedArg);
-    error.remove(ContextKind::Suggested);
-}
-
-fn replace(error: &mut Error, kind: ContextKind, near: &[&str]) {
-    error.remove(kind);
-    match near {
-        [] => {}
-        [one] => drop(error.insert(kind, ContextValue::String((*one).to_owned()))),
-        several => {
-            let several = several.iter().map(|it| (*it).to_owned()).collect();
-            error.insert(kind, ContextValue::Strings(several));
-        }
-    }
-}
-
-fn text(error: &Error, kind: ContextKind) -> String {
-    match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        _ => String::new(),
-    }
-}
-
-fn styled(text: fmt::Arguments<'_>) -> StyledStr {
-    let mut styled = StyledStr::new();
-    write!(styled, "{text}").expect("a text takes what is written to it");
-    styled
 }
 
 #[cfg(test)]
