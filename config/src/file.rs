@@ -111,7 +111,7 @@ fn text_of(path: &Path, metadata: &Metadata) -> io::Result<String> {
     };
     if bytes.len() as u64 > BYTES_MAX {
         let what = "it is larger than 4 MiB, the most that settings may have";
-        return Err(io::Error::new(ErrorKind::FileTooLarge, what));
+        return Err(io::Error::new(ErrorKind::InvalidData, what));
     }
     let not_utf8 = |_| io::Error::new(ErrorKind::InvalidData, "it is not text in UTF-8");
     String::from_utf8(bytes).map_err(not_utf8)
