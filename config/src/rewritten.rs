@@ -13,7 +13,7 @@ use crate::{
     values, words,
 };
 
-/// Writes a value that is no endpoint, and holds one, as TOML.
+/// Writes a value that contains an endpoint, but is not one, as TOML.
 pub(crate) fn endpoint(value: &DeValue<'_>, place: Use) -> Option<String> {
     match value {
         DeValue::Table(table) => of_table(table, place),
@@ -23,13 +23,13 @@ pub(crate) fn endpoint(value: &DeValue<'_>, place: Use) -> Option<String> {
     }
 }
 
-/// Writes a pair whose port stands first. Nothing is written for other pairs.
+/// Writes a pair whose port comes first. Nothing is written for other pairs.
 pub(crate) fn turned(first: &DeValue<'_>, second: &DeValue<'_>, place: Use) -> Option<String> {
     pair(second.as_str()?, port(first)?, place)
 }
 
-/// Writes a list in which hosts and ports stand side by side, as a list of pairs: each host with
-/// the ports behind it, or all with the port before it.
+/// Writes a list in which hosts and ports alternate as a list of pairs: each host with the ports
+/// after it, or all with the port before them.
 pub(crate) fn pairs(list: &[DeValue<'_>], place: Use) -> Option<String> {
     let parts: Vec<_> = list.iter().map(HostOrPort::of).collect::<Option<_>>()?;
     let host_at = |at: usize| match parts.get(at) {
@@ -160,7 +160,7 @@ fn port(value: &DeValue<'_>) -> Option<u16> {
         DeValue::String(text) if text.bytes().all(|it| it.is_ascii_digit()) => text.parse().ok(),
         _ => None,
     }
-    // Somebody who means any port has still written the host.
+    // Port 0 means any port; the host is still meant.
     .filter(|it| *it != 0)
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn parse<'a>(
         if is_duplicate(error) {
             let seek = diagnostics.len() < FIRSTS_SOUGHT_MAX;
             diagnostics.push(duplicate(source, span, seek));
-        // The first error of a word or a line breeds the others.
+        // The first error of a word or a line causes the others.
         } else if let Some(place) = mended.misread(span.clone()) {
             let mut diagnostic = unreadable(source, span, error.message().trim());
             diagnostic.place = place;
@@ -99,7 +99,7 @@ fn key_before(text: &str, at: usize) -> &str {
     last.unwrap_or(line).split_once('=').map_or("", |(key, _)| key.trim())
 }
 
-/// Returns the table in which the line at `at` stands.
+/// Returns the table of the line at `at`.
 pub(crate) fn table_before(text: &str, at: usize) -> &str {
     let lines = text.get(..at).unwrap_or_default().lines().rev();
     let mut headers = lines.filter_map(|it| it.trim_start().strip_prefix('[')?.split_once(']'));
@@ -131,8 +131,8 @@ fn duplicate(source: &Arc<Source>, span: Range<usize>, seek: bool) -> Diagnostic
     diagnostic
 }
 
-/// To find the first of two, the text is parsed again up to the second. With more duplicates than
-/// this, the rest is reported without the first.
+/// To find the first of two duplicates, the text is parsed again up to the second. Beyond this
+/// number, duplicates are reported without the first.
 const FIRSTS_SOUGHT_MAX: usize = 32;
 
 /// Finds the key that the next one repeats. A table cannot be reopened, so it is the last key of

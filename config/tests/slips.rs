@@ -1,8 +1,8 @@
-//! Whatever slips in one line, the rest of the file is read.
+//! After a slip in one line, the rest of the file is still read.
 
 use config::{Diagnostic, Diagnostics, read};
 
-/// A file in which the last line alone is wrong.
+/// A file in which only the last line is wrong.
 const FILE: &str = r#"# A market.
 [registrar]
 listen = ["/unix/run/a.sock", "/ip4/127.0.0.1/tcp/1616"]
@@ -38,7 +38,7 @@ fn no_slip_silences_the_rest() {
 }
 
 #[test]
-fn what_looks_like_a_blank_is_gone_past() {
+fn unusual_blanks_are_skipped() {
     for blank in ["\u{a0}", "\u{3000}", "\u{85}", "\u{200b}", "\u{feff}"] {
         for text in [
             format!("=`{blank}"),
@@ -49,7 +49,7 @@ fn what_looks_like_a_blank_is_gone_past() {
             format!("[network]\na = [{blank}\"/unix/@a\",{blank}]{blank}\n"),
             format!("{blank}\n{blank}"),
         ] {
-            // It ends, and says so.
+            // Reading ends, with a diagnostic.
             assert!(
                 !diagnostics(&text).is_empty()
                     || text.trim_start_matches('\u{feff}').trim().is_empty(),
@@ -66,7 +66,7 @@ fn check(source: &str) {
     let diagnostics = diagnostics(source);
     let found = diagnostics.iter().filter(|it| it.message.contains("/uds/run/last")).count();
     assert_eq!(found, 1, "{}\nin\n{source}", Diagnostics(diagnostics));
-    // One for the slip, and what it makes of a line or two.
+    // One diagnostic for the slip, and at most one for each of the two lines around it.
     assert!(diagnostics.len() <= 6, "{}\nin\n{source}", Diagnostics(diagnostics));
     for diagnostic in &diagnostics {
         let place = &diagnostic.place;
@@ -81,7 +81,7 @@ fn diagnostics(source: &str) -> Vec<Diagnostic> {
     }
 }
 
-/// Between two lines that are wrong in themselves, each slip is told once, at its place.
+/// Between two faulty lines, each slip is reported once, at its place.
 #[test]
 fn each_slip_is_told_once() {
     let check = |line: &str, expected: &[&str]| {
@@ -101,7 +101,7 @@ fn each_slip_is_told_once() {
         assert_eq!(messages, expected, "{line}");
     };
 
-    // What is not closed.
+    // Unclosed delimiters.
     check("a = [\"/unix/@a\"", &["3:5 the list that begins here is not closed"]);
     check("a = [\n  \"/unix/@a\",", &["3:5 the list that begins here is not closed"]);
     check("a = [[\"h\", 80],", &["3:5 the list that begins here is not closed"]);
@@ -114,7 +114,7 @@ fn each_slip_is_told_once() {
     check("a = \"/unix/@a'", &["3:14 `'` does not close what `\"` began"]);
     check("\"a = \"/unix/@a\"", &["3:1 the key that begins here is not closed"]);
     check("a = [\"/unix/@a\"}", &["3:16 `}` cannot close the list"]);
-    // What in it can be believed is looked at.
+    // The credible parts of such a line are checked.
     check(
         "a = [\n  \"/uds/x\",\n  /unix/@a,",
         &[
@@ -123,7 +123,7 @@ fn each_slip_is_told_once() {
             "5:3 `/unix/@a` is not in quotes",
         ],
     );
-    // What is missing.
+    // Missing characters.
     check("a \"/unix/@a\"", &["3:2 a `=` is missing after `a`"]);
     check("a", &["3:2 `a` has no value"]);
     check("a =", &["3:4 a value is missing"]);
@@ -172,7 +172,7 @@ fn each_slip_is_told_once() {
     check("]", &["3:1 `]` closes nothing"]);
     check("a = [,\"/unix/@a\"]", &["3:6 nothing comes before this `,`"]);
     check("a = \"/unix/@a\" // or b", &["3:16 `//` does not begin a comment"]);
-    // What stands for something else.
+    // Substituted characters.
     check("a == \"/unix/@a\"", &["3:3 expected `=`, found `==`"]);
     check("a: \"/unix/@a\"", &["3:2 expected `=`, found `:`"]);
     check("a b = \"/unix/@a\"", &["3:1 `a b` cannot be a key"]);

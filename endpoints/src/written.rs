@@ -268,10 +268,10 @@ pub enum TableFault {
     /// The actor's name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The text is no endpoint.
+    /// The text is not an endpoint.
     #[error(transparent)]
     Endpoint(#[from] ParseEndpointError),
-    /// The number is no port.
+    /// The number is not a port.
     #[error("{0} is not a port (0 to 65535)")]
     Port(i64),
     /// The name appears twice in the table.
@@ -324,7 +324,7 @@ impl TableFault {
     }
 }
 
-/// Says how a host and a port are written.
+/// Describes how to write a host and a port.
 fn as_pair(host: &str, port: &str, how: &str) -> Option<String> {
     let port = port.parse::<u16>().ok()?;
     match Endpoint::from_host_port(host, port) {
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_at_all_is_told_in_words() {
+    fn values_of_other_types_are_refused_in_words() {
         let check = |json: &str, expected: &str| {
             let error = serde_json::from_str::<Written>(json).unwrap_err().to_string();
             let (error, _place) = error.rsplit_once(" at line").unwrap();

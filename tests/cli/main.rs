@@ -30,7 +30,7 @@ fn help() {
     }
 }
 
-/// Whatever shows manual pages can read these, and says nothing of them but that they have no date.
+/// Readers of manual pages can show these, and complain only that they have no date.
 #[test]
 fn manual_pages_are_sound() {
     let room = Room::new();
@@ -50,7 +50,7 @@ fn manual_pages_are_sound() {
         let mut wide = room.other_command("mandoc");
         let wide = wide.args(["-T", "utf8", "-O", "width=80"]).arg(&page).output().unwrap();
         for line in String::from_utf8_lossy(&wide.stdout).lines() {
-            // What is bold is written over itself.
+            // Bold text is overstruck.
             let columns = line.chars().count() - 2 * line.matches('\u{8}').count();
             assert!(columns <= 80, "{columns} columns in {}: {line}", page.display());
         }
@@ -253,7 +253,7 @@ fn slips_of_newcomers() {
     node.callsign(&["wait", digits, "--timeout", "10ms"]).ends_with(1).says(&[meant]);
 }
 
-/// Settings with many things wrong.
+/// Settings with many faults.
 const WRONG: &str = r#"[registrar]
 listen = ["/unix/@market", "/udp/127.0.0.1"]
 heartbeat = 5

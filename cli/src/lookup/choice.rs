@@ -19,7 +19,7 @@ use crate::{
 /// A typed choice of instances.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Target {
-    /// Whatever has this name, or else whose UUID begins with these digits.
+    /// The instances with this name, or else those whose UUID begins with these digits.
     NameOrDigits(Name, Option<String>),
     /// The instance of this name whose UUID begins with these digits: `feed[3f2a91c0]`.
     Instance(Name, String),
@@ -34,7 +34,7 @@ impl Target {
         Ok(Self::NameOrDigits(query::name(text)?, digits_of_uuid(text)))
     }
 
-    /// Looks up the instances that are meant. They are one at least.
+    /// Looks up the matching instances. There is at least one.
     pub(crate) async fn look_up(&self, client: &Client) -> Result<Vec<Record>, Failure> {
         match self {
             Self::Instance(name, digits) => {
@@ -57,7 +57,7 @@ impl Target {
                 {
                     let mut by_digits = client.list("*").await?.records;
                     by_digits.retain(begins_with(digits));
-                    // Anybody may take as a name the digits of another's instance.
+                    // Anybody may register a name that looks like the digits of another's instance.
                     if records.is_empty() || is_whole(digits) && !by_digits.is_empty() {
                         records = by_digits;
                     } else if by_digits.iter().any(|it| it.name != *name) {
@@ -65,7 +65,7 @@ impl Target {
                     }
                 }
                 if records.is_empty() {
-                    // It may yet come back to a registrar that has just begun.
+                    // It may still return to a registrar that has just started.
                     let asked = client.query_all(name.as_str());
                     let (found, names) = suggestion::with_names(client, asked).await;
                     (records, unanswered) = found.map(|it| (it.records, it.unanswered))?;
@@ -86,7 +86,7 @@ impl Target {
     }
 }
 
-/// Says that digits are the name of an actor, and begin the UUID of an instance of another.
+/// Reports that digits are both the name of an actor and the beginning of another instance's UUID.
 fn ambiguous<'a>(digits: &Name, records: impl Iterator<Item = &'a Record>) -> Failure {
     let listed: String = records.map(|it| format!("\n  {}", it.instance())).collect();
     let digits = Quoted(digits.as_str());
@@ -94,7 +94,7 @@ fn ambiguous<'a>(digits: &Name, records: impl Iterator<Item = &'a Record>) -> Fa
     Failure::usage(anyhow!("{message}:{listed}")).hint("write NAME[UUID] as listed, in quotes")
 }
 
-/// Returns the one record of several, or the failure that asks which one is meant.
+/// Returns the only record; for several, the failure that asks which one is meant.
 pub(crate) fn only_one(mut records: Vec<Record>, command: &str) -> Result<Record, Failure> {
     if records.len() > 1 {
         let listed: String =
@@ -107,7 +107,7 @@ pub(crate) fn only_one(mut records: Vec<Record>, command: &str) -> Result<Record
     Ok(records.pop().expect("a look-up that finds nothing fails"))
 }
 
-/// Tells whether digits are those of a whole UUID.
+/// Tells whether digits make a whole UUID.
 fn is_whole(digits: &str) -> bool {
     digits.len() == Uuid::nil().simple().to_string().len()
 }

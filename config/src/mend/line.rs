@@ -42,7 +42,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Tells whether this line is one of a list whose beginning could not be read.
+    /// Tells whether this line belongs to a list whose beginning could not be read.
     fn continues_fault(&self) -> bool {
         let Some(before) = self.line_start(self.at).checked_sub(1) else { return false };
         self.lines_at_fault.contains_key(&self.line_start(before))
@@ -92,7 +92,7 @@ impl<'a> Scan<'a> {
         self.line_rest("");
     }
 
-    /// Tells whether the header of one of our tables stands on this line, behind something else.
+    /// Tells whether the header of one of our tables is on this line, after other text.
     fn hides_header(&self) -> bool {
         let line = self.rest_of_line();
         let inside = line.rsplit_once('[').and_then(|(_, it)| it.split_once(']'));
@@ -100,7 +100,8 @@ impl<'a> Scan<'a> {
             && !begins_entry(self.text, self.at)
     }
 
-    /// Puts a header where something like one stands, so that what follows is of no other table.
+    /// Replaces something like a header with a header, so that the following lines do not belong to
+    /// the previous table.
     fn wrong_header(&mut self) {
         let start = self.at;
         let line = self.rest_of_line();
@@ -119,7 +120,7 @@ impl<'a> Scan<'a> {
         self.skip_line();
     }
 
-    /// Removes brackets and commas with which no line begins.
+    /// Removes brackets and commas at the beginning of a line.
     fn stray(&mut self) {
         let start = self.at;
         let found = self.peek().unwrap_or_default();
@@ -134,7 +135,7 @@ impl<'a> Scan<'a> {
         self.remove(start..self.at);
     }
 
-    /// Goes through a key with its value.
+    /// Reads a key with its value.
     fn entry(&mut self) {
         let start = self.at;
         if self.peek() == Some('=') {
@@ -254,8 +255,7 @@ impl<'a> Scan<'a> {
         Some((span.end, start + sign))
     }
 
-    /// Closes a key whose closing quote is missing, so that it has taken the `=` and the quote
-    /// behind.
+    /// Closes a key without a closing quote, which has swallowed the `=` and the next quote.
     fn unclosed_key(&mut self) -> Option<(usize, usize)> {
         let start = self.at;
         let quote = self.peek().filter(|it| QUOTES.contains(it))?;
@@ -272,13 +272,13 @@ impl<'a> Scan<'a> {
         Some((end, start + 1 + sign))
     }
 
-    /// Tells whether a `=` stands between here and the end of the line, outside of quotes.
+    /// Tells whether there is a `=` between here and the end of the line, outside quotes.
     fn has_sign(&self, at: usize) -> bool {
         let line = self.text[at..].split('\n').next().unwrap_or_default();
         unquoted_sign(line).is_some()
     }
 
-    /// Goes through the value of `key`, and what follows it on its line.
+    /// Reads the value of `key`, and the rest of its line.
     fn value_of(&mut self, key: &str) {
         self.skip_blanks();
         let mut opened = None;
@@ -434,7 +434,7 @@ impl<'a> Scan<'a> {
         true
     }
 
-    /// Goes over an address without quotes whose brackets look like those of a list.
+    /// Reads an address without quotes whose brackets look like those of a list.
     fn bare_address(&mut self, key: &str, length: usize) {
         let span = self.at..self.at + length;
         let found = &self.text[span.clone()];
@@ -518,7 +518,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Returns what stands on this line, without its comment.
+    /// Returns the text of this line without its comment.
     fn rest_of_line(&self) -> &'a str {
         first_line(self.rest())
     }
@@ -547,7 +547,7 @@ fn begins_value(text: &str) -> bool {
         || text.starts_with(|it: char| it.is_ascii_digit())
 }
 
-/// Returns how long the text is with which a line begins, if that is `[::1]:80` or the like.
+/// Returns the length of `[::1]:80` or the like at the beginning of a line.
 fn bracketed_address(line: &str) -> Option<usize> {
     let (inside, after) = line.strip_prefix('[')?.split_once(']')?;
     let address = inside.split('%').next().unwrap_or_default();
@@ -556,7 +556,7 @@ fn bracketed_address(line: &str) -> Option<usize> {
     address.parse::<Ipv6Addr>().ok().map(|_| inside.len() + 2 + port)
 }
 
-/// Returns where the first `=` of a line stands that is in no quotes, and in no comment.
+/// Returns the position of the first `=` of a line that is neither in quotes nor in a comment.
 fn unquoted_sign(line: &str) -> Option<usize> {
     let mut quote = None;
     for (at, character) in line.char_indices() {

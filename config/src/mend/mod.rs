@@ -28,7 +28,7 @@ pub(crate) struct Mended {
     edits: Vec<Applied>,
     /// The texts, numbers and words of the original, in their order; none if nothing is broken.
     tokens: Vec<Range<usize>>,
-    /// Parts of the original that do not mean what they say.
+    /// Parts of the original that probably have another meaning.
     doubtful: Spans,
 }
 
@@ -75,8 +75,8 @@ impl Mended {
         Self { source, diagnostics, original, edits: applied, tokens, doubtful }
     }
 
-    /// Notes that something was misread at a place of the mended text. Returns its place in the
-    /// original, unless something is known to be wrong there.
+    /// Records that something was misread at a place of the mended text. Returns its place in the
+    /// original, unless a fault is known there.
     pub(crate) fn misread(&mut self, span: Range<usize>) -> Option<Place> {
         let span = self.restored(span);
         if self.doubtful.touch(&span) {
@@ -146,7 +146,7 @@ impl Spans {
     }
 }
 
-/// Something of the original that is written otherwise.
+/// A replaced part of the original.
 struct Edit {
     span: Range<usize>,
     text: String,
@@ -176,7 +176,7 @@ impl<'a> Scan<'a> {
         Self {
             source,
             text,
-            // Editors of another system put a mark there, which the parser takes.
+            // Editors of another system write a mark there, which the parser skips.
             at: if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 },
             edits: Vec::new(),
             diagnostics: Vec::new(),
@@ -195,7 +195,7 @@ impl<'a> Scan<'a> {
         self.rest().chars().next()
     }
 
-    /// Tells whether nothing more stands on this line.
+    /// Tells whether the rest of this line is empty.
     fn is_line_end(&self) -> bool {
         matches!(self.peek(), None | Some('\n' | '#'))
     }
@@ -213,7 +213,7 @@ impl<'a> Scan<'a> {
         self.rest().find('\n').map_or(self.text.len(), |it| self.at + it)
     }
 
-    /// Tells of a fault whose mending is certain, so that all else can be believed.
+    /// Reports a fault with a certain correction, so that all else can be trusted.
     fn diagnostic(
         &mut self,
         span: Range<usize>,
@@ -270,11 +270,11 @@ fn after_blanks(text: &str, at: usize) -> usize {
     at + rest.len() - rest.trim_start_matches(BLANKS).len()
 }
 
-/// TOML's blanks, and the half of another system's line end. All else is something
-/// that stands there, also what looks like a blank.
+/// TOML's blanks, and the half of another system's line end. Everything else is text, even if it
+/// looks like a blank.
 const BLANKS: [char; 3] = [' ', '\t', '\r'];
 
-/// Returns where a key ends that begins at `at`, with all parts of a dotted one.
+/// Returns the end of the key that begins at `at`, with all parts of a dotted one.
 fn key_end(text: &str, at: usize) -> Option<usize> {
     let mut end = simple_key_end(text, at)?;
     loop {

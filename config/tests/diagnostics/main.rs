@@ -1,4 +1,4 @@
-//! What is said of a settings file that is wrong, and of one that is right.
+//! The diagnostics of faulty settings files, and correct files without any.
 
 mod places;
 
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use config::{Diagnostic, Severity, Tractor, read};
 
-/// Writes a fault on one line: `line:column message | help`, then the other places that it shows.
+/// Writes a diagnostic on one line: `line:column message | help`, then the other places that it
+/// shows.
 fn compact(diagnostic: &Diagnostic) -> String {
     let (line, column) = diagnostic.place.line_column();
     let warning = if diagnostic.severity == Severity::Warning { "warning: " } else { "" };
@@ -21,7 +22,7 @@ fn compact(diagnostic: &Diagnostic) -> String {
     text
 }
 
-/// Checks the faults of a file. In what is expected, `«…»` repeats the bytes at fault.
+/// Checks the diagnostics of a file. In the expected text, `«…»` repeats the bytes at fault.
 #[track_caller]
 fn check(source: &str, expected: &[&str]) {
     let diagnostics = match read(source, "test.toml") {
@@ -37,7 +38,7 @@ fn check(source: &str, expected: &[&str]) {
 }
 
 #[test]
-fn what_is_no_toml() {
+fn invalid_toml() {
     check(
         "[registrar]\nlisten = [\"/unix/@a\" \"/unix/@b\"]\n[network]\nfeed = \n",
         &[
@@ -45,7 +46,7 @@ fn what_is_no_toml() {
             "«» 4:8 a value is missing | write feed = …",
         ],
     );
-    // What follows an open list is no part of it.
+    // The line after an unclosed list is not part of the list.
     check(
         "[network]\na = /x\nb = [[\"h\", 80],\nc = /y\n[netwrok]\nd = \"/udp/1\"",
         &[
@@ -55,7 +56,7 @@ fn what_is_no_toml() {
             "«netwrok» 5:2 unknown table `[netwrok]` | did you mean `[network]`?",
         ],
     );
-    // What follows a broken header is not taken for something at the top of the file.
+    // The keys below a broken header do not count as keys at the top of the file.
     check(
         "[network\nfeed = \"/unix/@a\"",
         &["«[» 1:1 the header that begins here is not closed | close it with `]`"],
@@ -68,7 +69,7 @@ fn what_is_no_toml() {
             "«5s» 4:13 `5s` is not in quotes | write \"5s\"",
         ],
     );
-    // The other lines are read all the same.
+    // The other lines are still read.
     check(
         "[network]\nfeed = \"/unix/@a\nchart = \"/udp/1\"",
         &[
@@ -82,7 +83,7 @@ fn what_is_no_toml() {
 }
 
 #[test]
-fn what_stands_twice() {
+fn duplicate_keys() {
     let key = "keep one; an actor has all its endpoints in one list";
     check(
         "[network]\nfeed = \"/unix/@a\"\n[declared]\nfeed = \"/unix/@b\"\n\"feed\" = []",
@@ -103,7 +104,7 @@ fn what_stands_twice() {
 }
 
 #[test]
-fn what_is_unknown() {
+fn unknown_keys() {
     check(
         "[netwrok]\n[[declard]]\n",
         &[
@@ -178,7 +179,7 @@ fn who_may_connect() {
     half("0644", "its group and all others", "0666");
     half("0466", "its own user", "0666");
 
-    // What is meant by other spellings is plain, and is read again before it is proposed.
+    // Other spellings with a clear meaning are parsed before they are proposed.
     mode("0660", &["«0» 2:15 a number begins with a zero | write \"0660\""]);
     mode("0440", &["«0» 2:15 a number begins with a zero"]);
     let number = "found a number where a string is expected | write socket_mode =";
@@ -209,7 +210,7 @@ fn who_may_connect() {
 }
 
 #[test]
-fn what_has_the_wrong_type() {
+fn wrong_types() {
     check(
         "network = 3\n[[declared]]\n",
         &[
@@ -328,7 +329,7 @@ fn a_registrar_that_listens_nowhere() {
         &["«[]» 2:10 the registrar listens nowhere \
            | name an endpoint, or leave out `listen` for the usual ones"],
     );
-    // Whose every endpoint is wrong is not told that it has none.
+    // An actor whose endpoints are all faulty is not reported as having none.
     check(
         "[registrar]\nlisten = [\"@a\"]",
         &["«@a» 2:12 no `/` at the beginning of `@a` | did you mean `/unix/@a`?"],
@@ -336,7 +337,7 @@ fn a_registrar_that_listens_nowhere() {
 }
 
 #[test]
-fn what_is_the_applications_own_is_no_fault() {
+fn the_applications_own_tables_are_allowed() {
     check("[network]\npikerd = [\"/ip4/127.0.0.1/tcp/6116\"]\n[ui]\nfont_size = 16\n", &[]);
     check("[[window]]\nname = \"a\"\n[[window]]\nname = \"b\"\n", &[]);
     check("[tool.ui]\nfont_size = 16\n[server]\nport = 80\n", &[]);
@@ -348,7 +349,7 @@ fn what_is_the_applications_own_is_no_fault() {
 }
 
 #[test]
-fn what_a_shell_would_expand() {
+fn text_that_only_a_shell_expands() {
     let said = "is taken literally; nothing is substituted \
                 | write out the path that is meant";
     let table =

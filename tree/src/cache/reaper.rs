@@ -91,7 +91,7 @@ impl<K: Key, V: Resource> Reaper<K, V> {
         };
         let UnderWay { key, has_ended, report } =
             self.closing.remove(&task).expect("every task is entered when it is spawned");
-        // First the key is free: the last user may open it again as soon as it hears.
+        // The key is freed first: the last user may open it again once it is notified.
         if !has_ended {
             self.shared.exited(&key);
         }

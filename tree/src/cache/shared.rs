@@ -21,7 +21,7 @@ pub(super) struct Shared<K: Key, V: Resource> {
 
 struct State<K: Key, V: Resource> {
     entries: Entries<K, oneshot::Sender<Grant<V>>, Arc<V>>,
-    /// Used resources that were expelled because they are of no use to others.
+    /// Used resources that were expelled because new users cannot use them.
     ended: Vec<Ended<V>>,
     /// Unused resources. Besides ended ones, at most one of each key.
     closing: Vec<Closing<K, V>>,
@@ -52,7 +52,7 @@ pub(super) struct Closing<K: Key, V: Resource> {
     pub(super) value: V,
     /// Whether its key is free already, for it was expelled.
     pub(super) has_ended: bool,
-    /// The last of its users, if they wait to hear how it went.
+    /// The recipient of the result, if the last of its users waits for it.
     pub(super) report: Option<Report<V>>,
 }
 
@@ -112,7 +112,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         }
     }
 
-    /// Lets the next make what its maker has abandoned.
+    /// Passes an abandoned resource on to the next opener.
     pub(super) fn abandoned(&self, key: &K) {
         let mut state = self.lock();
         if let Some(waiter) = state.entries.abandoned(key) {
@@ -125,8 +125,8 @@ impl<K: Key, V: Resource> Shared<K, V> {
         self.lock().entries.forget(key, ticket)
     }
 
-    /// Leaves a resource. The last to leave has it closed, and gets to hear how that went if it
-    /// has asked for it with `report`. Tells whether it was the last.
+    /// Leaves a resource. The last user to leave has it closed, and gets the result if it asked for
+    /// it with `report`. Tells whether it was the last.
     pub(super) fn left(&self, key: &K, value: Arc<V>, report: Option<Report<V>>) -> bool {
         let mut state = self.lock();
         let place = state.ended.iter().position(|it| Arc::ptr_eq(&it.value, &value));
@@ -138,8 +138,8 @@ impl<K: Key, V: Resource> Shared<K, V> {
         };
         let Some(value) = unused else { return false };
         if state.is_over {
-            // It is dropped without the lock. A caller that waits for the report learns of it by
-            // the sender's end.
+            // It is dropped without the lock. A caller that waits for the report notices the
+            // sender's end.
             drop(state);
             return true;
         }
@@ -168,7 +168,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         }
     }
 
-    /// A resource is closed: the next caller may make it again.
+    /// A resource is closed: the next caller may open it again.
     pub(super) fn exited(&self, key: &K) {
         let mut state = self.lock();
         if let Some(waiter) = state.entries.exited(key) {
@@ -176,7 +176,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         }
     }
 
-    /// Nothing is closed any more. Waiters learn it by the end of their senders.
+    /// Nothing is closed any more. Waiters notice the end of their senders.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.is_over = true;
@@ -202,7 +202,7 @@ impl<K: Key, V: Resource> State<K, V> {
     }
 }
 
-/// Notifies a waiter. It is there: it says so under the lock before it leaves.
+/// Notifies a waiter. It is there: it removes itself under the lock before it leaves.
 fn tell<V: Resource>(waiter: oneshot::Sender<Grant<V>>, grant: Grant<V>) {
     let told = waiter.send(grant);
     debug_assert!(told.is_ok(), "somebody who waited has gone without a word");

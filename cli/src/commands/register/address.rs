@@ -109,10 +109,10 @@ pub(super) fn variables(
 
 /// Replaces the placeholders in a program's arguments by its address.
 ///
-/// They are replaced also within an argument, and not in `${port}`, which is a shell's. Double braces
-/// mean the text itself: of two or more pairs, one is removed. A closing brace without an opening one
-/// directly before it belongs to something else, as in `{"port":{port}}`. An IPv6 host gets brackets
-/// where a port or a URL needs them.
+/// They are replaced within an argument too, but not in `${port}`, which is a shell's. Double
+/// braces stand for the text itself: of two or more pairs, one is removed. A closing brace without
+/// an opening one directly before it belongs to something else, as in `{"port":{port}}`. An IPv6
+/// host gets brackets where a port or a URL needs them.
 pub(super) fn fill(
     words: &[OsString],
     name: &Name,
@@ -159,8 +159,7 @@ fn fill_one(
     Ok(OsString::from_vec(filled))
 }
 
-/// Returns the placeholder that begins there with its outermost brace, and in how many pairs of
-/// braces it stands.
+/// Returns the placeholder whose outermost brace is there, and the number of its pairs of braces.
 fn find(argument: &[u8], at: usize) -> Option<(Placeholder, usize)> {
     if at > 0 && matches!(argument[at - 1], b'{' | b'$') {
         return None;
@@ -174,7 +173,7 @@ fn find(argument: &[u8], at: usize) -> Option<(Placeholder, usize)> {
     })
 }
 
-/// Tells whether an IPv6 host is to be in brackets there: before a port, and in a URL.
+/// Tells whether an IPv6 host needs brackets there: before a port, and in a URL.
 fn takes_brackets(before: &[u8], after: &[u8]) -> bool {
     !before.ends_with(b"[") && (after.starts_with(b":") || before.ends_with(b"://"))
 }
@@ -239,8 +238,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("unix", "path"),
 ];
 
-/// Draws a port for the endpoints that name none, one for all of them, and tells whether there were
-/// any.
+/// Draws one port for all endpoints that name none, and tells whether there were any.
 pub(super) fn draw_port(said: &mut [Endpoint]) -> Result<bool, Failure> {
     let hosts: Vec<TcpAddress> = said.iter().filter_map(without_port).cloned().collect();
     if hosts.is_empty() {
@@ -265,7 +263,7 @@ fn without_port(endpoint: &Endpoint) -> Option<&TcpAddress> {
     }
 }
 
-/// Writes a host as programs take it, without the brackets of a URL.
+/// Writes a host as programs read it, without the brackets of a URL.
 fn host(host: &Host) -> String {
     match host {
         Host::Ip4(ip) => ip.to_string(),
@@ -280,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_exactly_a_placeholder_is_replaced() {
+    fn only_exact_placeholders_are_replaced() {
         let said = ["/unix/run/web.sock", "/ip6/::1/tcp/8000"].map(|it| it.parse().unwrap());
         let name = Name::new("web").unwrap();
         let check = |argument: &str, expected: Result<&str, &str>| {
@@ -303,12 +301,12 @@ mod tests {
         check("{host}:{port}", Ok("[::1]:8000"));
         check("--bind={host}:80", Ok("--bind=[::1]:80"));
         check("--host={host},--port={port}", Ok("--host=::1,--port=8000"));
-        // Within braces of another kind, as of JSON.
+        // Within braces of another kind, as in JSON.
         check(r#"{"port":{port}}"#, Ok(r#"{"port":8000}"#));
         check(r#"{"a":{"p":{port}},"h":"{host}"}"#, Ok(r#"{"a":{"p":8000},"h":"::1"}"#));
         check(r#"{"a":{{port}}}"#, Ok(r#"{"a":{port}}"#));
         check("{port}}", Ok("8000}"));
-        // Also of what this program has not got, or several of.
+        // Also for parts that this program lacks, or has several of.
         check("{{endpoint}}", Ok("{endpoint}"));
         for other in [
             "",

@@ -40,7 +40,7 @@ pub(super) struct Plan {
     pub(super) metadata: Vec<(String, String)>,
     /// The initial state.
     pub(super) state: State,
-    /// Whether it is for this program to find out when the actor is ready.
+    /// Whether this program has to find out when the actor is ready.
     pub(super) awaits_answer: bool,
     /// Whether the state was given explicitly.
     pub(super) is_vouched_for: bool,
@@ -52,7 +52,7 @@ pub(super) struct Plan {
     pub(super) ttl: Option<Duration>,
     /// The time to wait in line for its name, if it does.
     pub(super) patience: Option<Patience>,
-    /// Whether standard output says that the actor is registered: with a program, it is the
+    /// Whether standard output reports the registration: with a program, standard output is the
     /// program's.
     pub(super) is_announced: bool,
 }
@@ -115,7 +115,7 @@ impl Plan {
         let is_vouched_for = state.is_some();
         let silent = if is_vouched_for || has_command { Vec::new() } else { silent(&seen) };
         let strange = if has_command { Vec::new() } else { strange(&seen) };
-        // Nobody follows a lease to say when it is ready: it is taken at its word.
+        // Nobody follows an actor with a lease to report when it is ready, so its word counts.
         let is_starting = has_command || args.ttl.is_none() && !serves(&seen);
         let plan = Self {
             name,
@@ -216,7 +216,7 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Reads endpoints that were typed, and tells everything that is wrong with them.
+/// Reads typed endpoints, and reports all their faults.
 fn read(name: &Name, args: &Args, context: &Context) -> Result<Vec<Endpoint>, Failure> {
     let (mut endpoints, mut wrong) = (Vec::new(), Vec::new());
     for (at, text) in args.endpoints.iter().enumerate() {
@@ -284,7 +284,7 @@ fn strs(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
-/// Takes the endpoints that the settings file gives an actor.
+/// Takes an actor's endpoints from the settings file.
 fn of_settings(
     name: &Name,
     command: &[OsString],
@@ -329,7 +329,7 @@ pub(super) fn socket_path(endpoint: &Endpoint) -> Option<&UnixPath> {
     }
 }
 
-/// Checks that an endpoint says where others can dial.
+/// Checks that others can dial an endpoint.
 fn check(endpoint: &Endpoint, has_command: bool) -> Result<(), Failure> {
     if let Some(nowhere) = endpoint.nowhere() {
         return Err(Failure::usage(anyhow!("nobody can be reached at `{endpoint}`: {nowhere}"))
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_dialed_is_not_published() {
+    fn endpoints_that_cannot_be_dialed_are_not_published() {
         let check = |text: &str, expected: &str| {
             let failure = check(&text.parse().unwrap(), false).unwrap_err();
             assert_eq!(failure.error.to_string(), expected);

@@ -34,7 +34,7 @@ pub(super) fn lacks_socket(stamped: &Stamped) -> bool {
 
 /// Warns of endpoints at which nobody listens, and says what follows.
 pub(super) fn warn_of_silence(context: &Context, plan: &Plan) {
-    // The stamp of a lease stays as it is, and without that of its file a socket is not reached.
+    // The stamp of a lease never changes, and a socket is not reachable without that of its file.
     let follows = |is_file: bool| match (plan.ttl, is_file) {
         (Some(_), true) => "; register it again when somebody does",
         (None, _) if plan.awaits_answer => "; it is ready when somebody does",
@@ -137,7 +137,7 @@ fn listed(several: &[String]) -> String {
     }
 }
 
-/// Says that the actor has lost its entry, or an endpoint of it, and what that means.
+/// Reports that the actor has lost its entry, or an endpoint of it, and the consequence.
 pub(super) fn tell_lost(context: &Context, plan: &Plan, lost: &Lost) {
     let name = &plan.name;
     if lost.is_final() {

@@ -1,8 +1,8 @@
 //! The cache under many schedules: shuttle chooses the next task at each point of waiting.
 //!
 //! The lock is never held while waiting, so everything under it is one step, and only the order of
-//! steps matters. A task that waits for nothing is a deadlock, which shuttle reports. Everything
-//! here is real except the reaper's tasks, which need a runtime.
+//! steps matters. A task that waits in vain is a deadlock, which shuttle reports. Everything here
+//! is real except the reaper's tasks, which need a runtime.
 
 use std::{
     future::poll_fn,
@@ -20,12 +20,12 @@ use super::{
     Stuck,
 };
 
-/// So many that each case below happens thousands of times, and it takes less than a second.
+/// So many that each case below happens thousands of times, in less than a second.
 const SCHEDULES: usize = 2000;
 
 /// A resource that takes its time to close, and may be ended before.
 struct Slow {
-    /// Whether one of its key is open that is of use.
+    /// Whether a resource of its key is open and not stale.
     is_open: Arc<AtomicBool>,
     has_ended: AtomicBool,
 }
@@ -125,7 +125,7 @@ async fn close(shared: &Shared<usize, Slow>, closing: Closing<usize, Slow>) {
     }
 }
 
-/// Lets others go on, or not.
+/// Yields to others, or not.
 async fn pause() {
     for _ in 0..thread_rng().gen_range(0..3) {
         yield_now().await;
