@@ -10,6 +10,7 @@ mod background;
 mod boot;
 mod claimed;
 mod completion;
+mod devices;
 mod echo;
 mod exit_codes;
 mod full_disk;

@@ -27,6 +27,8 @@ pub(crate) struct TcpSocket {
     pub(crate) address: SocketAddr,
     /// Whether it takes IPv6 only; `false` for an IPv4 one.
     pub(crate) is_ipv6_only: bool,
+    /// The number of the only interface that it takes connections from (`SO_BINDTODEVICE`).
+    pub(crate) device: Option<u32>,
     pub(crate) uid: u32,
     pub(crate) inode: u64,
 }
@@ -292,6 +294,7 @@ fn read_tcp(message: &[u8]) -> Option<TcpSocket> {
     Some(TcpSocket {
         address: SocketAddr::new(ip_from(source, is_ipv6), port),
         is_ipv6_only,
+        device: Some(u32_at(message, 40)?).filter(|it| *it != 0),
         uid: u32_at(message, 64)?,
         inode: u32_at(message, 68)?.into(),
     })

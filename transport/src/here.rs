@@ -148,7 +148,8 @@ pub fn is_there(stamped: &Stamped) -> Option<bool> {
 }
 
 /// Returns the endpoints to publish for one that was bound: for a wildcard address, the address
-/// of each interface; else the endpoint itself.
+/// of each interface; else the endpoint itself. IPv6 addresses that the kernel is about to take
+/// away, or does not use yet, are left out.
 pub fn expand(bound: &Endpoint, interfaces: &[Interface]) -> Vec<Endpoint> {
     let Endpoint::Tcp(tcp) = bound else { return vec![bound.clone()] };
     if !tcp.host.is_wildcard() {
@@ -156,8 +157,9 @@ pub fn expand(bound: &Endpoint, interfaces: &[Interface]) -> Vec<Endpoint> {
     }
     // `::` takes IPv4 as well; `0.0.0.0` takes nothing else.
     let takes_ipv6 = tcp.host.ip().is_some_and(|ip| ip.is_ipv6());
+    let unfit = if takes_ipv6 { linux::unfit_addresses() } else { Vec::new() };
     let mut endpoints = Vec::new();
-    for interface in interfaces {
+    for interface in interfaces.iter().filter(|it| !unfit.contains(&it.ip)) {
         let host = match interface.ip {
             IpAddr::V4(ip) => Host::Ip4(ip),
             IpAddr::V6(_) if !takes_ipv6 => continue,

@@ -6,6 +6,7 @@
     reason = "three socket options and a hook of `Command` have no safe form; each says why it is sound"
 )]
 
+mod addresses;
 mod handle;
 mod process;
 
@@ -26,6 +27,7 @@ use rustix::{
 
 pub use self::process::{PeerProcess, ProcessMark};
 pub(crate) use self::{
+    addresses::{has_device, unfit_addresses},
     handle::{Handle, Kind, describe},
     process::{await_readable, process_started},
 };

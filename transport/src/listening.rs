@@ -24,7 +24,7 @@ use self::picked::{Picked, SocketFile};
 use crate::{
     diag::{self, TcpSocket},
     here,
-    linux::Handle,
+    linux::{self, Handle},
 };
 
 /// The listener at an endpoint.
@@ -187,7 +187,11 @@ impl<'a> AskedPlace<'a> {
 }
 
 fn listening_at_port(listeners: &[TcpSocket], port: u16, ips: &[IpAddr]) -> Listening {
-    let at_port: Vec<_> = listeners.iter().filter(|it| it.address.port() == port).collect();
+    let takes = |it: &&TcpSocket| {
+        it.address.port() == port
+            && it.device.is_none_or(|device| ips.iter().any(|ip| linux::has_device(device, *ip)))
+    };
+    let at_port: Vec<_> = listeners.iter().filter(takes).collect();
     let sockets: Vec<_> = ips.iter().flat_map(|ip| taking(&at_port, *ip)).collect();
     if sockets.is_empty() {
         Listening::Nobody(Silence::NotListening)
@@ -293,6 +297,7 @@ mod tests {
         .map(|(address, is_ipv6_only, inode)| TcpSocket {
             address: address.parse::<SocketAddr>().unwrap(),
             is_ipv6_only,
+            device: None,
             uid: 0,
             inode,
         });

@@ -1,0 +1,99 @@
+//! Wildcard addresses in a network with several devices.
+
+use serde_json::Value;
+
+use crate::{
+    harness::{Room, Running},
+    programs::python,
+};
+
+/// A network namespace in which the device `d1` has 10.8.0.2, and `d2` has 10.9.0.2.
+struct Network<'room> {
+    room: &'room Room,
+    holder: Running,
+}
+
+impl<'room> Network<'room> {
+    /// Returns `None`, and says so, if there can be none here.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    fn new(room: &'room Room) -> Option<Self> {
+        let script = "ip link set lo up || exit
+            for one in 1:10.8.0.2 2:10.9.0.2; do
+                ip link add d${one%%:*} type veth peer name p${one%%:*} || exit
+                ip link set d${one%%:*} up && ip link set p${one%%:*} up || exit
+                ip addr add ${one#*:}/24 dev d${one%%:*} || exit
+            done
+            echo up && exec sleep 600";
+        let mut command = room.other_command("unshare");
+        command.args(["--net", "sh", "-c", script]);
+        let mut holder = Running::start(command);
+        if holder.line_or_end("up").is_none() {
+            eprintln!("skipped: no network namespace with devices can be made here");
+            return None;
+        }
+        Some(Self { room, holder })
+    }
+
+    fn run(&self, words: &[&str]) -> Running {
+        let mut command = self.room.other_command("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.holder.pid())).args(words);
+        command.env("CALLSIGN_REGISTRAR", self.room.unix("registrar.sock"));
+        Running::start(command)
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
+        self.run(&[&[env!("CARGO_BIN_EXE_callsign")], args].concat())
+    }
+
+    fn registrar(&self) -> Running {
+        let mut registrar =
+            self.start(&["registrar", "--listen", &self.room.unix("registrar.sock")]);
+        registrar.line_with("listening on");
+        registrar
+    }
+
+    /// Starts a server at a wildcard address, bound to a device or to none (`""`).
+    fn serve(&self, host: &str, port: &str, device: &str) -> Running {
+        let code = "import socket, sys\n\
+                    host, port, device = sys.argv[1:]\n\
+                    s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)\n\
+                    if device: s.setsockopt(socket.SOL_SOCKET, 25, device.encode())\n\
+                    s.bind((host, int(port)))\n\
+                    s.listen()\n\
+                    print('up', flush=True)\n\
+                    while True: s.accept()[0].close()";
+        let mut server = self.run(&[&python(), "-c", code, host, port, device]);
+        server.line_with("up");
+        server
+    }
+}
+
+fn endpoints_of(record: &Value) -> Vec<&str> {
+    let endpoints = record["endpoints"].as_array().unwrap().iter();
+    endpoints.map(|it| it["endpoint"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_wildcard_of_one_device_is_published_at_its_addresses_alone() {
+    let room = Room::new();
+    let Some(network) = Network::new(&room) else { return };
+    let _registrar = network.registrar();
+    let check = |name: &str, (family, host): (&str, &str), device: &str, expected: &[&str]| {
+        let _server = network.serve(host, "5010", device);
+        let mut watch = network.start(&["watch", name, "--json"]);
+        let registrant = network.start(&["register", name, &format!("/{family}/{host}/tcp/5010")]);
+        let record = watch.json("it is ready", |it| it["state"] == "ready");
+        let mut endpoints = endpoints_of(&record);
+        endpoints.retain(|it| it.starts_with("/ip4"));
+        endpoints.sort_unstable();
+        assert_eq!(endpoints, expected, "{device}: {record}");
+        registrant.stop();
+    };
+    let ipv4 = ("ip4", "0.0.0.0");
+    let (first, second) = ("/ip4/10.8.0.2/tcp/5010", "/ip4/10.9.0.2/tcp/5010");
+    let loopback = "/ip4/127.0.0.1/tcp/5010";
+    check("first", ipv4, "d1", &[first]);
+    check("second", ("ip6", "::"), "d2", &[second]);
+    check("loopback", ipv4, "lo", &[loopback]);
+    check("every", ipv4, "", &[first, second, loopback]);
+}
