@@ -46,7 +46,7 @@ fn faults_are_reported_with_place_and_help() {
     check(r#"feed = { max_instances = 0 }"#, "write 1 or more");
     check(r#"feed = { exclusive = "yes" }"#, "`true` or `false` is expected");
     check(r#""two words" = { exclusive = true }"#, "m:2:1: error: ");
-    check(r#"feed = { exclusive = true, max_instances = 2 }"#, "warning: `exclusive` lets one");
+    check(r#"feed = { exclusive = true, max_instances = 2 }"#, "warning: `exclusive` allows one");
     check("\"a*\" = { exclusive = true }\n\"*b\" = {}", "`a*` and `*b` are equally specific");
     check("\"a?\" = {}\n\"?b\" = {}", "m:3:1: error: `a?` and `?b` are");
     let crowd = ["any"; 65].map(|it| format!("{it:?}")).join(", ");

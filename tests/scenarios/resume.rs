@@ -43,7 +43,10 @@ fn ask(peer: &mut Peer, registration: &Register) -> Result<Registered, ErrorKind
 /// Returns the path at which the node records the holders of names.
 fn written(room: &Room) -> PathBuf {
     let folder = fs::read_dir(room.path().join("callsign")).unwrap();
-    let is_it = |it: &PathBuf| it.file_name().unwrap().to_str().unwrap().starts_with("tokens-");
+    // A node that was killed while it wrote leaves its draft beside it.
+    let is_it = |it: &PathBuf| {
+        it.file_name().unwrap().to_str().unwrap().starts_with("tokens-") && it.extension().is_none()
+    };
     folder.map(|it| it.unwrap().path()).find(is_it).unwrap()
 }
 

@@ -70,8 +70,11 @@ impl Former {
             self.sockets.clear();
         }
         self.sockets.extend(sockets.iter().map(|it| it.inode));
-        // Its children are recorded by now, whatever happens to it.
-        for process in holders(sockets) {
+        // Its children are recorded by now, whatever happens to it, and its master may not have been
+        // known by the workers that were seen before.
+        let mut seen = holders(sockets);
+        seen.extend(Process::master_of(&seen));
+        for process in seen {
             if !self.processes.contains(&process) && self.processes.len() < SOCKETS_MAX {
                 self.processes.push(process);
             }
