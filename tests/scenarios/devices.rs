@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    harness::{Room, Running},
+    harness::{Outcome, Room, Running},
     programs::python,
 };
 
@@ -43,6 +43,28 @@ impl<'room> Network<'room> {
 
     fn start(&self, args: &[&str]) -> Running {
         self.run(&[&[env!("CARGO_BIN_EXE_callsign")], args].concat())
+    }
+
+    fn callsign(&self, args: &[&str]) -> Outcome {
+        self.start(args).outcome()
+    }
+
+    /// Takes the address of `d1` away, and gives it another.
+    fn readdress(&self, from: &str, to: &str) {
+        for (verb, ip) in [("del", from), ("add", to)] {
+            let ip = format!("{ip}/24");
+            self.run(&["ip", "addr", verb, &ip, "dev", "d1"]).outcome().succeeds();
+        }
+    }
+
+    /// Returns the IPv4 addresses with the port 5010 of an actor's only instance.
+    fn found(&self, name: &str) -> Vec<String> {
+        let listed = self.callsign(&["ls", name, "--json"]).succeeds().json();
+        assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+        let mut endpoints = endpoints_of(&listed[0]);
+        endpoints.sort_unstable();
+        let ip = |it: &str| Some(it.strip_prefix("/ip4/")?.strip_suffix("/tcp/5010")?.to_owned());
+        endpoints.into_iter().filter_map(ip).collect()
     }
 
     fn registrar(&self) -> Running {
@@ -96,4 +118,47 @@ fn a_wildcard_of_one_device_is_published_at_its_addresses_alone() {
     check("second", ("ip6", "::"), "d2", &[second]);
     check("loopback", ipv4, "lo", &[loopback]);
     check("every", ipv4, "", &[first, second, loopback]);
+}
+
+#[test]
+fn a_lease_of_a_wildcard_is_renewed_at_the_present_addresses() {
+    let room = Room::new();
+    let Some(network) = Network::new(&room) else { return };
+    let _registrar = network.registrar();
+    let check = |name: &str, (family, host): (&str, &str), again: bool| {
+        let _server = network.serve(host, "5010", "");
+        let place = format!("/{family}/{host}/tcp/5010");
+        let register = ["register", name, &place, "--ttl", "10m"];
+        network.callsign(&register).succeeds();
+        assert_eq!(network.found(name), ["10.8.0.2", "10.9.0.2", "127.0.0.1"]);
+
+        network.readdress("10.8.0.2", "10.8.0.3");
+        if again {
+            // The command that made it knows what was said.
+            network.callsign(&register).succeeds();
+        } else {
+            let renewed = network.callsign(&["renew", name]).succeeds();
+            renewed.says(&["this host has no longer /ip4/10.8.0.2/tcp/5010"]);
+        }
+        assert_eq!(network.found(name), ["10.8.0.3", "10.9.0.2", "127.0.0.1"]);
+        network.readdress("10.8.0.3", "10.8.0.2");
+        network.callsign(&["unregister", name]).succeeds();
+    };
+    check("renewed", ("ip4", "0.0.0.0"), false);
+    check("again", ("ip4", "0.0.0.0"), true);
+    check("both", ("ip6", "::"), false);
+}
+
+#[test]
+fn a_lease_of_an_address_that_is_gone_is_to_be_registered_again() {
+    let room = Room::new();
+    let Some(network) = Network::new(&room) else { return };
+    let _registrar = network.registrar();
+    let _server = network.serve("0.0.0.0", "5010", "");
+    let places = ["/ip4/10.8.0.2/tcp/5010", "/ip4/10.9.0.2/tcp/5010"];
+    network.callsign(&["register", "given", places[0], places[1], "--ttl", "10m"]).succeeds();
+    network.readdress("10.8.0.2", "10.8.0.3");
+    let renewed = network.callsign(&["renew", "given"]).succeeds();
+    renewed.says(&["this host has no longer /ip4/10.8.0.2/tcp/5010; register it again"]);
+    assert_eq!(network.found("given"), ["10.8.0.2", "10.9.0.2"]);
 }

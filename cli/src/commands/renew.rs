@@ -1,17 +1,24 @@
 //! `callsign renew`: renews a lease.
 
+mod moved;
+
 use std::time::Duration;
 
 use anyhow::anyhow;
+use endpoints::Endpoint;
 use serde::Serialize;
 use uuid::Uuid;
 use wire::{Lifetime, Record};
 
+use self::moved::Moved;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
     lookup::choice::{Target, only_one},
-    output::fitted,
+    output::{
+        fitted,
+        notices::{note, warn},
+    },
     partly::Partly,
 };
 
@@ -22,7 +29,8 @@ Examples:
   callsign renew clock       the only lease of `clock`
   callsign renew 3f2a91c0    the instance with this UUID prefix
 
-The lease lasts from now on for its time to live. To change that, register again with another \
+The lease lasts from now on for its time to live. If the host's addresses have changed, a server \
+at a wildcard address is found at its present ones. To change the time to live, register again with another \
 `--ttl`. The exit code is 3 if a registrar did not answer: the lease may expire there.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
@@ -41,6 +49,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let record = only_one(leases, "renew")?;
     let ttl_ms = record.lifetime.ttl_ms().expect("it was chosen for its lease");
     let mut partly = Partly::new("not renewed");
+    let moved = Moved::of(&record.endpoints);
+    if let Some(Moved { gone, now: Some(now) }) = &moved {
+        partly.take(record.instance(), client.set_endpoints(record.uuid, now.clone()).await)?;
+        let now = listed(now.iter().map(|it| &it.endpoint));
+        let gone = listed(gone);
+        note(context, format_args!("this host has no longer {gone}; registered at {now}"));
+    }
     partly.take(record.instance(), client.renew(record.uuid).await)?;
     if context.json {
         let renewed = RenewedJson { name: record.name.as_str(), uuid: record.uuid, ttl_ms };
@@ -50,7 +65,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let line = format!("renewed {} for {ttl}", record.instance());
         context.print_line(fitted(&line, context.width(), 0, 2))?;
     }
+    if let Some(Moved { gone, now: None }) = &moved {
+        let gone = listed(gone);
+        warn(context, format_args!("this host has no longer {gone}; register it again"));
+    }
     partly.failure().map_or(Ok(Exit::Done), Err)
+}
+
+fn listed<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> String {
+    let texts: Vec<_> = endpoints.into_iter().map(Endpoint::to_string).collect();
+    texts.join(", ")
 }
 
 fn no_lease(records: &[Record]) -> Failure {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use endpoints::Endpoint;
+use endpoints::{Endpoint, Stamped};
 use thiserror::Error;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -126,6 +126,36 @@ impl Client {
             }
             done => done,
         }
+    }
+
+    /// Changes the endpoints of an instance, whoever registered it: those of a lease, whose registrant
+    /// does not follow them.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let job = client.query_actor("nightly").await?.ok_or("it is not there")?;
+    /// let place = "/ip4/127.0.0.1/tcp/7000".parse()?;
+    /// let endpoints = vec![endpoints::Stamped { stamp: transport::stamp(&place), endpoint: place }];
+    /// client.set_endpoints(job.uuid, endpoints).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if one of the registrars that have it did not do so.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`unregister`](Self::unregister).
+    pub async fn set_endpoints(
+        &self,
+        uuid: Uuid,
+        endpoints: Vec<Stamped>,
+    ) -> Result<(), RequestError> {
+        let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
+        self.request(registrar::UPDATE, &encode_body(&update)).await
     }
 
     /// Reports to the registrars within reach that an endpoint did not answer, and does not wait.

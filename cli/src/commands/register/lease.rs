@@ -9,8 +9,9 @@ use std::{
 use discovery::{
     Client, LinkError, LookupError, RegisterError, RegistrarFailures, Registration, RequestError,
 };
-use endpoints::{Endpoint, InstanceId};
+use endpoints::{Endpoint, InstanceId, Stamped};
 use tokio::time::{sleep, timeout};
+use transport::here_for;
 use wire::{ErrorKind, Lifetime, Record};
 
 use super::{
@@ -186,9 +187,25 @@ async fn enter(
 
 /// Tells whether a record is from an earlier registration by the same command.
 fn is_meant(plan: &Plan, record: &Record) -> bool {
-    let theirs: HashSet<_> = record.endpoints.iter().map(|it| &it.endpoint).collect();
-    let ours: HashSet<&Endpoint> = plan.stamped.iter().map(|it| &it.endpoint).collect();
-    matches!(record.lifetime, Lifetime::Lease { .. }) && theirs == ours
+    let here = here_for([]);
+    // The addresses that a wildcard means come and go.
+    let is_of_wildcard = |it: &Stamped| {
+        let Endpoint::Tcp(tcp) = &it.endpoint else { return false };
+        let is_here = it.stamp.kernel.is_some() && it.stamp.kernel == here.kernel;
+        is_here
+            && it.stamp.netns == here.netns
+            && plan.said.iter().any(|said| {
+                let Endpoint::Tcp(said) = said else { return false };
+                said.host.is_wildcard() && (said.port, said.tls) == (tcp.port, tcp.tls)
+            })
+    };
+    let split = |all: &[Stamped]| {
+        let (meant, given): (Vec<_>, Vec<_>) = all.iter().cloned().partition(&is_of_wildcard);
+        let given: HashSet<_> = given.into_iter().map(|it| it.endpoint).collect();
+        (given, meant.is_empty())
+    };
+    matches!(record.lifetime, Lifetime::Lease { .. })
+        && split(&record.endpoints) == split(&plan.stamped)
 }
 
 /// Tells whether a record is already as wanted, so that only its lease has to restart.
@@ -200,6 +217,7 @@ fn says_the_same(plan: &Plan, record: &Record) -> bool {
         && metadata == record.metadata
         && plan.state == record.state
         && plan.stamped.iter().all(|it| record.endpoints.contains(it))
+        && record.endpoints.iter().all(|it| plan.stamped.contains(it))
 }
 
 fn is_denied(failures: &RegistrarFailures) -> bool {
