@@ -105,7 +105,7 @@ fn unmapped_users_own_by_connection_alone() {
     users.open(&socket);
 
     let place = users.room.abstract_unix("web");
-    for at in [&socket, &tcp] {
+    for (name, at) in [("by-path", &socket), ("by-port", &tcp)] {
         let mut web = users.run(ALICE, at, &["register", "web", &place, "--state", "ready"]);
         web.line_with("registered");
         let found = users.run(ALICE, at, &["find", "web", "--json"]).outcome().succeeds().json();
@@ -116,6 +116,16 @@ fn unmapped_users_own_by_connection_alone() {
             }
         }
         web.stop();
+
+        // A lease belongs to a connection that has ended.
+        let lease = ["register", name, &users.room.abstract_unix(name), "--ttl", "10m"];
+        let leased = users.run(ALICE, at, &lease).outcome().succeeds();
+        let leased = leased.says(&["it cannot be renewed", "leave out --ttl"]);
+        assert!(!leased.stderr.contains("callsign renew"), "{leased}");
+        let denied = users.run(ALICE, at, &["renew", name]).outcome().ends_with(4);
+        assert!(!denied.stderr.contains("its owner"), "{denied}");
+        let denied = users.run(ALICE, at, &lease).outcome().ends_with(4);
+        assert!(!denied.stderr.contains("let a user that"), "{denied}");
     }
     registrar.stop().succeeds();
 }

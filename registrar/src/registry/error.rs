@@ -18,14 +18,16 @@ use crate::accounts::Exceeded;
 pub enum RegistryError {
     #[error(
         "{by} may not register under `{name}`: {} lets only others; \
-         take another name, or have {by} added to its `register`",
-        .pattern.as_ref().map_or_else(|| place.clone(), |it| format!("the rule `{it}` ({place})"))
+         take another name{}",
+        .pattern.as_ref().map_or_else(|| place.clone(), |it| format!("the rule `{it}` ({place})")),
+        .by.if_known(format!(", or have {by} added to its `register`"))
     )]
     NameDenied { name: Name, by: Owner, pattern: Option<NamePattern>, place: String },
     #[error(
         "{by} may not register under `{name}`, which belongs to {}: names = \"same-user\" \
-         ({place}); take another name, or have a rule of [names] let {by} register under it",
-        whoever(.holder)
+         ({place}); take another name{}",
+        whoever(.holder),
+        .by.if_known(format!(", or have a rule of [names] let {by} register under it"))
     )]
     NameHeld { name: Name, holder: Option<Owner>, by: Owner, place: String },
     #[error(
@@ -56,8 +58,8 @@ pub enum RegistryError {
     #[error("no instance {uuid} is registered")]
     NotFound { uuid: Uuid },
     #[error(
-        "the instance was registered by {owner}, and {by} may not change it: only its owner and \
-         user 0 may"
+        "the instance was registered by {owner}, and {by} may not change it: only {} and user 0 may",
+        if .by.is_known() { "its owner" } else { "the connection that registered it" }
     )]
     NotOwner { owner: Owner, by: Owner },
     #[error("the UUID {uuid} cannot be had: take another")]

@@ -46,6 +46,16 @@ impl Owner {
         }
     }
 
+    /// Tells whether it is the same at its next connection.
+    pub(super) fn is_known(self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+
+    /// Returns advice that names it, unless no rule can.
+    pub(super) fn if_known(self, advice: String) -> String {
+        if self.is_known() { advice } else { String::new() }
+    }
+
     pub(super) fn may_change(self, other: Self) -> bool {
         self == other || self.may_change_all()
     }

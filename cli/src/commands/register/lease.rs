@@ -12,7 +12,7 @@ use discovery::{
 use endpoints::{Endpoint, InstanceId, Stamped};
 use tokio::time::{sleep, timeout};
 use transport::here_for;
-use wire::{ErrorKind, Lifetime, Record};
+use wire::{ErrorKind, Lifetime, Owner, Record, Whoami};
 
 use super::{
     Plan,
@@ -78,13 +78,31 @@ pub(super) async fn run(
     warn_of_silence(context, plan);
     warn_of_unknown_hosts(context, plan).await;
     warn_of_doubts(context, plan, &client);
+    let is_known = is_known(&client).await;
     client.close().await;
-    if !context.json {
+    if !is_known {
+        warn(
+            context,
+            "it cannot be renewed: the registrar's kernel does not identify you, so only the \
+             connection that registered it counts; hold a session instead: leave out --ttl",
+        );
+    } else if !context.json {
         let command = hints::command(&["renew", &short_uuid(&instance.uuid)], context);
         note(context, format_args!("renew it in time: {command}"));
     }
     Ok(Exit::Done)
 }
+
+/// Tells whether every registrar knows this user again at the next connection, as far as they say so
+/// in time.
+async fn is_known(client: &Client) -> bool {
+    let Ok(answers) = timeout(WHOAMI_TIMEOUT, client.whoami()).await else { return true };
+    let is_unknown = |it: &Whoami| it.owner == Owner::Unknown;
+    !answers.iter().filter_map(|(_, it)| it.as_ref().ok()).any(is_unknown)
+}
+
+/// The time for registrars to say who this user is: they have just registered the lease.
+const WHOAMI_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why an actor is not registered.
 enum Unentered {
