@@ -124,6 +124,21 @@ fn watch(node: &Node<'_>) -> Running {
     watch
 }
 
+#[test]
+fn a_lease_ends_with_its_registrar_and_renew_says_so() {
+    let room = Room::new();
+    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["--settle-time", "0s"]);
+    let register = ["register", "clock", "/unix/@clock", "--ttl", "10m", "--json"];
+    let uuid = node.callsign(&register).succeeds().json()["uuid"].as_str().unwrap().to_owned();
+    let node = node.restart();
+    for target in ["clock", &uuid[..8]] {
+        let unknown = node.callsign(&["renew", target]).ends_with(1);
+        unknown.says(&["a lease ends with its registrar: register it again"]);
+    }
+    node.callsign(&register).succeeds();
+    node.callsign(&["renew", "clock"]).succeeds();
+}
+
 /// Anybody may register a name that looks like another instance's UUID.
 #[test]
 fn digits_that_are_also_a_name_mean_no_other_actor() {

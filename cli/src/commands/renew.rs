@@ -41,8 +41,12 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let target = Target::read(&args.target)?;
     let client = context.client().await?;
+    let known = target.look_up(&client).await.map_err(|it| match it.exit {
+        Exit::NotFound => it.hint("a lease ends with its registrar: register it again"),
+        _ => it,
+    })?;
     let (leases, others): (Vec<_>, Vec<_>) =
-        target.look_up(&client).await?.into_iter().partition(|it| it.lifetime.ttl_ms().is_some());
+        known.into_iter().partition(|it| it.lifetime.ttl_ms().is_some());
     if leases.is_empty() {
         return Err(no_lease(&others));
     }
