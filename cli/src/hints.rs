@@ -33,7 +33,10 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
     for failure in failures {
         let is_hidden = matches!(*failure.error, LinkError::Dial(DialError::NoPermission));
         if let (true, Endpoint::Unix(UnixAddress::Path(path))) = (is_hidden, &failure.registrar) {
-            hints.push(format!("see who may connect: `ls -l {}`", quoted(path.as_str())));
+            // In a folder that one may not enter, `ls` sees nothing either.
+            let is_seen = fs::symlink_metadata(path.as_path()).is_ok();
+            let look = if is_seen { "ls -l" } else { "namei -l" };
+            hints.push(format!("see who may connect: `{look} {}`", quoted(path.as_str())));
         }
     }
     if let Some(failure) =

@@ -131,6 +131,21 @@ fn unmapped_users_own_by_connection_alone() {
 }
 
 #[test]
+fn who_may_not_connect_is_told_where_to_look() {
+    let Some(users) = Users::new() else { return };
+    let check = |socket: &str, look: &str| {
+        let _node = Node::start_with(&users.room, &[&users.room.unix(socket)], &[]);
+        let file = users.room.file(socket);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let refused = users.run(ALICE, &users.room.unix(socket), &["ls"]).outcome();
+        refused.says(&[&format!("see who may connect: `{look} {}`", file.display())]);
+    };
+    check("open/registrar.sock", "ls -l");
+    // Nobody else may enter the home of root.
+    check("home-0/registrar.sock", "namei -l");
+}
+
+#[test]
 fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
     let Some(users) = Users::new() else { return };
     // A private network namespace, in which the usual port is free.
