@@ -250,7 +250,7 @@ fn slips_of_newcomers() {
             node.callsign(&[command, typed]).ends_with(1).says(&[meant]);
         }
     }
-    node.callsign(&["wait", digits, "--timeout", "10ms"]).ends_with(1).says(&[meant]);
+    node.callsign(&["wait", digits, "--timeout", "5s"]).ends_with(1).says(&[meant]);
 }
 
 /// Settings with many faults.
