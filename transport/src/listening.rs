@@ -106,8 +106,7 @@ pub fn listening(endpoint: &Endpoint) -> Listening {
 /// about as long as for one of them, and every answer is younger than the call.
 ///
 /// ```
-/// # use callsign_transport as callsign;
-/// use callsign::{Listening, Silence, listening_at_each};
+/// use transport::{Listening, Silence, listening_at_each};
 ///
 /// let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// let endpoints = [taken.local_addr()?.into(), "/unix/@nobody-has-this-name".parse()?];
