@@ -4,7 +4,7 @@
 //! thing. This is not a build system: it calls cargo, and shows the calls. It depends on no other
 //! crate of the workspace, so that it builds even when they do not.
 //!
-//! - [`bench`] measures a registrar beside other servers.
+//! - [`bench`](mod@bench) measures a registrar beside other servers.
 //! - [`ci`] is the list of everything that must hold before a change lands.
 //! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start, and
 //!   [`python`] for a package; [`leftovers`] looks for what they leave behind.
