@@ -1,0 +1,255 @@
+"""The errors of this package. Every one is an `Error`, and says what the command line would.
+
+| error | meaning |
+|---|---|
+| `EndpointError`, `InvalidName`, `InvalidRegistration` | it cannot be done as written |
+| `SettingsError` | the environment cannot be followed |
+| `Unreachable` | no registrar answers: nothing is known |
+| `Incomplete` | those that answer know nothing of it, and another did not answer |
+| `NotFound` | nobody has it, and every registrar says so |
+| `NoneAnswered` | it is registered, and cannot be reached |
+| `Refused` | a registrar refuses, and none does it |
+| `Partly` | a registrar did it, and another did not |
+| `TimedOut` | it did not come in time, and a registrar says so |
+| `Lost` | somebody else has taken it out of the registry |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from .text import plain, quoted
+
+if TYPE_CHECKING:
+    from .dial import Explanation
+    from .endpoint import Endpoint
+    from .messages import LostReason
+
+
+class Error(Exception):
+    """Any error of this package."""
+
+
+class EndpointError(Error, ValueError):
+    """A text that is not an endpoint: the fault, and its place."""
+
+    def __init__(self, text: str, fault: str, *, quotes: bool = False, help: str = "") -> None:
+        self.text = text
+        self.fault = fault
+        self.help = help
+        super().__init__(fault if quotes or not text else f"{fault} in {quoted(text)}")
+
+
+class InvalidName(Error, ValueError):
+    """A text that is not a name or a pattern: the rule that it breaks."""
+
+
+class InvalidRegistration(Error, ValueError):
+    """A registration that no registrar would accept."""
+
+
+class SettingsError(Error):
+    """The environment names no registrar that could be asked."""
+
+
+class WireError(Error):
+    """Bytes of a peer that cannot be read, or a message that cannot be sent."""
+
+
+class RemoteError(Error):
+    """An error that the other side answered."""
+
+    def __init__(self, kind: str, message: str, payload: tuple[str, bytes] | None = None) -> None:
+        self.kind = kind
+        self.message = message
+        self.payload = payload
+        super().__init__(plain(message))
+
+
+class Closed(Error):
+    """The connection has ended, or was ended, and why."""
+
+
+class LinkError(Error):
+    """Why a registrar gave no answer, or a peer is not taken for the one that was meant.
+
+    `kind` is for programs; the text is for people.
+    """
+
+    def __init__(self, kind: str, message: str, remote: RemoteError | None = None) -> None:
+        self.kind = kind
+        self.remote = remote
+        super().__init__(message)
+
+    @property
+    def is_denial(self) -> bool:
+        """Tells whether it is a word of the system, or of a registrar, that this user may not."""
+        if self.kind in ("refused", "unsettled") and self.remote is not None:
+            return self.remote.kind in ("denied", "limit-reached")
+        return self.kind in ("no-permission", "quota-exceeded", "too-many-waits")
+
+    @property
+    def is_refusal(self) -> bool:
+        """Tells whether the registrar was reached, and refused."""
+        return self.kind in ("refused", "quota-exceeded", "too-many-waits")
+
+    @property
+    def may_pass(self) -> bool:
+        """Tells whether it may pass by itself: a registrar may start, come, or continue."""
+        if self.kind == "quota-exceeded":
+            quota = getattr(self, "quota", None)
+            return quota in ("sessions", "cpu")
+        return self.kind in _PASSING
+
+
+#: Whatever else there is needs a remedy.
+_PASSING = frozenset(
+    {
+        "connection-refused",
+        "missing",
+        "other-socket",
+        "busy",
+        "timed-out",
+        "no-route",
+        "no-such-host",
+        "io",
+        "handshake-timed-out",
+        "handshake-closed",
+        "handshake-refused",
+        "no-answer",
+        "silent",
+        "closed",
+        "ended",
+        "not-yet",
+        "others-port",
+        "in-line",
+        "panicked",
+    }
+)
+
+
+class DialError(LinkError):
+    """Why an endpoint could not be dialed."""
+
+
+class HandshakeError(LinkError):
+    """Why a conversation did not begin."""
+
+
+class IdentityError(HandshakeError):
+    """Another program is at the endpoint, or it does not prove that it is the one meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrarFailure:
+    """A registrar that gave no answer, and why."""
+
+    registrar: Endpoint
+    error: LinkError
+
+    def __str__(self) -> str:
+        return f"{self.registrar}: {plain(str(self.error))}"
+
+
+class RegistrarsError(Error):
+    """An error made of those of the registrars, of which it prints one a line."""
+
+    def __init__(self, what: str, failures: Sequence[RegistrarFailure]) -> None:
+        self.failures = tuple(failures)
+        super().__init__("\n  ".join([f"{what}:", *map(str, self.failures)]))
+
+    def with_context(self, context: str) -> Self:
+        """Returns the same error with what it came of before it."""
+        error = copy(self)
+        error.args = (f"{context}: {self}",)
+        return error
+
+    @property
+    def is_denied(self) -> bool:
+        """Tells whether one of them is a denial: that is certain, whatever the others would say."""
+        return any(it.error.is_denial for it in self.failures)
+
+    @property
+    def may_pass(self) -> bool:
+        """Tells whether one of them may pass by itself."""
+        return any(it.error.may_pass for it in self.failures)
+
+
+class Unreachable(RegistrarsError):
+    """No registrar can be reached: whether anything is registered is unknown."""
+
+    def __init__(self, failures: Sequence[RegistrarFailure]) -> None:
+        super().__init__("no registrar can be reached", failures)
+
+
+class Refused(RegistrarsError):
+    """A registrar refused, and none did it."""
+
+
+class Incomplete(RegistrarsError):
+    """The registrars that answered know nothing of it, and these did not answer."""
+
+    def __init__(self, failures: Sequence[RegistrarFailure]) -> None:
+        super().__init__("it may be known to a registrar that did not answer", failures)
+
+
+class Partly(RegistrarsError):
+    """A registrar carried it out, and these did not."""
+
+    def __init__(self, failures: Sequence[RegistrarFailure]) -> None:
+        super().__init__("not every registrar carried it out", failures)
+
+
+class NotFound(Error, LookupError):
+    """No registrar has it, and all have said so."""
+
+
+class TimedOut(Error, TimeoutError):
+    """A wait has run out of time, and a registrar says that what it waited for is not there."""
+
+
+class NoneAnswered(Error):
+    """It is registered, and none of its endpoints answers."""
+
+    def __init__(self, explanation: Explanation) -> None:
+        self.explanation = explanation
+        super().__init__(explanation.why_none())
+
+
+class Lost(Error):
+    """An actor has lost its entry, or an endpoint of it, by another's doing."""
+
+    def __init__(
+        self, registrar: Endpoint, cause: LostReason, endpoint: str | None, by: str | None
+    ) -> None:
+        self.registrar = registrar
+        self.cause = cause
+        self.endpoint = endpoint
+        self.by = by
+        super().__init__(self._words())
+
+    @property
+    def is_final(self) -> bool:
+        """Tells whether it was intended: then the actor is registered nowhere any more."""
+        return self.cause in ("unregistered", "replaced")
+
+    def _words(self) -> str:
+        by = None if self.by is None else plain(self.by)
+        if self.cause == "unregistered":
+            return f"{by or 'somebody else'} has taken it out of the registry"
+        if self.cause == "replaced":
+            return f"{by or 'somebody else'} has registered it from elsewhere"
+        if self.endpoint is None:
+            return "the registrar has taken it out"
+        why = f"it is the place of {by}" if by else "it is not there"
+        return f"the registrar has taken {plain(self.endpoint)} out: {why}"
+
+
+def registrars_error(what: str, failures: Sequence[RegistrarFailure]) -> RegistrarsError:
+    """Makes `Refused` with the words of the operation if one refused, else `Unreachable`."""
+    if any(it.error.is_refusal for it in failures):
+        return Refused(what, failures)
+    return Unreachable(failures)

@@ -1,0 +1,70 @@
+"""Names of actors, and patterns of names."""
+
+import unicodedata
+
+from .errors import InvalidName
+from .text import is_mark, is_plain, quoted
+
+#: What fits one byte of length, and a file name.
+NAME_BYTES_MAX = 255
+
+
+def check_name(text: str) -> str:
+    """Returns a name, if it is one."""
+    return _check(text, "/ *?")
+
+
+def check_pattern(text: str) -> str:
+    """Returns a name or a pattern: `*` matches any run of characters, `?` any one."""
+    return _check(text, "/ ")
+
+
+def is_name(text: str) -> bool:
+    """Tells whether a text is a name."""
+    try:
+        check_name(text)
+    except InvalidName:
+        return False
+    return True
+
+
+def _check(text: str, forbidden: str) -> str:
+    if not text:
+        raise InvalidName("a name cannot be empty")
+    length = len(text.encode("utf-8", "surrogatepass"))
+    if length > NAME_BYTES_MAX:
+        raise InvalidName(f"a name has at most {NAME_BYTES_MAX} bytes, and this one has {length}")
+    for position, character in enumerate(text, 1):
+        if character in forbidden or not is_plain(character):
+            raise InvalidName(
+                f"a name cannot have {_shown(character)} in it, as {quoted(text)} has at "
+                f"character {position}"
+            )
+    if text in (".", ".."):
+        raise InvalidName(f"{quoted(text)} means a folder, and cannot be a name")
+    if text[0] == "-" or is_mark(text[0]):
+        why = (
+            "it would be taken for a flag"
+            if text[0] == "-"
+            else "that is drawn onto the character before it"
+        )
+        raise InvalidName(
+            f"a name cannot begin with {_shown(text[0])}, as {quoted(text)} does: {why}"
+        )
+    composed = unicodedata.normalize("NFC", text)
+    if composed != text:
+        pairs = enumerate(zip(text, composed, strict=False), 1)
+        position = next((at for at, (one, other) in pairs if one != other), len(composed) + 1)
+        raise InvalidName(
+            f"a name is written in Unicode's composed form (NFC), as {quoted(text)} is not from "
+            f"character {position} on"
+        )
+    return text
+
+
+def _shown(character: str) -> str:
+    if character == " ":
+        return "a space"
+    if is_plain(character) and not is_mark(character):
+        return f"`{character}`"
+    return f"U+{ord(character):04X}"

@@ -1,0 +1,451 @@
+"""A conversation with one peer: calls, streams of items, signs of life.
+
+Portal.call ──▶ frames ──▶ socket       the reader ──▶ answers, items, the peer's calls
+                 └─ what does not fit is written by the writer
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+import anyio.lowlevel
+
+from .errors import Closed, RemoteError, WireError
+from .frames import FRAME_BYTES_MAX, decode, encode
+from .messages import Fields, read_error
+from .signal import Signal
+from .sockets import receive
+from .text import plain, system
+
+#: The calls of one portal: enough to keep any link busy.
+CALLS_MAX = 1024
+
+#: What waits to be written before a call waits too.
+_OUTPUT_MAX = 256 << 10
+
+#: Replies that the peer does not read: it asks without end, or is broken.
+_REPLIES_MAX = 1 << 20
+
+#: The items in transit, and the bytes of those that nobody has read yet.
+_WINDOW = 128
+_ITEM_BYTES_MAX = 32 << 20
+
+#: Reads in a row before the other tasks run.
+_READS_MAX = 16
+
+#: The data behind which a pong may still come over TCP.
+_PASSED_MAX = 64 << 20
+
+#: For how long a peer that no longer receives is read: it may have closed only its half.
+_LAST_WORDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The interval of signs of life, and after how many of silence a peer is given up."""
+
+    interval: float = 0.9
+    misses: int = 3
+
+
+class Service(Protocol):
+    """What the other side may call, and is told of."""
+
+    def call(self, method: str, body: bytes) -> bytes:
+        """Answers a call, at once, or raises `RemoteError`."""
+
+    def fell_silent(self, silence: float) -> None:
+        """The peer gives no sign of life, though its connection lasts."""
+
+    def heard_again(self) -> None:
+        """It does again."""
+
+
+class _Call:
+    """A call that is under way."""
+
+    __slots__ = ("answer", "ended", "error", "items")
+
+    def __init__(self, items: Items | None = None) -> None:
+        self.ended = anyio.Event()
+        self.answer: bytes | None = None
+        self.error: RemoteError | Closed | None = None
+        self.items = items
+
+
+class Portal:
+    """A conversation on a connection that this side dialed. `run` drives it."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        service: Service,
+        heartbeat: Heartbeat | None,
+        *,
+        ends_on_silence: bool,
+    ) -> None:
+        self._sock = sock
+        self._service = service
+        self._heartbeat = heartbeat
+        self._ends_on_silence = ends_on_silence
+        self._calls: dict[int, _Call] = {}
+        self._next_id = 0
+        self._room = anyio.Semaphore(CALLS_MAX)
+        self._output = bytearray()
+        self._output_changed = Signal()
+        self._alive = self._moved = anyio.current_time()
+        self._passed = 0
+        self._latency = 0.0
+        self._nonce = 0
+        self._asked_at: float | None = None
+        self._is_silent = False
+        #: Why it has ended.
+        self.closed: Closed | None = None
+
+    # What tasks call.
+
+    async def call(self, method: str, body: bytes) -> bytes:
+        """Calls a method, and returns the body of the answer. A cancelled call is withdrawn."""
+        async with self._room:
+            number, call = await self._begin(method, body, None)
+            try:
+                await call.ended.wait()
+            finally:
+                self._forget(number)
+            return _answer(call)
+
+    def notify(self, method: str, body: bytes) -> None:
+        """Calls a method, and does not wait; it is left out if too much waits to be written."""
+        if self.closed is None and len(self._output) < _OUTPUT_MAX:
+            self._write_call(self._number(), method, body)
+
+    async def stream(self, method: str, body: bytes) -> tuple[bytes, Items]:
+        """Calls a method that answers with items; returns its first value."""
+        items = Items(self)
+        number, call = await self._begin(method, body, items)
+        items._number = number
+        try:
+            self._send("credit", {"id": number, "items": _WINDOW})
+            await items._changed.until(lambda: items.started is not None or items._is_over)
+        except BaseException:
+            self._forget(number)
+            raise
+        if items.started is None:
+            self._forget(number)
+            _answer(call)
+            raise Closed("the peer ended a stream that had not begun")
+        return items.started, items
+
+    def goodbye(self, reason: str, *, returns: bool = False) -> None:
+        """Says goodbye, if that can be sent at once. `returns`: another connection follows."""
+        fields: dict[str, Any] = {"reason": reason}
+        if returns:
+            fields["returns"] = True
+        self._send("goodbye", fields)
+
+    async def run(self) -> Closed:
+        """Drives the conversation to its end, closes the socket, and returns why it ended."""
+        closed = Closed("the connection was closed on this side")
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write, tasks.cancel_scope)
+                if self._heartbeat is not None:
+                    tasks.start_soon(self._beat, self._heartbeat, tasks.cancel_scope)
+                closed = await self._read()
+                tasks.cancel_scope.cancel()
+            closed = self.closed or closed
+        finally:
+            self._finish(self.closed or closed)
+        return self.closed or closed
+
+    # Reading.
+
+    async def _read(self) -> Closed:
+        data, reads = bytearray(), 0
+        while True:
+            try:
+                part = await receive(self._sock)
+            except (ConnectionResetError, BrokenPipeError):
+                return Closed("the peer closed the connection")
+            except OSError as error:
+                return Closed(f"the connection broke: {system(error)}")
+            if not part:
+                return Closed("the peer closed the connection")
+            self._heard(len(part))
+            data += part
+            try:
+                if goodbye := self._take_all(data):
+                    return goodbye
+            except WireError as error:
+                self.goodbye(f"the peer broke the protocol: {error}"[:512])
+                return Closed(f"the peer broke the protocol: {error}")
+            reads += 1
+            if reads % _READS_MAX == 0:
+                await anyio.lowlevel.checkpoint()
+
+    def _take_all(self, data: bytearray) -> Closed | None:
+        at = 0
+        while len(data) - at >= 4:
+            length = int.from_bytes(data[at : at + 4], "little")
+            if length > FRAME_BYTES_MAX:
+                raise WireError(f"a frame of {length} bytes, of at most {FRAME_BYTES_MAX}")
+            if len(data) - at - 4 < length:
+                break
+            kind, fields = decode(bytes(data[at + 4 : at + 4 + length]))
+            at += 4 + length
+            if goodbye := self._take(kind, fields):
+                return goodbye
+        del data[:at]
+        return None
+
+    def _take(self, kind: str, fields: Fields) -> Closed | None:
+        match kind:
+            case "return" | "error":
+                self._end_call(kind, fields)
+            case "started" | "item":
+                body = fields.binary("body")
+                call = self._calls.get(fields.number("id"))
+                if call is not None:
+                    if call.items is None:
+                        raise WireError(f"`{kind}` of a call that has no items")
+                    call.items._take(kind, body)
+            case "call":
+                self._reply(fields)
+            case "ping":
+                self._send("pong", {"nonce": fields.number("nonce")}, is_reply=True)
+            case "pong":
+                self._pong(fields.number("nonce"))
+            case "goodbye":
+                how = "gave the connection up for now" if fields.truth("returns", False) else None
+                reason = plain(fields.text("reason"))
+                return Closed(f"the peer {how or 'closed the connection'}: {reason}")
+            case "credit" | "end" | "cancel":
+                fields.number("id")  # this side sends no items, and answers at once
+            case _:
+                raise WireError(f"an unknown frame `{plain(kind[:32])}`")
+        return None
+
+    def _end_call(self, kind: str, fields: Fields) -> None:
+        number = fields.number("id")
+        answer = fields.binary("body") if kind == "return" else None
+        error = read_error(fields.map("error")) if kind == "error" else None
+        call = self._calls.pop(number, None)
+        if call is not None:
+            call.answer, call.error = answer, error
+            _ended(call)
+
+    def _reply(self, fields: Fields) -> None:
+        number, method, body = fields.number("id"), fields.text("method"), fields.binary("body")
+        try:
+            answer = self._service.call(method, body)
+        except RemoteError as error:
+            said = {"kind": error.kind, "message": error.message}
+            self._send("error", {"id": number, "error": said}, is_reply=True)
+        except WireError as error:
+            said = {"kind": "invalid", "message": str(error)}
+            self._send("error", {"id": number, "error": said}, is_reply=True)
+        else:
+            self._send("return", {"id": number, "body": answer}, is_reply=True)
+
+    # Writing.
+
+    async def _begin(self, method: str, body: bytes, items: Items | None) -> tuple[int, _Call]:
+        await self._output_changed.until(
+            lambda: len(self._output) < _OUTPUT_MAX or self.closed is not None
+        )
+        if self.closed is not None:
+            raise self.closed
+        number, call = self._number(), _Call(items)
+        self._calls[number] = call
+        try:
+            self._write_call(number, method, body)
+        except WireError:
+            del self._calls[number]
+            raise
+        return number, call
+
+    def _number(self) -> int:
+        number, self._next_id = self._next_id, self._next_id + 2
+        return number
+
+    def _write_call(self, number: int, method: str, body: bytes) -> None:
+        self._send("call", {"id": number, "method": method, "body": body})
+
+    def _forget(self, number: int) -> None:
+        """Withdraws a call, unless it has ended."""
+        if self._calls.pop(number, None) is not None:
+            self._send("cancel", {"id": number})
+
+    def _send(self, kind: str, fields: dict[str, Any], *, is_reply: bool = False) -> None:
+        if self.closed is not None:
+            return
+        frame = encode(kind, fields)
+        if is_reply and len(self._output) + len(frame) > _REPLIES_MAX:
+            raise WireError("the peer asks, and does not read the answers")
+        written = 0
+        if not self._output:
+            try:
+                written = self._sock.send(frame)
+            except OSError:
+                written = 0  # the writer meets the same error, and deals with it
+        if written < len(frame):
+            self._output += frame[written:]
+            self._output_changed.notify()
+
+    async def _write(self, scope: anyio.CancelScope) -> None:
+        """Writes what could not be written at once."""
+        while True:
+            await self._output_changed.until(lambda: bool(self._output))
+            try:
+                await anyio.wait_writable(self._sock)
+                written = self._sock.send(memoryview(bytes(self._output[:_OUTPUT_MAX])))
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError as error:
+                await anyio.sleep(_LAST_WORDS)
+                self.closed = Closed(f"the connection broke: {system(error)}")
+                scope.cancel()
+                return
+            del self._output[:written]
+            self._moved = anyio.current_time()
+            self._output_changed.notify()
+
+    # Signs of life.
+
+    async def _beat(self, heartbeat: Heartbeat, scope: anyio.CancelScope) -> None:
+        due = anyio.current_time() + heartbeat.interval
+        while True:
+            await anyio.sleep_until(due)
+            now = anyio.current_time()
+            if now - due > heartbeat.interval:
+                self._alive = now  # this process was stopped: the peer's time begins anew
+            silence = now - self._alive
+            if self._asked_at is None and silence >= heartbeat.interval * 0.99:
+                self._nonce += 1
+                self._asked_at = now
+                self._send("ping", {"nonce": self._nonce})
+            usual = heartbeat.interval * heartbeat.misses
+            limit = usual
+            if self._ends_on_silence and self._latency > heartbeat.interval:
+                limit = min(max(usual, 3 * self._latency), 10 * usual)
+            if silence >= limit and self._is_given_up(now, heartbeat.interval, silence):
+                scope.cancel()
+                return
+            left = limit - silence
+            due = now + (min(heartbeat.interval, left) if left > 0 else heartbeat.interval)
+
+    def _is_given_up(self, now: float, interval: float, silence: float) -> bool:
+        if not self._ends_on_silence:
+            if not self._is_silent:
+                self._is_silent = True
+                self._service.fell_silent(silence)
+            return False
+        # A ping that waits behind other data, or a pong that comes behind it, is no silence.
+        is_on_the_way = bool(self._output) or 0 < self._passed < _PASSED_MAX
+        if is_on_the_way and now - self._moved < 3 * interval:
+            return False
+        self.closed = Closed(f"the peer was silent for {silence:.1f}s")
+        return True
+
+    def _heard(self, length: int) -> None:
+        now = anyio.current_time()
+        if self._ends_on_silence:
+            self._passed += length
+            self._moved = now
+        else:
+            self._revive(now)
+
+    def _pong(self, nonce: int) -> None:
+        if nonce == self._nonce and self._asked_at is not None:
+            now = anyio.current_time()
+            self._latency = now - self._asked_at
+            self._revive(now)
+
+    def _revive(self, now: float) -> None:
+        self._alive, self._asked_at, self._passed = now, None, 0
+        if self._is_silent:
+            self._is_silent = False
+            self._service.heard_again()
+
+    def _finish(self, closed: Closed) -> None:
+        self.closed = closed
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.error = closed
+            _ended(call)
+        self._output.clear()
+        self._output_changed.notify()
+        self._sock.close()
+
+
+class Items:
+    """The items of a streaming call. Those that nobody reads are bounded by credit."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self._number = -1
+        self._changed = Signal()
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._credit = _WINDOW
+        self._read = 0
+        self._is_over = False
+        self._error: RemoteError | Closed | None = None
+        self.started: bytes | None = None
+
+    async def next(self) -> bytes | None:
+        """Returns the next item; `None` at the end."""
+        await self._changed.until(lambda: bool(self._queue) or self._is_over)
+        if not self._queue:
+            if self._error is not None:
+                raise self._error
+            return None
+        item = self._queue.popleft()
+        self._queued_bytes -= len(item)
+        self._read += 1
+        if self._read >= _WINDOW // 2 and not self._is_over:
+            self._credit += self._read
+            self._portal._send("credit", {"id": self._number, "items": self._read})
+            self._read = 0
+        return item
+
+    def close(self) -> None:
+        """Ends the call."""
+        self._portal._forget(self._number)
+
+    def _take(self, kind: str, body: bytes) -> None:
+        if kind == "started":
+            if self.started is not None:
+                raise WireError("a second `started`")
+            self.started = body
+        else:
+            if self.started is None or self._credit == 0:
+                raise WireError("an item without credit")
+            self._credit -= 1
+            self._queue.append(body)
+            self._queued_bytes += len(body)
+            if self._queued_bytes > _ITEM_BYTES_MAX:
+                raise WireError("items of more bytes than anybody has room for")
+        self._changed.notify()
+
+    def _end(self, error: RemoteError | Closed | None) -> None:
+        self._is_over, self._error = True, error
+        self._changed.notify()
+
+
+def _ended(call: _Call) -> None:
+    call.ended.set()
+    if call.items is not None:
+        call.items._end(call.error)
+
+
+def _answer(call: _Call) -> bytes:
+    if call.error is not None:
+        raise call.error
+    if call.answer is None:
+        raise Closed("the connection was closed on this side")
+    return call.answer

@@ -1,0 +1,283 @@
+"""The handle of an actor that is kept registered."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+import anyio
+import anyio.abc
+
+from .desired import Entry, check_endpoints, check_metadata
+from .endpoint import Endpoint
+from .errors import HandshakeError, LinkError, Lost, RegistrarFailure, registrars_error
+from .frames import Channel
+from .link import Dialing, Down, Standby, Up, log
+from .locality import Stamped, stamped
+from .messages import Hello, Instance, State
+
+if TYPE_CHECKING:
+    from .client import Client
+
+S = TypeVar("S", bound=anyio.abc.ByteStream)
+
+#: Callers that have not said who they mean yet.
+_HANDSHAKES_MAX = 1024
+
+
+class Registered:
+    """An actor that is kept registered: with all registrars, and with those that come back."""
+
+    def __init__(self, client: Client, entry: Entry) -> None:
+        self._client = client
+        self._entry = entry
+
+    @property
+    def instance(self) -> Instance:
+        """Which instance is registered."""
+        return self._entry.instance
+
+    @property
+    def name(self) -> str:
+        return self._entry.instance.name
+
+    @property
+    def uuid(self) -> UUID:
+        return self._entry.instance.uuid
+
+    @property
+    def endpoints(self) -> tuple[Stamped, ...]:
+        """Where it is registered to listen, as it was stamped."""
+        return self._entry.wanted.endpoints
+
+    @property
+    def state(self) -> State:
+        """The latest state set by this program, or by another authorised one."""
+        return self._entry.wanted.state
+
+    @property
+    def token(self) -> int | None:
+        """For an exclusive name, the latest number by which it holds the name."""
+        tokens = [it.number for it in self._entry.tokens if it is not None]
+        return max(tokens, default=None)
+
+    @property
+    def also(self) -> tuple[Instance, ...]:
+        """Other instances of the same owner at one of its endpoints."""
+        return tuple(self._entry.also)
+
+    async def accept(self, stream: Channel) -> Hello:
+        """Answers a caller: introduces this actor, and proves its identity if asked. After that
+        the bytes are the application's. It is for actors that are registered with `proves=True`."""
+        return await self._entry.identity.accept(stream, agent=self._client.options.agent)
+
+    async def serve(
+        self, listener: anyio.abc.Listener[S], handler: Callable[[S], Awaitable[object]]
+    ) -> None:
+        """Accepts callers, answers each as `accept` does, hands it to `handler`, and closes it.
+        Those that do not complete the handshake, or go away, are dropped."""
+        handshakes = anyio.Semaphore(_HANDSHAKES_MAX)
+
+        async def greet(stream: S) -> None:
+            try:
+                async with handshakes:
+                    await self.accept(stream)
+            except HandshakeError:
+                await anyio.aclose_forcefully(stream)
+                return
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    await anyio.aclose_forcefully(stream)
+                raise
+            try:
+                async with stream:
+                    await handler(stream)
+            except (anyio.BrokenResourceError, anyio.EndOfStream) as error:
+                log.debug("a caller of %s has gone: %r", self.instance, error)
+
+        await listener.serve(greet)
+
+    async def set_state(self, state: State) -> None:
+        """Changes its state, and waits until a registrar has it; those that are away catch up."""
+        await self._changed(state=state)
+
+    async def update_endpoints(self, endpoints: Sequence[str | Endpoint | Stamped]) -> None:
+        """Replaces its endpoints. One that was bound again has another stamp."""
+        await self._changed(endpoints=check_endpoints([stamped(it) for it in endpoints]))
+
+    async def update_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Replaces its metadata."""
+        check_metadata(metadata)
+        await self._changed(metadata=dict(metadata))
+
+    async def drained(self) -> None:
+        """Waits until it is draining, by whichever program's request: it should finish its work."""
+        await self._entry.changed.until(lambda: self.state == "draining")
+
+    async def lost(self) -> Lost:
+        """Waits until it has lost its entry, or an endpoint of it, by another's doing."""
+        await self._entry.changed.until(lambda: self._entry.lost is not None)
+        assert self._entry.lost is not None
+        return self._entry.lost
+
+    async def losses(self) -> AsyncIterator[Lost]:
+        """Tells its losses one after the other; an intended one is the last."""
+        told = 0
+        while True:
+            await self._entry.changed.until(lambda told=told: self._entry.losses > told)  # type: ignore[misc]
+            told = self._entry.losses
+            if (lost := self._entry.lost) is not None:
+                yield lost
+                if lost.is_final:
+                    return
+
+    @property
+    def missing(self) -> tuple[RegistrarFailure, ...]:
+        """The registrars that do not have it as it is now, each with its reason."""
+        entry = self._entry
+        failures = []
+        for link, progress in zip(self._client.hub.links, entry.progress, strict=True):
+            error: LinkError | None
+            if entry.final_loss is not None:
+                error = LinkError("lost", str(entry.final_loss))
+            elif link.silence is not None:
+                error = link.silence
+            elif isinstance(link.state, Standby) or (
+                progress.kind == "here" and progress.version == entry.wanted.version
+            ):
+                error = None
+            elif progress.kind == "refused":
+                error = progress.error
+            elif isinstance(link.state, Down):
+                error = link.state.error
+            elif progress.kind == "in-line":
+                error = LinkError("in-line", _in_line(progress.ahead))
+            else:
+                error = LinkError("not-yet", "it has not answered yet")
+            if error is not None:
+                failures.append(link.failure(error))
+        return tuple(failures)
+
+    async def accepted(self) -> None:
+        """Waits until a registrar has it as it is now, however long none is within reach; one that
+        waits in line is awaited until it has the name."""
+        entry, version = self._entry, self._entry.wanted.version
+        while True:
+            if entry.final_loss is not None:
+                raise entry.final_loss
+            here = [it for it in entry.progress if it.kind == "here" and it.version >= version]
+            under_way = [it for it in entry.progress if it.kind in ("in-line", "under-way")]
+            refusals = [
+                link.failure(it.error)
+                for link, it in zip(self._client.hub.links, entry.progress, strict=True)
+                if it.kind == "refused" and it.error is not None
+            ]
+            if here and not (entry.waits and under_way):
+                return
+            if refusals and not under_way and not here:
+                raise registrars_error("no registrar accepts it", refusals)
+            await entry.changed.changed()
+
+    async def accepted_first(self, version: int = 1) -> None:
+        """Waits until one registrar has accepted a version, or none is left that might."""
+        entry, hub = self._entry, self._client.hub
+        deadline = anyio.current_time() + hub.options.ask_timeout
+        while True:
+            if entry.final_loss is not None:
+                raise entry.final_loss
+            failures, is_pending, is_dialing = [], False, False
+            for link, progress in zip(hub.links, entry.progress, strict=True):
+                if progress.kind == "in-line":
+                    return
+                if progress.kind == "here" and progress.version >= version:
+                    return
+                if progress.kind == "refused" and progress.version >= version:
+                    assert progress.error is not None
+                    failures.append(link.failure(progress.error))
+                elif isinstance(link.state, Down):
+                    failures.append(link.failure(link.state.error))
+                elif isinstance(link.state, Dialing):
+                    is_dialing = True
+                    error = LinkError("not-yet", "it has not answered yet")
+                    failures.append(link.failure(error))
+                elif not isinstance(link.state, Standby):
+                    is_pending = True
+            is_late = anyio.current_time() >= deadline
+            if not is_pending and (not is_dialing or is_late):
+                raise registrars_error("no registrar accepts it", failures)
+            with anyio.CancelScope(deadline=float("inf") if is_late else deadline):
+                await entry.changed.changed()
+
+    async def unregister(self) -> None:
+        """Takes it out of the registry, and waits until all registrars within reach did so."""
+        hub, entry = self._client.hub, self._entry
+        hub.leaving.add(entry)
+        try:
+            self._client.take_off(entry)
+            await entry.changed.until(
+                lambda: all(
+                    progress.kind in ("absent", "refused") or not isinstance(link.state, Up)
+                    for link, progress in zip(hub.links, entry.progress, strict=True)
+                )
+            )
+        finally:
+            hub.leaving.discard(entry)
+
+    def leave(self) -> Instance:
+        """Stops keeping it, and leaves it in the registry: until its lease expires, or else until
+        the client is closed. Any program that knows its UUID may renew it."""
+        self._entry.is_left = True
+        self._client.take_off(self._entry)
+        return self.instance
+
+    async def _changed(self, **changes: object) -> None:
+        version = self._entry.change(**changes)
+        await self.accepted_first(version)
+
+
+class Registering:
+    """`async with client.register(…) as registered`: registers, keeps it, and takes it out."""
+
+    def __init__(self, client: Client, make: Callable[[], Entry], *, patiently: bool) -> None:
+        self._client = client
+        self._make = make
+        self._patiently = patiently
+        self._registered: Registered | None = None
+
+    async def __aenter__(self) -> Registered:
+        entry = self._make()
+        registered = Registered(self._client, entry)
+        self._client.put(entry)
+        try:
+            try:
+                await registered.accepted_first()
+            except Exception as error:
+                if not self._patiently or not getattr(error, "may_pass", False):
+                    raise
+            if entry.waits and not self._patiently:
+                await registered.accepted()
+        except BaseException:
+            # It is taken out without waiting for that.
+            self._client.take_off(entry)
+            raise
+        self._registered = registered
+        return registered
+
+    async def __aexit__(
+        self,
+        _: type[BaseException] | None,
+        __: BaseException | None,
+        ___: TracebackType | None,
+    ) -> None:
+        if self._registered is not None and self._registered._entry.is_wanted:
+            # A cancelled program takes its actors out too; a registrar answers in milliseconds.
+            with anyio.CancelScope(shield=True):
+                await self._registered.unregister()
+
+
+def _in_line(ahead: int) -> str:
+    behind = {0: " as the next", 1: " behind one other"}.get(ahead, f" behind {ahead} others")
+    return f"another instance has the name, and this one waits in line{behind}"

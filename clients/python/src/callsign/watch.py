@@ -1,0 +1,199 @@
+"""Following a name or a pattern."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+
+from .errors import Closed, LinkError, RemoteError, WireError
+from .link import Dialing, Down, Link, LinkConnection, Up, of_refusal, read_answer
+from .messages import pack, read_item, unpack
+from .names import check_pattern
+from .portal import Items
+from .signal import Signal
+from .text import duration
+from .view import Change, View
+
+if TYPE_CHECKING:
+    from .client import Client
+
+#: The pause before a registrar that refused a watch is asked again.
+_REFUSED_PAUSE = 5.0
+
+
+class Watch:
+    """A watch of a pattern: `async for change in watch`. Nothing piles up: a registrar resets a
+    watcher that falls behind."""
+
+    def __init__(self, client: Client, pattern: str) -> None:
+        self._client = client
+        self._pattern = check_pattern(pattern)
+        self._view = View(len(client.hub.links), client.hub.misses)
+        #: What a feed tells next; it waits until that is taken.
+        self._step: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
+        self._changed = Signal()
+        self._scope: anyio.CancelScope | None = None
+        self._is_closed = False
+
+    async def __aenter__(self) -> Watch:
+        self._start()
+        return self
+
+    async def __aexit__(
+        self,
+        _: type[BaseException] | None,
+        __: BaseException | None,
+        ___: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    def close(self) -> None:
+        """Ends the watch."""
+        self._is_closed = True
+        if self._scope is not None:
+            self._scope.cancel()
+        self._changed.notify()
+
+    async def __anext__(self) -> Change:
+        """Returns the next change. A cancelled wait loses none."""
+        self._start()
+        while not self._is_over:
+            if (change := self._view.pop()) is not None:
+                return change
+            deadline = self._view.next_deadline()
+            with anyio.CancelScope(deadline=float("inf") if deadline is None else deadline):
+                await self._changed.until(lambda: self._step is not None or self._is_over)
+            if self._step is not None:
+                (step, args, named), self._step = self._step, None
+                self._changed.notify()
+                getattr(self._view, step)(*args, **named)
+            else:
+                self._view.tick(anyio.current_time())
+        raise StopAsyncIteration
+
+    async def tell(self, step: str, *args: Any, **named: Any) -> None:
+        """Tells the view of a step, and waits until it is taken."""
+        await self._changed.until(lambda: self._step is None)
+        self._step = told = (step, args, named)
+        self._changed.notify()
+        await self._changed.until(lambda: self._step is not told)
+
+    def seen(self, feed: int) -> dict[str, Any]:
+        """Returns the place where a feed stands, as an argument of its call."""
+        seen = self._view.seen(feed)
+        if seen is None:
+            return {}
+        return {"seen": {"registrar": seen.registrar.bytes, "revision": seen.revision}}
+
+    @property
+    def pattern(self) -> str:
+        return self._pattern
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closed or self._client.is_closed
+
+    def _start(self) -> None:
+        if self._scope is None and not self._is_over:
+            self._scope = anyio.CancelScope()
+            self._client.start(self._follow_all, self._scope)
+
+    async def _follow_all(self, scope: anyio.CancelScope) -> None:
+        try:
+            with scope:
+                async with anyio.create_task_group() as feeds:
+                    for link in self._client.hub.links:
+                        feeds.start_soon(_Feed(self._client, link, self).run)
+        finally:
+            self._is_closed = True
+            self._changed.notify()
+
+
+class _Feed:
+    """One registrar's part of a watch."""
+
+    def __init__(self, client: Client, link: Link, watch: Watch) -> None:
+        self._client = client
+        self._link = link
+        self._watch = watch
+
+    async def run(self) -> None:
+        """Runs until it is cancelled, over as many connections as it takes."""
+        link, after = self._link, 0
+        match await link.settled(self._client.options.ask_timeout):
+            case Down(error):
+                await self._lost(error)
+            case Dialing():
+                await self._lost(LinkError("not-yet", "it has not answered yet"))
+            case Up():
+                pass
+            case _:
+                await self._watch.tell("standby", link.index)
+        while True:
+            connection = await link.up(after)
+            error = await self._follow(connection)
+            await self._lost(error)
+            # A connection that has ended is followed by another one. One that was silent continues,
+            # and a registrar that refused is asked again on the same one, after a while.
+            is_over = error.kind in ("closed", "no-answer")
+            after = connection.number if is_over else connection.number - 1
+            if not is_over and error.kind != "silent":
+                await anyio.sleep(_REFUSED_PAUSE)
+
+    async def _lost(self, error: LinkError) -> None:
+        failure = self._link.failure(error)
+        await self._watch.tell("lost", self._link.index, failure, anyio.current_time())
+
+    async def _follow(self, connection: LinkConnection) -> LinkError:
+        """Follows the registrar until that ends, or it gives no sign of life."""
+        link, failure = self._link, LinkError("ended", "it ended the watch")
+
+        async def mind() -> None:
+            nonlocal failure
+            await link.changed.until(lambda: link.silence is not None)
+            failure = link.silence or failure
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(mind)
+            failure = await self._tell_all(connection)
+            tasks.cancel_scope.cancel()
+        return failure
+
+    async def _tell_all(self, connection: LinkConnection) -> LinkError:
+        items: Items | None = None
+        try:
+            args = {"pattern": self._watch.pattern, **self._watch.seen(self._link.index)}
+            limit = self._client.options.ask_timeout
+            with anyio.move_on_after(limit):
+                started, items = await connection.portal.stream("registrar.watch", pack(args))
+            if items is None:
+                connection.overdue.set()
+                return LinkError("no-answer", f"no answer within {duration(limit)}")
+            resumed = read_answer(started, lambda it: it.truth("resumed"))
+            settles_at = connection.settles_at
+            at = self._link.index
+            await self._watch.tell("begun", at, is_resumed=resumed, settles_at=settles_at)
+            while (body := await items.next()) is not None:
+                try:
+                    item = read_item(unpack(body))
+                except WireError:
+                    continue  # a later version may send such; only those are lost
+                if item is not None:
+                    await self._watch.tell("change", at, connection.registrar, item)
+            return LinkError("ended", "it ended the watch")
+        except RemoteError as error:
+            return of_refusal(error)
+        except Closed as error:
+            return LinkError("closed", str(error))
+        except LinkError as error:
+            return error
+        finally:
+            if items is not None:
+                items.close()

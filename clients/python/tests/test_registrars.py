@@ -1,0 +1,324 @@
+"""Registrars that are away, stopped, young, or several."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import warnings
+
+import anyio
+import pytest
+from conftest import LIMIT, Node, Room, actor
+
+import callsign
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_no_registrar_is_not_an_absent_name(room: Room) -> None:
+    place = room.unix("nobody.sock")
+    why = f"no registrar can be reached:\n  {place}: there is no such socket file"
+    with pytest.raises(callsign.Unreachable) as unreachable:
+        async with callsign.connect(place):
+            pass
+    assert str(unreachable.value) == why
+    async with callsign.open(place) as client:
+        for ask in (client.query, client.find, client.list):
+            with pytest.raises(callsign.Unreachable) as unreachable:
+                await ask("feed")
+            assert str(unreachable.value) == why
+        with pytest.raises(callsign.Unreachable) as unknown:
+            await client.wait("feed", timeout=0.1)
+        assert str(unknown.value) == f"whether `feed` is there is not known after 100ms: {why}"
+        ((_, whoami),) = await client.whoami()
+        assert isinstance(whoami, callsign.RegistrarFailure)
+        with pytest.raises(callsign.Unreachable):
+            async with client.register("feed", "/unix/@feed"):
+                pass
+        # What lasts goes on when a registrar comes.
+        async with client.watch("feed") as watch:
+            kinds = [(await anext(watch)).kind for _ in range(2)]
+            async with client.register_patiently("feed", room.abstract("feed")) as feed:
+                assert len(feed.missing) == 1
+                node = room.node(place)
+                with anyio.fail_after(LIMIT):
+                    await feed.accepted()
+                    assert not feed.missing
+                    assert (await client.wait("feed")).uuid == feed.uuid
+                    while kinds[-1] != "add":
+                        kinds.append((await anext(watch)).kind)
+        assert kinds in (["reset", "stale", "synced", "add"], ["reset", "stale", "add"])
+        node.stop()
+
+
+async def test_an_actor_comes_back_after_a_restart_of_its_registrar(room: Room) -> None:
+    node = room.node(CALLSIGN_SETTLE_TIME="60s")
+    async with callsign.connect(node.endpoint, patience=0.0) as client:
+        async with client.watch("feed") as watch, actor(client, "feed", room.unix("feed")) as feed:
+            kinds = []
+            with anyio.fail_after(LIMIT):
+                while "add" not in kinds:
+                    kinds.append((await anext(watch)).kind)
+                for _ in range(3):
+                    node.restart()
+                    async with callsign.connect(node.endpoint) as other:
+                        # It is not known yet, and a look-up waits for it.
+                        async with await other.find("feed") as found:
+                            assert found.record.uuid == feed.uuid
+                            assert found.assurance is callsign.Assurance.PROVED
+                            assert await found.receive() == b"hello"
+            node.signal(signal.SIGTERM)
+        # Nothing was reported as gone.
+        assert "remove" not in kinds
+
+
+async def test_a_watch_over_a_restart_keeps_what_may_come_back(room: Room) -> None:
+    node = room.node(CALLSIGN_SETTLE_TIME="1s")
+    async with callsign.connect(node.endpoint) as client, client.watch("*") as watch:
+        kinds: list[str] = []
+
+        async def until(kind: str) -> callsign.Change:
+            while True:
+                change = await anext(watch)
+                kinds.append(change.kind)
+                if change.kind == kind:
+                    return change
+
+        with anyio.fail_after(LIMIT):
+            await until("synced")
+            async with client.register("stays", room.abstract("stays")):
+                await until("add")
+                other = callsign.connect(node.endpoint)
+                async with other:
+                    async with other.register("goes", room.abstract("goes")) as goes:
+                        await until("add")
+                        node.kill()
+                        await until("stale")
+                        goes.leave()
+                node.start()
+                kinds.clear()
+                change = await until("remove")
+                assert (change.instance, change.reason) == (goes.instance, "missed")
+                await until("synced")
+                assert kinds == ["update", "remove", "synced"]
+
+
+async def test_a_young_registrar_does_not_say_no(room: Room) -> None:
+    node = room.node(CALLSIGN_SETTLE_TIME="60s")
+    async with callsign.connect(node.endpoint) as client:
+        found = await client.list("feed")
+        assert found.records == () and found.settling is not None and found.settling > 30
+        async with anyio.create_task_group() as tasks:
+            names = []
+
+            async def look() -> None:
+                names.append((await client.query("feed")).records[0].name)
+
+            tasks.start_soon(look)
+            with anyio.move_on_after(0.2):
+                await client.query("other")
+                raise AssertionError("a young registrar said no")
+            async with client.register("feed", room.abstract("feed")):
+                with anyio.fail_after(LIMIT):
+                    while not names:
+                        await anyio.sleep(0.005)
+    async with callsign.connect(node.endpoint, patience=0.0) as hasty:
+        with pytest.raises(callsign.NotFound):
+            await hasty.find("feed")
+
+
+async def test_a_stopped_registrar_is_out_of_reach_and_nothing_is_gone(
+    room: Room, node: Node
+) -> None:
+    async with (
+        callsign.connect(node.endpoint, ask_timeout=0.5) as client,
+        client.watch("feed") as watch,
+        actor(client, "feed", room.unix("feed")) as feed,
+    ):
+        kinds = []
+        with anyio.fail_after(LIMIT):
+            while "add" not in kinds:
+                kinds.append((await anext(watch)).kind)
+            node.signal(signal.SIGSTOP)
+            with pytest.raises(callsign.Unreachable, match=r"within 500ms|given no sign of life"):
+                await client.query("feed")
+            kinds.clear()
+            while "stale" not in kinds:
+                kinds.append((await anext(watch)).kind)
+            node.signal(signal.SIGCONT)
+            while "synced" not in kinds:
+                kinds.append((await anext(watch)).kind)
+            assert "remove" not in kinds and "add" not in kinds
+            await feed.accepted()
+            async with await client.find("feed") as found:
+                assert found.record.uuid == feed.uuid
+
+
+async def test_a_silent_registrar_is_told_from_one_that_is_gone(room: Room, node: Node) -> None:
+    beat = callsign.Heartbeat(interval=0.1, misses=3)
+    async with callsign.connect(node.endpoint, heartbeat=beat) as client:
+        async with client.register("feed", room.abstract("feed")) as feed:
+            node.signal(signal.SIGSTOP)
+            with anyio.fail_after(LIMIT):
+                while not feed.missing:
+                    await anyio.sleep(0.01)
+            assert "it has given no sign of life for" in str(feed.missing[0])
+            # It is known at once, without waiting for an answer.
+            with pytest.raises(callsign.Unreachable, match="given no sign of life"):
+                await client.query("feed")
+            node.signal(signal.SIGCONT)
+            with anyio.fail_after(LIMIT):
+                while feed.missing:
+                    await anyio.sleep(0.01)
+            assert (await client.query("feed")).records[0].uuid == feed.uuid
+
+
+async def test_a_silent_peer_over_tcp_is_given_up(room: Room) -> None:
+    node = room.node("/ip4/127.0.0.1/tcp/0")
+    beat = callsign.Heartbeat(interval=0.1, misses=3)
+    async with callsign.connect(node.endpoint, heartbeat=beat, ask_timeout=30.0) as client:
+        ((_, whoami),) = await client.whoami()
+        assert isinstance(whoami, callsign.Whoami)
+        assert (whoami.transport, whoami.owner) == ("tcp", f"user:{os.geteuid()}")
+        await anyio.sleep(0.5)  # pings keep it
+        node.signal(signal.SIGSTOP)
+        with anyio.fail_after(LIMIT), pytest.raises(callsign.Unreachable, match="was silent for"):
+            await client.query("feed")
+        node.signal(signal.SIGCONT)
+        async with client.register_patiently("feed", room.abstract("feed")):
+            with anyio.fail_after(LIMIT):
+                assert (await client.wait("feed")).name == "feed"
+
+
+async def test_several_registrars_back_each_other(room: Room) -> None:
+    one, two = room.node(), room.node()
+    async with callsign.connect(one.endpoint, two.endpoint, ask_timeout=5.0) as client:
+        async with actor(client, "feed", room.unix("feed")) as feed:
+            with anyio.fail_after(LIMIT):
+                while feed.missing:
+                    await anyio.sleep(0.005)
+            (record,) = (await client.query("feed")).records
+            one.kill()
+            with anyio.fail_after(LIMIT):
+                while not (found := await client.query("feed")).unanswered:
+                    await anyio.sleep(0.005)
+            assert [it.uuid for it in found.records] == [record.uuid]
+            assert [str(it.registrar) for it in found.unanswered] == [one.endpoint]
+            async with await client.find("feed") as connection:
+                assert connection.assurance is callsign.Assurance.PROVED
+                assert [str(it.registrar) for it in connection.unanswered] == [one.endpoint]
+            # One that does not know it is no answer: the other may.
+            with pytest.raises(callsign.Incomplete, match="a registrar that did not answer"):
+                await client.find("nobody")
+            with pytest.raises(callsign.Incomplete, match="was not ready within 100ms"):
+                await client.wait("nobody", timeout=0.1)
+            with pytest.raises(callsign.Incomplete):
+                (await client.query("nobody")).complete()
+            # A change stays made where it was made, and the error says where it was not.
+            await two.run("register", "job", "/unix/@job", "--ttl", "1h")
+            job = (await client.query("job")).records[0]
+            with pytest.raises(callsign.Partly, match=r"registrar0\.sock"):
+                await client.renew(job.uuid)
+            one.start()
+            with anyio.fail_after(LIMIT):
+                while feed.missing:
+                    await anyio.sleep(0.005)
+            async with callsign.connect(one.endpoint) as other:
+                assert (await other.query("feed")).records[0].uuid == feed.uuid
+
+
+async def test_two_addresses_of_one_registrar_are_one(room: Room, node: Node) -> None:
+    path = node.endpoint.removeprefix("/unix")
+    (room.path / "folder").symlink_to(room.path)
+    other = f"/unix{room.path}/folder/{os.path.basename(path)}"
+    async with callsign.connect(node.endpoint, other) as client:
+        async with client.register("feed", room.abstract("feed")):
+            ((_, status),) = await client.status()
+            assert isinstance(status, callsign.Status) and status.sessions == 1
+
+
+async def test_the_environment_names_the_registrars(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in room.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("CALLSIGN_REGISTRAR", raising=False)
+    (room.path / "callsign").mkdir(mode=0o700)
+    usual = room.node(room.unix("callsign/registrar.sock"))
+    async with callsign.connect() as client:
+        assert str(client.registrars[0]) == usual.endpoint
+        assert (await client.query("feed")).complete().records == ()
+    named = room.node()
+    monkeypatch.setenv("CALLSIGN_REGISTRAR", f" {named.endpoint},  {usual.endpoint} ")
+    async with callsign.connect() as client:
+        assert [str(it) for it in client.registrars] == [named.endpoint, usual.endpoint]
+    monkeypatch.setenv("CALLSIGN_REGISTRAR", "")
+    settings = room.path / "market.toml"
+    settings.write_text(f'[registrar]\nlisten = ["{named.endpoint}", ["0.0.0.0", 7616]]\n')
+    monkeypatch.setenv("CALLSIGN_CONFIG", str(settings))
+    async with callsign.connect() as client:
+        assert [str(it) for it in client.registrars] == [
+            named.endpoint,
+            "/ip4/127.0.0.1/tcp/7616",
+        ]
+        assert (await client.query("feed")).complete().records == ()
+    monkeypatch.setenv("CALLSIGN_REGISTRAR", "feed")
+    with pytest.raises(callsign.SettingsError, match="no `/` at the beginning of `feed`"):
+        callsign.connect()
+
+
+async def test_what_is_cancelled_leaves_nothing_behind(room: Room, node: Node) -> None:
+    chance = random.Random(7)
+    async with callsign.connect(node.endpoint) as client:
+        async with actor(client, "feed", room.unix("feed")):
+
+            async def once(what: int) -> None:
+                match what:
+                    case 0:
+                        async with await client.find("feed") as feed:
+                            await feed.receive()
+                    case 1:
+                        await client.wait("nobody")
+                    case 2:
+                        async with client.watch("*") as watch:
+                            async for _ in watch:
+                                pass
+                    case 3:
+                        async with client.register("brief", room.abstract("brief")):
+                            await anyio.sleep_forever()
+                    case 4:
+                        await client.list("*")
+                    case _:
+                        async with callsign.connect(node.endpoint) as other:
+                            await other.query("feed")
+
+            await anyio.sleep(0.01)
+            before = len(os.listdir("/proc/self/fd"))
+            for at in range(90):
+                with anyio.move_on_after(chance.choice([0.0, 0.0005, 0.001, 0.002, 0.01])):
+                    await once(at % 6)
+            with anyio.fail_after(LIMIT):
+                while True:
+                    ((_, status),) = await client.status()
+                    assert isinstance(status, callsign.Status)
+                    counts = (status.sessions, status.instances)
+                    if (*counts, status.waiters, status.watchers) == (1, 1, 0, 0):
+                        break
+                    await anyio.sleep(0.01)
+                # The actor's ends of the connections close by themselves.
+                while len(os.listdir("/proc/self/fd")) > before:
+                    await anyio.sleep(0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
+
+
+async def test_a_client_ends_while_its_registrar_restarts(room: Room, node: Node) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for at in range(10):
+        async with callsign.connect(node.endpoint) as client:
+            async with client.register("feed", room.abstract(f"feed-{at}")):
+                node.restart()
+    assert len(os.listdir("/proc/self/fd")) == before
