@@ -3,7 +3,6 @@
 mod environment;
 mod feed;
 mod find;
-pub(crate) mod follow;
 pub(crate) mod located;
 pub(crate) mod lookup;
 pub(crate) mod losses;
@@ -21,7 +20,7 @@ pub(crate) mod watch;
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -68,8 +67,6 @@ struct Inner {
     hub: Arc<Hub>,
     /// The last good answers.
     memory: Mutex<Memory>,
-    /// What follows names. Those that have ended are removed when the next begins.
-    follows: Mutex<Vec<Weak<follow::Inner>>>,
     /// A connector for each link, and the task that keeps stamps up to date. They end when this is
     /// dropped.
     keepers: Mutex<JoinSet<()>>,
@@ -164,12 +161,7 @@ impl Client {
         }
         keepers.spawn(follow_whereabouts(hub.clone()));
         Ok(Self {
-            inner: Arc::new(Inner {
-                hub,
-                memory: Mutex::default(),
-                follows: Mutex::default(),
-                keepers: Mutex::new(keepers),
-            }),
+            inner: Arc::new(Inner { hub, memory: Mutex::default(), keepers: Mutex::new(keepers) }),
         })
     }
 
@@ -287,10 +279,6 @@ impl Client {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.inner.hub
-    }
-
-    fn follows(&self) -> MutexGuard<'_, Vec<Weak<follow::Inner>>> {
-        self.inner.follows.lock().expect("nothing panics while it holds the lock")
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

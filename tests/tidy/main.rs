@@ -37,7 +37,7 @@ const UNSAFE_CRATES: &[&str] = &["transport", "process", "tree"];
 
 /// The folders at the top beside the crates.
 const FOLDERS: &[&str] =
-    &[".cargo", ".ci", ".config", "docs", "examples", "findings", "packaging", "tests"];
+    &[".cargo", ".ci", ".config", "clients", "docs", "examples", "findings", "packaging", "tests"];
 
 /// The documents that people and tools look for.
 const DOCUMENTS: &[&str] = &[

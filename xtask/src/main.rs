@@ -8,6 +8,7 @@
 //! - [`ci`] is the list of everything that must hold before a change lands.
 //! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start, and
 //!   [`python`] for a package; [`leftovers`] looks for what they leave behind.
+//! - [`clients`] builds the clients in other languages, checks them, and plays them against a node.
 //! - [`soak`] lets trees of actors fall, places change hands, and strangers loose on a registrar,
 //!   many times.
 //! - [`package`] builds the Debian package and a container image, and tries them.
@@ -19,6 +20,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod docs;
 mod leftovers;
 mod package;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["bench", "--peers"] => bench::run(&[]),
         ["bench", "--peers", parts @ ..] => bench::run(parts),
         ["ci"] => ci::run(),
+        ["clients"] => clients::run(),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),
         ["package"] => package::run(),
@@ -87,6 +90,8 @@ Tasks:
   ci              Check all that must hold before a change lands: format,
                   lints, documentation, generated documents, tests. Stops at
                   the first failure.
+  clients         Build, check and test the clients in other languages, which
+                  `test` does as well.
   bench --peers [PARTS]
                   Measure what an operation costs a registrar beside Redis and
                   memcached, installed if that is possible; without PARTS, write

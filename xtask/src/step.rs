@@ -12,16 +12,35 @@ use anyhow::{Context, Result, bail};
 /// A command line of a task. It prints as a person would type it.
 pub(crate) struct Step {
     name: &'static str,
+    program: String,
     variables: Vec<(&'static str, String)>,
     args: Vec<String>,
     temporary: Option<PathBuf>,
+    is_quiet: bool,
 }
 
 impl Step {
     /// Makes the step that runs cargo with `args`, which are split at white space.
     pub(crate) fn cargo(name: &'static str, args: &str) -> Self {
-        let args = args.split_whitespace().map(str::to_owned).collect();
-        Self { name, variables: Vec::new(), args, temporary: None }
+        Self::command(name, CARGO, &args.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Makes the step that runs another program.
+    pub(crate) fn command(name: &'static str, program: &str, args: &[&str]) -> Self {
+        let step = Self {
+            name,
+            program: program.to_owned(),
+            variables: Vec::new(),
+            args: Vec::new(),
+            temporary: None,
+            is_quiet: false,
+        };
+        step.args(args)
+    }
+
+    /// Shows nothing of what the command prints to standard output.
+    pub(crate) fn quiet(self) -> Self {
+        Self { is_quiet: true, ..self }
     }
 
     /// Adds arguments, each as it is.
@@ -62,13 +81,20 @@ impl Step {
     pub(crate) fn run(&self) -> Result<Duration> {
         eprintln!("xtask: {}: {self}", self.name);
         let started = Instant::now();
-        let status = cargo()
+        let mut command = match &*self.program {
+            CARGO => cargo(),
+            other => Command::new(other),
+        };
+        if self.is_quiet {
+            command.stdout(Stdio::null());
+        }
+        let status = command
             .args(&self.args)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .envs(self.temporary.iter().map(|it| ("TMPDIR", it)))
             .stdin(Stdio::null())
             .status()
-            .with_context(|| format!("{}: cannot start cargo", self.name))?;
+            .with_context(|| format!("{}: cannot start {}", self.name, self.program))?;
         let took = started.elapsed();
         if !status.success() {
             let (name, took) = (self.name, Took(took));
@@ -84,7 +110,7 @@ impl fmt::Display for Step {
         for (name, value) in &self.variables {
             write!(f, "{name}='{value}' ")?;
         }
-        f.write_str("cargo")?;
+        f.write_str(&self.program)?;
         for arg in &self.args {
             let plain = |it: char| it.is_ascii_alphanumeric() || "-_=/.:,+".contains(it);
             if !arg.is_empty() && arg.chars().all(plain) {
@@ -96,6 +122,8 @@ impl fmt::Display for Step {
         Ok(())
     }
 }
+
+const CARGO: &str = "cargo";
 
 /// Tells whether cargo has a subcommand that is installed apart from it.
 pub(crate) fn has_subcommand(name: &str) -> bool {

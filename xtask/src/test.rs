@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::{
+    clients,
     leftovers::Temporary,
     package, python,
     step::{Step, has_subcommand},
@@ -33,6 +34,10 @@ pub(crate) fn run(extra: &[&str]) -> Result<()> {
         eprintln!("xtask: cargo-nextest is not installed, so `cargo test` runs the tests");
         step("build of the tests", "test --workspace --all-features --no-run").run()?;
         tests(step("tests", "test --workspace --all-features --no-fail-fast").args(extra))?;
+    }
+    // Those arguments select tests of the workspace.
+    if extra.is_empty() {
+        clients::check()?;
     }
     package::check()
 }

@@ -1,32 +1,21 @@
 //! Failures of commands that the library causes.
 
 use config::Diagnostics;
-use discovery::{
-    ConnectError, FindError, LookupError, RegisterError, RegistrarFailures, RequestError,
-    ResolveError,
-};
+use discovery::{ConnectError, FindError, LookupError, RegisterError, RequestError, ResolveError};
 
 use super::{Exit, Failure};
 
-/// What a failure is, by what each registrar answered.
-type ByAnswers = fn(anyhow::Error, &RegistrarFailures) -> Failure;
-
 impl Failure {
     /// No registrar carries out the request.
-    fn refused(error: anyhow::Error, why: &RegistrarFailures) -> Self {
+    fn refused(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
         if why.have_denial() { Self::denied(error) } else { Self::usage(error) }
     }
 
     /// No registrar can be reached: any of them because this user may not, which is certain and does
     /// not pass.
-    fn unreached(error: anyhow::Error, why: &RegistrarFailures) -> Self {
+    fn unreached(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
         let failure = Self::unreachable(error, &why.0);
         if why.have_denial() { Self { exit: Exit::Denied, ..failure } } else { failure }
-    }
-
-    /// Some registrars did not answer, and those that did know nothing.
-    fn incomplete(error: anyhow::Error, why: &RegistrarFailures) -> Self {
-        Self::not_found(error).open(&why.0)
     }
 }
 
@@ -38,21 +27,33 @@ impl From<Diagnostics> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let ConnectError::Unreachable(why) = &error else { return Self::usage(error) };
-        let why = why.clone();
-        Self::unreached(error.into(), &why)
+        match error {
+            ConnectError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            _ => Self::usage(error),
+        }
     }
 }
 
 impl From<LookupError> for Failure {
     fn from(error: LookupError) -> Self {
-        let (failure, why): (ByAnswers, _) = match &error {
-            LookupError::Unreachable(why) => (Self::unreached, why.clone()),
-            LookupError::Refused(why) => (Self::refused, why.clone()),
-            LookupError::Incomplete(why) => (Self::incomplete, why.clone()),
-            _ => return Self::usage(error),
-        };
-        failure(error.into(), &why)
+        match error {
+            LookupError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            LookupError::Refused(ref why) => {
+                let why = why.clone();
+                Self::refused(error, &why)
+            }
+            LookupError::Incomplete(ref why) => {
+                let why = why.clone();
+                Self::not_found(error).open(&why.0)
+            }
+            _ => Self::usage(error),
+        }
     }
 }
 
@@ -76,26 +77,37 @@ impl From<FindError> for Failure {
 
 impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
-        let (failure, why): (ByAnswers, _) = match &error {
-            RegisterError::Unreachable(why) => (Self::unreached, why.clone()),
-            RegisterError::Refused(why) => (Self::refused, why.clone()),
-            _ => return Self::usage(error),
-        };
-        failure(error.into(), &why)
+        match error {
+            RegisterError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            RegisterError::Refused(ref why) => {
+                let why = why.clone();
+                Self::refused(error, &why)
+            }
+            _ => Self::usage(error),
+        }
     }
 }
 
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
-        let (failure, why): (ByAnswers, _) = match &error {
-            RequestError::NotFound => return Self::not_found(error),
-            RequestError::Unreachable(why) => (Self::unreached, why.clone()),
-            RequestError::Refused(why) => (Self::refused, why.clone()),
-            RequestError::Incomplete(why) | RequestError::Partly(why) => {
-                (Self::incomplete, why.clone())
+        match error {
+            RequestError::NotFound => Self::not_found(error),
+            RequestError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
             }
-            _ => return Self::usage(error),
-        };
-        failure(error.into(), &why)
+            RequestError::Refused(ref why) => {
+                let why = why.clone();
+                Self::refused(error, &why)
+            }
+            RequestError::Incomplete(ref why) | RequestError::Partly(ref why) => {
+                let why = why.clone();
+                Self::not_found(error).open(&why.0)
+            }
+            _ => Self::usage(error),
+        }
     }
 }
