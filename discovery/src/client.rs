@@ -3,6 +3,7 @@
 mod environment;
 mod feed;
 mod find;
+pub(crate) mod follow;
 pub(crate) mod located;
 pub(crate) mod lookup;
 pub(crate) mod losses;
@@ -20,7 +21,7 @@ pub(crate) mod watch;
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
@@ -67,6 +68,8 @@ struct Inner {
     hub: Arc<Hub>,
     /// The last good answers.
     memory: Mutex<Memory>,
+    /// What follows names. Those that have ended are removed when the next begins.
+    follows: Mutex<Vec<Weak<follow::Inner>>>,
     /// A connector for each link, and the task that keeps stamps up to date. They end when this is
     /// dropped.
     keepers: Mutex<JoinSet<()>>,
@@ -161,7 +164,12 @@ impl Client {
         }
         keepers.spawn(follow_whereabouts(hub.clone()));
         Ok(Self {
-            inner: Arc::new(Inner { hub, memory: Mutex::default(), keepers: Mutex::new(keepers) }),
+            inner: Arc::new(Inner {
+                hub,
+                memory: Mutex::default(),
+                follows: Mutex::default(),
+                keepers: Mutex::new(keepers),
+            }),
         })
     }
 
@@ -279,6 +287,10 @@ impl Client {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.inner.hub
+    }
+
+    fn follows(&self) -> MutexGuard<'_, Vec<Weak<follow::Inner>>> {
+        self.inner.follows.lock().expect("nothing panics while it holds the lock")
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -24,6 +24,7 @@
 //! | `client::located` | the same in two steps |
 //! | `client::wait` | waiting for a name |
 //! | `client::watch` | following a pattern |
+//! | `client::follow` | names whose instances are kept in memory |
 //! | `client::feed`, `client::view` | one registrar's part of a watch; the merged state |
 //! | `client::registration` | the description of an actor |
 //! | `client::register`, `client::registered` | registering an actor; the handle that keeps it registered |
@@ -43,6 +44,7 @@
 //! | `options` | options for look-ups, dials and links |
 //! | `failure` | failures of registrars, and the errors made of them |
 //! | `change`, `lost` | the events of a watch; the losses of a registration |
+//! | `freshness` | how far a followed view can be relied on |
 //!
 //! ```no_run
 //! use callsign_discovery::{Client, Registration};
@@ -67,6 +69,7 @@ mod change;
 mod client;
 pub mod dial;
 mod failure;
+mod freshness;
 mod link;
 mod lost;
 mod options;
@@ -75,6 +78,7 @@ mod resolve;
 pub use change::Change;
 pub use client::{
     Client,
+    follow::{Followed, FollowedView},
     located::{Located, connect_first},
     lookup::LookupResult,
     losses::Losses,
@@ -93,6 +97,7 @@ pub use dial::{
 pub use failure::{
     ConnectError, EnvironmentError, LinkError, LookupError, RegistrarFailure, RegistrarFailures,
 };
+pub use freshness::Freshness;
 pub use lost::Lost;
 pub use options::{BackoffOptions, ClientOptions, DialOptions, IntoEndpoint, LookupOptions, Trust};
 pub use resolve::{MemorySource, Resolve, ResolveError, TableSource};

@@ -76,6 +76,18 @@ fn the_example_embedded_shows_an_actor_come_and_go() {
 }
 
 #[test]
+fn the_example_follow_sees_its_registrar_go_and_come_back() {
+    let output = Command::new(example("follow")).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let expected = "current: nobody, known\n\
+                    current: /memory/7, known\n\
+                    unreachable: /memory/7, as it was\n\
+                    current: /memory/7, known\n\
+                    current: nobody, known\n";
+    assert_eq!((text.as_str(), output.status.success()), (expected, true));
+}
+
+#[test]
 fn the_example_cache_opens_once_and_closes_once() {
     let output = Command::new(example("cache")).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

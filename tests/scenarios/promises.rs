@@ -6,8 +6,8 @@ use std::{
 };
 
 use discovery::{
-    Change, Client, ClientOptions, ConnectError, LookupOptions, LookupResult, Registration,
-    Standing, Watch,
+    Change, Client, ClientOptions, ConnectError, Followed, LookupOptions, LookupResult,
+    Registration, Standing, Watch,
 };
 use rustix::{
     process::{Signal, Uid},
@@ -270,7 +270,7 @@ impl Stage<'_> {
             return drop(holder);
         }
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
-        let (client, watch) = runtime.block_on(self.connected());
+        let (client, watches) = runtime.block_on(self.connected());
         // An earlier command reports the change.
         let mut begun = BTreeMap::new();
         if title == "Stale" {
@@ -288,7 +288,7 @@ impl Stage<'_> {
         if let Some(other) = self.other.as_ref().filter(|_| title == SILENT) {
             other.process().signal(Signal::STOP);
         }
-        runtime.block_on(self.calls_hold(&client, watch));
+        runtime.block_on(self.calls_hold(&client, watches));
         runtime.block_on(client.close());
         self.commands_hold(begun);
     }
@@ -301,8 +301,8 @@ impl Stage<'_> {
         // Everything runs on this thread: the other threads are root's.
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (client, watch) = self.connected().await;
-            self.calls_hold(&client, watch).await;
+            let (client, watches) = self.connected().await;
+            self.calls_hold(&client, watches).await;
             client.close().await;
         });
     }
@@ -317,11 +317,11 @@ impl Stage<'_> {
         running.into_iter().for_each(|(row, it)| row.holds(it, title == "Stale"));
     }
 
-    /// Returns a client that has learnt the present state, and a watch.
-    async fn connected(&self) -> (Client, Watch) {
+    /// Returns a client that has learnt the present state, with a watch and a followed name.
+    async fn connected(&self) -> (Client, (Watch, Followed)) {
         let client = self.open().unwrap();
         drop(client.connected().await);
-        let mut watch = client.watch("feed").unwrap();
+        let (mut watch, followed) = (client.watch("feed").unwrap(), client.follow("feed").unwrap());
         if self.has_been_told() {
             client.query_with("feed", MAX_AGE).await.unwrap();
             let mut told = Vec::new();
@@ -329,8 +329,9 @@ impl Stage<'_> {
                 told.push(watch.next().await.unwrap());
             }
             assert!(matches!(told[..], [Change::Reset, Change::Add { .. }, Change::Synced]));
+            assert_eq!(followed.synced().await.unwrap().len(), 1);
         }
-        (client, watch)
+        (client, (watch, followed))
     }
 
     /// Tells whether the watch has reported the earlier state before the change.
@@ -342,9 +343,9 @@ impl Stage<'_> {
         Client::open(self.places.iter().map(String::as_str), ClientOptions::default())
     }
 
-    async fn calls_hold(&self, client: &Client, mut watch: Watch) {
+    async fn calls_hold(&self, client: &Client, mut watches: (Watch, Followed)) {
         for (call, promised) in &self.section.calls {
-            let coming_to = self.comes_to(call, promised, client, &mut watch);
+            let coming_to = self.comes_to(call, promised, client, &mut watches);
             let comes_to = match &**promised {
                 "waits" => match timeout(MOMENT, coming_to).await {
                     Err(_) => "waits".to_owned(),
@@ -361,7 +362,7 @@ impl Stage<'_> {
         call: &str,
         promised: &str,
         client: &Client,
-        watch: &mut Watch,
+        (watch, followed): &mut (Watch, Followed),
     ) -> String {
         let fresh = || match &*self.section.title {
             // The UUID belongs to another's instance.
@@ -416,6 +417,14 @@ impl Stage<'_> {
                     told.push(word(&watch.next().await.unwrap()));
                 }
                 told.join(", ")
+            }
+            "follow" => {
+                let freshness = promised.split(", ").next().unwrap();
+                let mut view = followed.view();
+                while view.freshness().to_string() != freshness {
+                    view = followed.changed(view.revision()).await;
+                }
+                format!("{}, {}", view.freshness(), view.len())
             }
             other => panic!("add how `{other}` is called"),
         }

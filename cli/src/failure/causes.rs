@@ -1,21 +1,32 @@
 //! Failures of commands that the library causes.
 
 use config::Diagnostics;
-use discovery::{ConnectError, FindError, LookupError, RegisterError, RequestError, ResolveError};
+use discovery::{
+    ConnectError, FindError, LookupError, RegisterError, RegistrarFailures, RequestError,
+    ResolveError,
+};
 
 use super::{Exit, Failure};
 
+/// What a failure is, by what each registrar answered.
+type ByAnswers = fn(anyhow::Error, &RegistrarFailures) -> Failure;
+
 impl Failure {
     /// No registrar carries out the request.
-    fn refused(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
+    fn refused(error: anyhow::Error, why: &RegistrarFailures) -> Self {
         if why.have_denial() { Self::denied(error) } else { Self::usage(error) }
     }
 
     /// No registrar can be reached: any of them because this user may not, which is certain and does
     /// not pass.
-    fn unreached(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
+    fn unreached(error: anyhow::Error, why: &RegistrarFailures) -> Self {
         let failure = Self::unreachable(error, &why.0);
         if why.have_denial() { Self { exit: Exit::Denied, ..failure } } else { failure }
+    }
+
+    /// Some registrars did not answer, and those that did know nothing.
+    fn incomplete(error: anyhow::Error, why: &RegistrarFailures) -> Self {
+        Self::not_found(error).open(&why.0)
     }
 }
 
@@ -27,33 +38,21 @@ impl From<Diagnostics> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Unreachable(ref why) => {
-                let why = why.clone();
-                Self::unreached(error, &why)
-            }
-            _ => Self::usage(error),
-        }
+        let ConnectError::Unreachable(why) = &error else { return Self::usage(error) };
+        let why = why.clone();
+        Self::unreached(error.into(), &why)
     }
 }
 
 impl From<LookupError> for Failure {
     fn from(error: LookupError) -> Self {
-        match error {
-            LookupError::Unreachable(ref why) => {
-                let why = why.clone();
-                Self::unreached(error, &why)
-            }
-            LookupError::Refused(ref why) => {
-                let why = why.clone();
-                Self::refused(error, &why)
-            }
-            LookupError::Incomplete(ref why) => {
-                let why = why.clone();
-                Self::not_found(error).open(&why.0)
-            }
-            _ => Self::usage(error),
-        }
+        let (failure, why): (ByAnswers, _) = match &error {
+            LookupError::Unreachable(why) => (Self::unreached, why.clone()),
+            LookupError::Refused(why) => (Self::refused, why.clone()),
+            LookupError::Incomplete(why) => (Self::incomplete, why.clone()),
+            _ => return Self::usage(error),
+        };
+        failure(error.into(), &why)
     }
 }
 
@@ -77,37 +76,26 @@ impl From<FindError> for Failure {
 
 impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
-        match error {
-            RegisterError::Unreachable(ref why) => {
-                let why = why.clone();
-                Self::unreached(error, &why)
-            }
-            RegisterError::Refused(ref why) => {
-                let why = why.clone();
-                Self::refused(error, &why)
-            }
-            _ => Self::usage(error),
-        }
+        let (failure, why): (ByAnswers, _) = match &error {
+            RegisterError::Unreachable(why) => (Self::unreached, why.clone()),
+            RegisterError::Refused(why) => (Self::refused, why.clone()),
+            _ => return Self::usage(error),
+        };
+        failure(error.into(), &why)
     }
 }
 
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
-        match error {
-            RequestError::NotFound => Self::not_found(error),
-            RequestError::Unreachable(ref why) => {
-                let why = why.clone();
-                Self::unreached(error, &why)
+        let (failure, why): (ByAnswers, _) = match &error {
+            RequestError::NotFound => return Self::not_found(error),
+            RequestError::Unreachable(why) => (Self::unreached, why.clone()),
+            RequestError::Refused(why) => (Self::refused, why.clone()),
+            RequestError::Incomplete(why) | RequestError::Partly(why) => {
+                (Self::incomplete, why.clone())
             }
-            RequestError::Refused(ref why) => {
-                let why = why.clone();
-                Self::refused(error, &why)
-            }
-            RequestError::Incomplete(ref why) | RequestError::Partly(ref why) => {
-                let why = why.clone();
-                Self::not_found(error).open(&why.0)
-            }
-            _ => Self::usage(error),
-        }
+            _ => return Self::usage(error),
+        };
+        failure(error.into(), &why)
     }
 }

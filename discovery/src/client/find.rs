@@ -1,5 +1,7 @@
 //! From a name to a connection: looking up, dialing, and reporting what does not answer.
 
+use endpoints::Name;
+use tokio::time::Instant;
 use wire::{Record, registrar::Report};
 
 use super::{merge::MergedRecord, remembered::Answer};
@@ -17,6 +19,10 @@ impl Client {
     /// a byte; another is [marked](Connection::assurance) as unproved.
     ///
     /// Candidates that do not answer are reported to the registrars, which check for themselves.
+    ///
+    /// A name that is [followed](Self::follow) is connected to from memory if that has an instance,
+    /// and the registrars are asked if that instance does not answer. Whether a name is missing is
+    /// asked each time.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -74,6 +80,13 @@ impl Client {
         name: &str,
         options: LookupOptions,
     ) -> Result<Option<Connection>, FindError> {
+        let mut failed = None;
+        if let Some(Answer { found, tickets, .. }) = self.reserved(name, &options) {
+            match self.connect_to(&found.instances, &tickets).await {
+                Ok(connection) => return Ok(Some(connection)),
+                Err(none) => failed = Some((found.instances, none)),
+            }
+        }
         let Answer { found, tickets, age } =
             self.answer(name, options).await.map_err(ResolveError::Lookup)?;
         if found.instances.is_empty() {
@@ -87,8 +100,26 @@ impl Client {
                 }
             };
         }
+        if let Some((dialed, none)) = failed
+            && dialed == found.instances
+        {
+            return Err(none.into());
+        }
         let connection = self.connect_to(&found.instances, &tickets).await?;
         Ok(Some(Connection { age, unanswered: found.unanswered, ..connection }))
+    }
+
+    /// Takes the answer about a name that is followed, if there is a good one.
+    fn reserved(&self, name: &str, options: &LookupOptions) -> Option<Answer> {
+        if options.all || options.owner.is_some() {
+            return None;
+        }
+        let name = Name::new(name).ok()?;
+        let answer = self.following(&name)?.take_reserved(&name)?;
+        if options.max_age.is_some() {
+            self.memory().keep((name, false, None), answer.clone(), Instant::now());
+        }
+        Some(answer)
     }
 
     /// Dials every endpoint of the ready instances of a name, and closes the connections: a

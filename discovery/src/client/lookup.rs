@@ -271,6 +271,15 @@ impl Client {
         self.until_known(name.as_str(), (scope, owner), ask, |(found, _)| found).await
     }
 
+    /// Looks up the ready instances of a name as [`locate`](Self::locate) does, but is content with
+    /// what settling registrars know now.
+    pub(super) async fn locate_once(
+        &self,
+        name: &Name,
+    ) -> Result<(MergedRecords, Tickets), LookupError> {
+        self.locate_now(&encode_body(&Query::of(name.as_str()))).await
+    }
+
     async fn locate_now(&self, query: &[u8]) -> Result<(MergedRecords, Tickets), LookupError> {
         let answers = self.ask_for_names(registrar::FIND, query).await;
         let mut tickets = Tickets::default();

@@ -63,6 +63,18 @@ impl Memory {
         let age = now.saturating_duration_since(*since);
         (age <= max_age).then(|| Answer { age: Some(age), ..answer.clone() })
     }
+
+    /// Removes an answer, and returns it.
+    pub(super) fn take(&mut self, key: &LookupKey) -> Option<Answer> {
+        let Stored { answer, .. } = self.answers.remove(key)?;
+        self.size -= size(&answer);
+        Some(answer)
+    }
+
+    /// Forgets all answers.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
 }
 
 fn size(answer: &Answer) -> usize {

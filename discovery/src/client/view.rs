@@ -19,7 +19,7 @@ use wire::{
 };
 
 use super::merge::newest_first;
-use crate::{Change, RegistrarFailure, RegistrarFailures, Trust};
+use crate::{Change, Freshness, RegistrarFailure, RegistrarFailures, Trust};
 
 /// The merged state of all registrars.
 #[derive(Debug)]
@@ -144,6 +144,46 @@ impl View {
             _ => FeedState::Lost { failure, until: now + GRACE },
         };
         self.conclude();
+    }
+
+    /// Returns how far the reported changes can be relied on.
+    pub(crate) fn freshness(&self) -> Freshness {
+        let is = |wanted: fn(&FeedState) -> bool| self.feeds.iter().any(|it| wanted(&it.state));
+        let failures = |counts: fn(&FeedState) -> bool| {
+            let failed = self.feeds.iter().filter_map(|it| Some((it, it.failure()?)));
+            let missed =
+                failed.filter(|(it, failure)| counts(&it.state) || self.trust.misses(failure));
+            RegistrarFailures(missed.map(|(_, failure)| failure.clone()).collect())
+        };
+        if is(|it| matches!(it, FeedState::Unknown | FeedState::Syncing)) {
+            return Freshness::Syncing;
+        }
+        let is_current = |it: &&Feed| matches!(it.state, FeedState::Current);
+        if !self.feeds.iter().any(|it| is_current(&it)) {
+            let failures = failures(|_| true);
+            // One of those on standby is about to take over.
+            let is_taken_over = failures.0.is_empty();
+            return if is_taken_over {
+                Freshness::Syncing
+            } else {
+                Freshness::Unreachable(failures)
+            };
+        }
+        // The instances of one that was lost a moment ago still count as live.
+        let missed = failures(|it| matches!(it, FeedState::Lost { .. }));
+        if !missed.0.is_empty() {
+            Freshness::Partial(missed)
+        } else if self.feeds.iter().filter(is_current).any(|it| it.settles_at.is_some()) {
+            Freshness::Young
+        } else {
+            Freshness::Current
+        }
+    }
+
+    /// Returns the time until which a registrar within reach settles.
+    pub(crate) fn settles_at(&self) -> Option<Instant> {
+        let current = self.feeds.iter().filter(|it| matches!(it.state, FeedState::Current));
+        current.filter_map(|it| it.settles_at).max()
     }
 
     /// Returns when [`tick`](Self::tick) has something to do.
@@ -396,7 +436,7 @@ impl Instance {
 }
 
 /// Tells whether two records of an instance say the same, whichever registrar has them.
-fn is_same(one: &Record, other: &Record) -> bool {
+pub(super) fn is_same(one: &Record, other: &Record) -> bool {
     let Record {
         name, uuid, endpoints, metadata, state, lifetime, suspicion, proves, waiting, ..
     } = one;

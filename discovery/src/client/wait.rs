@@ -125,7 +125,7 @@ impl Client {
     }
 
     /// Says of each registrar that this side has closed its client.
-    fn closed(&self) -> RegistrarFailures {
+    pub(super) fn closed(&self) -> RegistrarFailures {
         let links = self.hub().links.iter();
         RegistrarFailures(links.map(|it| it.failure(Arc::new(LinkError::ClientClosed))).collect())
     }

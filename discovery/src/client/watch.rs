@@ -114,21 +114,43 @@ impl Watch {
             if let Some(change) = self.view.pop() {
                 return Poll::Ready(Some(change));
             }
-            if self.is_closed {
+            if !ready!(self.poll_step(cx)) {
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(Some((index, step))) = self.feeds().poll_next_unpin(cx) {
-                self.take(index, step);
-                continue;
-            }
-            let Some(deadline) = self.view.next_deadline() else { return Poll::Pending };
-            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-            if alarm.deadline() != deadline {
-                alarm.as_mut().reset(deadline);
-            }
-            ready!(alarm.as_mut().poll(cx));
-            self.view.tick(Instant::now());
         }
+    }
+
+    /// Takes the next event, of a registrar or of time, into the [view](Self::view); `false` when
+    /// the client is closed. Not every event reports a change.
+    pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.is_closed {
+            return Poll::Ready(false);
+        }
+        if let Poll::Ready(Some((index, step))) = self.feeds().poll_next_unpin(cx) {
+            self.take(index, step);
+            return Poll::Ready(true);
+        }
+        let Some(deadline) = self.view.next_deadline() else { return Poll::Pending };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        ready!(alarm.as_mut().poll(cx));
+        self.view.tick(Instant::now());
+        Poll::Ready(true)
+    }
+
+    /// Returns the merged state of all registrars, as of the last event taken.
+    pub(super) fn view(&mut self) -> &mut View {
+        &mut self.view
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn pattern(&self) -> &NamePattern {
+        &self.pattern
     }
 
     fn feeds(&mut self) -> &mut FuturesUnordered<BoxFuture<'static, (usize, Step)>> {

@@ -8,6 +8,7 @@ mod addresses;
 mod dial;
 mod displaced;
 mod evidence;
+mod follow;
 mod last_good;
 mod line;
 mod lookup;
