@@ -20,6 +20,7 @@
 //! | `slip` | valid text that hardly says what was meant |
 //! | `name`, `matcher`, `near` | names of actors; compiled patterns; similar names |
 //! | `specific` | the more specific of two patterns, and whether they overlap |
+//! | `spiffe` | SPIFFE IDs |
 //! | `stamp`, `host_id` | the registrant's statement of where its endpoints are |
 //! | `locality`, `doubt` | the nearness of an endpoint; reasons why callers may not reach it |
 //! | `nowhere` | addresses at which nobody can be reached |
@@ -54,6 +55,7 @@ mod parse;
 mod plain;
 mod slip;
 mod specific;
+mod spiffe;
 mod stamp;
 mod table;
 mod tcp;
@@ -73,6 +75,7 @@ pub use near::names_like;
 pub use nowhere::Nowhere;
 pub use plain::{Plain, PlainLines, is_plain, is_typographic_quote};
 pub use slip::Slip;
+pub use spiffe::{SpiffeError, SpiffeId, SpiffePath, TrustDomain};
 pub use stamp::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
 pub use table::{Actors, Conflict, EndpointTable};
 pub use tcp::{DnsFamily, DnsName, Host, TcpAddress};

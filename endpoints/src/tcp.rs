@@ -188,10 +188,18 @@ pub struct DnsName(Box<str>);
 impl DnsName {
     /// Checks `text` and takes it as a name.
     ///
+    /// ```
+    /// use endpoints::DnsName;
+    ///
+    /// assert_eq!(DnsName::new("Market.example")?.as_str(), "market.example");
+    /// assert!(DnsName::new("10.0.0.256").is_err());
+    /// # Ok::<(), &str>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The rule that it breaks, in words.
-    pub(crate) fn new(text: &str) -> Result<Self, &'static str> {
+    pub fn new(text: &str) -> Result<Self, &'static str> {
         let plain = text.strip_suffix('.').unwrap_or(text);
         if !plain.is_ascii() {
             return Err("write letters beyond a to z in the form of DNS: xn--…");
