@@ -22,7 +22,7 @@ use self::{
 const LAYERS: &[&[&str]] = &[
     &["endpoints"],
     &["config", "wire", "transport"],
-    &["portal", "process"],
+    &["portal", "process", "keys"],
     &["registrar", "discovery"],
     // Macros are built before the crates that use them.
     &["tree/macros"],
