@@ -50,19 +50,23 @@ fn described_within(columns: usize) -> clap::Command {
     let mut command = command.help_template(template);
     // clap breaks the description of an argument, but never a usage.
     if columns < COLUMNS_MAX {
-        let width = u16::try_from(columns).ok();
         command.build();
-        let names: Vec<_> = command.get_subcommands().map(|it| it.get_name().to_owned()).collect();
-        for name in names {
-            command = command.mut_subcommand(name, |mut it| {
-                let usage = it.render_usage().to_string();
-                let usage = usage.trim_start_matches("Usage: ");
-                let usage = fitted(usage, width, "Usage: ".len(), "Usage: ".len());
-                it.override_usage(usage)
-            });
-        }
+        command = with_fitted_usages(command, u16::try_from(columns).ok());
     }
     command
+}
+
+/// Breaks the usages of its commands, and of theirs.
+fn with_fitted_usages(command: clap::Command, width: Option<u16>) -> clap::Command {
+    let names: Vec<_> = command.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |mut it| {
+            let usage = it.render_usage().to_string();
+            let usage = usage.trim_start_matches("Usage: ");
+            let usage = fitted(usage, width, "Usage: ".len(), "Usage: ".len());
+            with_fitted_usages(it, width).override_usage(usage)
+        })
+    })
 }
 
 /// Returns the description of the command line.
@@ -110,7 +114,7 @@ const COMMANDS_COLUMN: usize = 15;
 
 /// The commands as they are shown in the help.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("The registrar", &["registrar", "status", "whoami", "check"]),
+    ("The registrar", &["registrar", "status", "whoami", "check", "keys"]),
     ("Actors", &["register", "renew", "drain", "unregister"]),
     ("Finding them", &["ls", "tree", "find", "wait", "watch", "resolve", "connect"]),
     ("Learning more", &["demo", "help", "man", "completions", "schema"]),

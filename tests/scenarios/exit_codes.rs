@@ -163,6 +163,7 @@ fn without_a_standard_output_what_is_to_be_printed_is_6() {
     });
     let talks = format!("/ip4/127.0.0.1/tcp/{port}");
     node.callsign(&["register", "talks", &talks, "--ttl", "10m"]).succeeds();
+    room.callsign(&["keys", "init", "closed"]).succeeds();
     let registrar = format!("--registrar {}", node.endpoint());
     let closed = |command: &str| {
         let program = env!("CARGO_BIN_EXE_callsign");
@@ -189,6 +190,8 @@ fn without_a_standard_output_what_is_to_be_printed_is_6() {
         "completions bash",
         "schema",
         "man",
+        "keys show closed/ca.pem",
+        "keys issue closed feed",
         "--help",
         "help ls",
         "--version",

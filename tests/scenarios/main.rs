@@ -19,6 +19,7 @@ mod harness;
 mod herd;
 mod host_id;
 mod inheritance;
+mod keys;
 mod leases;
 mod lifecycle;
 mod line;

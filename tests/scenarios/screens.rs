@@ -271,6 +271,19 @@ const SCREENS: &[&str] = &[
     "ls --registrar /unix/@nobody-on-this-screen-with-a-name-that-is-rather-long",
     "status --registrar /unix/@nobody-on-this-screen-with-a-name-that-is-rather-long",
     "man nothing",
+    "keys",
+    "keys ini keys-of-screens",
+    "keys init keys-of-screens",
+    "keys init keys-of-screens",
+    "keys issue keys-of-screens feed --host feed.example --host 2001:db8::7",
+    "keys issue keys-of-screens feed",
+    "keys issue keys-of-screens 'two words'",
+    "keys issue keys-of-screens x --host 10.0.0.256",
+    "keys issue keys-of-screens x --for 100y",
+    "keys show keys-of-screens/feed.pem",
+    "keys show keys-of-screens/feed.key",
+    "keys show wrong.toml",
+    "keys show --help",
 ];
 
 /// Settings with lines longer than a screen.

@@ -104,6 +104,8 @@ const TOOLS: &[Tool] = &[
         package: "fish",
         without: "the test of its completion says that it is skipped",
     },
+    Tool { program: "curl", package: "curl", without: KEYS },
+    Tool { program: "openssl", package: "openssl", without: KEYS },
     Tool { program: "nginx", package: "nginx", without: DAEMONS },
     Tool { program: "redis-server", package: "redis-server", without: DAEMONS },
     Tool { program: "memcached", package: "memcached", without: DAEMONS },
@@ -121,6 +123,9 @@ const PEERS: [&str; 2] = ["redis-server", "memcached"];
 
 /// The consequence for the tests without a server that moves itself to the background.
 const DAEMONS: &str = "the test of it as a daemon says that it is skipped";
+
+/// The consequence without a client that speaks TLS.
+const KEYS: &str = "the test of keys with nginx says that it is skipped";
 
 fn missing() -> Vec<&'static Tool> {
     TOOLS.iter().filter(|tool| !is_on_path(tool.program)).collect()

@@ -63,15 +63,20 @@ struct Page {
     text: String,
 }
 
-/// Makes the page of the program and one for each command. They contain neither a date nor anything
+/// Makes the page of the program, and one for each command and each of its own. They contain neither a date nor anything
 /// of the machine.
 fn pages() -> io::Result<Vec<Page>> {
     let mut program = args::described().disable_help_subcommand(true);
     // This gives each command the name that a page has: `callsign-ls`.
     program.build();
-    let shown = program.get_subcommands().filter(|it| !it.is_hide_set());
-    let commands: Vec<_> = shown.cloned().collect();
-    [program].into_iter().chain(commands).map(page).collect()
+    let mut pages = Vec::new();
+    let mut commands = vec![program];
+    while let Some(command) = commands.pop() {
+        commands.extend(command.get_subcommands().filter(|it| !it.is_hide_set()).cloned());
+        pages.push(page(command)?);
+    }
+    pages.sort_by(|one, other| one.file.cmp(&other.file));
+    Ok(pages)
 }
 
 fn page(command: clap::Command) -> io::Result<Page> {

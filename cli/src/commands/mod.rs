@@ -6,6 +6,7 @@ pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod drain;
 pub(crate) mod find;
+pub(crate) mod keys;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod register;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Demo(demo::Args),
     Drain(drain::Args),
     Find(find::Args),
+    Keys(keys::Args),
     Ls(ls::Args),
     Man(man::Args),
     Register(register::Args),
@@ -75,6 +77,7 @@ pub(crate) async fn run(
         Command::Demo(args) => demo::run(args, context).await,
         Command::Drain(args) => drain::run(args, context).await,
         Command::Find(args) => find::run(args, context).await,
+        Command::Keys(args) => keys::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Man(args) => man::run(args, context).await,
         Command::Register(args) => register::run(args, handed, context).await,

@@ -49,9 +49,10 @@ pub(crate) fn read(
         ErrorKind::InvalidSubcommand => {
             let typed = text(&error, ContextKind::InvalidSubcommand);
             let command = described();
-            let known = command.get_subcommands().filter(|it| !it.is_hide_set());
+            let within = named_command(&command, args);
+            let known = within.unwrap_or(&command).get_subcommands().filter(|it| !it.is_hide_set());
             let mut near = names_like(&typed, known.map(Command::get_name));
-            if let Some(meant) = command_meant(&typed) {
+            if let Some(meant) = command_meant(&typed).filter(|_| within.is_none()) {
                 near = vec![meant];
             }
             forget(&mut error);
@@ -125,8 +126,7 @@ impl<'a> Line<'a> {
         let (at, _) = own().find(|(_, it)| it.to_str().is_some_and(|it| is_of(it, &unknown)))?;
         let mut command = described();
         command.build();
-        let mut named = args[1..at].iter().filter_map(|it| command.find_subcommand(it));
-        let command = named.next().unwrap_or(&command).clone();
+        let command = named_command(&command, &args[1..at]).unwrap_or(&command).clone();
         Some(Self { described, args, command, at, unknown })
     }
 
@@ -329,7 +329,14 @@ fn takes_value(argument: &Arg) -> bool {
 fn described_command(described: &dyn Fn() -> Command, args: &[OsString]) -> Option<Command> {
     let mut command = described();
     command.build();
-    args.iter().find_map(|it| command.find_subcommand(it)).cloned()
+    named_command(&command, args).cloned()
+}
+
+/// Finds the command that a line names, or the one of its own that the line names after it.
+fn named_command<'a>(command: &'a Command, args: &[OsString]) -> Option<&'a Command> {
+    args.iter().fold(None, |named: Option<&Command>, word| {
+        named.unwrap_or(command).find_subcommand(word).or(named)
+    })
 }
 
 #[cfg(test)]

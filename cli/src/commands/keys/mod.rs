@@ -1,0 +1,190 @@
+//! `callsign keys`: an authority of one's own, its certificates, and what is in a file of keys.
+
+mod init;
+mod issue;
+mod show;
+
+use std::time::{Duration, SystemTime};
+
+use humantime::format_rfc3339_seconds;
+use keys::{AuthorityError, CreateError, IssueError};
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    output::fitted,
+};
+
+/// Make keys and certificates, and show what is in them
+#[derive(clap::Args, Debug)]
+#[command(disable_help_subcommand = true, arg_required_else_help = false)]
+#[command(after_help = "\
+Examples:
+  callsign keys init keys
+  callsign keys issue keys feed --host feed.example
+  callsign keys show keys/feed.pem
+
+An authority is a folder with a certificate (`ca.pem`), which every host trusts, and its key \
+(`ca.key`), which stays where it is. It issues certificates to actors and nodes, each with a \
+SPIFFE ID such as `spiffe://callsign.internal/feed`. Connections of callsign do not use \
+TLS yet: these certificates are for other servers, such as nginx.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Action {
+    Init(init::Args),
+    Issue(issue::Args),
+    Show(show::Args),
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    match args.action {
+        Action::Init(args) => init::run(args, context),
+        Action::Issue(args) => issue::run(args, context),
+        Action::Show(args) => show::run(args, context),
+    }
+}
+
+impl From<CreateError> for Failure {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Exists { .. } => Self::usage(error).hint(
+                "name a folder that does not exist; an authority that is there goes on with \
+                 `callsign keys issue`",
+            ),
+            CreateError::Io { path, source } => {
+                Self::system(source).context(format!("cannot make the folder `{}`", path.display()))
+            }
+            error => Self::failed(error),
+        }
+    }
+}
+
+impl From<AuthorityError> for Failure {
+    fn from(error: AuthorityError) -> Self {
+        let hint = match &error {
+            AuthorityError::Missing { .. } | AuthorityError::NoAuthority { .. } => {
+                "`callsign keys init DIR` makes one, in a new folder".to_owned()
+            }
+            AuthorityError::NotOurs { .. } => "run it as that user".to_owned(),
+            AuthorityError::OpenToOthers { wanted, .. } => format!(
+                "give it mode {wanted:04o}; if others may have read the key, make a new authority"
+            ),
+            AuthorityError::NotAKey { .. } | AuthorityError::OtherKey { .. } => {
+                "put back the key that was made with the certificate".to_owned()
+            }
+            _ => String::new(),
+        };
+        let failure = match error {
+            AuthorityError::Io { path, source } => {
+                Self::system(source).context(format!("cannot read `{}`", path.display()))
+            }
+            error => Self::usage(error),
+        };
+        if hint.is_empty() { failure } else { failure.hint(hint) }
+    }
+}
+
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Self {
+        let hint = match &error {
+            IssueError::Exists { .. } => {
+                "move both files of that name away for new ones, or choose another name"
+            }
+            IssueError::OfAuthority => "choose another name",
+            IssueError::TooShort | IssueError::TooLong { .. } => {
+                "a usual time is `--for 90d`, within which it is replaced"
+            }
+            IssueError::Expired => "make a new one: `callsign keys init DIR`",
+            _ => "",
+        };
+        let failure = match error {
+            IssueError::Io { path, source } => {
+                Self::system(source).context(format!("cannot write `{}`", path.display()))
+            }
+            error @ IssueError::Made(_) => Self::failed(error),
+            error => Self::usage(error),
+        };
+        if hint.is_empty() { failure } else { failure.hint(hint) }
+    }
+}
+
+/// Writes labelled lines below a headline, within the width.
+fn laid_out(context: &Context, headline: &str, lines: &[(&str, String)]) -> String {
+    let width = context.width();
+    let mut text = fitted(headline, width, 0, 2) + "\n";
+    for (label, value) in lines {
+        text += &fitted(&format!("  {label:10}  {value}"), width, 0, 14);
+        text += "\n";
+    }
+    text
+}
+
+/// Says until when something is valid, and how long that still is.
+fn validity(until: SystemTime, now: SystemTime) -> String {
+    let date = format_rfc3339_seconds(until);
+    match until.duration_since(now) {
+        Ok(left) => {
+            let (count, unit) = largest_unit(left);
+            let verb = if count == 1 { "is" } else { "are" };
+            format!("until {date}: {} {verb} left", counted(count, unit))
+        }
+        Err(over) => {
+            let (count, unit) = largest_unit(over.duration());
+            format!("expired {} ago, at {date}", counted(count, unit))
+        }
+    }
+}
+
+/// Returns the whole days until a time; they are negative afterwards.
+fn days_left(until: SystemTime, now: SystemTime) -> i64 {
+    let days = |time: Duration| (time.as_secs() / DAY) as i64;
+    until.duration_since(now).map_or_else(|over| -1 - days(over.duration()), days)
+}
+
+/// Returns milliseconds since 1970.
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |it| it.as_millis() as u64)
+}
+
+fn largest_unit(time: Duration) -> (u64, &'static str) {
+    match time.as_secs() {
+        seconds @ DAY.. => (seconds / DAY, "day"),
+        seconds @ HOUR.. => (seconds / HOUR, "hour"),
+        seconds => (seconds / 60, "minute"),
+    }
+}
+
+fn counted(count: u64, unit: &str) -> String {
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_is_left_is_told_in_words() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100 * DAY);
+        let check = |left: i64, expected: &str, days: i64| {
+            let until = match left {
+                0.. => now + Duration::from_secs(left.unsigned_abs()),
+                _ => now - Duration::from_secs(left.unsigned_abs()),
+            };
+            assert_eq!(validity(until, now), expected);
+            assert_eq!(days_left(until, now), days);
+        };
+        check(90 * 86_400 - 1, "until 1970-07-09T23:59:59Z: 89 days are left", 89);
+        check(86_400, "until 1970-04-12T00:00:00Z: 1 day is left", 1);
+        check(7_200, "until 1970-04-11T02:00:00Z: 2 hours are left", 0);
+        check(59, "until 1970-04-11T00:00:59Z: 0 minutes are left", 0);
+        check(-60, "expired 1 minute ago, at 1970-04-10T23:59:00Z", -1);
+        check(-3 * 86_400, "expired 3 days ago, at 1970-04-08T00:00:00Z", -4);
+    }
+}
