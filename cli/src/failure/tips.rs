@@ -391,7 +391,12 @@ mod tests {
         for proposal in &proposed {
             let mut line = words.to_vec();
             line.splice(at..=at, proposal.iter().map(String::as_str));
-            let is_missing = |it: &Error| it.kind() == ErrorKind::MissingRequiredArgument;
+            let is_missing = |it: &Error| {
+                matches!(
+                    it.kind(),
+                    ErrorKind::MissingRequiredArgument | ErrorKind::MissingSubcommand
+                )
+            };
             let is_well = |it: Error| is_missing(&it) || !it.use_stderr();
             let is_read = read_line(&line).err().is_none_or(is_well);
             assert!(is_read, "{words:?}: {proposal:?}\n{error}");
@@ -438,10 +443,16 @@ mod tests {
     fn each_option(mut with: impl FnMut(&[&str], &Arg)) {
         let mut program = described();
         program.build();
-        for command in program.get_subcommands().filter(|it| it.get_name() != "help") {
+        let of = |command: &Command| -> Vec<Command> {
+            command.get_subcommands().filter(|it| it.get_name() != "help").cloned().collect()
+        };
+        let mut commands: Vec<_> = of(&program).into_iter().map(|it| (Vec::new(), it)).collect();
+        while let Some((above, command)) = commands.pop() {
             let needed: Vec<_> =
                 command.get_positionals().filter(|it| it.is_required_set()).map(sample).collect();
-            let mut line = vec![command.get_name()];
+            let named = [above, vec![command.get_name().to_owned()]].concat();
+            commands.extend(of(&command).into_iter().map(|it| (named.clone(), it)));
+            let mut line: Vec<_> = named.iter().map(String::as_str).collect();
             line.extend(needed.iter().map(String::as_str));
             // A global option is tried with one command.
             let is_tried = |it: &&Arg| !it.is_global_set() || command.get_name() == "find";
