@@ -49,9 +49,10 @@ def dial(endpoint):
     parts = endpoint.split("/")[1:]
     if parts[0] == "unix":
         unix = socket.socket(socket.AF_UNIX)
+        unix.settimeout(5)
         unix.connect("\0" + parts[1][1:] if parts[1].startswith("@") else "/" + "/".join(parts[1:]))
         return unix
-    return socket.create_connection((parts[1], int(parts[3])))
+    return socket.create_connection((parts[1], int(parts[3])), timeout=5)
 
 
 def main(registrar, name):
@@ -72,4 +73,7 @@ def main(registrar, name):
     if not records: sys.exit(f"no actor {name} is ready")
 
 
-main(*sys.argv[1:])
+try:
+    main(*sys.argv[1:])
+except (OSError, struct.error) as error:
+    sys.exit(f"no registrar answers: {error}")

@@ -232,6 +232,10 @@ impl Client {
             // An old registrar does not filter by owner.
             found.instances.retain(|it| it.record.owner.as_ref() == Some(owner));
         }
+        if let (Ok((found, _)), false) = (&mut located, all) {
+            // A state that this version does not know is not one to dial.
+            found.instances.retain(|it| it.record.state == State::Ready);
+        }
         let last = |unanswered: &[RegistrarFailure]| {
             let mut last = self.memory().recall(&asked, max_age?, Instant::now())?;
             tracing::warn!(

@@ -201,7 +201,8 @@ class Client:
             )
 
         found = await self._until_known(name, False, owner, ask)
-        records = found.result.complete().records
+        # A state that this version does not know is not one to dial.
+        records = [it for it in found.result.complete().records if it.state == "ready"]
         if not records:
             raise await self._not_ready(name, owner)
         connection = await connect_nearest(

@@ -256,7 +256,11 @@ async def _reach(
         challenge = None if ticket is None else ticket.challenge
         hello = Hello(agent=options.agent, wanted=record.instance, challenge=challenge)
         left = options.actor_timeout - (anyio.current_time() - began)
-        peer = await handshake(sock, hello, max(left, 0.0))
+        try:
+            peer = await handshake(sock, hello, max(left, 0.0))
+        except HandshakeError as error:
+            what = f"the peer does not say who it is: {error}"
+            raise HandshakeError(error.kind, what) from None
         _check_identity(peer, record.instance, ticket)
         return sock, peer, Assurance.CLAIMED if ticket is None else Assurance.PROVED
     except BaseException:
