@@ -19,6 +19,7 @@ use crate::{
 pub(crate) fn run(extra: &[&str]) -> Result<()> {
     tools::provide();
     python::provide();
+    python::provide_for_client();
     // Everything is built for one run; a developer who changes something runs a part of it.
     let step = |name, args| {
         let step = Step::cargo(name, args);
