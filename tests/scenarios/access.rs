@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    path::Path,
 };
 
 use rustix::process::geteuid;
@@ -104,6 +105,40 @@ fn a_group_may_connect_and_others_may_not() {
     ask("--groups=4321").succeeds();
     ask("--clear-groups").ends_with(3).prints(&["no permission"]);
     registrar.stop().succeeds();
+}
+
+#[test]
+fn a_folder_that_is_closed_to_a_registrar_is_told_once_and_so_is_its_end() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: it takes root to be another user");
+        return;
+    }
+    let room = Room::new();
+    let open = |folder: &Path| fs::set_permissions(folder, fs::Permissions::from_mode(0o755));
+    let close = |folder: &Path| fs::set_permissions(folder, fs::Permissions::from_mode(0o000));
+    open(room.path()).unwrap();
+    let [outer, inner] = ["run", "run/own"].map(|it| room.file(it));
+    fs::create_dir_all(&inner).unwrap();
+    chown(&inner, Some(1234), None).unwrap();
+    let mut command = room.other_command("setpriv");
+    command.args(["--reuid", "1234", "--regid", "1234", "--clear-groups"]);
+    command.env_remove("XDG_RUNTIME_DIR");
+    command.args([env!("CARGO_BIN_EXE_callsign"), "registrar"]);
+    command.args(["--listen", &room.unix("run/own/r.sock")]);
+    let mut registrar = Running::start(command);
+    registrar.line_with("listening");
+    for folder in [&inner, &outer] {
+        close(folder).unwrap();
+        let said = registrar.says("is closed to this user");
+        assert!(said.ends_with(&format!("folder={}", folder.display())), "{said}");
+        assert!(said.contains("`chmod u+x`"), "{said}");
+        open(folder).unwrap();
+        registrar.says("the path can be looked at again");
+    }
+    // It takes several looks to find the socket gone, and all that time the folder is closed.
+    let outcome = registrar.stop().succeeds();
+    assert_eq!(outcome.stderr.matches("closed to this user").count(), 2, "{outcome}");
+    assert!(!inner.join("r.sock").exists(), "nothing is left behind");
 }
 
 #[test]

@@ -12,10 +12,13 @@
 //! ```
 //! A path that another has taken is never taken back, even after the other has gone: the newcomer
 //! was put there on purpose, and may be about to return.
-//! meant to have it, and may be about to come again.
+//!
+//! Where the path cannot be looked at, because a folder of it is closed to this user, nothing is
+//! known and nothing is done; but it is said, and so is its end.
 
 use std::{
-    io,
+    fs, io,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -64,6 +67,16 @@ struct Upkeep {
     strange: Option<(Option<SocketId>, Instant)>,
     /// Whether it has been reported that the path cannot be bound.
     is_told: bool,
+    /// Whether it has been reported that the path cannot be looked at.
+    is_hidden: bool,
+}
+
+impl Upkeep {
+    /// Forgets what was strange.
+    fn calm(&mut self) {
+        let Self { is_watched, is_hidden, .. } = *self;
+        *self = Self { is_watched, is_hidden, ..Self::default() };
+    }
 }
 
 /// Another socket listens at the path of a listener.
@@ -147,15 +160,17 @@ impl Place {
         if !self.seat().is_some_and(|it| Arc::ptr_eq(&it, seat)) {
             return Ok(());
         }
-        let found = match here::look(&self.path) {
+        let looked = here::look(&self.path);
+        self.tell_whether_hidden(&looked, &mut upkeep);
+        let found = match looked {
             Ok(socket) => Some(socket),
             Err(Unreachable::Missing | Unreachable::NotASocket) => None,
-            // It is invisible: as far as is known, all is well.
+            // As far as is known, all is well.
             Err(_) => seat.stamp.socket,
         };
         let now = Instant::now();
         let next = if found == seat.stamp.socket {
-            *upkeep = Upkeep { is_watched: upkeep.is_watched, ..Upkeep::default() };
+            upkeep.calm();
             LOOK_EVERY
         } else {
             let since = match upkeep.strange {
@@ -172,6 +187,38 @@ impl Place {
         let is_new = upkeep.is_watched && self.watch.arm(&self.path).unwrap_or(false);
         *lock(&self.look_at) = Instant::now() + if is_new { Duration::ZERO } else { next };
         Ok(())
+    }
+
+    /// Reports once that the path cannot be looked at, and once that it can be again.
+    fn tell_whether_hidden(&self, looked: &Result<SocketId, Unreachable>, upkeep: &mut Upkeep) {
+        let path = self.path.as_str();
+        let why = match looked {
+            Ok(_) | Err(Unreachable::Missing | Unreachable::NotASocket) => None,
+            Err(why) => Some(why),
+        };
+        match (why, upkeep.is_hidden) {
+            (Some(Unreachable::NoPermission), false) => {
+                let closed = closed_folder(&self.path);
+                let folder = closed.as_deref().unwrap_or_else(|| self.path.parts().0);
+                tracing::warn!(
+                    path,
+                    folder = %folder.display(),
+                    "a folder of its path is closed to this user, so it cannot see whether the \
+                     socket file is there, nor make it again: give this user access (`chmod u+x`, \
+                     or `chown`)"
+                );
+            }
+            (Some(error), false) => {
+                tracing::warn!(
+                    path,
+                    %error,
+                    "it cannot see whether the socket file is there, nor make it again"
+                );
+            }
+            (None, true) => tracing::warn!(path, "the path can be looked at again"),
+            (Some(_), true) | (None, false) => {}
+        }
+        upkeep.is_hidden = why.is_some();
     }
 
     /// Binds the path again, and returns the time of the next look. `is_taken` tells that another's
@@ -209,7 +256,7 @@ impl Place {
                     moves::note(&self.path, from, to);
                 }
                 tracing::warn!(path, "the socket file had vanished; it is bound again");
-                *upkeep = Upkeep { is_watched: upkeep.is_watched, ..Upkeep::default() };
+                upkeep.calm();
                 Ok(LOOK_EVERY)
             }
             Err(BindError::InUse { holder }) if is_taken => {
@@ -258,6 +305,16 @@ impl Seat {
         let stamp = Stamp { socket: claim.socket(), root: here::root(), ..socket_stamp(&listener) };
         Self { listener, claim: Some(claim), stamp }
     }
+}
+
+/// Returns the uppermost folder of a path that this user may not enter.
+fn closed_folder(path: &UnixPath) -> Option<PathBuf> {
+    let mut folders: Vec<_> = path.as_path().ancestors().collect();
+    folders.reverse();
+    let is_denied = |it: &Path| {
+        fs::symlink_metadata(it).is_err_and(|it| it.kind() == io::ErrorKind::PermissionDenied)
+    };
+    folders.into_iter().find(|it| is_denied(it))?.parent().map(Path::to_owned)
 }
 
 fn with_cause(error: &BindError) -> String {
