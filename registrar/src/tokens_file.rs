@@ -9,7 +9,10 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +40,8 @@ pub(crate) struct TokensFile {
     /// What is to be written yet, in order.
     changes: Arc<Mutex<Vec<TokenChanges>>>,
     written: Arc<Mutex<KnownTokens>>,
+    /// Whether it has been reported that nothing can be written.
+    is_failing: Arc<AtomicBool>,
 }
 
 /// The tokens by which names are had, as far as they were written or are about to be.
@@ -81,7 +86,7 @@ impl TokensFile {
     /// Takes the path of the file, in a folder of the user's own. Both are made when there is
     /// something to write.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, changes: Arc::default(), written: Arc::default() }
+        Self { path, changes: Arc::default(), written: Arc::default(), is_failing: Arc::default() }
     }
 
     /// Returns the record of the former run. Untrustworthy contents are ignored, with a warning.
@@ -130,7 +135,7 @@ impl TokensFile {
     /// Writes the first contents immediately.
     pub(crate) fn write_first(&self, registry: &RegistryHandle) {
         self.take_changes(registry);
-        self.complain(self.write_now(false));
+        self.noted(self.write_now(false));
     }
 
     async fn write(&self, registry: &RegistryHandle, is_last: bool) {
@@ -138,9 +143,7 @@ impl TokensFile {
         let file = self.clone();
         let written = spawn_blocking(move || file.write_now(is_last)).await;
         // The task does not run at all if the runtime ends.
-        if let Some(WriteCost { ran, by }) =
-            self.complain(written.unwrap_or(Ok(WriteCost::default())))
-        {
+        if let Some(WriteCost { ran, by }) = self.noted(written.unwrap_or(Ok(None))) {
             let all = by.values().sum::<u32>().max(1);
             for (account, count) in by {
                 registry.charge(account, ran * count / all);
@@ -155,23 +158,38 @@ impl TokensFile {
         self.changes().extend(changes);
     }
 
-    fn complain(&self, written: io::Result<WriteCost>) -> Option<WriteCost> {
+    /// Reports the first of several failures, and the end of them.
+    fn noted(&self, written: io::Result<Option<WriteCost>>) -> Option<WriteCost> {
         let file = self.path.display();
-        let complain = |error: &io::Error| {
-            warn!("cannot write to `{file}`, so a restart takes all for newcomers: {error}");
-        };
-        written.inspect_err(complain).ok()
+        match written {
+            Ok(None) => None,
+            Ok(Some(cost)) => {
+                if self.is_failing.swap(false, Ordering::Relaxed) {
+                    warn!("`{file}` is written again");
+                }
+                Some(cost)
+            }
+            Err(error) => {
+                if !self.is_failing.swap(true, Ordering::Relaxed) {
+                    warn!(
+                        "cannot write to `{file}`, so a restart takes all for newcomers: {error}"
+                    );
+                }
+                None
+            }
+        }
     }
 
-    fn write_now(&self, is_last: bool) -> io::Result<WriteCost> {
+    /// Writes what has changed; `None` if nothing has.
+    fn write_now(&self, is_last: bool) -> io::Result<Option<WriteCost>> {
         let began = thread_time();
         let mut contents = self.contents();
         let changes = std::mem::take(&mut *self.changes());
         let Some((secret, latest)) = changes.last().map(|it| (it.secret.clone(), it.latest)) else {
-            return Ok(WriteCost::default());
+            return Ok(None);
         };
         if contents.is_final {
-            return Ok(WriteCost::default());
+            return Ok(None);
         }
         contents.is_final = is_last;
         let mut by = HashMap::new();
@@ -183,7 +201,7 @@ impl TokensFile {
         let tokens = contents.tokens(TOKENS_MAX);
         let written = FileContents { version: VERSION, secret, latest, tokens };
         write_private(&self.path, &encode_body(&written))?;
-        Ok(WriteCost { ran: thread_time().saturating_sub(began), by })
+        Ok(Some(WriteCost { ran: thread_time().saturating_sub(began), by }))
     }
 
     fn contents(&self) -> MutexGuard<'_, KnownTokens> {
@@ -374,15 +392,15 @@ mod tests {
         };
         file.changes().push(change(&[(8, true)], &[], 8, true));
         file.changes().push(change(&[(8, false), (9, true)], &[1], 9, true));
-        let WriteCost { by, .. } = file.write_now(false).unwrap();
+        let WriteCost { by, .. } = file.write_now(false).unwrap().unwrap();
         assert_eq!(by, HashMap::from([(Account::User(7), 3)]));
         assert_eq!(written(), (9, vec![9, 2]));
-        assert_eq!(file.write_now(false).unwrap().by, HashMap::new(), "there is nothing to write");
+        assert!(file.write_now(false).unwrap().is_none(), "there is nothing to write");
         file.changes().push(change(&[(10, true)], &[], 10, false));
-        file.write_now(true).unwrap();
+        file.write_now(true).unwrap().unwrap();
         assert_eq!(written(), (10, vec![9, 10]));
         file.changes().push(change(&[(11, true)], &[], 11, false));
-        file.write_now(false).unwrap();
+        assert!(file.write_now(false).unwrap().is_none());
         assert_eq!(written(), (10, vec![9, 10]), "it was the last");
     }
 

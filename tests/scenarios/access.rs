@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::Path,
 };
 
@@ -139,6 +139,38 @@ fn a_folder_that_is_closed_to_a_registrar_is_told_once_and_so_is_its_end() {
     let outcome = registrar.stop().succeeds();
     assert_eq!(outcome.stderr.matches("closed to this user").count(), 2, "{outcome}");
     assert!(!inner.join("r.sock").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_state_folder_that_is_of_no_use_is_told_once() {
+    let room = Room::new();
+    let rules = "[names]\nleader = { exclusive = true }\n";
+    let settings = room.write("callsign.toml", rules);
+    let place = room.unix("r.sock");
+    let check = |kind: &str, expected: &str| {
+        let mut registrar = room.run(&["registrar", "--config", &settings, "--listen", &place]);
+        registrar.line_with("listening");
+        // What is to be written changes with each of them.
+        for _ in 0..2 {
+            let at = ["--registrar", &place];
+            let lead = ["register", "leader", "/unix/@leader", "--ttl", "10m"];
+            room.callsign(&[&lead[..], &at].concat()).succeeds();
+            room.callsign(&[&["unregister", "leader"][..], &at].concat()).succeeds();
+        }
+        let outcome = registrar.stop().succeeds();
+        let warnings: Vec<_> = outcome.stderr.lines().filter(|it| it.contains("WARN")).collect();
+        assert!(warnings.len() == 1 && warnings[0].contains(expected), "{kind}: {outcome}");
+    };
+    let folder = room.file("callsign");
+    fs::write(&folder, "").unwrap();
+    check("a file in its place", "is not a folder");
+    fs::remove_file(&folder).unwrap();
+    symlink("/nowhere", &folder).unwrap();
+    check("a link in its place", "is a symbolic link");
+    fs::remove_file(&folder).unwrap();
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    check("a folder that is open to others", "is open to other users");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Files in which a program writes down what its next run is to believe.
 
 use std::{
+    error::Error as _,
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -60,7 +61,10 @@ pub fn read_private(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>, Pr
 /// That of the system; what was there stays then.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        private_folder(folder.to_owned()).map_err(io::Error::other)?;
+        private_folder(folder.to_owned()).map_err(|error| match error.source() {
+            Some(source) => io::Error::other(format!("{error}: {source}")),
+            None => io::Error::other(error),
+        })?;
     }
     // A process that was killed while it wrote may have left its own.
     let draft = path.with_extension("new");

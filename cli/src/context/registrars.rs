@@ -156,14 +156,20 @@ impl Context {
         let which = Uuid::new_v5(&LEDGERS, fixed.first()?.to_string().as_bytes());
         let Environment { temp_dir, .. } = &self.environment;
         let folder = transport::runtime_dir_path(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir);
-        match folder {
+        // It is made when there is something to write.
+        let checked = folder.and_then(|it| match it.symlink_metadata() {
+            Ok(_) => transport::private_folder(it),
+            Err(_) => Ok(it),
+        });
+        match checked {
             Ok(folder) => Some(StateFiles {
                 tractor: folder.join(format!("tractor-{which}")),
                 tokens: folder.join(format!("tokens-{which}")),
             }),
             Err(error) => {
                 tracing::warn!(
-                    %error, "a restart will forget what tractor programs register, and who has names"
+                    error = %WithCauses(&error),
+                    "a restart will forget what tractor programs register, and who has names"
                 );
                 None
             }

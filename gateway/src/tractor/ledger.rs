@@ -12,6 +12,7 @@ use std::{
     io,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use endpoints::{KernelId, Name, Stamped};
@@ -28,6 +29,8 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(super) struct Ledger {
     file: PathBuf,
+    /// Whether it has been reported that nothing can be written.
+    is_failing: AtomicBool,
 }
 
 /// A registered program, as it is written down.
@@ -94,7 +97,7 @@ impl Ledger {
     /// Takes the path of the file, in a folder of the user's own. The folder is made when there is
     /// something to write.
     pub(super) fn new(file: PathBuf) -> Self {
-        Self { file }
+        Self { file, is_failing: AtomicBool::new(false) }
     }
 
     /// Reads the records of an earlier run about programs that still run. Untrustworthy ones are
@@ -113,11 +116,24 @@ impl Ledger {
         }
     }
 
-    /// Replaces the file by the present registrations.
+    /// Replaces the file by the present registrations. The first of several failures is reported,
+    /// and the end of them.
     pub(super) fn write(&self, lines: impl Iterator<Item = LedgerEntry>) {
-        if let Err(error) = write(&self.file, lines) {
-            let file = self.file.display();
-            warn!("cannot write to `{file}`, so a restart forgets tractor programs: {error}");
+        let file = self.file.display();
+        match write(&self.file, lines) {
+            Ok(false) => {}
+            Ok(true) => {
+                if self.is_failing.swap(false, Ordering::Relaxed) {
+                    warn!("`{file}` is written again");
+                }
+            }
+            Err(error) => {
+                if !self.is_failing.swap(true, Ordering::Relaxed) {
+                    warn!(
+                        "cannot write to `{file}`, so a restart forgets tractor programs: {error}"
+                    );
+                }
+            }
         }
     }
 }
@@ -153,15 +169,16 @@ fn read(path: &Path) -> Result<Vec<LedgerEntry>, LedgerError> {
     lines.enumerate().map(|(at, line)| parse(at + 2, line)).collect()
 }
 
-fn write(path: &Path, lines: impl Iterator<Item = LedgerEntry>) -> io::Result<()> {
+/// Writes the file, or removes it if there are no lines. Tells whether it is there.
+fn write(path: &Path, lines: impl Iterator<Item = LedgerEntry>) -> io::Result<bool> {
     let title = Title { version: VERSION, kernel: here_for([]).kernel };
     let mut text = serde_json::to_string(&title)? + "\n";
     let title_bytes = text.len();
     text += &share_room(lines, FILE_BYTES_MAX - text.len())?;
     if text.len() == title_bytes {
-        return remove_private(path);
+        return remove_private(path).map(|()| false);
     }
-    write_private(path, text.as_bytes())
+    write_private(path, text.as_bytes()).map(|()| true)
 }
 
 /// Writes lines into the given room. Owners with more lines than others lose some, the longest
