@@ -5,7 +5,7 @@
 use std::{fs, io, net::Ipv4Addr, net::Ipv6Addr, path::Path, slice};
 
 use discovery::{LinkError, RegistrarFailure};
-use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, is_plain};
+use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, UnixPath, is_plain};
 use portal::HandshakeError;
 use transport::{BindError, DialError, Holder};
 
@@ -114,9 +114,10 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
             let elsewhere = "to run another, say where: `callsign registrar --listen ENDPOINT`";
             who(holder).into_iter().chain([elsewhere.to_owned()]).collect()
         }
-        BindError::NotASocket { .. } => {
-            vec!["what is there is left alone: let it listen elsewhere".to_owned()]
-        }
+        BindError::NotASocket { .. } => vec![match linked_to(endpoint) {
+            Some(linked) => format!("it leads to `{linked}`: let it listen there, or elsewhere"),
+            None => "what is there is left alone: let it listen elsewhere".to_owned(),
+        }],
         BindError::NoFolder { folder } if can_be_made(folder) => {
             vec![format!("make it: `mkdir -p {}`", quoted(&folder.to_string_lossy()))]
         }
@@ -143,6 +144,17 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
         },
         _ => Vec::new(),
     }
+}
+
+/// Returns the endpoint that a symbolic link at the path of one leads to, also if nothing is there.
+fn linked_to(endpoint: &Endpoint) -> Option<Endpoint> {
+    let Endpoint::Unix(UnixAddress::Path(path)) = endpoint else { return None };
+    let target = fs::read_link(path.as_path()).ok()?;
+    let target = path.parts().0.join(target);
+    // Only the file system knows where `..` leads.
+    let folder = fs::canonicalize(target.parent()?).ok()?;
+    let linked = UnixPath::new(&folder.join(target.file_name()?)).ok()?;
+    Some(Endpoint::Unix(UnixAddress::Path(linked)))
 }
 
 fn in_use(endpoint: &Endpoint, list: &[Endpoint], holder: Option<&Holder>) -> Vec<String> {
@@ -410,6 +422,28 @@ mod tests {
         check("/ip6zone/eth0/ip6/fe80::7/tcp/7002", BindError::NotOurAddress, &[&v6]);
         let elsewhere = "what is there is left alone: let it listen elsewhere";
         check("/unix/etc/passwd", BindError::NotASocket { found: "a file" }, &[elsewhere]);
+
+        // A link is not followed, but its target may be named, whether or not anything is there.
+        let base = base.path().canonicalize().unwrap();
+        let place = |name: &str| format!("/unix{}", base.join(name).display());
+        for (name, target, meant) in [
+            ("absolute", base.join("there.sock"), "there.sock"),
+            ("relative", PathBuf::from("beside.sock"), "beside.sock"),
+            ("above", PathBuf::from("./../r.sock"), "../r.sock"),
+        ] {
+            std::os::unix::fs::symlink(target, base.join(name)).unwrap();
+            let meant = base.join(meant);
+            let folder = meant.parent().unwrap().canonicalize().unwrap();
+            let meant = folder.join(meant.file_name().unwrap());
+            let leads = format!(
+                "it leads to `/unix{}`: let it listen there, or elsewhere",
+                meant.display()
+            );
+            let error = BindError::NotASocket { found: "a symbolic link" };
+            check(&place(name), error, &[&leads]);
+        }
+        std::os::unix::fs::symlink("/nowhere/at/all", base.join("lost")).unwrap();
+        check(&place("lost"), BindError::NotASocket { found: "a symbolic link" }, &[elsewhere]);
     }
 
     #[test]

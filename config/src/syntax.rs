@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
-use endpoints::Quoted;
+use endpoints::{Endpoint, Quoted};
 use toml::{
     Spanned,
     de::{DeTable, DeValue, Error},
@@ -83,12 +83,32 @@ fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Diagno
             let help = written.map(|it| format!("write \"{it}\""));
             Diagnostic::error("a number begins with a zero", place).help(help)
         }
-        false if message.starts_with("missing escaped value") => {
-            let help = r"a `\` begins an escape in double quotes, and none in single ones";
-            Diagnostic::error(message, place).help(help.to_owned())
+        false if is_of_escape(message) => {
+            let slashed = with_slashes(&source.text, place.span.start);
+            let help = slashed.unwrap_or_else(|| {
+                r"a `\` begins an escape in double quotes, and none in single ones".to_owned()
+            });
+            Diagnostic::error(message, place).help(help)
         }
         false => Diagnostic::error(message, place),
     }
+}
+
+/// Tells whether the parser found what stands behind a `\` to be no escape.
+fn is_of_escape(message: &str) -> bool {
+    message.starts_with("missing escaped value") || message.contains("unicode value")
+}
+
+/// Suggests the endpoint that is meant by the string around `at`, if one is, with backslashes for
+/// slashes.
+fn with_slashes(text: &str, at: usize) -> Option<String> {
+    let (before, after) = text.split_at_checked(at)?;
+    let before = before.rsplit(['"', '\n']).next()?;
+    let after = after.split(['"', '\n']).next()?;
+    let written = format!("{before}{after}").replace(r"\\", r"\");
+    written.contains('\\').then_some(())?;
+    let suggestion = written.parse::<Endpoint>().err()?.suggestion()?;
+    Some(format!("did you mean `{suggestion}`?"))
 }
 
 /// Returns the key whose value begins at `at`, if both stand on one line.

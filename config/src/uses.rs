@@ -49,7 +49,7 @@ impl Use {
     /// Says why an endpoint is useless at this place, and what to write.
     fn refusal(self, endpoint: &Endpoint) -> Option<(String, Option<String>)> {
         if let Some(nowhere) = endpoint.nowhere() {
-            return Some((nowhere.to_string(), Some(nowhere.help())));
+            return Some((nowhere.to_string(), Some(nowhere.help(endpoint))));
         }
         let (message, help) = match (self, endpoint) {
             (Self::Actor, _) => return None,

@@ -115,7 +115,7 @@ fn several_endpoints_make_a_list() {
 #[test]
 fn addresses_that_lead_nowhere_are_reported_in_every_setting() {
     let hosts = [
-        ("ip6/fe80::1", "write `/ip6zone/<interface>/ip6/fe80::1/tcp/<port>`"),
+        ("ip6/fe80::1", "write `/ip6zone/<interface>/ip6/fe80::1/tcp/80`"),
         ("ip6/ff02::1", "write the address of one host"),
         ("ip4/224.0.0.1", "write the address of one host"),
         ("ip4/255.255.255.255", "write the address of one host"),

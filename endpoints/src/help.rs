@@ -80,8 +80,12 @@ impl ParseEndpointError {
         // It would end the quotation that it is shown in.
         let is_quotable = |it: &Endpoint| !it.to_string().contains('`');
         let meant = self.meant().map(|it| it.with_example_port(example_port));
-        if let Some(nowhere) = meant.as_ref().and_then(|it| it.endpoint.nowhere()) {
-            return Some(format!("{nowhere}; {}", nowhere.help()));
+        if let Some(meant) = &meant
+            && let Some(nowhere) = meant.endpoint.nowhere()
+        {
+            // With port 0, a port that was not written is left open.
+            let endpoint = meant.clone().with_example_port(0).endpoint;
+            return Some(format!("{nowhere}; {}", nowhere.help(&endpoint)));
         }
         let meant = meant
             .and_then(|it| Some(Meant { endpoint: fit(it.endpoint)?, ..it }))

@@ -212,6 +212,8 @@ fn multiaddr(text: &str, mut parts: Parts) -> Option<Meant> {
                 family = only;
                 let (host, port) = match value {
                     "0" if !rest.is_empty() => (Host::Ip4(Ipv4Addr::UNSPECIFIED), None),
+                    // The beginning of the best-known address, rather than a port.
+                    "127" => (Host::Ip4(Ipv4Addr::LOCALHOST), None),
                     _ => authority(value)?,
                 };
                 parts = parts.with_host(host)?.with_port(port)?;

@@ -43,19 +43,26 @@ pub enum Nowhere {
 }
 
 impl Nowhere {
-    /// Returns a correction.
+    /// Returns a correction of an endpoint that leads there.
     ///
     /// ```
     /// use endpoints::Endpoint;
     ///
-    /// let nowhere = "/ip6/fe80::1/tcp/80".parse::<Endpoint>()?.nowhere().unwrap();
-    /// assert_eq!(nowhere.help(), "write `/ip6zone/<interface>/ip6/fe80::1/tcp/<port>`");
+    /// let endpoint: Endpoint = "/ip6/fe80::1/tcp/80".parse()?;
+    /// let help = endpoint.nowhere().map(|it| it.help(&endpoint));
+    /// assert_eq!(help.as_deref(), Some("write `/ip6zone/<interface>/ip6/fe80::1/tcp/80`"));
     /// # Ok::<(), endpoints::ParseEndpointError>(())
     /// ```
-    pub fn help(&self) -> String {
+    pub fn help(&self, endpoint: &Endpoint) -> String {
         match self {
             Self::ZoneMissing { ip } => {
-                format!("write `/ip6zone/<interface>/ip6/{ip}/tcp/<port>`")
+                let after = match endpoint {
+                    Endpoint::Tcp(tcp) if tcp.port != 0 => {
+                        format!("{}{}", tcp.port, if tcp.tls { "/tls" } else { "" })
+                    }
+                    _ => "<port>".to_owned(),
+                };
+                format!("write `/ip6zone/<interface>/ip6/{ip}/tcp/{after}`")
             }
             Self::Multicast { .. } | Self::Broadcast | Self::NoHost { .. } => {
                 "write the address of one host".to_owned()
@@ -113,6 +120,24 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_correction_keeps_what_was_written_behind_the_host() {
+        let check = |written: &str, expected: &str| {
+            let help = match written.parse::<Endpoint>() {
+                Ok(endpoint) => endpoint.nowhere().unwrap().help(&endpoint),
+                Err(error) => error.help().unwrap().split("; ").nth(1).unwrap().to_owned(),
+            };
+            assert_eq!(help, format!("write `/ip6zone/<interface>/ip6/{expected}`"), "{written}");
+        };
+        check("/ip6/fe80::1/tcp/80", "fe80::1/tcp/80");
+        check("/ip6/fe80::7/tcp/443/tls", "fe80::7/tcp/443/tls");
+        check("[fe80::1]:81", "fe80::1/tcp/81");
+        // None was written.
+        check("fe80::1", "fe80::1/tcp/<port>");
+        check("/ip6/fe80::9", "fe80::9/tcp/<port>");
+        check("/ip6/fe80::9/tcp/0", "fe80::9/tcp/<port>");
+    }
 
     #[test]
     fn addresses_of_no_host_lead_nowhere() {

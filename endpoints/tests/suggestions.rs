@@ -162,6 +162,10 @@ fn text_around_an_address_is_left_out() {
     meant("10.0.0.1/tcp/80", "/ip4/10.0.0.1/tcp/80");
     meant("80/tcp", "/ip4/127.0.0.1/tcp/80");
     meant("/dev/tcp/localhost/80", "/dns/localhost/tcp/80");
+    meant(r"\dns\db\tcp\80", "/dns/db/tcp/80");
+    meant(r"\ip4\127\tcp\90", "/ip4/127.0.0.1/tcp/90");
+    meant("/ip4/127/80", "/ip4/127.0.0.1/tcp/80");
+    meant("/ip4/80", "/ip4/127.0.0.1/tcp/80");
     meant("::80", "/ip6/::/tcp/80");
     meant(r"unix:\run\x.sock", "/unix/run/x.sock");
     meant(r"\run\x.sock", "/unix/run/x.sock");

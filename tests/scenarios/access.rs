@@ -142,6 +142,31 @@ fn a_folder_that_is_closed_to_a_registrar_is_told_once_and_so_is_its_end() {
 }
 
 #[test]
+fn a_link_in_the_place_of_a_socket_is_left_alone_and_its_target_is_named() {
+    let room = Room::new();
+    fs::create_dir(room.file("real")).unwrap();
+    symlink("real", room.file("folder")).unwrap();
+    // In the middle of a path, a link is a folder like any other.
+    let mut registrar = room.run(&["registrar", "--listen", &room.unix("folder/r.sock")]);
+    registrar.line_with("listening");
+    for way in ["folder/r.sock", "real/r.sock"] {
+        room.callsign(&["status", "--registrar", &room.unix(way)]).succeeds();
+    }
+    registrar.stop().succeeds();
+    for name in ["absolute", "relative"] {
+        let target = if name == "absolute" { room.file("real/r") } else { "real/r".into() };
+        symlink(&target, room.file(name)).unwrap();
+        let refused = room.callsign(&["registrar", "--listen", &room.unix(name)]).ends_with(2);
+        let meant = room.file("real").canonicalize().unwrap().join("r");
+        refused.says(&[
+            "a symbolic link already exists at that path",
+            &format!("it leads to `/unix{}`: let it listen there", meant.display()),
+        ]);
+        assert_eq!(fs::read_link(room.file(name)).unwrap(), target);
+    }
+}
+
+#[test]
 fn a_state_folder_that_is_of_no_use_is_told_once() {
     let room = Room::new();
     let rules = "[names]\nleader = { exclusive = true }\n";

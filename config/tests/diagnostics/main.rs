@@ -38,6 +38,28 @@ fn check(source: &str, expected: &[&str]) {
 }
 
 #[test]
+fn backslashes_in_double_quotes_are_meant_as_slashes() {
+    let first =
+        r#"missing escaped value, expected `b`, `e`, `f`, `n`, `r`, `\`, `"`, `x`, `u`, `U`"#;
+    let check = |value: &str, at: usize, fault: &str, help: &str| {
+        let source = format!("[network]\na = {value}\n");
+        let Err(diagnostics) = read(&source, "test.toml") else { panic!("{value}") };
+        let found: Vec<_> = diagnostics.0.iter().map(compact).collect();
+        assert_eq!(found, [format!("2:{at} {fault}{help}")], "{value}");
+    };
+    let meant = |it: &str| format!(" | did you mean `{it}`?");
+    check(r#""\ip4\127.0.0.1\tcp\80""#, 7, first, &meant("/ip4/127.0.0.1/tcp/80"));
+    check(r#""\dns\db\tcp\5432""#, 7, first, &meant("/dns/db/tcp/5432"));
+    check(r#"["/unix/@a", "\dns\db\tcp\80"]"#, 20, first, &meant("/dns/db/tcp/80"));
+    let digits = "too few unicode value digits, expected unicode hexadecimal value";
+    check(r#""\unix\run\x.sock""#, 8, digits, &meant("/unix/run/x.sock"));
+    // Where a path of Windows would be is not known.
+    let rule = r" | a `\` begins an escape in double quotes, and none in single ones";
+    check(r#""C:\run\x.sock""#, 14, digits, rule);
+    check(r#""a\qb""#, 8, first, rule);
+}
+
+#[test]
 fn invalid_toml() {
     check(
         "[registrar]\nlisten = [\"/unix/@a\" \"/unix/@b\"]\n[network]\nfeed = \n",

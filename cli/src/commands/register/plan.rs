@@ -333,7 +333,7 @@ pub(super) fn socket_path(endpoint: &Endpoint) -> Option<&UnixPath> {
 fn check(endpoint: &Endpoint, has_command: bool) -> Result<(), Failure> {
     if let Some(nowhere) = endpoint.nowhere() {
         return Err(Failure::usage(anyhow!("nobody can be reached at `{endpoint}`: {nowhere}"))
-            .hint(nowhere.help()));
+            .hint(nowhere.help(endpoint)));
     }
     match endpoint {
         Endpoint::Tcp(tcp) if tcp.port == 0 && !has_command => {

@@ -329,8 +329,10 @@ fn still_silent(
     silent: &[(Endpoint, String)],
     elsewhere: &[Endpoint],
 ) -> String {
-    let passed = began.elapsed().as_secs();
-    let mut text = format!("`{name}` does not answer yet, {passed}s after its start:");
+    let mut text = match began.elapsed().as_secs() {
+        0 => format!("`{name}` does not answer yet:"),
+        passed => format!("`{name}` does not answer yet, {passed}s after its start:"),
+    };
     for (endpoint, why) in silent {
         _ = write!(text, "\n  {endpoint}: {why}");
     }
