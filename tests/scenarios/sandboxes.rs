@@ -24,6 +24,24 @@ fn can_be_made(room: &Room, kinds: &[&str], script: &str) -> bool {
 const PROCESSES: &[&str] = &["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
 #[test]
+fn without_a_loopback_interface_the_demo_says_so() {
+    let room = Room::new();
+    let network: &[&str] = &["--net"];
+    if !can_be_made(&room, network, "exec \"$@\"") {
+        eprintln!("skipped: no network namespace can be made here");
+        return;
+    }
+    let alone =
+        |words: &[&str]| Running::start(sandboxed(&room, network, "exec \"$@\"", words)).outcome();
+    let down = "the loopback interface is down here; `ip link set lo up` brings it up";
+    let demo = alone(&["demo"]).ends_with(2);
+    assert!(demo.stdout.is_empty(), "{demo}");
+    demo.says(&[down]);
+    let asked = ["ls", "--registrar", "/ip4/127.0.0.1/tcp/1616"];
+    alone(&asked).ends_with(3).says(&[down]);
+}
+
+#[test]
 fn a_program_is_wrapped_where_its_starter_has_no_process_group() {
     let room = Room::new();
     if !can_be_made(&room, PROCESSES, "exec \"$@\"") {

@@ -143,6 +143,9 @@ pub enum DialError {
     /// There is no route to its host or network.
     #[error("no route leads to its host")]
     Unreachable,
+    /// The loopback interface is down, as it is in a new network namespace.
+    #[error("the loopback interface is down here; `ip link set lo up` brings it up")]
+    LoopbackDown,
     /// It is a place to bind, not one to dial.
     #[error("a wildcard address or port 0 can be bound, not dialed")]
     BindOnly,

@@ -160,7 +160,11 @@ async fn connect_one(address: SocketAddr) -> Result<TcpStream, DialError> {
 }
 
 async fn connect_from(socket: TcpSocket, address: SocketAddr) -> Result<TcpStream, DialError> {
-    let stream = socket.connect(address).await.map_err(DialError::from_io)?;
+    let connected = socket.connect(address).await.map_err(DialError::from_io);
+    let stream = connected.map_err(|error| match error {
+        DialError::Unreachable if address.ip().is_loopback() => DialError::LoopbackDown,
+        error => error,
+    })?;
     // If nobody listens on an ephemeral port, the kernel may give that very port to the caller,
     // which is then connected to itself.
     let is_itself = stream.local_addr().is_ok_and(|own| own == address);

@@ -12,10 +12,14 @@ mod script;
 mod stage;
 mod typed;
 
-use std::mem;
+use std::{
+    mem,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use endpoints::Endpoint;
 use serde_json::json;
+use transport::{DialError, Listener};
 
 use self::{act::Role, stage::Stage};
 use crate::{
@@ -48,6 +52,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if let Some(role) = args.act {
         return act::run(role, &args.at, context).await;
     }
+    require_loopback().await?;
     let mut signals = Signals::new()?;
     let mut stage = Stage::new(context)?;
     let ended = tokio::select! {
@@ -68,6 +73,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         context.print(fitted_lines(FAREWELL, context.width()))?;
     }
     Ok(Exit::Done)
+}
+
+/// Checks that the programs on stage can connect to each other.
+async fn require_loopback() -> Result<(), Failure> {
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let Ok(listener) = Listener::bind(&free.into()).await else { return Ok(()) };
+    match transport::dial(listener.bound()).await {
+        Err(error @ DialError::LoopbackDown) => {
+            Err(Failure::usage(error).context("there is no way to connect to this host itself"))
+        }
+        _ => Ok(()),
+    }
 }
 
 const FAREWELL: &str = "
