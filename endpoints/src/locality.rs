@@ -242,6 +242,8 @@ pub enum Unreachable {
     NotASocket,
     #[error("the path leads to another socket than the one registered")]
     OtherSocket,
+    #[error("nobody listens there yet")]
+    NotListening,
     #[error("no permission to look at the path")]
     NoPermission,
     #[error("the path cannot be looked at: {0}")]

@@ -354,6 +354,46 @@ fn a_server_may_have_two_names() {
 }
 
 #[test]
+fn an_actor_that_is_starting_is_not_shown_where_nobody_listens() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let path = room.file("late.sock").display().to_string();
+    // Bound, and deaf.
+    let code = format!(
+        "import socket, time; s = socket.socket(socket.AF_UNIX); s.bind('{path}')\n\
+         print('bound', flush=True); time.sleep(600)"
+    );
+    let python = python();
+    let bound = [&python[..], "-c", &code];
+    let idle = ["sh", "-c", "echo bound; exec sleep 600"];
+    for (place, program) in [
+        (format!("/ip4/127.0.0.1/tcp/{}", free_port()), &idle[..]),
+        (room.abstract_unix("late"), &idle),
+        (room.unix("late.sock"), &bound),
+    ] {
+        let mut late = node.run(&[&["register", "late", &place, "--"], program].concat());
+        late.line_with("bound");
+        let listed = node.callsign(&["ls", "late", "--json"]).succeeds().json();
+        assert_eq!(listed[0]["state"], "starting", "{listed}");
+        assert!(listed[0]["nearest"].is_null(), "{listed}");
+        let left_out = &listed[0]["endpoints"][0]["left_out"]["kind"];
+        let reasons = ["not-listening", "no-socket-stamp"];
+        assert!(reasons.iter().any(|it| left_out == it), "{listed}");
+        node.callsign(&["ls", "late"]).succeeds().prints(&["starting", "none: "]);
+        let found = node.callsign(&["find", "late", "--all"]).succeeds();
+        assert!(found.stdout.starts_with("none: "), "{found}");
+        late.stop();
+    }
+    // It is there before the actor says that it is ready.
+    let port = free_port();
+    let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let place = format!("/ip4/127.0.0.1/tcp/{port}");
+    node.callsign(&["register", "early", &place, "--state", "starting", "--ttl", "10m"]).succeeds();
+    let listed = node.callsign(&["ls", "early", "--json"]).succeeds().json();
+    assert_eq!((&listed[0]["state"], &listed[0]["nearest"]), (&"starting".into(), &place.into()));
+}
+
+#[test]
 fn a_datagram_socket_of_a_program_is_told() {
     let room = Room::new();
     let node = Node::start(&room);
@@ -365,7 +405,7 @@ fn a_datagram_socket_of_a_program_is_told() {
     let program = [&python()[..], "-c", &code];
     let mut log =
         node.run(&[&["register", "log", &room.unix("log.sock"), "--"], &program[..]].concat());
-    log.says("`log` does not answer yet, ");
+    log.says("`log` does not answer yet");
     log.says("there is a datagram socket in its place");
 }
 

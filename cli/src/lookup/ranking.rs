@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use endpoints::{Endpoint, Here, Locality, Look, Ranked, Stamp, Stamped, Unreachable, rank};
 use serde::Serialize;
 use serde_json::Value;
+use transport::{Listening, listening_at_each};
 use uuid::Uuid;
 use wire::{Lifetime, Owner, Record, State, Suspicion};
 
@@ -25,13 +26,19 @@ impl<'a> Seen<'a> {
 
     /// Judges the endpoints of a record, as seen from this process.
     pub(crate) fn from_here(record: &'a Record) -> Self {
-        Self::new(record, &transport::here(), &transport::look)
+        let mut seen = [Self::new(record, &transport::here(), &transport::look)];
+        leave_out_silent(&mut seen);
+        let [seen] = seen;
+        seen
     }
 
     /// Judges the endpoints of records, as seen from this process.
     pub(crate) fn all_from_here(records: &'a [Record]) -> Vec<Self> {
         let here = transport::here();
-        records.iter().map(|record| Self::new(record, &here, &transport::look)).collect()
+        let mut seen: Vec<_> =
+            records.iter().map(|record| Self::new(record, &here, &transport::look)).collect();
+        leave_out_silent(&mut seen);
+        seen
     }
 
     /// Returns the nearest endpoint, if any is within reach.
@@ -102,6 +109,28 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// Leaves out where actors that are starting do not listen yet: their entries say where they will.
+/// That is asked of the kernel, of all together.
+fn leave_out_silent(seen: &mut [Seen<'_>]) {
+    let starting = seen.iter_mut().filter(|it| it.record.state == State::Starting);
+    let mut starting: Vec<_> = starting.collect();
+    let on_host = |it: &Ranked<&Stamped>| it.verdict.as_ref().is_ok_and(|it| it.is_within_host());
+    let candidates = starting.iter_mut().flat_map(|it| &mut it.candidates);
+    let mut candidates: Vec<_> = candidates.filter(|it| on_host(it)).collect();
+    let endpoints: Vec<_> = candidates.iter().map(|it| it.stamped.endpoint.clone()).collect();
+    if endpoints.is_empty() {
+        return;
+    }
+    for (candidate, listening) in candidates.iter_mut().zip(listening_at_each(&endpoints)) {
+        if let Listening::Nobody(_) = listening {
+            candidate.verdict = Err(Unreachable::NotListening);
+        }
+    }
+    for seen in starting {
+        seen.candidates.sort_by_key(|it| it.verdict.is_err());
+    }
+}
+
 /// Returns the age of an entry by the registrar's clock, if the registrar has sent its beginning.
 fn age_ms(record: &Record, now_ms: u64) -> Option<u64> {
     (record.since_ms > 0).then(|| now_ms.saturating_sub(record.since_ms))
@@ -126,9 +155,17 @@ pub(crate) fn state_in_words(record: &Record) -> String {
 /// Tells whether only its registrant says that an actor listens anywhere. Of a declared one nobody
 /// says so much.
 pub(crate) fn is_unverified(record: &Record) -> bool {
-    record.lifetime != Lifetime::Declared
-        && !record.endpoints.is_empty()
-        && !record.endpoints.iter().any(Stamped::is_verified)
+    record.lifetime != Lifetime::Declared && has_no_verified(record)
+}
+
+/// Tells whether no endpoint of a record is of a place that its registrant can see.
+pub(crate) fn has_no_verified(record: &Record) -> bool {
+    !record.endpoints.is_empty() && !record.endpoints.iter().any(Stamped::is_verified)
+}
+
+/// Returns the remark on an endpoint, unless it is made of all endpoints of its record.
+pub(crate) fn remark_on(stamped: &Stamped, record: &Record) -> &'static str {
+    if stamped.is_verified() || has_no_verified(record) { "" } else { ", unverified" }
 }
 
 /// The text after the number of waiters in line for a name.
@@ -172,6 +209,7 @@ pub(crate) fn in_short(unreachable: &Unreachable) -> &'static str {
         Unreachable::Missing => "no such socket",
         Unreachable::NotASocket => "not a socket",
         Unreachable::OtherSocket => "another socket is there",
+        Unreachable::NotListening => "nobody listens yet",
         Unreachable::NoPermission => "no permission",
         Unreachable::OtherZone(_) | Unreachable::NoZone => "on another link",
         Unreachable::BindOnly => "can only be bound",

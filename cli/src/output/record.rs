@@ -6,7 +6,9 @@ use endpoints::{Plain, Ranked, Stamped};
 use wire::Lifetime;
 
 use crate::{
-    lookup::ranking::{Seen, age_in_words, doubt_in_words, in_short, is_unverified},
+    lookup::ranking::{
+        Seen, age_in_words, doubt_in_words, has_no_verified, in_short, is_unverified, remark_on,
+    },
     output::fitted,
     owners::owner_of,
 };
@@ -17,7 +19,8 @@ pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64, width: Option<u16>) -> Stri
     match seen.nearest() {
         Some((endpoint, locality)) => {
             let (head, further) = (endpoint.to_string(), &seen.candidates[1..]);
-            draw(seen, &head, Some(locality.to_string()), further, now_ms, width)
+            let remark = remark_on(seen.candidates[0].stamped, seen.record);
+            draw(seen, &head, Some(format!("{locality}{remark}")), further, now_ms, width)
         }
         None => {
             draw(seen, &format!("none: {}", seen.why_none()), None, &seen.candidates, now_ms, width)
@@ -49,14 +52,13 @@ fn draw(
     let record = seen.record;
     let mut lines: Vec<(&str, String)> = vec![("instance", record.instance().to_string())];
     lines.extend(locality.map(|it| ("locality", it)));
-    lines.push((
-        "state",
-        match record.suspicion {
-            Some(it) => format!("{}, {}", record.state, doubt_in_words(it, now_ms)),
-            None if is_unverified(record) => format!("{}, {UNVERIFIED}", record.state),
-            None => record.state.to_string(),
-        },
-    ));
+    let mut state = vec![record.state.to_string()];
+    state.extend(record.suspicion.map(|it| doubt_in_words(it, now_ms)));
+    if has_no_verified(record) {
+        let of_registrant = is_unverified(record);
+        state.push(if of_registrant { UNVERIFIED } else { DECLARED }.to_owned());
+    }
+    lines.push(("state", state.join(", ")));
     lines.push((
         "lifetime",
         match record.lifetime {
@@ -78,7 +80,8 @@ fn draw(
             Ok(locality) => locality.to_string(),
             Err(reason) => format!("out of reach: {}", in_short(reason)),
         };
-        lines.push(("also at", format!("{} ({verdict})", candidate.stamped.endpoint)));
+        let remark = remark_on(candidate.stamped, record);
+        lines.push(("also at", format!("{} ({verdict}{remark})", candidate.stamped.endpoint)));
     }
     for (key, value) in &record.metadata {
         lines.push(("metadata", format!("{key} = {value}")));
@@ -97,6 +100,9 @@ fn draw(
 
 /// What is added to a state that nobody but the registrant can vouch for.
 const UNVERIFIED: &str = "unverified: its registrant alone says where it listens";
+
+/// The same of a declared actor, which has no registrant.
+const DECLARED: &str = "unverified: the registrar's settings alone say where it listens";
 
 #[cfg(test)]
 mod tests {
@@ -147,6 +153,47 @@ none: no endpoints
   age       0s
 "
         );
+    }
+
+    #[test]
+    fn an_endpoint_that_nobody_can_see_is_marked() {
+        let shown = |record: &wire::Record| {
+            let text = portrait(&seen(record), 0, None);
+            let tells =
+                |it: &&str| ["locality", "state", "also at"].iter().any(|at| it.contains(at));
+            text.lines().filter(tells).map(|it| it.trim().to_owned()).collect::<Vec<_>>()
+        };
+        let mut feed = record("feed", 3, &[("/unix/run/feed.sock", 1), ("/dns/far/tcp/7", 0)]);
+        assert_eq!(
+            shown(&feed),
+            [
+                "locality  unix socket",
+                "state     ready",
+                "also at   /dns/far/tcp/7 (remote, unverified)",
+            ]
+        );
+        feed.endpoints[0].stamp.kernel = Some(endpoints::KernelId(2));
+        assert_eq!(
+            shown(&feed),
+            [
+                "locality  remote, unverified",
+                "state     ready",
+                "also at   /unix/run/feed.sock (out of reach: on another host)",
+            ]
+        );
+        let mut far = record("far", 3, &[("/dns/far/tcp/7", 0), ("/ip4/192.0.2.7/tcp/7", 0)]);
+        let also = "also at   /ip4/192.0.2.7/tcp/7 (remote)";
+        let unverified = "unverified: its registrant alone says where it listens";
+        let state = format!("state     ready, {unverified}");
+        assert_eq!(shown(&far), ["locality  remote", &state, also]);
+        far.suspicion = Some(Suspicion { reports: 1, since_ms: 0, silent: false });
+        let state = format!("state     ready, suspect for 0s: reported once, {unverified}");
+        assert_eq!(shown(&far), ["locality  remote", &state, also]);
+        far.suspicion = None;
+        far.lifetime = Lifetime::Declared;
+        let state =
+            "state     ready, unverified: the registrar's settings alone say where it listens";
+        assert_eq!(shown(&far), ["locality  remote", state, also]);
     }
 
     #[test]

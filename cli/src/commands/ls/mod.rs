@@ -2,7 +2,7 @@
 
 mod selection;
 
-use endpoints::{Plain, Ranked};
+use endpoints::{Plain, Ranked, Stamped};
 use rustix::process::geteuid;
 use unicode_width::UnicodeWidthStr;
 use wire::{Record, State};
@@ -13,7 +13,9 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     lookup::query::pattern,
-    lookup::ranking::{Seen, WAITING, age_in_words, in_short, short_uuid, state_in_words},
+    lookup::ranking::{
+        Seen, WAITING, age_in_words, in_short, remark_on, short_uuid, state_in_words,
+    },
     lookup::sources::Asked,
     output::notices::{note, nothing_is_there, warn_unanswered},
     output::{Table, fits, fitted, shortened},
@@ -136,9 +138,10 @@ fn nearest(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Table {
         let [name, instance, state, lifetime, age] = what_it_is(seen.record, now_ms);
         let (nearest, locality) = match (seen.nearest(), seen.candidates.len()) {
             (None, _) => (format!("{NONE}{}", seen.why_none()), "-".to_owned()),
-            (Some((endpoint, locality)), 1) => (endpoint.to_string(), locality.to_string()),
             (Some((endpoint, locality)), count) => {
-                (format!("{endpoint} +{}", count - 1), locality.to_string())
+                let further = if count > 1 { format!(" +{}", count - 1) } else { String::new() };
+                let remark = remark_on(seen.candidates[0].stamped, seen.record);
+                (format!("{endpoint}{further}"), format!("{locality}{remark}"))
             }
         };
         rows.push([name, instance, state, nearest, locality, lifetime, age, owner_of(seen.record)]);
@@ -207,12 +210,9 @@ fn below_each_other(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Strin
         if seen.candidates.is_empty() {
             text += "  none\n";
         }
-        for Ranked { stamped, verdict } in &seen.candidates {
-            let locality = match verdict {
-                Ok(locality) => locality.as_str(),
-                Err(reason) => in_short(reason),
-            };
-            let line = format!("  {locality:<14}  {}", stamped.endpoint);
+        for candidate in &seen.candidates {
+            let (locality, endpoint) = (verdict_on(candidate, seen), &candidate.stamped.endpoint);
+            let line = format!("  {locality:<14}  {endpoint}");
             text += &(fitted(&line, width, 0, 4) + "\n");
         }
     }
@@ -244,15 +244,21 @@ fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
         if seen.candidates.is_empty() {
             table.row(row("-", "none".to_owned()));
         }
-        for Ranked { stamped, verdict } in &seen.candidates {
-            let locality = match verdict {
-                Ok(locality) => locality.as_str(),
-                Err(reason) => in_short(reason),
-            };
-            table.row(row(locality, stamped.endpoint.to_string()));
+        for candidate in &seen.candidates {
+            let endpoint = candidate.stamped.endpoint.to_string();
+            table.row(row(&verdict_on(candidate, seen), endpoint));
         }
     }
     table
+}
+
+/// Says how near an endpoint is, or why it is left out.
+fn verdict_on(Ranked { stamped, verdict }: &Ranked<&Stamped>, seen: &Seen<'_>) -> String {
+    let verdict = match verdict {
+        Ok(locality) => locality.as_str(),
+        Err(reason) => in_short(reason),
+    };
+    format!("{verdict}{}", remark_on(stamped, seen.record))
 }
 
 /// Returns the columns of an instance apart from its endpoints: name, instance, state, lifetime,
