@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// The tables of the file.
-pub(crate) const TABLES: &[&str] = &["host", "registrar", "network", "declared", "names", "quotas"];
+pub(crate) const TABLES: &[&str] =
+    &["host", "registrar", "network", "declared", "names", "quotas", "dns"];
 
 pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "listen",

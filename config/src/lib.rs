@@ -1,9 +1,9 @@
 //! The settings file: its syntax, its meaning, and its diagnostics.
 //!
-//! The file is TOML with six tables. `[host]` identifies the host, `[registrar]` configures a
+//! The file is TOML with seven tables. `[host]` identifies the host, `[registrar]` configures a
 //! registrar node, `[network]` lists the endpoints of each actor, and `[declared]` the actors that
-//! never register themselves. `[names]` has the rules of names, and `[quotas]` the limits of each
-//! owner. Reading has two steps with a type each, settings as written and as meant, so that all
+//! never register themselves. `[names]` has the rules of names, `[quotas]` the limits of each
+//! owner, and `[dns]` the DNS server. Reading has two steps with a type each, settings as written and as meant, so that all
 //! faults are found together, each with its place.
 //!
 //! This crate opens no file except by [`SettingsFile::read`], reads no environment variable and
@@ -32,6 +32,7 @@
 //! | `names` | the rules of names |
 //! | `keys` | the keys of the settings, and the bounds of their values |
 //! | `quotas` | the limits of an owner's use of a registrar |
+//! | `dns` | the DNS server of a registrar |
 //! | `claims` | claims of actors to endpoints, and conflicts between them |
 //! | `registrars` | the registrars that a client asks |
 //! | `diagnostic` | the fault of a setting, its place, and its remedy |
@@ -64,6 +65,7 @@
 
 mod claims;
 mod diagnostic;
+mod dns;
 mod durations;
 mod file;
 mod keys;
@@ -85,6 +87,7 @@ mod words;
 mod written;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity, Source, line_column};
+pub use dns::DnsSettings;
 pub use durations::{DurationFault, duration};
 pub use file::{NamedBy, Said, SettingsFile, read_once};
 pub use meaning::{check, read};

@@ -7,6 +7,7 @@ use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 use crate::{
     claims::{self, Claim, REGISTRAR},
     diagnostic::{Diagnostic, Diagnostics, Related, Source},
+    dns,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
@@ -86,6 +87,7 @@ impl<'a> Meaning<'a> {
             declared: self.table("declared", &written.declared),
             names: names::rules(&written.names, &mut self.diagnostics),
             quotas: quotas::quotas(&written.quotas, &mut self.diagnostics),
+            dns: dns::dns(&written.dns, &mut self.diagnostics),
         };
         // The one that comes first in the file is the first to claim.
         self.claims.sort_by_key(|it| it.place.span.start);

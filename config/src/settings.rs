@@ -5,6 +5,7 @@ use std::time::Duration;
 use endpoints::{Endpoint, EndpointTable, HostId};
 
 use crate::{
+    dns::DnsSettings,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
@@ -28,6 +29,8 @@ pub struct Settings {
     pub names: Vec<NameRule>,
     /// The limits of each owner's use of a registrar.
     pub quotas: QuotaSettings,
+    /// The DNS server of a registrar.
+    pub dns: DnsSettings,
 }
 
 /// The settings of a registrar node.

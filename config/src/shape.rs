@@ -1,5 +1,6 @@
 //! From TOML to [`Written`]: the right tables, keys and types, and where they stand.
 
+mod dns;
 mod quotas;
 
 use std::{fmt::Display, ops::Range, str::FromStr, sync::Arc, time::Duration};
@@ -40,6 +41,7 @@ pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Di
             "declared" => written.declared = shape.actors("declared", value),
             "names" => written.names = shape.rules(value),
             "quotas" => written.quotas = shape.quotas(value),
+            "dns" => written.dns = shape.dns(value),
             _ => shape.unknown_at_top(key, value),
         }
     }
@@ -129,8 +131,8 @@ impl Shape<'_> {
         let mut rule = WrittenRule::default();
         for (key, value) in table.iter() {
             match key.get_ref().as_ref() {
-                "register" => rule.register = self.words(key, value),
-                "find" => rule.find = self.words(key, value),
+                "register" => rule.register = self.words(key, value, "user:feed"),
+                "find" => rule.find = self.words(key, value, "user:feed"),
                 "exclusive" => rule.exclusive = self.switch(key, value),
                 "max_instances" => rule.max_instances = self.number(&INSTANCES_MAX, value),
                 name => {
@@ -149,13 +151,13 @@ impl Shape<'_> {
     }
 
     /// Reads a list of words, or a single one.
-    fn words(&mut self, key: &Key<'_>, value: &Value<'_>) -> Option<Vec<Text>> {
+    fn words(&mut self, key: &Key<'_>, value: &Value<'_>, example: &str) -> Option<Vec<Text>> {
         let items = match value.get_ref() {
             DeValue::String(text) => return Some(vec![self.text(value, text)]),
             DeValue::Array(items) => items,
             other => {
                 let message = format!("found {} where a list is expected", article(other));
-                let help = format!("write {} = [\"user:feed\"]", key.get_ref());
+                let help = format!("write {} = [\"{example}\"]", key.get_ref());
                 self.diagnostics
                     .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 return None;
@@ -167,7 +169,7 @@ impl Shape<'_> {
                 DeValue::String(text) => words.push(self.text(item, text)),
                 other => {
                     let message = format!("found {} where a string is expected", article(other));
-                    let help = "name an owner, as in \"user:feed\"".to_owned();
+                    let help = format!("write it as in \"{example}\"");
                     self.diagnostics
                         .push(Diagnostic::error(message, self.place(item.span())).help(help));
                 }

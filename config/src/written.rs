@@ -43,6 +43,22 @@ pub(crate) struct Written {
     /// value.
     #[schemars(with = "QuotaTable")]
     pub(crate) quotas: WrittenQuotas,
+    /// The DNS server of the registrar: every program that can resolve a name finds actors, as
+    /// `feed.callsign`.
+    pub(crate) dns: WrittenDns,
+}
+
+/// The DNS server of a registrar.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "Dns", default, deny_unknown_fields)]
+pub(crate) struct WrittenDns {
+    /// The addresses at which it answers, over UDP and TCP, such as "127.0.0.1:5300". If absent,
+    /// there is no DNS server.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) listen: Option<Vec<Text>>,
+    /// The domain in which actors are found.
+    #[schemars(with = "String", extend("default" = "callsign"))]
+    pub(crate) domain: Option<Text>,
 }
 
 /// A rule for the names that a pattern matches.

@@ -177,7 +177,17 @@ pub struct Interface {
 }
 
 impl Interface {
-    fn reaches(&self, ip: IpAddr) -> bool {
+    /// Tells whether an address is in its subnet.
+    ///
+    /// ```
+    /// use endpoints::Interface;
+    ///
+    /// let (name, ip) = ("eth0".to_owned(), "10.0.0.7".parse()?);
+    /// let interface = Interface { name, ip, prefix_bits: 24 };
+    /// assert!(interface.reaches("10.0.0.200".parse()?));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    pub fn reaches(&self, ip: IpAddr) -> bool {
         let common_bits = match (self.ip, ip) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
                 (own.to_bits() ^ other.to_bits()).leading_zeros()

@@ -1,6 +1,7 @@
 //! Adapters for programs that speak other protocols, so that they find callsign's actors and are
 //! found like them.
 //!
+//! - [`dns`] answers questions of DNS: every program that can resolve a name finds actors.
 //! - [`tractor`] is the adapter for programs of the Python project tractor, and the way to theirs.
 //!
 //! An adapter translates; it keeps no names itself (that is `registrar`, whose node it is opened on),
@@ -24,4 +25,6 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "dns")]
+pub mod dns;
 pub mod tractor;

@@ -240,10 +240,7 @@ impl ForeignSession {
     /// }
     /// ```
     pub fn names(&self) -> Vec<String> {
-        self.registry.refresh_all_declared();
-        let list = List { pattern: NamePattern::any(), after: 0 };
-        let (page, _steps) = self.registry.read(|registry| registry.names(&list, &self.caller));
-        page.names
+        self.registry.names_for(0, &self.caller).names
     }
 
     /// Returns a page of all instances that the peer may find, oldest first: those after an epoch.

@@ -1,6 +1,6 @@
 //! A registrar node: the real program.
 
-use std::fs;
+use std::{fs, net::SocketAddr};
 
 use rustix::process::Signal;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ pub(crate) struct Node<'room> {
     more: Vec<String>,
     running: Running,
     endpoints: Vec<String>,
+    dns: Option<String>,
 }
 
 /// The contents of a registrar, as in `callsign status --json`.
@@ -45,15 +46,19 @@ impl<'room> Node<'room> {
         let mut command = room.command(&["registrar", "--ready-fd", "1"]);
         command.args(more).args(listen.iter().flat_map(|it| ["--listen", *it]));
         let mut running = Running::start(command);
-        let mut endpoints = Vec::new();
+        let (mut endpoints, mut dns) = (Vec::new(), None);
         loop {
             let line = running.line("a place or `ready`", |_| true);
+            if let Some(address) = line.strip_prefix("answering DNS at ") {
+                dns = Some(address.to_owned());
+                continue;
+            }
             match line.strip_prefix("listening on ") {
                 Some(endpoint) => endpoints.push(endpoint.to_owned()),
                 None => {
                     assert_eq!(line, "ready", "{running}");
                     let more = more.iter().map(|it| (*it).to_owned()).collect();
-                    return Self { room, more, running, endpoints };
+                    return Self { room, more, running, endpoints, dns };
                 }
             }
         }
@@ -62,7 +67,7 @@ impl<'room> Node<'room> {
     /// Kills the node without a warning, and starts another at the same places.
     #[track_caller]
     pub(crate) fn restart(self) -> Self {
-        let Self { room, more, running, endpoints } = self;
+        let Self { room, more, running, endpoints, .. } = self;
         running.kill();
         Self::start_with(room, &words(&endpoints), &words(&more))
     }
@@ -87,6 +92,12 @@ impl<'room> Node<'room> {
     /// Returns the first endpoint at which it listens.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoints[0]
+    }
+
+    /// Returns the address at which it answers DNS.
+    pub(crate) fn dns(&self) -> SocketAddr {
+        let address = self.dns.as_ref().expect("its settings make it a DNS server");
+        address.parse().expect("it prints an address and a port")
     }
 
     /// Returns the room in which it runs.

@@ -11,6 +11,7 @@ mod boot;
 mod claimed;
 mod completion;
 mod devices;
+mod dns;
 mod echo;
 mod exit_codes;
 mod full_disk;

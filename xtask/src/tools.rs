@@ -106,6 +106,11 @@ const TOOLS: &[Tool] = &[
     },
     Tool { program: "curl", package: "curl", without: KEYS },
     Tool { program: "openssl", package: "openssl", without: KEYS },
+    Tool {
+        program: "dig",
+        package: "bind9-dnsutils",
+        without: "the tests of the DNS server say that they are skipped",
+    },
     Tool { program: "nginx", package: "nginx", without: DAEMONS },
     Tool { program: "redis-server", package: "redis-server", without: DAEMONS },
     Tool { program: "memcached", package: "memcached", without: DAEMONS },

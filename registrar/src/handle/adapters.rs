@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use endpoints::{Name, Stamped};
+use endpoints::{Name, NamePattern, Stamped};
 use transport::{DialError, Stream};
 use uuid::Uuid;
 use wire::{
     Epoch, Record, RemoteError, State,
-    registrar::{Query, Update},
+    registrar::{List, NamesPage, Query, Update},
 };
 
 use super::RegistryHandle;
@@ -33,8 +33,40 @@ impl RegistryHandle {
         self.instances_for(name, &Owner::Registrar.into())
     }
 
-    pub(crate) fn instances_for(&self, name: &Name, caller: &Caller) -> Vec<Record> {
+    /// Returns those that a caller may find of the [`instances`](Self::instances) of a name.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # use endpoints::Name;
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// use callsign::registry::Owner;
+    ///
+    /// let by = Owner::Host("192.0.2.7".parse()?).into();
+    /// assert!(registry.instances_for(&Name::new("feed")?, &by).is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn instances_for(&self, name: &Name, caller: &Caller) -> Vec<Record> {
         self.records(&Query { all: true, ..Query::of(name.as_str()) }, caller)
+    }
+
+    /// Returns a page of the registered names that a caller may find: those after an epoch.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// use callsign::registry::Owner;
+    ///
+    /// let page = registry.names_for(0, &Owner::User(1000).into());
+    /// assert!(page.names.is_empty() && page.next.is_none());
+    /// ```
+    pub fn names_for(&self, after: Epoch, caller: &Caller) -> NamesPage {
+        if after == 0 {
+            self.refresh_all_declared();
+        }
+        let list = List { pattern: NamePattern::any(), after };
+        self.read(|registry| registry.names(&list, caller)).0
     }
 
     /// Registers a foreign instance again for an absent registrant, as

@@ -1,5 +1,6 @@
 //! `callsign registrar`.
 
+mod dns;
 mod places;
 mod quotas;
 mod reload;
@@ -8,6 +9,7 @@ mod rules;
 use std::{
     fs::File,
     io::{self, Write},
+    net::SocketAddr,
     path::PathBuf,
     pin::pin,
     sync::Arc,
@@ -52,7 +54,8 @@ use crate::{
 /// other listed endpoints are bound beside them.
 ///
 /// The table [quotas] of the settings file limits what one user or address may use;
-/// `callsign status --owners` shows it.
+/// `callsign status --owners` shows it. The table [dns] makes it a DNS server, so that any program
+/// finds actors by name, as `feed.callsign`.
 ///
 /// Flags override environment variables (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), which override
 /// the [registrar] table of the settings file.
@@ -155,12 +158,15 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     places.warn(&settings.registrar, context);
     let all: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
     let (ledger, tokens_file) = context.state_files(&all).map(|it| (it.tractor, it.tokens)).unzip();
-    let adapter = tractor_door(settings.registrar.tractor, ledger);
+    let dns = dns::bind(&settings.dns).await?;
+    let questions_at = dns.as_ref().map(|it| it.addresses().to_vec()).unwrap_or_default();
+    let dns = dns.map(|it| Arc::new(it) as Arc<dyn ProtocolAdapter>);
+    let tractor = tractor_door(settings.registrar.tractor, ledger);
     let options = NodeOptions {
         access: Some(places.access(&settings.registrar, group)),
         quotas,
         tokens_file,
-        adapters: adapter.into_iter().collect(),
+        adapters: tractor.into_iter().chain(dns).collect(),
         rules,
         ..options(&settings)
     };
@@ -169,7 +175,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         node = bind(listeners, &mut endpoints, usual_port, options, context) => node?,
         signal = start.ended(&mut signals) => return Ok(Exit::Signal(signal)),
     };
-    announce(&node.endpoints(), ready_fd, context)?;
+    announce(&node.endpoints(), &questions_at, ready_fd, context)?;
     let controls = node.controls().clone();
     let mut reload = Reload::new(settings, group, overrides.to_vec(), places, controls, context);
     if start.is_reload_due {
@@ -340,6 +346,7 @@ fn tractor_door(tractor: Tractor, ledger: Option<PathBuf>) -> Option<Arc<dyn Pro
 /// Reports to all that asked for it that the node can be reached.
 fn announce(
     endpoints: &[Endpoint],
+    questions_at: &[SocketAddr],
     ready_fd: Option<File>,
     context: &Context,
 ) -> Result<(), Failure> {
@@ -350,6 +357,13 @@ fn announce(
             context.announce_json(&Listening { event: "listening", endpoint, encoded })?;
         } else {
             context.announce(format_args!("listening on {endpoint}"));
+        }
+    }
+    for &address in questions_at {
+        if context.json {
+            context.announce_json(&Answering { event: "answering", protocol: "dns", address })?;
+        } else {
+            context.announce(format_args!("answering DNS at {address}"));
         }
     }
     if let Some(mut file) = ready_fd {
@@ -373,6 +387,14 @@ struct Listening<'a> {
     event: &'static str,
     endpoint: &'a Endpoint,
     encoded: String,
+}
+
+/// The output for each address at which questions of another protocol are answered, for programs.
+#[derive(Serialize)]
+struct Answering {
+    event: &'static str,
+    protocol: &'static str,
+    address: SocketAddr,
 }
 
 /// Opens a descriptor that this process was started with once more, which takes no `unsafe` code.

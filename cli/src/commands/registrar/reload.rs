@@ -11,7 +11,9 @@
 use std::{io, mem, thread, time::Duration};
 
 use anyhow::anyhow;
-use config::{Diagnostics, Overrides, RegistrarSettings, Settings, SettingsFile, overlay};
+use config::{
+    Diagnostics, DnsSettings, Overrides, RegistrarSettings, Settings, SettingsFile, overlay,
+};
 use endpoints::Quoted;
 use registrar::{Controls, NodeOptions, QuotaRules, registry::NameRules};
 use sd_notify::NotifyState;
@@ -227,6 +229,7 @@ impl<'a> Reload<'a> {
         let RegistrarSettings { listen, tractor, .. } = was.registrar.clone();
         now.registrar = RegistrarSettings { listen, tractor, ..now.registrar };
         now.host_id.clone_from(&was.host_id);
+        now.dns.clone_from(&was.dns);
         (self.settings, self.group) = (now, group);
         Ok(())
     }
@@ -244,8 +247,14 @@ fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
         ("[registrar] listen", was.listen != is.listen),
         ("[registrar] tractor", was.tractor != is.tractor),
         ("[host] id", before.host_id != now.host_id),
+        ("[dns]", is_other(&before.dns, &now.dns)),
     ];
     changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
+}
+
+/// Tells whether a DNS server differs from another, wherever they are written.
+fn is_other(was: &DnsSettings, now: &DnsSettings) -> bool {
+    (&was.listen, &was.domain) != (&now.listen, &now.domain)
 }
 
 /// The time limit for reading the settings: a working disk needs milliseconds, and so does a local

@@ -1,0 +1,38 @@
+//! The DNS server of a registrar.
+
+use std::io;
+
+use config::DnsSettings;
+use gateway::dns::{DnsAdapter, DnsError};
+
+use crate::failure::{Exit, Failure};
+
+/// Binds the DNS server that the settings ask for.
+pub(super) async fn bind(settings: &DnsSettings) -> Result<Option<DnsAdapter>, Failure> {
+    if settings.listen.is_empty() {
+        return Ok(None);
+    }
+    DnsAdapter::bind(&settings.listen, &settings.domain).await.map(Some).map_err(|error| {
+        let DnsError::Bind { address, source } = &error else { return Failure::usage(error) };
+        let port = address.port();
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("`ss -lntup 'sport = :{port}'` shows who has the port; any other serves")
+            }
+            io::ErrorKind::PermissionDenied => format!(
+                "a port below 1024 takes root, or `AmbientCapabilities=CAP_NET_BIND_SERVICE` in its \
+                 unit; port 5300 takes neither"
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                format!("no interface of this host has {}; `ip address` lists theirs", address.ip())
+            }
+            _ => String::new(),
+        };
+        let failure = Failure { exit: Exit::of_io(source), ..Failure::usage(error) };
+        let failure = match &settings.place {
+            Some(place) => failure.context(format!("`[dns] listen`, {place}")),
+            None => failure,
+        };
+        if hint.is_empty() { failure } else { failure.hint(hint) }
+    })
+}

@@ -1,0 +1,146 @@
+//! The server, bound and run.
+
+use std::{
+    io, mem,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use endpoints::Endpoint;
+use hickory_proto::rr::Name;
+use registrar::{Accepted, ProtocolAdapter, Recognised, RegistryHandle, Serving};
+use thiserror::Error;
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    task::JoinSet,
+};
+
+use super::{
+    asker::Surroundings,
+    serve::{bind, serve_connections, serve_datagrams},
+    zone::Zone,
+};
+
+/// Answers questions of DNS from the registry of a node, at addresses of its own.
+///
+/// ```
+/// # use callsign_gateway as callsign;
+/// use std::sync::Arc;
+///
+/// use callsign::dns::DnsAdapter;
+/// use registrar::{Node, NodeOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let dns = DnsAdapter::bind(&["127.0.0.1:0".parse()?], "callsign").await?;
+/// println!("ask for feed.callsign at {}", dns.addresses()[0]);
+/// let options = NodeOptions { adapters: vec![Arc::new(dns)], ..NodeOptions::default() };
+/// let node = Node::bind(&["/memory/0".parse()?], options).await?;
+/// # drop(node);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct DnsAdapter {
+    domain: Name,
+    addresses: Vec<SocketAddr>,
+    /// Until the node runs the adapter.
+    sockets: Mutex<Vec<(UdpSocket, TcpListener)>>,
+}
+
+/// Why questions cannot be answered.
+///
+/// ```
+/// # use callsign_gateway as callsign;
+/// use callsign::dns::{DnsAdapter, DnsError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let error = DnsAdapter::bind(&[], "a..b").await.unwrap_err();
+/// assert!(matches!(error, DnsError::Domain { .. }), "{error}");
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DnsError {
+    /// The domain is no domain name.
+    #[error("`{domain}` is no domain name")]
+    Domain {
+        /// As it was given.
+        domain: String,
+    },
+    /// An address cannot be listened at.
+    #[error("cannot answer DNS at {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl DnsAdapter {
+    /// Binds a UDP socket and a TCP listener at each address, to answer for a domain.
+    ///
+    /// # Errors
+    ///
+    /// [`DnsError`]; nothing stays bound then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing bound.
+    pub async fn bind(listen: &[SocketAddr], domain: &str) -> Result<Self, DnsError> {
+        let mut name = Name::from_ascii(domain)
+            .map_err(|_| DnsError::Domain { domain: domain.to_owned() })?
+            .to_lowercase();
+        name.set_fqdn(true);
+        let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
+        for &address in listen {
+            let failed = |source| DnsError::Bind { address, source };
+            let (socket, listener) = bind(address).await.map_err(failed)?;
+            addresses.push(socket.local_addr().map_err(failed)?);
+            sockets.push((socket, listener));
+        }
+        Ok(Self { domain: name, addresses, sockets: Mutex::new(sockets) })
+    }
+
+    /// Returns where it listens, with the real ports in place of port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+impl ProtocolAdapter for DnsAdapter {
+    fn serves(&self, _: &Endpoint) -> bool {
+        false
+    }
+
+    fn recognises(&self, _: &[u8]) -> Recognised {
+        Recognised::No
+    }
+
+    fn serve(&self, accepted: Accepted) -> Serving {
+        // No connection to an endpoint of the node is recognised as one.
+        Box::pin(async move { drop(accepted) })
+    }
+
+    fn run(&self, registry: RegistryHandle) -> Serving {
+        let sockets =
+            mem::take(&mut *self.sockets.lock().expect("nothing panics while it holds the lock"));
+        let zone = Arc::new(Zone {
+            domain: self.domain.clone(),
+            registry,
+            servers: self.addresses.clone(),
+            surroundings: Surroundings::new(),
+        });
+        Box::pin(async move {
+            let mut serving = JoinSet::new();
+            for (socket, listener) in sockets {
+                serving.spawn(serve_datagrams(socket, zone.clone()));
+                serving.spawn(serve_connections(listener, zone.clone()));
+            }
+            // A panic is the node's.
+            serving.join_all().await;
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! The sockets: datagrams and connections, each a bounded piece of work.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::{JoinSet, yield_now},
+    time::{sleep, timeout},
+};
+use tracing::{debug, warn};
+
+use super::{
+    packet::{Transport, answer},
+    zone::Zone,
+};
+
+/// Binds the two sockets of an address; port 0 becomes one free port for both.
+pub(super) async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = 0;
+    loop {
+        let listener = TcpListener::bind(address).await?;
+        match UdpSocket::bind(listener.local_addr()?).await {
+            Ok(socket) => return Ok((socket, listener)),
+            // The port that was free for the one was not for the other.
+            Err(error) if address.port() == 0 && tries < PORTS_TRIED_MAX => {
+                debug!(%error, "another port is tried");
+                tries += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Answers datagrams. An answer that the socket does not take at once is lost, as datagrams are.
+pub(super) async fn serve_datagrams(socket: UdpSocket, zone: Arc<Zone>) {
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    let mut in_turn = 0;
+    loop {
+        if in_turn == TURN_MAX {
+            in_turn = 0;
+            yield_now().await;
+        }
+        in_turn += 1;
+        match socket.recv_from(&mut buffer).await {
+            Ok((length, from)) => {
+                let answer = answer(&zone, &buffer[..length], from.ip(), Transport::Udp);
+                if let Some(Err(error)) = answer.map(|it| socket.try_send_to(&it, from)) {
+                    debug!(%from, %error, "an answer is lost");
+                }
+            }
+            Err(error) => {
+                warn!(%error, "a question is lost");
+                sleep(AFTER_ERROR).await;
+            }
+        }
+    }
+}
+
+/// Accepts connections, and answers one question at a time at each. Whoever has many gets no more.
+pub(super) async fn serve_connections(listener: TcpListener, zone: Arc<Zone>) {
+    let places = Arc::new(Places::default());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => match places.take(from.ip()) {
+                    Some(place) => {
+                        let zone = zone.clone();
+                        connections.spawn(async move {
+                            if let Err(error) = converse(stream, from, &zone).await {
+                                debug!(%from, %error, "a connection ends");
+                            }
+                            drop(place);
+                        });
+                    }
+                    None => debug!(%from, "turned away: too many connections"),
+                },
+                Err(error) => {
+                    warn!(%error, "a connection is lost");
+                    sleep(AFTER_ERROR).await;
+                }
+            }
+        }
+    }
+}
+
+/// Reads questions and writes answers until the peer has no more, or is too slow.
+async fn converse(mut stream: TcpStream, from: SocketAddr, zone: &Zone) -> io::Result<()> {
+    loop {
+        let question = async {
+            let length = stream.read_u16().await?;
+            let mut question = vec![0; length.into()];
+            stream.read_exact(&mut question).await?;
+            Ok::<_, io::Error>(question)
+        };
+        let question = match timeout(PATIENCE, question).await? {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            question => question?,
+        };
+        let Some(answer) = answer(zone, &question, from.ip(), Transport::Tcp) else {
+            return Ok(());
+        };
+        let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+        let framed = [&length.to_be_bytes()[..], &answer].concat();
+        timeout(PATIENCE, stream.write_all(&framed)).await??;
+        yield_now().await;
+    }
+}
+
+/// The connections of each address.
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection's place, until it is dropped.
+#[derive(Debug)]
+struct Place(Arc<Places>, IpAddr);
+
+impl Places {
+    fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
+        let mut taken = self.0.lock().expect("nothing panics while it holds the lock");
+        if taken.values().sum::<usize>() >= CONNECTIONS_MAX {
+            return None;
+        }
+        let own = taken.entry(from).or_default();
+        if *own >= CONNECTIONS_EACH_MAX {
+            return None;
+        }
+        *own += 1;
+        drop(taken);
+        Some(Place(self.clone(), from))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.0.0.lock().expect("nothing panics while it holds the lock");
+        if let Some(own) = taken.get_mut(&self.1) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// The most ports that are tried for port 0.
+const PORTS_TRIED_MAX: usize = 16;
+
+/// The longest question that is read whole: a longer one is none.
+const DATAGRAM_BYTES_MAX: usize = 4096;
+
+/// How many datagrams are answered before others get their turn.
+const TURN_MAX: usize = 16;
+
+/// The most connections in total, and from one address. A resolver keeps a few.
+const CONNECTIONS_MAX: usize = 256;
+const CONNECTIONS_EACH_MAX: usize = 64;
+
+/// The time limit for a question to arrive and for an answer to leave (RFC 7766, section 6.2.3).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pause after an error of a socket, so that a lasting one takes no processor.
+const AFTER_ERROR: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_takes_all_places() {
+        let places = Arc::new(Places::default());
+        let from = |last| IpAddr::from([10, 0, 0, last]);
+        let mut held: Vec<_> = (0..CONNECTIONS_EACH_MAX).map(|_| places.take(from(1))).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(places.take(from(1)).is_none(), "it has its share");
+        for last in 2.. {
+            let Some(place) = places.take(from(last)) else { break };
+            held.push(Some(place));
+            held.extend((1..CONNECTIONS_EACH_MAX).map(|_| places.take(from(last))));
+        }
+        assert_eq!(held.iter().flatten().count(), CONNECTIONS_MAX);
+        held.clear();
+        assert!(places.0.lock().unwrap().is_empty(), "nothing is left of them");
+    }
+}
