@@ -55,6 +55,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "dns")]
+pub mod dns;
 pub mod registrar;
 pub mod tractor;
 

@@ -1,7 +1,5 @@
 //! The table `[dns]`: its meaning, and the diagnostics of faulty ones.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
-
 use config::read;
 
 #[test]

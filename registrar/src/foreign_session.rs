@@ -240,7 +240,7 @@ impl ForeignSession {
     /// }
     /// ```
     pub fn names(&self) -> Vec<String> {
-        self.registry.names_for(0, &self.caller).names
+        self.registry.names_for(&self.caller)
     }
 
     /// Returns a page of all instances that the peer may find, oldest first: those after an epoch.

@@ -1,12 +1,9 @@
 //! Where the asker of a question is, so that the nearest endpoints come first.
 
-use std::{
-    net::IpAddr,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Mutex, time::Duration};
 
 use endpoints::{Endpoint, Here, Interface, Locality, Stamped, Unreachable, locate};
+use tokio::time::Instant;
 
 /// The interfaces of this host, read from time to time.
 #[derive(Debug)]

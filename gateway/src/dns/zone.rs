@@ -247,7 +247,7 @@ impl Question<'_> {
         if !self.wants(RecordType::PTR) {
             return Answer::no_data();
         }
-        let mut names = self.zone.registry.names_for(0, &self.by).names;
+        let mut names = self.zone.registry.names_for(&self.by);
         names.sort_unstable();
         let types = names.iter().filter_map(|it| {
             let labels = labels(&endpoints::Name::new(it).ok()?);

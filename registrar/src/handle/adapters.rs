@@ -7,7 +7,7 @@ use transport::{DialError, Stream};
 use uuid::Uuid;
 use wire::{
     Epoch, Record, RemoteError, State,
-    registrar::{List, NamesPage, Query, Update},
+    registrar::{List, Query, Update},
 };
 
 use super::RegistryHandle;
@@ -50,7 +50,7 @@ impl RegistryHandle {
         self.records(&Query { all: true, ..Query::of(name.as_str()) }, caller)
     }
 
-    /// Returns a page of the registered names that a caller may find: those after an epoch.
+    /// Returns the registered names that a caller may find: all of them, up to some thousands.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -58,15 +58,13 @@ impl RegistryHandle {
     /// # let registry = RegistryHandle::unattended(Limits::default());
     /// use callsign::registry::Owner;
     ///
-    /// let page = registry.names_for(0, &Owner::User(1000).into());
-    /// assert!(page.names.is_empty() && page.next.is_none());
+    /// assert!(registry.names_for(&Owner::User(1000).into()).is_empty());
     /// ```
-    pub fn names_for(&self, after: Epoch, caller: &Caller) -> NamesPage {
-        if after == 0 {
-            self.refresh_all_declared();
-        }
-        let list = List { pattern: NamePattern::any(), after };
-        self.read(|registry| registry.names(&list, caller)).0
+    pub fn names_for(&self, caller: &Caller) -> Vec<String> {
+        self.refresh_all_declared();
+        let list = List { pattern: NamePattern::any(), after: 0 };
+        let (page, _steps) = self.read(|registry| registry.names(&list, caller));
+        page.names
     }
 
     /// Registers a foreign instance again for an absent registrant, as

@@ -19,10 +19,11 @@ pub(super) async fn bind(settings: &DnsSettings) -> Result<Option<DnsAdapter>, F
             io::ErrorKind::AddrInUse => {
                 format!("`ss -lntup 'sport = :{port}'` shows who has the port; any other serves")
             }
-            io::ErrorKind::PermissionDenied => format!(
-                "a port below 1024 takes root, or `AmbientCapabilities=CAP_NET_BIND_SERVICE` in its \
-                 unit; port 5300 takes neither"
-            ),
+            io::ErrorKind::PermissionDenied => {
+                "a port below 1024 takes root, or `AmbientCapabilities=CAP_NET_BIND_SERVICE` in \
+                 its unit; port 5300 takes neither"
+                    .to_owned()
+            }
             io::ErrorKind::AddrNotAvailable => {
                 format!("no interface of this host has {}; `ip address` lists theirs", address.ip())
             }
