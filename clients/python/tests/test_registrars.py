@@ -315,6 +315,44 @@ async def test_what_is_cancelled_leaves_nothing_behind(room: Room, node: Node) -
         gc.collect()
 
 
+async def test_kills_of_a_registrar_leave_no_socket_and_no_task(
+    room: Room, node: Node, anyio_backend: str
+) -> None:
+    """`CALLSIGN_KILLS=1000` makes it a thousand."""
+    kills = int(os.environ.get("CALLSIGN_KILLS", "4"))
+
+    def held() -> tuple[int, int]:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd")), len(anyio.get_running_tasks())
+
+    async def look(watch: callsign.Watch) -> None:
+        async for _ in watch:
+            pass
+
+    options = callsign.Options(backoff=(0.01, 0.02))
+    async with (
+        anyio.create_task_group() as tasks,
+        callsign.connect(node.endpoint, options=options) as client,
+        actor(client, "feed", room.unix("feed")),
+        client.watch("*") as watch,
+    ):
+        tasks.start_soon(look, watch)
+        counts: list[tuple[int, int]] = []
+        for _ in range(kills):
+            node.restart()
+            with anyio.fail_after(LIMIT):
+                async with callsign.connect(node.endpoint) as other:
+                    await other.wait("feed")
+                    async with await other.find("feed") as feed:
+                        assert feed.assurance is callsign.Assurance.PROVED
+            counts.append(held())
+        with anyio.fail_after(LIMIT):
+            # The actor's ends of the connections close by themselves.
+            while held() > min(counts):
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_client_ends_while_its_registrar_restarts(room: Room, node: Node) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for at in range(10):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import quote, unquote_to_bytes
 
@@ -142,8 +143,12 @@ def endpoint(text: str | Endpoint) -> Endpoint:
     >>> endpoint("/unix/%2Frun%2Ffeed.sock") == endpoint("/unix/run/feed.sock")
     True
     """
-    if not isinstance(text, str):
-        return text
+    return _read(text) if isinstance(text, str) else text
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> Endpoint:
+    """Reads the text of an endpoint. The same ones stand in answer after answer."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -36,7 +36,7 @@ class Keeper:
         self._hub = hub
         self._link = link
         self._connection = connection
-        self._room = anyio.Semaphore(_CALLS_MAX)
+        self._room = anyio.Semaphore(_CALLS_MAX, fast_acquire=True)
 
     async def run(self) -> None:
         """Runs until it is cancelled."""

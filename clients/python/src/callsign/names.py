@@ -1,6 +1,7 @@
 """Names of actors, and patterns of names."""
 
 import unicodedata
+from functools import lru_cache
 
 from .errors import InvalidName
 from .text import is_mark, is_plain, quoted
@@ -19,8 +20,9 @@ def check_pattern(text: str) -> str:
     return _check(text, "/ ")
 
 
+@lru_cache(maxsize=1024)
 def is_name(text: str) -> bool:
-    """Tells whether a text is a name."""
+    """Tells whether a text is a name. The same ones stand in answer after answer."""
     try:
         check_name(text)
     except InvalidName:

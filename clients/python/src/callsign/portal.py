@@ -18,7 +18,7 @@ from .errors import Closed, RemoteError, WireError
 from .frames import FRAME_BYTES_MAX, decode, encode
 from .messages import Fields, read_error
 from .signal import Signal
-from .sockets import receive
+from .sockets import READ_BYTES, receive
 from .text import plain, system
 
 #: The calls of one portal: enough to keep any link busy.
@@ -94,7 +94,7 @@ class Portal:
         self._ends_on_silence = ends_on_silence
         self._calls: dict[int, _Call] = {}
         self._next_id = 0
-        self._room = anyio.Semaphore(CALLS_MAX)
+        self._room = anyio.Semaphore(CALLS_MAX, fast_acquire=True)
         self._output = bytearray()
         self._output_changed = Signal()
         self._alive = self._moved = anyio.current_time()
@@ -165,9 +165,11 @@ class Portal:
     # Reading.
 
     async def _read(self) -> Closed:
-        data, reads = bytearray(), 0
+        data, reads, is_drained = bytearray(), 0, False
         while True:
             try:
+                if is_drained:
+                    await anyio.wait_readable(self._sock)
                 part = await receive(self._sock)
             except (ConnectionResetError, BrokenPipeError):
                 return Closed("the peer closed the connection")
@@ -175,6 +177,8 @@ class Portal:
                 return Closed(f"the connection broke: {system(error)}")
             if not part:
                 return Closed("the peer closed the connection")
+            # After less than was asked for there is no more for now.
+            is_drained = len(part) < READ_BYTES
             self._heard(len(part))
             data += part
             try:

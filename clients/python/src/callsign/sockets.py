@@ -172,7 +172,17 @@ async def _dial_path(place: UnixPath, expected: SocketId | None) -> socket.socke
             raise DialError("not-a-socket", f"there is {found} in its place, not a stream socket")
         if expected is not None and not found.is_same(expected):
             raise DialError("other-socket", "the path leads to another socket than the one meant")
-        return await _dial_unix(f"/proc/self/fd/{descriptor}".encode())
+        try:
+            return await _dial_unix(f"/proc/self/fd/{descriptor}".encode())
+        except DialError as error:
+            # The file is open, so `/proc` is missing. A dial that expects no particular socket can
+            # do without.
+            if error.kind != "missing":
+                raise
+            if expected is not None:
+                what = "the connection cannot be made: /proc is not mounted here"
+                raise DialError("io", what) from None
+            return await _dial_unix(place.path.encode())
     finally:
         os.close(descriptor)
 

@@ -157,6 +157,10 @@ class Client:
         """Waits until an instance of a name is ready."""
         return self._call(partial(self._client.wait, name, timeout=timeout))
 
+    def wait_within_reach(self, name: str, *, timeout: float | None = None) -> Record:
+        """Waits until an instance is ready that can be reached from here."""
+        return self._call(partial(self._client.wait_within_reach, name, timeout=timeout))
+
     def watch(self, pattern: str = "*") -> AbstractContextManager[Watch]:
         """Follows the instances of a name or a pattern: `with client.watch("feed") as watch`."""
         return _Mapped(self._open(), self._client.watch(pattern), Watch)
@@ -178,6 +182,10 @@ class Client:
     def drain(self, uuid: UUID) -> None:
         """Drains an instance."""
         self._call(partial(self._client.drain, uuid))
+
+    def set_state(self, uuid: UUID, state: State) -> None:
+        """Changes the state of an instance."""
+        self._call(partial(self._client.set_state, uuid, state))
 
     def whoami(self) -> tuple[tuple[Endpoint, Whoami | RegistrarFailure], ...]:
         """Asks all registrars for this process's identity and rights."""
