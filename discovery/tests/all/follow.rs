@@ -12,7 +12,9 @@ use tokio::{runtime::Builder, task::JoinSet};
 use transport::Listener;
 use wire::{Record, State};
 
-use crate::support::{Running, Sockets, Way, connect, nowhere, options, soon, two_registrars};
+use crate::support::{
+    Running, Sockets, Way, connect, nowhere, options, soon, two_registrars, until as until_so,
+};
 
 /// Longer than the tests take: a registrar that settles that long is young throughout.
 const LONG: Duration = Duration::from_secs(600);
@@ -234,17 +236,18 @@ fn a_burst_that_cannot_be_kept_up_with_leaves_no_gap() {
     let sockets = Sockets::new();
     let endpoint = sockets.endpoint("registrar.sock");
     let (said, told) = mpsc::channel();
+    let (go, goes) = mpsc::channel::<()>();
     let (done, is_done) = mpsc::channel::<()>();
     let place = endpoint.clone();
     let others = thread::spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let registrar = Running::at(std::slice::from_ref(&place)).await;
+            let _registrar = Running::at(std::slice::from_ref(&place)).await;
             let actors = connect([&place]).await;
             let feed = registered(&actors, "feed", 1).await;
             let brief = registered(&actors, "brief", 2).await;
             said.send(()).unwrap();
-            registrar.until(|it| it.watchers == 2).await;
+            until_so(|| goes.try_recv().is_ok()).await;
             for number in 0..4500 {
                 let metadata = [("number".to_owned(), number.to_string())];
                 soon(feed.update_metadata(metadata.into())).await.unwrap();
@@ -267,6 +270,7 @@ fn a_burst_that_cannot_be_kept_up_with_leaves_no_gap() {
         while !matches!(soon(watch.next()).await, Some(Change::Synced)) {}
         view(&followed, |it| it.freshness().is_current() && it.len() == 2).await;
         // Nothing runs here meanwhile.
+        go.send(()).unwrap();
         told.recv().unwrap();
 
         let mut seen = followed.view();
