@@ -472,16 +472,22 @@ impl Exceeded {
                 );
                 (amount, "read the answers, register less")
             }
-            Quota::Sessions => (count(account, "sessions", *used, *limit), "close some"),
-            Quota::Instances => (count(account, "instances", *used, *limit), "take some out"),
-            Quota::Waits => (count(account, "waiting calls", *used, *limit), "cancel some"),
-            Quota::Watches => (count(account, "watches", *used, *limit), "cancel some"),
+            Quota::Sessions => {
+                (count(account, ["session", "sessions"], *used, *limit), "close some")
+            }
+            Quota::Instances => {
+                (count(account, ["instance", "instances"], *used, *limit), "take some out")
+            }
+            Quota::Waits => {
+                (count(account, ["waiting call", "waiting calls"], *used, *limit), "cancel some")
+            }
+            Quota::Watches => (count(account, ["watch", "watches"], *used, *limit), "cancel some"),
             Quota::Cpu => {
                 let amount =
                     format!("{account} has used {used}% of a processor here, of at most {limit}%");
                 (amount, "connect less often")
             }
-            quota => (count(account, quota.name(), *used, *limit), "wait"),
+            quota => (count(account, [quota.name(); 2], *used, *limit), "wait"),
         };
         let bound = match quota {
             Quota::Sessions => " (no owner has more than half of `sessions_max`)",
@@ -491,7 +497,8 @@ impl Exceeded {
     }
 }
 
-fn count(account: &Account, what: &str, used: usize, limit: usize) -> String {
+fn count(account: &Account, [one, many]: [&str; 2], used: usize, limit: usize) -> String {
+    let what = if used == 1 { one } else { many };
     format!("{account} has {used} {what} here, of at most {limit}")
 }
 

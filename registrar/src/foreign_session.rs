@@ -263,7 +263,7 @@ impl ForeignSession {
     /// ```
     pub fn page(&self, after: Epoch) -> Page {
         if after == 0 {
-            self.registry.refresh_all_declared();
+            self.registry.look_at_all_declared(self.caller.owner.account());
         }
         let list = List { pattern: NamePattern::any(), after };
         let now_ms = self.registry.now_ms();

@@ -8,6 +8,7 @@ mod clock;
 mod declared;
 mod deferred;
 mod own;
+mod rules;
 
 use std::{
     collections::HashMap,
@@ -38,14 +39,15 @@ use wire::{
 use self::{
     attendance::{ATTENDANCE_INTERVAL, Attendance},
     clock::Clock,
+    declared::Declared,
 };
 use crate::{
     accounts::Accounts,
     jobs::{Check, Job, Why},
     lookout::Lookout,
     registry::{
-        Caller, Claimant, Contested, Event, Limits, NameRules, Outcome, Registry, RegistryError,
-        SessionId, Suspected,
+        Caller, Claimant, Contested, Event, Limits, Outcome, Registry, RegistryError, SessionId,
+        Suspected,
     },
     scheduler::Scheduler,
     session_handle::SessionHandle,
@@ -84,6 +86,10 @@ struct Shared {
     deadlines: Notify,
     /// Rung when there is something to be done in parts.
     deferred: Notify,
+    /// Rung when the socket files of all declared actors are to be looked at.
+    declared_looks: Notify,
+    /// Rung when the rules of names change.
+    rules: Notify,
     /// Rung when the holder of an exclusive name changes.
     tokens: Notify,
     /// Whether anybody does the jobs.
@@ -102,10 +108,7 @@ struct Shared {
 struct RegistryState {
     registry: Registry,
     sessions: HashMap<SessionId, Arc<SessionHandle>>,
-    /// Declared instances with a socket file, whose stamps follow the file.
-    declared: HashMap<Name, Uuid>,
-    /// All that the settings declare.
-    declared_uuids: Vec<Uuid>,
+    declared: Declared,
 }
 
 /// The challenge for an instance, and the proof that it owes.
@@ -128,12 +131,8 @@ impl RegistryHandle {
         let (jobs, to_run) = mpsc::channel(JOBS_WAITING_MAX);
         let mut registry = Registry::new(registrar, limits, accounts.clone(), clock.start_ms);
         registry.settle_until(clock.start_ms + settle_time.as_millis() as u64);
-        let state = RegistryState {
-            registry,
-            sessions: HashMap::new(),
-            declared: HashMap::new(),
-            declared_uuids: Vec::new(),
-        };
+        let state =
+            RegistryState { registry, sessions: HashMap::new(), declared: Declared::default() };
         let shared = Shared {
             registrar,
             secret: ProofSecret::new(transport::random_bytes()),
@@ -144,6 +143,8 @@ impl RegistryHandle {
             state: Mutex::new(state),
             deadlines: Notify::new(),
             deferred: Notify::new(),
+            declared_looks: Notify::new(),
+            rules: Notify::new(),
             tokens: Notify::new(),
             is_attended: AtomicBool::new(false),
             jobs,
@@ -310,14 +311,6 @@ impl RegistryHandle {
         Ok(result)
     }
 
-    /// Replaces the rules of names. Registered instances stay.
-    pub(crate) fn set_rules(&self, rules: NameRules) {
-        let mut state = self.state();
-        let outcome = state.registry.set_rules(rules);
-        self.deliver(&mut state, outcome);
-        self.after(state);
-    }
-
     /// Applies an event that is nobody's call.
     ///
     /// ```
@@ -378,15 +371,13 @@ impl RegistryHandle {
         now_ms: u64,
         bytes: &mut BytesMut,
     ) -> usize {
-        let mut state = self.state();
-        self.refresh_declared(&mut state, query.name);
-        state.registry.answer(query, by, now_ms, bytes)
+        let (state, looked) = self.look_at_declared(query.name);
+        looked + state.registry.answer(query, by, now_ms, bytes)
     }
 
     /// Returns the records that answer a query.
     pub(crate) fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
-        let mut state = self.state();
-        self.refresh_declared(&mut state, query.name);
+        let (state, _looked) = self.look_at_declared(query.name);
         state.registry.records(query, by)
     }
 
@@ -394,16 +385,14 @@ impl RegistryHandle {
     /// steps besides writing.
     pub(crate) fn locate(&self, query: &Query<'_>, by: &Caller, bytes: &mut BytesMut) -> usize {
         let (nonce, now_ms) = (Uuid::new_v4(), self.now_ms());
-        let mut state = self.state();
-        self.refresh_declared(&mut state, query.name);
-        let mut taken = 0;
+        let (state, mut taken) = self.look_at_declared(query.name);
         encode_located(bytes, self.0.registrar, nonce, |bytes| {
             let prove = |instance: &InstanceId, epoch| {
                 let challenge = Challenge { registrar: self.0.registrar, epoch, nonce };
                 self.proof_key(instance.uuid, epoch).prove(instance, &challenge)
             };
             let (proofs, steps) = state.registry.locate(query, by, now_ms, bytes, prove);
-            taken = steps;
+            taken += steps;
             proofs
         });
         taken

@@ -278,6 +278,10 @@ impl Node {
         helpers.spawn(async move {
             housekeeper.do_deferred(|account, ran| scheduler.charge(account, ran)).await;
         });
+        let watchman = registry.clone();
+        helpers.spawn(async move { watchman.warn_of_shared_names().await });
+        let observer = registry.clone();
+        helpers.spawn(async move { observer.keep_looking_at_declared().await });
         let scheduler = controls.scheduler().clone();
         helpers.spawn(async move { scheduler.run().await });
         if let Some(file) = tokens_file.clone() {

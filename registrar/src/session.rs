@@ -139,12 +139,13 @@ impl Session {
 
     fn list(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let list: List = call.args()?;
+        let mut steps = 0;
         if list.after == 0 {
-            self.registry.refresh_all_declared();
+            steps += self.registry.look_at_all_declared(self.caller.owner.account());
         }
-        let (now_ms, mut steps) = (self.registry.now_ms(), 0);
+        let now_ms = self.registry.now_ms();
         replies.finish_with(call.id, |bytes| {
-            steps =
+            steps +=
                 self.registry.read(|registry| registry.page(&list, &self.caller, now_ms, bytes));
         });
         replies.spend(steps);
@@ -153,9 +154,6 @@ impl Session {
 
     fn names(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let list: List = call.args()?;
-        if list.after == 0 {
-            self.registry.refresh_all_declared();
-        }
         let (page, steps) = self.registry.read(|registry| registry.names(&list, &self.caller));
         replies.finish(call.id, &page);
         replies.spend(steps + page.names.len());

@@ -223,7 +223,7 @@ fn is_denial(error: &RemoteError) -> bool {
 }
 
 /// The target of these events.
-const AUDIT: &str = "callsign::audit";
+pub(super) const AUDIT: &str = "callsign::audit";
 
 /// The most instances to name when their removal is denied.
 const DENIED_SAID: usize = 8;

@@ -61,7 +61,6 @@ impl RegistryHandle {
     /// assert!(registry.names_for(&Owner::User(1000).into()).is_empty());
     /// ```
     pub fn names_for(&self, caller: &Caller) -> Vec<String> {
-        self.refresh_all_declared();
         let list = List { pattern: NamePattern::any(), after: 0 };
         let (page, _steps) = self.read(|registry| registry.names(&list, caller));
         page.names

@@ -51,8 +51,8 @@ pub enum RegistryError {
     #[error("another call waits in line for it, or has registered it, meanwhile")]
     StandsElsewhere,
     #[error(
-        "`{name}` has {limit} instances already, as many as its rule lets it have ({place}); end \
-         one of them, take another name, or have its `max_instances` raised"
+        "`{name}` has all the instances that its rule lets it have, which is {limit} ({place}); end \
+         some, take another name, or have its `max_instances` raised"
     )]
     TooManyOfName { name: Name, limit: usize, place: String },
     #[error("no instance {uuid} is registered")]
@@ -87,8 +87,9 @@ pub enum RegistryError {
     #[error("too many {what}: at most {limit}")]
     TooMany { what: &'static str, limit: usize },
     #[error(
-        "{account} has {count} foreign instances here, of at most {limit} (no owner has more than \
-         half of the room for them): take some out"
+        "{account} has {count} foreign {} here, of at most {limit} (no owner has more than half of \
+         the room for them): take some out",
+        if *.count == 1 { "instance" } else { "instances" }
     )]
     TooManyForeign { account: Account, count: usize, limit: usize },
     #[error(transparent)]

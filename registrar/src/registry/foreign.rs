@@ -7,8 +7,8 @@ use uuid::Uuid;
 use wire::{Epoch, Lifetime, Record, State, registrar::Update};
 
 use super::{
-    Account, Caller, Entry, Outcome, Registrant, Registry, RegistryError, Turn, check_endpoints,
-    check_metadata,
+    Account, Caller, Entry, NameClaim, Outcome, Registrant, Registry, RegistryError, Turn,
+    check_endpoints, check_metadata,
 };
 
 /// An instance that is registered through an adapter, with one endpoint or none.
@@ -86,7 +86,8 @@ impl Registry {
         let way = self.make_way(uuid);
         let Some(key) = self.by_uuid.get(&uuid).copied() else {
             self.check_room_for_foreign(&caller)?;
-            let is_exclusive = self.check_name(&name, &caller, None, turn)?;
+            let claim = NameClaim { caller: &caller, earlier: None, yields: None, turn };
+            let is_exclusive = self.check_name(&name, &claim)?;
             let epoch = self.take_epoch();
             let record = Record {
                 name,

@@ -25,29 +25,42 @@ pub(super) enum Turn {
     Next,
 }
 
+/// An instance that has a name, and its owner.
+pub type Holder = (Uuid, Owner);
+
+/// A caller that would register an instance under a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NameClaim<'a> {
+    pub(super) caller: &'a Caller,
+    /// Its entry, if it is there already.
+    pub(super) earlier: Option<Key>,
+    /// Another owner's entry with the same UUID, which ends by the registration.
+    pub(super) yields: Option<Key>,
+    pub(super) turn: Turn,
+}
+
 impl Registry {
     /// Tells whether a caller may register an instance under a name, and returns whether it is then
-    /// the only one. `earlier` is its entry, if it is there already.
+    /// the only one.
     pub(super) fn check_name(
         &self,
         name: &Name,
-        caller: &Caller,
-        earlier: Option<Key>,
-        turn: Turn,
+        claim: &NameClaim<'_>,
     ) -> Result<bool, RegistryError> {
+        let NameClaim { caller, earlier, yields, .. } = *claim;
         let rule = self.rules.of(name.as_str());
         if !caller.is_trusted {
-            self.check_whose(name, caller, rule)?;
+            self.check_whose(name, caller, (rule, yields))?;
         }
         let Some(rule) = rule.filter(|it| it.exclusive || it.instances_max.is_some()) else {
             return Ok(false);
         };
         if rule.exclusive {
-            self.check_turn(name, caller, earlier, turn, rule)?;
+            self.check_turn(name, claim, rule)?;
             return Ok(true);
         }
         let Some(instances) = self.by_name.get(name) else { return Ok(false) };
-        let others = self.holders(instances).filter(|it| Some(*it) != earlier);
+        let others = self.holders(instances).filter(|it| ![earlier, yields].contains(&Some(*it)));
         let limit = rule.instances_max.unwrap_or(usize::MAX);
         if earlier.is_none() && instances.len() >= limit && others.take(limit).count() >= limit {
             let (name, place) = (name.clone(), self.place_for(caller, rule));
@@ -60,14 +73,13 @@ impl Registry {
     fn check_turn(
         &self,
         name: &Name,
-        caller: &Caller,
-        earlier: Option<Key>,
-        turn: Turn,
+        claim: &NameClaim<'_>,
         rule: &NameRule,
     ) -> Result<(), RegistryError> {
+        let NameClaim { caller, earlier, yields, turn } = *claim;
         let instances = self.by_name.get(name).into_iter();
         let mut holders = instances.flat_map(|it| self.holders(it));
-        if let Some(holder) = holders.find(|it| Some(*it) != earlier) {
+        if let Some(holder) = holders.find(|it| ![earlier, yields].contains(&Some(*it))) {
             let holder = &self.entries[holder];
             let shown = Some(holder).filter(|it| self.shows(caller, it));
             let uuid = shown.map(|it| it.uuid);
@@ -99,6 +111,31 @@ impl Registry {
         let instances = self.by_name.get(name)?;
         let is_exclusive = self.rules.of(name.as_str()).is_some_and(|it| it.exclusive);
         self.holders(instances).next().filter(|_| is_exclusive)
+    }
+
+    /// Looks at some instances after an epoch. Returns the exclusive names that several of them have,
+    /// each with the newest holders, and where to look on; `None` at the end.
+    pub fn shared_names(&self, after: Epoch) -> (Vec<(Name, Vec<Holder>)>, Option<Epoch>) {
+        let (mut shared, mut latest) = (Vec::new(), None);
+        if !self.rules.iter().any(|it| it.exclusive) {
+            return (shared, latest);
+        }
+        for (epoch, key) in self.by_epoch.range(after.saturating_add(1)..).take(LOOKED_AT_MAX) {
+            latest = Some(*epoch);
+            let name = &self.entries[*key].name;
+            let Some(instances) = self.by_name.get(name).filter(|it| it.len() > 1) else {
+                continue;
+            };
+            if self.holder(name) != Some(*key) {
+                continue;
+            }
+            let holders = self.holders(instances).take(HOLDERS_NAMED).map(|it| &self.entries[it]);
+            let holders: Vec<_> = holders.map(|it| (it.uuid, it.registrant.owner)).collect();
+            if holders.len() > 1 {
+                shared.push((name.clone(), holders));
+            }
+        }
+        (shared, latest)
     }
 
     /// Returns the holders of a name, newest first: the name is free if they are the registrar
@@ -139,11 +176,13 @@ impl Registry {
         }
     }
 
+    /// Tells whether a name is open to a caller, by its rule or because nobody else has it: apart
+    /// from an entry that yields.
     pub(super) fn check_whose(
         &self,
         name: &Name,
         caller: &Caller,
-        rule: Option<&NameRule>,
+        (rule, yields): (Option<&NameRule>, Option<Key>),
     ) -> Result<(), RegistryError> {
         let by = caller.owner;
         if let Some((rule, register)) = rule.and_then(|it| Some((it, it.register.as_ref()?))) {
@@ -157,7 +196,9 @@ impl Registry {
         let is_open = self.rules.otherwise() == Names::Open || name.as_str() == UNNAMED_ROOT;
         let Some(holders) = self.by_name.get(name).filter(|_| !is_open) else { return Ok(()) };
         let own = wire::Owner::from(by);
-        let is_there = |key: Key| Some(&self.entries[key]).filter(|it| !self.is_over(it));
+        let is_there = |key: Key| {
+            Some(&self.entries[key]).filter(|it| Some(key) != yields && !self.is_over(it))
+        };
         let of = |meant| holders.newest_first(meant).take(HOLDERS_SEEN).filter_map(is_there);
         let has_one = of(Selection { owner: Some(&own), ..Selection::ALL })
             .any(|it| it.registrant.owner == by);
@@ -217,6 +258,11 @@ impl Registry {
 
 /// What stands for a rule whose names a caller may not find.
 const HIDDEN_RULE: &str = "a rule of the registrar";
+
+/// The most instances to look at in one turn for exclusive names that several have, and the most
+/// holders of one to name.
+const LOOKED_AT_MAX: usize = 1024;
+const HOLDERS_NAMED: usize = 4;
 
 /// The most holders of a name to check for one that is still there.
 const HOLDERS_SEEN: usize = 4096;

@@ -70,12 +70,6 @@ impl Lines {
         self.by_name.get(name).map_or(0, |it| it.standing.len())
     }
 
-    /// Returns how many others wait for the name of an instance.
-    pub(super) fn others(&self, name: &Name, uuid: Uuid) -> u64 {
-        let is_own = self.by_uuid.get(&uuid).is_some_and(|it| it.0 == *name);
-        self.len_of(name) as u64 - u64::from(is_own)
-    }
-
     /// Returns the name that an instance waits for, and its owner.
     pub(super) fn waiting(&self, uuid: Uuid) -> Option<(&Name, Owner)> {
         let (name, at) = self.by_uuid.get(&uuid)?;
@@ -108,6 +102,8 @@ impl Lines {
     pub(super) fn ruled_anew(&mut self) {
         self.all_freed();
         self.ruled_anew.extend(self.by_name.keys().cloned());
+        // Others may see the line.
+        self.untold.extend(self.by_name.keys().cloned());
     }
 
     fn next_place(&mut self, name: &Name) -> Place {
@@ -310,7 +306,7 @@ impl Registry {
         let rule = self.rules.of(name.as_str());
         let denied = |(at, standing): (&u64, &Standing)| {
             let is_bound = !standing.caller.is_trusted;
-            let checked = is_bound.then(|| self.check_whose(name, &standing.caller, rule));
+            let checked = is_bound.then(|| self.check_whose(name, &standing.caller, (rule, None)));
             Some((*at, checked?.err()?))
         };
         let denied: Vec<_> = queue.standing.iter().filter_map(denied).collect();
@@ -326,18 +322,27 @@ impl Registry {
     pub(super) fn tell_a_line(&mut self, outcome: &mut Outcome) {
         let Some(name) = self.lines.untold.pop_first() else { return };
         let Some(instances) = self.by_name.get(&name) else { return };
-        let waiting = self.lines.len_of(&name) as u64;
         let newest = instances.newest_first(Selection::ALL).take(HOLDERS_LOOKED_AT);
         let records = newest.filter(|it| !self.is_over(&self.entries[*it]));
         let mut records = records.map(|key| (key, self.entries[key].record()));
         let holder = records.find(|(_, it)| it.token.is_some());
         drop(records);
-        if let Some((key, mut record)) = holder
-            && record.waiting != waiting
-        {
+        let Some((key, mut record)) = holder else { return };
+        let waiting = self.waiting_told(&name, record.uuid, self.entries[key].registrant.owner);
+        if record.waiting != waiting {
             record.waiting = waiting;
             self.store(key, &record, outcome);
         }
+    }
+
+    /// Returns the number of others that wait for the name of an instance, for its record: of the
+    /// same owner only, unless that may find the name, because every owner sees its own records.
+    pub(super) fn waiting_told(&self, name: &Name, uuid: Uuid, owner: Owner) -> u64 {
+        let Some(queue) = self.lines.by_name.get(name) else { return 0 };
+        let may_find = self.rules.may_find(&owner.into(), name.as_str());
+        let counts =
+            |it: &&Standing| it.register.uuid != uuid && (may_find || it.caller.owner == owner);
+        queue.standing.values().filter(counts).count() as u64
     }
 
     /// Returns the line for a name, as far as a caller may see it, and its steps.

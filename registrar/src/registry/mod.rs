@@ -10,6 +10,7 @@ mod apply;
 mod changes;
 mod checks;
 mod claims;
+mod declared;
 mod deferred;
 mod entry;
 mod error;
@@ -39,7 +40,7 @@ use std::{
     mem,
 };
 
-use endpoints::{Endpoint, Name, Stamped};
+use endpoints::{Endpoint, Name};
 use slab::Slab;
 use uuid::Uuid;
 use wire::{
@@ -59,7 +60,8 @@ pub use event::{
 };
 pub use foreign::Foreign;
 use foreign::ForeignCounts;
-use holders::Turn;
+pub use holders::Holder;
+use holders::{NameClaim, Turn};
 use instances::Instances;
 use lines::Lines;
 use log::Log;
@@ -286,11 +288,12 @@ impl Registry {
                 RegistryError::UuidTaken { uuid: register.uuid }
             });
         }
-        let is_exclusive = self.check_name(&register.name, &caller, earlier, turn)?;
+        let claim = NameClaim { caller: &caller, earlier, yields: squatter, turn };
+        let is_exclusive = self.check_name(&register.name, &claim)?;
 
         self.tombstones.remove(register.uuid);
         let epoch = self.take_epoch();
-        let waiting = self.lines.others(&register.name, register.uuid);
+        let waiting = self.waiting_told(&register.name, register.uuid, owner);
         let record = Record {
             name: register.name,
             uuid: register.uuid,
@@ -308,11 +311,11 @@ impl Registry {
         };
         let (token, registrant) = (record.token, Registrant { owner, session: Some(session) });
         let entry = Entry::new(&record, registrant, now_ms);
-        self.check_quotas(&entry, record.endpoints.len(), earlier)?;
+        let former = earlier.or(squatter);
+        self.check_quotas(&entry, record.endpoints.len(), former)?;
         let mut lost = Outcome::default();
         // It may wait yet by an earlier connection.
         self.leave_line_of(record.uuid, &mut lost);
-        let former = earlier.or(squatter);
         if let Some(key) = former.filter(|it| self.entries[*it].registrant.session != Some(session))
         {
             let by = self.may_tell(&self.entries[key], &entry).then(|| owner.to_string());
@@ -328,27 +331,6 @@ impl Registry {
         let (revision, also) = (self.revision, self.also(owner, &outcome));
         let (key, lost) = (None, None);
         Ok((Registered { epoch, revision, key, token, resume, lost, also }, outcome))
-    }
-
-    /// Enters what the registrar's settings declare of an actor, before anything is registered.
-    pub fn declare(
-        &mut self,
-        name: Name,
-        uuid: Uuid,
-        endpoints: Vec<Stamped>,
-        now_ms: u64,
-    ) -> Outcome {
-        let record = Record {
-            epoch: self.take_epoch(),
-            endpoints,
-            lifetime: Lifetime::Declared,
-            since_ms: now_ms,
-            owner: Some(Owner::Registrar.into()),
-            ..Record::new(name, uuid)
-        };
-        let registrant = Registrant { owner: Owner::Registrar, session: None };
-        let entry = Entry::new(&record, registrant, now_ms);
-        self.put(None, (entry, None), &record.endpoints)
     }
 
     /// Lets come back what a session has lost by its own doing.

@@ -473,6 +473,65 @@ fn the_line_of_a_hidden_name_shows_a_waiter_only_itself() {
 }
 
 #[test]
+fn a_record_tells_its_holder_only_of_waiters_that_it_may_find() {
+    // Who may find the name, and what a holder of user 1000 sees of two strangers and of its own.
+    let group = Grantee::Group(27);
+    for (find, expected) in [
+        (None, 3),
+        (Some(vec![Grantee::User(1000)]), 3),
+        (Some(vec![Grantee::User(1001)]), 1),
+        (Some(vec![group]), 1),
+    ] {
+        let mut stage = Stage::new();
+        let rule = |find| {
+            let rule = NameRule { register: Some(vec![Grantee::Any]), find, ..leader() };
+            NameRules::new(Names::SameUser, String::new(), vec![rule])
+        };
+        let outcome = stage.registry.set_rules(rule(find));
+        drop(stage.serve(outcome));
+        let (own, session) = (stage.session(USER), stage.session(OTHER));
+        assert!(stage.enter(1, own, USER).unwrap());
+        for (uuid, session, by) in [(2, session, OTHER), (3, session, OTHER), (4, own, USER)] {
+            assert!(!stage.enter(uuid, session, by).unwrap());
+        }
+        assert_eq!(stage.waiting(1), expected);
+        // The same instance again.
+        let again = stage.registry.register(registration("leader", 1), USER, own, NOW);
+        let outcome = again.unwrap().1;
+        assert_eq!(stage.waiting(1), expected);
+        drop(stage.serve(outcome));
+        // Another rule shows all of the line.
+        let outcome = stage.registry.set_rules(rule(None));
+        drop(stage.serve(outcome));
+        assert_eq!(stage.waiting(1), 3);
+    }
+}
+
+#[test]
+fn names_that_several_have_when_they_become_exclusive_are_told() {
+    let mut stage = Stage::new();
+    let outcome = stage.registry.set_rules(rules(Some(vec![Grantee::Any]), false));
+    drop(stage.serve(outcome));
+    let session = stage.session(USER);
+    for (uuid, by) in [(1, USER), (2, OTHER), (3, OTHER)] {
+        drop(stage.registry.register(registration("leader", uuid), by, session, NOW).unwrap());
+        drop(stage.registry.register(registration("other", 10), USER, session, NOW).unwrap());
+    }
+    assert_eq!(stage.registry.shared_names(0).0, [], "it is not exclusive");
+    let outcome = stage.registry.set_rules(rules(Some(vec![Grantee::Any]), true));
+    drop(stage.serve(outcome));
+    let (shared, latest) = stage.registry.shared_names(0);
+    let of = |uuid, by| (Uuid::from_u128(uuid), by);
+    let expected = vec![of(3, OTHER), of(2, OTHER), of(1, USER)];
+    assert_eq!(shared, [("leader".parse().unwrap(), expected)]);
+    assert_eq!(stage.registry.shared_names(latest.unwrap()), (vec![], None));
+    for uuid in [1, 3] {
+        stage.unregister(uuid, Owner::User(0));
+    }
+    assert_eq!(stage.registry.shared_names(0).0, [], "one has it alone");
+}
+
+#[test]
 fn watchers_see_the_length_of_the_line() {
     let mut stage = Stage::new();
     let session = stage.session(USER);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
 mod crowds;
+mod declared;
 mod ends;
 mod entries;
 mod foreign;

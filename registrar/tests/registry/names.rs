@@ -9,8 +9,8 @@ use callsign_registrar::registry::{
 use endpoints::{InstanceId, Name};
 use uuid::Uuid;
 use wire::{
-    Challenge, ProofKey, ProofSecret, Record, decode_body,
-    registrar::{Answer, Change, List, Page, Query, Seen},
+    Challenge, InstanceSecret, ProofKey, ProofSecret, Record, decode_body,
+    registrar::{Answer, Change, List, Page, Query, Register, Seen},
 };
 
 use crate::support::{ACCOUNT, NOW, REGISTRAR, USER, registration, registry};
@@ -32,6 +32,43 @@ fn a_name_that_somebody_has_is_not_taken_by_another() {
 
     open(&mut registry);
     enter(&mut registry, session, 6, OTHER).unwrap();
+}
+
+#[test]
+fn the_secret_of_a_uuid_regains_it_whatever_rule_the_name_has() {
+    let any = || Some(vec![Grantee::Any]);
+    let limited = NameRule { instances_max: Some(2), ..rule("db", any()) };
+    for (rules, by, squatter) in [
+        (NameRules::default(), USER, OTHER),
+        (NameRules::default(), Owner::Unknown(1), Owner::Unknown(2)),
+        (rules([NameRule { exclusive: true, ..rule("db", any()) }]), USER, OTHER),
+        (rules([limited.clone()]), USER, OTHER),
+    ] {
+        let is_limited = rules.of("db").is_some_and(|it| it.instances_max.is_some());
+        let (mut registry, session) = opened();
+        set(&mut registry, rules);
+        let secret = InstanceSecret::new([7; 16]);
+        let squatted = Register { uuid: secret.uuid(), ..registration("db", 1) };
+        drop(registry.register(squatted.clone(), squatter, session, NOW).unwrap());
+        if is_limited {
+            drop(registry.register(registration("db", 2), squatter, session, NOW).unwrap());
+        }
+        registry.register(squatted.clone(), by, session, NOW).unwrap_err();
+        let own = Register { secret: Some(secret), ..squatted };
+        drop(registry.register(own, by, session, NOW).unwrap());
+        assert_eq!(registry.owner(secret.uuid()), Some(by));
+    }
+
+    // What another has by another instance too stays his.
+    let (mut registry, session) = opened();
+    let secret = InstanceSecret::new([7; 16]);
+    let squatted = Register { uuid: secret.uuid(), ..registration("db", 1) };
+    for register in [squatted.clone(), registration("db", 2)] {
+        drop(registry.register(register, OTHER, session, NOW).unwrap());
+    }
+    let own = Register { secret: Some(secret), ..squatted };
+    let refused = registry.register(own, USER, session, NOW).unwrap_err();
+    assert!(matches!(refused, RegistryError::NameHeld { .. }), "{refused}");
 }
 
 #[test]
