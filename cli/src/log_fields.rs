@@ -10,7 +10,7 @@ use tracing_subscriber::{
     fmt::{FormatFields, format::Writer},
 };
 
-/// Formats fields as usual, and escapes in each value what would begin a line, or what a terminal
+/// Formats fields as usual, quotes each value that could be taken for several, and escapes in it what would begin a line, or what a terminal
 /// would obey or turn around.
 pub(crate) struct LogFields;
 
@@ -39,12 +39,39 @@ impl Visitor<'_> {
         if name == "message" {
             return write!(self.writer, "{}", Plain(&value));
         }
+        let value = if name == "error" || is_ambiguous(&value) { quoted(&value) } else { value };
         if self.writer.has_ansi_escapes() {
             write!(self.writer, "{}{}{}", name.italic(), "=".dimmed(), Plain(&value))
         } else {
             write!(self.writer, "{name}={}", Plain(&value))
         }
     }
+}
+
+/// Tells whether a reader might take a part of a value for a field or a span of its own.
+fn is_ambiguous(value: &str) -> bool {
+    value.contains(['=', '"', '{', '}']) && !is_quoted(value)
+}
+
+/// Tells whether a value is one quoted text.
+fn is_quoted(value: &str) -> bool {
+    let Some(inner) = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
+        return false;
+    };
+    let mut is_escaped = false;
+    let ends_within = inner.chars().any(|it| {
+        let ends = it == '"' && !is_escaped;
+        is_escaped = it == '\\' && !is_escaped;
+        ends
+    });
+    !ends_within && !is_escaped
+}
+
+fn quoted(value: &str) -> String {
+    if is_quoted(value) {
+        return value.to_owned();
+    }
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 impl Visit for Visitor<'_> {
@@ -93,6 +120,37 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_could_be_several_is_quoted() {
+        let check = |value: &str, expected: &str| {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_writer(move || writer.clone())
+                .with_ansi(false)
+                .fmt_fields(LogFields)
+                .event_format(LogLine)
+                .finish();
+            tracing::subscriber::with_default(subscriber, || info!(shown = %value, "seen"));
+            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert!(text.ends_with(&format!("seen shown={expected}\n")), "{text}");
+        };
+        check("user 1000", "user 1000");
+        check("x by=user 0", r#""x by=user 0""#);
+        check("x}, session{id", r#""x}, session{id""#);
+        check(r#"a" by=user 0 b="c"#, r#""a\" by=user 0 b=\"c""#);
+        check(r#""a" by=user 0 b="c""#, r#""\"a\" by=user 0 b=\"c\"""#);
+        check(r#""a=\"b\"""#, r#""a=\"b\"""#);
+        check(r#""a=\\" by=b""#, r#""\"a=\\\\\" by=b\"""#);
+        check(r#""a=\"#, r#""\"a=\\""#);
+    }
+
+    #[test]
+    fn an_error_is_quoted() {
+        assert_eq!(quoted("x is y"), r#""x is y""#);
+        assert_eq!(quoted(r#""x is y""#), r#""x is y""#);
+    }
+
+    #[test]
     fn what_a_peer_writes_stays_within_its_field() {
         let forged = "x\n2026-11-29T00:00:00Z  INFO registered by=user 0\r\u{1b}]0;pwned\u{7}\
                       \u{9b}2J\u{202e}\u{2028}\u{85}é";
@@ -119,7 +177,7 @@ mod tests {
             assert!(text.ends_with('\n'));
             let own = anstream::adapter::strip_str(&text).to_string();
             assert_eq!(own.matches(shown).count(), 7, "{own}");
-            assert!(own.contains(&format!("shown={shown} quoted=\"")), "{own}");
+            assert!(own.contains(&format!("shown=\"{shown}\" quoted=\"")), "{own}");
             let is_hidden = |it: char| it != '\n' && !endpoints::is_plain(it);
             assert!(!own.contains(is_hidden), "{own:?}");
         }

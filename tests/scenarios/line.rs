@@ -117,6 +117,16 @@ fn a_wait_with_a_limit_ends_by_itself() {
         .ends_with(2)
         .says(&["`web` is not exclusive: no rule keeps others from having it", "exclusive = true"]);
     node.callsign(&["find", "web"]).ends_with(1);
+    for wait in ["--wait", "--wait=1m"] {
+        let lease = node.callsign(&["register", "web", &one, "--ttl", "10m", wait]);
+        lease.ends_with(2).says(&["`web` is not exclusive", "exclusive = true"]);
+        node.callsign(&["find", "web"]).ends_with(1);
+    }
+    // One that is there already stays as it is.
+    node.callsign(&["register", "web", &one, "--ttl", "10m"]).ends_with(0);
+    let lease = node.callsign(&["register", "web", &one, "--ttl", "10m", "--wait"]);
+    lease.ends_with(2).says(&["`web` is not exclusive"]);
+    node.callsign(&["find", "web"]).ends_with(0);
 }
 
 #[test]

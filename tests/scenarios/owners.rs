@@ -247,7 +247,9 @@ fn a_name_is_taken_by_another_only_where_a_rule_lets() {
     register(BOB, "feed", 1).succeeds();
     assert!(token() > first);
     register(ALICE, "few", 0).succeeds();
-    register(ALICE, "few", 0).ends_with(4).says(&["all the instances that its rule lets it have, which is 1", "market.toml:3"]);
+    register(ALICE, "few", 0)
+        .ends_with(4)
+        .says(&["all the instances that its rule lets it have, which is 1", "market.toml:3"]);
 
     users.room.write("market.toml", "[names]\nfeed = { find = [\"user:no-such-user\"] }\n");
     node.reload("there is no user `no-such-user`");

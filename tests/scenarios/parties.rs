@@ -172,7 +172,9 @@ fn an_exhausted_quota_does_not_affect_other_owners() {
             // A name that several may have has room for another.
             let [other, _] = others().collect::<Vec<_>>()[..] else { unreachable!() };
             lease(other, "few").succeeds();
-            lease(other, "few").ends_with(4).says(&["all the instances that its rule lets it have"]);
+            lease(other, "few")
+                .ends_with(4)
+                .says(&["all the instances that its rule lets it have"]);
             way.run(other, &["find", "few"]).succeeds();
             for party in [greedy, other] {
                 let own = ["unregister", "few", "--all"];

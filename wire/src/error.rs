@@ -237,6 +237,10 @@ fn bounded<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<String>, D::E
             f.write_str("a list of texts")
         }
 
+        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
+            Ok(Vec::new())
+        }
+
         fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
             let mut causes = Vec::new();
             while causes.len() < CAUSES_MAX {
@@ -250,7 +254,7 @@ fn bounded<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<String>, D::E
         }
     }
 
-    deserializer.deserialize_seq(First)
+    deserializer.deserialize_any(First)
 }
 
 /// The kind of failure of a [`RemoteError`]. A kind that a later version adds arrives as

@@ -5,7 +5,9 @@ use endpoints::InstanceId;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Proof, RemoteError, Wanted, WireError, body::short_str, decode_body};
+use crate::{
+    Proof, RemoteError, Wanted, WireError, body::short_str, decode_body, optional::or_default,
+};
 
 /// The longest frame: room for a large answer, and little enough that a peer cannot exhaust a
 /// node with one.
@@ -99,7 +101,7 @@ pub enum Frame<'a> {
         reason: &'a str,
         /// Whether the sender only waited too long, and will return: its registrations are not
         /// gone.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_false")]
         returns: bool,
         /// The error, for programs, if there is more to it than the reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,7 +121,7 @@ pub enum Frame<'a> {
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Hello {
     /// The software and its version, for people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub agent: String,
     /// Set by a registrar: which one it is. A registrar that starts again is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,7 +19,7 @@
 //! | `error` | errors that cross a connection |
 //! | `record`, `owner` | a registrar's description of an instance; its owner |
 //! | `quota` | the limits of an owner's use of a registrar |
-//! | `readable`, `encoded` | tolerance for later versions; messages of encoded records |
+//! | `readable`, `optional`, `encoded` | tolerance for later versions, for nil; messages of encoded records |
 //! | `whoami` | a registrar's view of a caller |
 //! | [`registrar`], [`callbacks`] | the calls that a registrar answers, and those that it makes |
 //! | `proof` | proof of identity |
@@ -45,6 +45,7 @@ pub mod callbacks;
 mod encoded;
 mod error;
 mod frame;
+mod optional;
 mod owner;
 pub mod preface;
 mod proof;

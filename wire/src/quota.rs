@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Owner, RemoteError};
+use crate::{Owner, RemoteError, optional::or_default};
 
 /// A resource of a registrar that each owner may use to a limit.
 ///
@@ -125,10 +125,10 @@ pub struct OwnerUse {
     /// Looks at endpoints that wait or are under way.
     pub looks: Use,
     /// Time of a processor, in percent of one, of late.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub cpu: Use,
     /// The total processor time, in milliseconds, since the first of its present connections.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub cpu_ms: u64,
 }
 

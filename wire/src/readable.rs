@@ -9,7 +9,7 @@ use endpoints::{Endpoint, Name, NameError, Stamp, Stamped};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use uuid::Uuid;
 
-use crate::{Epoch, Lifetime, Owner, Record, State, Suspicion};
+use crate::{Epoch, Lifetime, Owner, Record, State, Suspicion, optional::or_default};
 
 /// Reads stamped endpoints, and leaves out those of an unknown kind.
 pub(crate) fn stamped<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Stamped>, D::Error> {
@@ -25,9 +25,9 @@ pub(crate) fn some_stamped<'de, D: Deserializer<'de>>(
     Ok(written.map(|it| it.into_iter().filter_map(WrittenStamped::read).collect()))
 }
 
-/// Reads endpoints, and leaves out those of an unknown kind.
+/// Reads endpoints that may be absent, and leaves out those of an unknown kind.
 pub(crate) fn endpoints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Endpoint>, D::Error> {
-    let written = Vec::<Cow<'_, str>>::deserialize(from)?;
+    let written: Vec<Cow<'_, str>> = or_default(from)?;
     Ok(written.iter().filter_map(|it| it.parse().ok()).collect())
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn records<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Record>,
 struct WrittenStamped<'a> {
     #[serde(borrow)]
     endpoint: Cow<'a, str>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     stamp: Stamp,
 }
 
@@ -60,14 +60,14 @@ pub(crate) struct WrittenRecord {
     epoch: Epoch,
     #[serde(deserialize_with = "stamped")]
     endpoints: Vec<Stamped>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     metadata: BTreeMap<String, String>,
     state: State,
     lifetime: Lifetime,
     since_ms: u64,
     #[serde(default)]
     suspicion: Option<Suspicion>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     proves: bool,
     #[serde(default)]
     user: Option<u32>,
@@ -75,7 +75,7 @@ pub(crate) struct WrittenRecord {
     owner: Option<Owner>,
     #[serde(default)]
     token: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     waiting: u64,
 }
 
@@ -114,9 +114,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        WireError, decode_body, encode_body,
+        Frame, RemoteError, WireError, decode_body, encode_body,
         registrar::{
-            Answer, Change, Located, Page, Register, Status, Update, WrittenAnswer, WrittenLocated,
+            Answer, Change, List, Located, Page, Query, Register, Status, Update, WrittenAnswer,
+            WrittenLocated,
         },
     };
 
@@ -241,6 +242,44 @@ mod tests {
         });
         let read: Status = decode(&status).unwrap();
         assert_eq!(read.endpoints.len(), 1);
+    }
+
+    #[test]
+    fn an_optional_field_may_be_nil() {
+        let stamped = json!({ "endpoint": "/unix/@feed", "stamp": null });
+        let register = json!({
+            "name": "feed", "uuid": "UUID", "endpoints": [stamped], "state": "ready",
+            "metadata": null, "lease_ms": null, "proves": null, "again": null, "wait": null,
+            "token": null, "resume": null, "secret": null,
+        });
+        let read = Register::decode(&encode_body(&Packed(&register))).unwrap();
+        let expected = Register::new(Name::new("feed").unwrap(), Uuid::from_bytes([7; 16]));
+        let endpoints = vec![Stamped::bare("/unix/@feed".parse().unwrap())];
+        assert_eq!(read, Register { endpoints, ..expected });
+
+        let query = encode_body(&Packed(&json!({ "name": "feed", "all": null, "owner": null })));
+        assert_eq!(Query::decode(&query), Ok(Query::of("feed")));
+        let list: List = decode(&json!({ "pattern": "*", "after": null })).unwrap();
+        assert_eq!(list.after, 0);
+
+        let mut feed = record("feed", &[], "ready");
+        let with_nil = feed.as_object_mut().unwrap();
+        for field in ["metadata", "suspicion", "proves", "owner", "token", "waiting"] {
+            with_nil.insert(field.to_owned(), Value::Null);
+        }
+        let read: Record = decode(&feed).unwrap();
+        assert_eq!((read.proves, read.waiting, read.metadata.len()), (false, 0, 0));
+
+        let goodbye = json!({ "goodbye": { "reason": "x", "returns": null, "error": null } });
+        let goodbye = encode_body(&Packed(&goodbye));
+        let read = Frame::decode(&goodbye).unwrap();
+        assert_eq!(read, Frame::Goodbye { reason: "x", returns: false, error: None });
+        let hello = encode_body(&Packed(&json!({ "hello": { "agent": null, "wanted": null } })));
+        assert_eq!(Frame::decode(&hello), Ok(Frame::Hello(Box::default())));
+        let details = json!({ "causes": null, "actor": null });
+        let error = json!({ "kind": "failed", "message": "x", "details": details });
+        let read: RemoteError = decode(&error).unwrap();
+        assert_eq!(read.details, Some(Box::default()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::{
 };
 use uuid::Uuid;
 
-use crate::Owner;
+use crate::{Owner, optional::or_default};
 
 /// A number that a registrar issues for every registration; a later one is higher, also across
 /// restarts of the registrar.
@@ -338,7 +338,7 @@ pub struct Suspicion {
     /// 1970.
     pub since_ms: u64,
     /// Whether the process whose session keeps it gives no sign of life.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
 }
 

@@ -26,6 +26,7 @@ use crate::{
     Owner, OwnerUse, Proof, WireError,
     body::short_str,
     decode_body,
+    optional::or_default,
     readable::{self, WrittenRecord},
     record::{Epoch, Record, RemovalReason, Revision, is_false, is_zero},
 };
@@ -87,7 +88,7 @@ pub struct Query<'a> {
     /// The whole name.
     pub name: &'a str,
     /// Whether starting and draining instances are included.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub all: bool,
     /// The required owner, if any. Others are left out before the answer is cut off, so that nobody
     /// hides another's instances behind many of its own.
@@ -201,7 +202,7 @@ pub struct List {
     /// The names.
     pub pattern: NamePattern,
     /// Begins after this epoch: the [`Page::next`] of the page before.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub after: Epoch,
 }
 
@@ -370,7 +371,7 @@ pub struct Status {
     /// The number of watches.
     pub watchers: u64,
     /// The number of instances that wait in line for a name.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_zero")]
     pub in_line: u64,
     /// Its listeners.
     #[serde(deserialize_with = "readable::endpoints")]
@@ -396,7 +397,7 @@ pub struct Owners {
     /// The number of owners.
     pub total: u64,
     /// Whether the caller sees only its own use; root and the registrar's own user see all.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_false")]
     pub is_own_alone: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Owner, OwnerUse};
+use crate::{Owner, OwnerUse, optional::or_default};
 
 /// A caller's identity and rights, as the registrar sees them.
 ///
@@ -26,21 +26,21 @@ pub struct Whoami {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locality: Option<String>,
     /// The caller's groups, as far as the kernel reports them: over a Unix socket.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<u32>,
     /// Whether the caller is exempt from the rules of names.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub is_trusted: bool,
     /// Whether the caller may change other owners' registrations.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub may_change_all: bool,
     /// The policy for names without a rule: `same-user`, `open`, or another word.
     pub names: String,
     /// The place of that policy, for people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub names_place: String,
     /// The rules whose names the caller may find, the most specific first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub rules: Vec<NameRight>,
     /// The owner's use and quotas, over all connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct NameRight {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_register: Option<bool>,
     /// Whether the names are exclusive.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub exclusive: bool,
     /// The most instances that each of them may have at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]

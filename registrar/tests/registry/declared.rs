@@ -89,7 +89,7 @@ fn only_declared_entries_are_restamped_and_removed_with_the_settings() {
     let mut registry = registry();
     let session = registry.open_session(USER.account());
     let register = Register {
-        endpoints: vec![at("/unix/root/secret.sock")],
+        endpoints: vec![at("/unix/run/secret.sock")],
         ..registration("evil", DECLARED.as_u128())
     };
     drop(registry.register(register, USER, session, NOW).unwrap());

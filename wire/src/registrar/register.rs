@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     InstanceSecret, Owner, Proof, ProofKey,
     callbacks::Lost,
+    optional::or_default,
     readable,
     record::{Epoch, Revision, State, is_false},
 };
@@ -38,7 +39,7 @@ pub struct Register {
     #[serde(deserialize_with = "readable::stamped")]
     pub endpoints: Vec<Stamped>,
     /// Its metadata: at most [`METADATA_BYTES_MAX`](crate::METADATA_BYTES_MAX).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub metadata: BTreeMap<String, String>,
     /// The stage of its life.
     pub state: State,
@@ -47,7 +48,7 @@ pub struct Register {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
     /// Whether it answers the protocol's handshake, and proves its identity.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_false")]
     pub proves: bool,
     /// From a returning registrant: the epoch of its latest registration with this registrar. If
     /// that was removed meanwhile, the instance is not registered again, but
@@ -56,7 +57,7 @@ pub struct Register {
     pub again: Option<Epoch>,
     /// Whether it waits in line if another instance has the exclusive name: the
     /// answer comes when it has the name. Otherwise it is refused.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_false")]
     pub wait: bool,
     /// From a returning registrant: the [token](crate::Record::token) by which it has the name. A
     /// registrar that has just started serves it before those who wait, if it
@@ -115,7 +116,7 @@ pub struct Registered {
     pub lost: Option<Box<Lost>>,
     /// Other instances of the same owner at one of its places, which are either its aliases or
     /// behind the times: the latest of them, at most [`ALSO_MAX`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<InstanceId>,
 }
 

@@ -21,7 +21,7 @@ use super::{
         tell, tell_of_links, warn_of_aliases, warn_of_doubts, warn_of_silence,
         warn_of_unknown_hosts,
     },
-    turn::{asked_to_end, said, too_late},
+    turn::{asked_to_end, check_token, said, too_late},
 };
 use crate::{
     context::Context,
@@ -146,7 +146,10 @@ async fn renew_or_enter(
 ) -> Result<(InstanceId, bool), Unentered> {
     match renew(plan, client, context).await? {
         Some(instance) => Ok((instance, true)),
-        None => Ok((enter(plan, plan.registration(), client, context).await?, false)),
+        None => match enter(plan, plan.registration(), client, context).await? {
+            Ok(instance) => Ok((instance, false)),
+            Err(failure) => Err(Unentered::Failed(failure)),
+        },
     }
 }
 
@@ -159,6 +162,7 @@ async fn renew(
     // A lease that may still return to a registrar does so by itself, and is not awaited.
     let found = client.list(plan.name.as_str()).await?;
     for record in found.records.iter().filter(|it| is_meant(plan, it)) {
+        check_token(plan, record.token).map_err(Unentered::Failed)?;
         if says_the_same(plan, record) {
             match client.renew(record.uuid).await {
                 Ok(()) => return Ok(Some(record.instance())),
@@ -171,7 +175,8 @@ async fn renew(
             }
         }
         match enter(plan, plan.registration().uuid(record.uuid), client, context).await {
-            Ok(instance) => return Ok(Some(instance)),
+            Ok(Ok(instance)) => return Ok(Some(instance)),
+            Ok(Err(failure)) => return Err(Unentered::Failed(failure)),
             Err(RegisterError::Refused(failures)) if is_denied(&failures) => {}
             Err(error) => return Err(error.into()),
         }
@@ -179,14 +184,19 @@ async fn renew(
     Ok(None)
 }
 
-/// Registers an instance with every registrar, and leaves it to its lease.
+/// Registers an instance with every registrar, and leaves it to its lease, unless it waits for a
+/// turn that nobody gives.
 async fn enter(
     plan: &Plan,
     registration: Registration,
     client: &Client,
     context: &Context,
-) -> Result<InstanceId, RegisterError> {
+) -> Result<Result<InstanceId, Failure>, RegisterError> {
     let registered = said(plan, client, context, client.register(registration)).await?;
+    if let Err(failure) = check_token(plan, registered.token()) {
+        registered.unregister().await;
+        return Ok(Err(failure));
+    }
     // A registrar that is slower than the first would not get it after the end.
     let missing = match context.global.patience {
         Some(patience) => match timeout(patience, registered.settled()).await {
@@ -200,7 +210,7 @@ async fn enter(
         let failures = RegistrarFailures(missing);
         warn(context, format_args!("not every registrar knows it:\n{failures}"));
     }
-    Ok(registered.leave())
+    Ok(Ok(registered.leave()))
 }
 
 /// Tells whether a record is from an earlier registration by the same command.

@@ -36,17 +36,23 @@ pub(super) async fn await_turn(
         signal = asked_to_end(plan, signals) => return Ok(Some(Exit::Signal(signal))),
         failure = too_late(name, plan.patience) => return Err(failure),
     }
-    if registered.token().is_none() {
-        let error = anyhow!(
-            "`{name}` is not exclusive: no rule keeps others from having it at the same time"
-        );
-        let rule =
-            format!("[names] of the registrar's settings: \"{name}\" = {{ exclusive = true }}");
-        return Err(Failure::usage(error)
-            .hint(format!("make it exclusive, in {rule}"))
-            .hint("or leave out `--wait`"));
-    }
+    check_token(plan, registered.token())?;
     Ok(None)
+}
+
+/// Tells whether an actor that waits for its turn has got one: without a token, others may have its
+/// name too.
+pub(super) fn check_token(plan: &Plan, token: Option<u64>) -> Result<(), Failure> {
+    if plan.patience.is_none() || token.is_some() {
+        return Ok(());
+    }
+    let name = &plan.name;
+    let error =
+        anyhow!("`{name}` is not exclusive: no rule keeps others from having it at the same time");
+    let rule = format!("[names] of the registrar's settings: \"{name}\" = {{ exclusive = true }}");
+    Err(Failure::usage(error)
+        .hint(format!("make it exclusive, in {rule}"))
+        .hint("or leave out `--wait`"))
 }
 
 /// Waits for a signal that ends the wait. In line, no program runs yet that it could be passed on to.
