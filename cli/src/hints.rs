@@ -116,7 +116,7 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
         }
         BindError::NotASocket { .. } => vec![match linked_to(endpoint) {
             Some(linked) => format!("it leads to `{linked}`: let it listen there, or elsewhere"),
-            None => "what is there is left alone: let it listen elsewhere".to_owned(),
+            None => "that file stays as it is: let the registrar listen elsewhere".to_owned(),
         }],
         BindError::NoFolder { folder } if can_be_made(folder) => {
             vec![format!("make it: `mkdir -p {}`", quoted(&folder.to_string_lossy()))]
@@ -420,7 +420,7 @@ mod tests {
         let v6 = all("/ip6/::/tcp/7002");
         check("/ip6/2001:db8::1/tcp/7002", BindError::NotOurAddress, &[&v6]);
         check("/ip6zone/eth0/ip6/fe80::7/tcp/7002", BindError::NotOurAddress, &[&v6]);
-        let elsewhere = "what is there is left alone: let it listen elsewhere";
+        let elsewhere = "that file stays as it is: let the registrar listen elsewhere";
         check("/unix/etc/passwd", BindError::NotASocket { found: "a file" }, &[elsewhere]);
 
         // A link is not followed, but its target may be named, whether or not anything is there.

@@ -45,7 +45,7 @@ fn read(text: &str) -> Result<Owner, Failure> {
     };
     number.map(Owner::User).ok_or_else(|| {
         Failure::usage(anyhow!("there is no user {} on this machine", Quoted(user))).hint(
-            "write a user's name or number, or `address:10.0.0.7` for who came over a network",
+            "write a user's name or number, or `address:10.0.0.7` for a registrant on the network",
         )
     })
 }

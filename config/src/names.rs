@@ -187,7 +187,7 @@ fn rule(
 fn count(number: &Number, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {
     let count = number.value.and_then(|it| usize::try_from(it).ok()).filter(|it| *it > 0);
     if count.is_none() {
-        let message = format!("{} is not a number of instances", number.text.value);
+        let message = format!("`max_instances` is at least 1, not {}", number.text.value);
         let help = "write 1 or more; `register` says who may register at all";
         diagnostics
             .push(Diagnostic::error(message, number.text.place.clone()).help(help.to_owned()));

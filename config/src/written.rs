@@ -137,7 +137,7 @@ pub(crate) struct WrittenRegistrar {
     pub(crate) drain_timeout: Option<Text>,
     /// Whether programs of the Python project tractor may use the registrar as theirs. If absent,
     /// they may on Unix sockets and the loopback only, because their protocol has no
-    /// authentication: with `true`, any program that can connect may register any name.
+    /// authentication: with `true`, any program that can connect may register any free name.
     #[schemars(with = "bool")]
     pub(crate) tractor: Option<Switch>,
     /// The policy for names without a rule of `[names]`: with `same-user` a name belongs to the

@@ -94,8 +94,8 @@ impl TokensFile {
         let written = self.written().unwrap_or_else(|error| {
             let file = self.path.display();
             warn!(
-                "what `{file}` says of those who had names before is not believed, so nobody \
-                 comes back before others: {error}"
+                "cannot use `{file}`: after this restart, holders of exclusive names do not get \
+                 them back first: {error}"
             );
             None
         });
@@ -172,7 +172,8 @@ impl TokensFile {
             Err(error) => {
                 if !self.is_failing.swap(true, Ordering::Relaxed) {
                     warn!(
-                        "cannot write to `{file}`, so a restart takes all for newcomers: {error}"
+                        "cannot write to `{file}`: after a restart, holders of exclusive names do not \
+                         get them back first: {error}"
                     );
                 }
                 None

@@ -133,32 +133,38 @@ const EXAMPLE_END: &str = ".fi\n.in\n";
 const ENDING: &str = r#".SH ENVIRONMENT
 .TP
 .B CALLSIGN_REGISTRAR
-Which registrars to ask, where no \-\-registrar says it: multiaddrs, with commas or spaces between.
+The registrars to ask, unless \-\-registrar is given: multiaddrs, separated by commas or spaces.
 .TP
 .B CALLSIGN_CONFIG
-The settings file, where no \-\-config says it.
+The settings file, unless \-\-config is given.
 .TP
 .B CALLSIGN_LOG
-What the log tells, as \-v does: a level, or directives such as
+The level of the log, as with \-v, or directives such as
 .IR registrar=debug .
 .TP
 .BR CALLSIGN_PAGER ", " PAGER
-What shows a list that is longer than the screen; empty or
+The program that shows a list longer than the screen; empty or
 .I cat
 for none. The default is less.
 .TP
 .B NO_COLOR
-Set to anything, it keeps the output without colours.
+If set, the output has no colours.
 .TP
 .B COLUMNS
-How wide the output may be, where it goes to no terminal.
+The width of tables and of the help where the output is no terminal.
 .TP
 .B XDG_RUNTIME_DIR
 The folder in which the default registrar has its socket.
 .SH FILES
 .TP
 .I $XDG_RUNTIME_DIR/callsign/registrar.sock
-Where a registrar listens, and is looked for, if nothing else is said.
+The default endpoint of a registrar, for the registrar and for those who look for it.
+.TP
+.I /tmp/callsign\-UID
+The folder of that socket if XDG_RUNTIME_DIR is not set.
+.TP
+.I /run/callsign
+The folder of the system's registrar.
 .SH EXIT STATUS
 .TP
 .B 0
@@ -180,7 +186,7 @@ Denied, by a registrar or the system, or a bound was reached.
 In use: somebody else listens there.
 .TP
 .B 6
-The output cannot be written. One whose reader has gone ends with 141, as by SIGPIPE.
+The output cannot be written. If its reader has gone, the exit status is 141, as by SIGPIPE.
 .TP
 .B 7
 The system failed: a full or read\-only disk, no more descriptors, a killed guardian.
@@ -188,12 +194,11 @@ The system failed: a full or read\-only disk, no more descriptors, a killed guar
 .B 125
 The program of
 .B register
-has slipped into the background.
+has moved to the background, or another instance has its name.
 .TP
 .BR 126 ", " 127
-It cannot be executed, or is not there. One that runs ends
-.B register
-with its own code.
+The program cannot be executed, or is not there. If it runs, its own exit status is that of
+.BR register .
 .SH SEE ALSO
 .BR callsign (1),
 .BR callsign\-registrar (1),

@@ -106,7 +106,7 @@ fn right(rule: &NameRight) -> String {
     let mut says = vec![match may_register {
         Some(true) => "you may register it".to_owned(),
         Some(false) => "only others may register it".to_owned(),
-        None => "as `names` says".to_owned(),
+        None => "`[registrar] names` decides".to_owned(),
     }];
     says.extend(exclusive.then(|| "exclusive".to_owned()));
     says.extend(instances_max.map(|it| format!("at most {it}")));

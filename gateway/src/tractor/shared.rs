@@ -10,7 +10,7 @@ use wire::Record;
 use super::{liveness::Order, message::Aid};
 
 /// The endpoints that serve tractor's protocol. It has no authentication: any program that can
-/// connect may register any name.
+/// connect may register any free name.
 ///
 /// ```
 /// # use callsign_gateway as callsign;

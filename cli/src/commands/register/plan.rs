@@ -308,7 +308,7 @@ fn of_settings(
             (anyhow!("[network] of the settings file names no actor `{name}`"), "add it there")
         }
         None => {
-            (anyhow!("where does `{name}` listen?"), "name a settings file that says so: --config")
+            (anyhow!("no endpoint for `{name}`"), "name a settings file that has one: --config")
         }
     };
     let mut words = vec!["register", name.as_str(), "/ip4/127.0.0.1/tcp/8000"];
@@ -318,7 +318,7 @@ fn of_settings(
     }
     let names = settings.network.iter().map(|(name, _)| name.as_str());
     let failure = suggestion::hint(Failure::usage(error), name.as_str(), names);
-    Err(failure.hint_command("say so, as in", words).hint(format!("or {remedy}")))
+    Err(failure.hint_command("give one", words).hint(format!("or {remedy}")))
 }
 
 /// Returns the path of a socket file.
