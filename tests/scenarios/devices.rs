@@ -141,6 +141,20 @@ fn a_lease_of_a_wildcard_is_renewed_at_the_present_addresses() {
             renewed.says(&["this host has no longer /ip4/10.8.0.2/tcp/5010"]);
         }
         assert_eq!(network.found(name), ["10.8.0.3", "10.9.0.2", "127.0.0.1"]);
+
+        // One that comes counts like one that goes.
+        let address = |verb: &str| {
+            network.run(&["ip", "addr", verb, "10.7.0.2/24", "dev", "d2"]).outcome().succeeds();
+        };
+        address("add");
+        if again {
+            network.callsign(&register).succeeds();
+        } else {
+            let renewed = network.callsign(&["renew", name]).succeeds();
+            renewed.says(&["this host has got ", "/ip4/10.7.0.2/tcp/5010", "registered there too"]);
+        }
+        assert_eq!(network.found(name), ["10.7.0.2", "10.8.0.3", "10.9.0.2", "127.0.0.1"]);
+        address("del");
         network.readdress("10.8.0.3", "10.8.0.2");
         network.callsign(&["unregister", name]).succeeds();
     };
@@ -161,4 +175,21 @@ fn a_lease_of_an_address_that_is_gone_is_to_be_registered_again() {
     let renewed = network.callsign(&["renew", "given"]).succeeds();
     renewed.says(&["this host has no longer /ip4/10.8.0.2/tcp/5010; register it again"]);
     assert_eq!(network.found("given"), ["10.8.0.2", "10.9.0.2"]);
+}
+
+#[test]
+fn a_lease_of_given_addresses_stays_at_those() {
+    let room = Room::new();
+    let Some(network) = Network::new(&room) else { return };
+    let _registrar = network.registrar();
+    let _server = network.serve("0.0.0.0", "5010", "");
+    for (name, hosts) in [("local", ["127.0.0.1"].as_slice()), ("far", &["10.8.0.2", "10.9.0.2"])] {
+        let places: Vec<_> = hosts.iter().map(|it| format!("/ip4/{it}/tcp/5010")).collect();
+        let mut register = vec!["register", name, "--ttl", "10m"];
+        register.extend(places.iter().map(String::as_str));
+        network.callsign(&register).succeeds();
+        let renewed = network.callsign(&["renew", name]).succeeds();
+        assert_eq!(renewed.stderr, "", "{name}");
+        assert_eq!(network.found(name), hosts);
+    }
 }

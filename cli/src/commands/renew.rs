@@ -54,11 +54,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let ttl_ms = record.lifetime.ttl_ms().expect("it was chosen for its lease");
     let mut partly = Partly::new("not renewed");
     let moved = Moved::of(&record.endpoints);
-    if let Some(Moved { gone, now: Some(now) }) = &moved {
+    if let Some(Moved { gone, come, now: Some(now) }) = &moved {
         partly.take(record.instance(), client.set_endpoints(record.uuid, now.clone()).await)?;
+        let (gone, come) = (listed(gone), listed(come));
         let now = listed(now.iter().map(|it| &it.endpoint));
-        let gone = listed(gone);
-        note(context, format_args!("this host has no longer {gone}; registered at {now}"));
+        if gone.is_empty() {
+            note(context, format_args!("this host has got {come}; registered there too"));
+        } else {
+            note(context, format_args!("this host has no longer {gone}; registered at {now}"));
+        }
     }
     partly.take(record.instance(), client.renew(record.uuid).await)?;
     if context.json {
@@ -69,7 +73,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let line = format!("renewed {} for {ttl}", record.instance());
         context.print_line(fitted(&line, context.width(), 0, 2))?;
     }
-    if let Some(Moved { gone, now: None }) = &moved {
+    if let Some(Moved { gone, now: None, .. }) = &moved {
         let gone = listed(gone);
         warn(context, format_args!("this host has no longer {gone}; register it again"));
     }

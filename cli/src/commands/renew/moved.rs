@@ -2,46 +2,56 @@
 
 use std::collections::BTreeSet;
 
-use endpoints::{Endpoint, Host, Stamped, TcpAddress};
+use endpoints::{Endpoint, Host, InstanceId, Stamped, TcpAddress};
 use transport::{Listening, expand, here, is_there, listening, stamp};
 
-/// The endpoints of a lease of which this host has lost addresses.
+/// The endpoints of a lease of which this host has lost addresses, or whose wildcard has got others.
 #[derive(Debug)]
 pub(super) struct Moved {
     pub(super) gone: Vec<Endpoint>,
+    pub(super) come: Vec<Endpoint>,
     /// All endpoints from now on; `None` if that cannot be told, as a record does not keep whether an
     /// address was given or meant by a wildcard.
     pub(super) now: Option<Vec<Stamped>>,
 }
 
 impl Moved {
-    /// Returns `None` if this host has all addresses, or is another.
+    /// Returns `None` if the addresses are the same, or those of another host.
     pub(super) fn of(endpoints: &[Stamped]) -> Option<Self> {
+        let is_here = |it: &&Stamped| tcp(it).is_some() && is_there(it).is_some();
         let is_gone = |it: &&Stamped| tcp(it).is_some() && is_there(it) == Some(false);
-        let gone: Vec<_> = endpoints.iter().filter(is_gone).collect();
-        let mut now: Vec<_> = endpoints.iter().filter(|it| !is_gone(it)).cloned().collect();
-        let mut is_known = !gone.is_empty();
-        for (at, lost) in gone.iter().enumerate() {
-            if gone[..at].iter().any(|it| is_beside(it, lost)) {
+        let here: Vec<_> = endpoints.iter().filter(is_here).collect();
+        let (mut come, mut is_known) = (Vec::new(), true);
+        for (at, one) in here.iter().enumerate() {
+            if here[..at].iter().any(|it| is_beside(it, one)) {
                 continue;
             }
-            let beside: Vec<_> = endpoints.iter().filter(|it| is_beside(it, lost)).collect();
+            let beside: Vec<_> = endpoints.iter().filter(|it| is_beside(it, one)).collect();
             match meant(&beside) {
-                Some(meant) => now.extend(meant),
-                None => is_known = false,
+                Some(meant) => come.extend(meant),
+                None => is_known &= !beside.iter().any(is_gone),
             }
         }
-        let gone: Vec<_> = gone.into_iter().map(|it| it.endpoint.clone()).collect();
-        (!gone.is_empty()).then(|| Self { gone, now: is_known.then_some(now) })
+        let (gone, mut now): (Vec<_>, Vec<_>) =
+            endpoints.iter().cloned().partition(|it| is_gone(&it));
+        let count = now.len();
+        now.extend(come);
+        now.truncate(InstanceId::ENDPOINTS_MAX);
+        let listed = |all: &[Stamped]| all.iter().map(|it| it.endpoint.clone()).collect::<Vec<_>>();
+        let (gone, come) = (listed(&gone), listed(&now[count.min(now.len())..]));
+        let is_same = gone.is_empty() && come.is_empty();
+        (!is_same).then(|| Self { gone, come, now: is_known.then_some(now) })
     }
 }
 
 /// Returns the other addresses at which a wildcard listener answers that these were the addresses
 /// of. They were if a loopback address is among them: only a wildcard means that together with
-/// the addresses of a network.
+/// the addresses of a network. Loopback addresses alone may have been given.
 fn meant(beside: &[&Stamped]) -> Option<Vec<Stamped>> {
     let is_loopback = |it: &&&Stamped| tcp(it).is_some_and(|it| it.host.is_loopback());
     let loopback = beside.iter().filter(is_loopback);
+    let is_of_network = |it: &&&Stamped| tcp(it).is_some_and(|it| !it.host.is_loopback());
+    beside.iter().find(is_of_network)?;
     let sockets: BTreeSet<u64> = loopback.flat_map(|it| sockets_at(&it.endpoint)).collect();
     let is_ipv6 = |it: &TcpAddress| it.host.ip().is_some_and(|ip| ip.is_ipv6());
     let host = if beside.iter().filter_map(|it| tcp(it)).any(is_ipv6) {
