@@ -1,13 +1,21 @@
 //! Messages to the service manager.
 
-use std::{io::ErrorKind, os::unix::net::UnixDatagram, process::Command, time::Duration};
+use std::{
+    io::ErrorKind,
+    os::unix::net::{UnixDatagram, UnixListener},
+    process::Command,
+    time::Duration,
+};
 
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
     process::Signal,
 };
 
-use crate::harness::{LIMIT, Room, Running};
+use crate::{
+    harness::{LIMIT, Node, Room, Running},
+    programs::python,
+};
 
 /// A service manager, as a service sees it.
 pub(crate) struct Manager(UnixDatagram);
@@ -113,6 +121,60 @@ fn a_watchdog_of_another_process_is_not_fed() {
     let heard = manager.hears("STOPPING=1");
     assert!(!heard.iter().any(|it| it.contains(IS_WELL)), "{heard:?}");
     assert_eq!(registrar.outcome().signal, Some(15));
+}
+
+/// Reports to the service manager as it starts, and listens when it is told to.
+const TOLD: &str = "\
+import os, socket, sys, time
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.sendto(b'STATUS=of the program', os.environ['NOTIFY_SOCKET'])
+sys.stdin.readline()
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(600)
+";
+
+#[test]
+fn a_program_is_ready_for_its_manager_when_others_can_find_it() {
+    let room = Room::new();
+    let manager = Manager::of(&room);
+    let node = Node::start(&room);
+    for state in [None, Some("ready")] {
+        let place = room.unix("web.sock");
+        let python = python();
+        let mut words = vec!["register", "web", &place, "--registrar", node.endpoint()];
+        words.extend(state.iter().flat_map(|it| ["--state", it]));
+        words.extend(["--", &python, "-c", TOLD, "{path}"]);
+        let mut command = room.command(&words);
+        command.env("NOTIFY_SOCKET", room.file("notify.sock"));
+        let mut web = Running::start(command);
+        if state.is_none() {
+            assert_eq!(manager.hears("of the program").len(), 1);
+            web.type_line("listen");
+        }
+        manager.hears("READY=1");
+        let listed = node.callsign(&["ls", "web", "--json"]).succeeds().json();
+        assert_eq!(listed[0]["state"], "ready", "{listed}");
+        web.signal(Signal::TERM);
+        let heard = manager.hears("STOPPING=1");
+        assert!(heard.iter().all(|it| !it.contains("READY=1")), "{heard:?}");
+        drop(web.outcome());
+    }
+}
+
+#[test]
+fn an_actor_is_not_ready_for_its_manager_while_no_registrar_has_it() {
+    let room = Room::new();
+    let manager = Manager::of(&room);
+    let _listener = UnixListener::bind(room.file("web.sock")).unwrap();
+    let [place, web] = ["r.sock", "web.sock"].map(|it| room.unix(it));
+    let mut command = room.command(&["register", "web", &web, "--registrar", &place]);
+    command.env("NOTIFY_SOCKET", room.file("notify.sock"));
+    let mut kept = Running::start(command);
+    kept.says("no registrar answers");
+    let node = Node::listen(&room, &[&place]);
+    assert_eq!(manager.hears("READY=1").len(), 1, "it said nothing before");
+    node.callsign(&["find", "web"]).succeeds();
+    kept.stop();
+    manager.hears("STOPPING=1");
 }
 
 /// As during a reload of its units: its queue fills, and nobody waits for it.

@@ -20,6 +20,7 @@ use std::{
 use clap::ValueEnum;
 use discovery::{Client, LinkError, Registered, RegistrarFailure, RegistrarFailures};
 use endpoints::{Endpoint, UnixPath};
+use sd_notify::NotifyState;
 use tokio::time::timeout;
 use transport::{Handed, clear_dead_socket, remove_dangling_link};
 
@@ -36,6 +37,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     output::notices::{note, warn, with_causes},
+    service::notify,
     signals::Signals,
     typed,
 };
@@ -79,6 +81,11 @@ such as a container's port, with `--state ready`.
 If no registrar answers, the program is started nevertheless, and registered when one does; \
 without a program, `register` waits for one.
 
+A service manager that has set NOTIFY_SOCKET (Type=notify of systemd) is told READY=1 as soon as \
+others can find the actor: it is registered, and ready unless its state was set. The program gets \
+the variable too; its own messages count if the unit accepts them (NotifyAccess=all), and the first \
+READY=1 of the two is the one that counts.
+
 With `--wait`, `register` waits in line for an exclusive name, and starts the program when it has \
 the name. CALLSIGN_TOKEN is then a number higher than that of all former holders. If the name goes \
 to another instance later, or somebody else removes the entry, the program is ended, and the exit \
@@ -88,8 +95,8 @@ then. With `--wait=DURATION`, the exit code is 1 if the name is not free by then
 An entry that somebody else removes stays out, and `register` says who removed it: a program \
 continues, and without one `register` ends.
 
-Without a command, the entry lasts until `register` is ended with Ctrl-C. While nobody listens, \
-the actor is starting, and `register` says so; so it is while another user listens there, unless \
+Without a command, the entry lasts until `register` is ended with Ctrl-C, also if nobody reads its \
+output any more. While nobody listens, the actor is starting, and `register` says so; so it is while another user listens there, unless \
 that is root. A symbolic link is registered as the socket that it leads to. Its server may \
 restart: a server of the same user and program at the same place is recognised. With `--ttl` instead, \
 `register` returns as soon as the actor is registered, and the entry lasts for that time; the same \
@@ -387,6 +394,7 @@ async fn watch_over(
 /// Removes an actor from the registry, and says goodbye. It waits for a hanging registrar no longer
 /// than a person would.
 async fn part(registered: Registered, client: Client, context: &Context) {
+    notify(&[NotifyState::Stopping]);
     let parting = async {
         registered.unregister().await;
         client.close().await;

@@ -6,6 +6,7 @@ use discovery::{
     Client, LinkError, Lost, RegisterError, Registered, RegistrarFailure, RegistrarFailures,
 };
 use endpoints::{Endpoint, Name};
+use sd_notify::NotifyState;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -23,6 +24,7 @@ use crate::{
     context::Context,
     output::brief,
     output::notices::{names_registrars, note, warn, with_causes},
+    service::notify,
 };
 
 /// An actor that is kept registered.
@@ -77,6 +79,8 @@ async fn keep_in_step(kept: Presence<'_>) -> Infallible {
     let mut places = Places::default();
     // Whether it listens, and whether it ever has.
     let (mut serves, mut has_listened) = (false, false);
+    // Whether the service manager knows that others can find the actor.
+    let mut is_notified = false;
     let mut pause = PAUSE_MIN;
     loop {
         let seen = tracker.look(Instant::now());
@@ -144,6 +148,11 @@ async fn keep_in_step(kept: Presence<'_>) -> Infallible {
             Known::NotYet => tell_whether_known(plan, registered, client, context),
             before => tell_who_knows(registered, client, before, context),
         };
+        let is_known = !matches!(known, Known::NotYet | Known::Nowhere);
+        if !is_notified && is_known && (is_vouched_for || registered.state() != State::Starting) {
+            is_notified = true;
+            notify(&[NotifyState::Ready, NotifyState::Status("registered")]);
+        }
         sleep(pause).await;
         let is_complete =
             !awaits_answer && serves && !registered.endpoints().iter().any(lacks_socket);
