@@ -120,8 +120,8 @@ pub use here::{
 pub use holders::{Holder, Process, Whose, any_listens, endpoints_of, holders, whose};
 pub use incoming::Incoming;
 pub use linux::{
-    Flow, PeerProcess, ProcessMark, die_with_parent, free_at_once, raise_descriptor_limit,
-    release_memory, user_ids_are_global,
+    Flow, PeerProcess, ProcessMark, die_with_parent, free_at_once, may_speak_for,
+    raise_descriptor_limit, release_memory, user_ids_are_global,
 };
 pub use listen::{BindOptions, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening, listening_at_each};

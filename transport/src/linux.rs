@@ -94,6 +94,20 @@ pub fn user_ids_are_global() -> bool {
     })
 }
 
+/// Tells whether this user may register what another user listens with: callers take root's listener
+/// for anybody's, as root listens for others at boot, and root may register everybody's.
+///
+/// ```
+/// # use transport as callsign;
+/// assert!(callsign::may_speak_for(0), "root listens for others");
+/// ```
+pub fn may_speak_for(user: u32) -> bool {
+    let own = rustix::process::geteuid();
+    user == own.as_raw() || user == ROOT || own.is_root() || !user_ids_are_global()
+}
+
+const ROOT: u32 = 0;
+
 /// Returns the supplementary groups that the process at the other end of a Unix socket was in when
 /// it connected (Linux 4.13).
 pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::gid_t>> {

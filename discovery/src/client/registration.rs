@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use endpoints::{Endpoint, Name, NameError, Nowhere, ParseEndpointError, Stamped};
 use thiserror::Error;
-use transport::{Listener, Published, Whereabouts};
+use transport::{Listener, Listening, Published, Whereabouts, listening_at_each, may_speak_for};
 use uuid::Uuid;
 use wire::{
     InstanceSecret, METADATA_BYTES_MAX, State,
@@ -74,7 +74,8 @@ impl Registration {
     }
 
     /// Adds an endpoint. The registration stamps it with this process's location, so the actor must
-    /// already listen, on this host.
+    /// already listen, on this host. Where another user listens, unless that is root, an actor that
+    /// is ready is refused: callers would be led to that user's program.
     ///
     /// ```
     /// use callsign_discovery::{Registration, RegistrationError};
@@ -272,13 +273,18 @@ impl Registration {
     /// Checks the registration, and stamps endpoints without a stamp.
     pub(crate) fn into_register(self) -> Result<(Register, Whereabouts), RegistrationError> {
         let name = Name::new(&self.name)?;
+        let mut unstamped = Vec::new();
         let stamped = |place| match place {
             GivenEndpoint::Stamped(stamped) => stamped,
             GivenEndpoint::Unstamped(endpoint) => {
+                unstamped.push(endpoint.clone());
                 Stamped { stamp: transport::stamp(&endpoint), endpoint }
             }
         };
         let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
+        if self.state == State::Ready && !self.proves {
+            check_listeners(&unstamped)?;
+        }
         check_metadata(&self.metadata)?;
         let lease_ms = self.lease.map(lease_ms).transpose()?;
         let Self { uuid, secret, metadata, state, proves, wait, followed, .. } = self;
@@ -319,6 +325,19 @@ fn check_endpoint(endpoint: &Endpoint) -> Result<(), RegistrationError> {
         return Err(RegistrationError::BindOnly(endpoint.clone()));
     }
     endpoint.nowhere().map_or(Ok(()), |it| Err(it.into()))
+}
+
+/// Checks that no other user listens at the places of an actor that is ready, as far as the kernel
+/// tells: callers would be led to that user's program.
+fn check_listeners(places: &[Endpoint]) -> Result<(), RegistrationError> {
+    for (place, listening) in places.iter().zip(listening_at_each(places)) {
+        let Listening::Sockets(sockets) = listening else { continue };
+        let users = sockets.iter().filter_map(|it| it.uid);
+        if let Some(user) = users.into_iter().find(|it| !may_speak_for(*it)) {
+            return Err(RegistrationError::OthersListener { endpoint: place.clone(), user });
+        }
+    }
+    Ok(())
 }
 
 /// Checks that metadata is not too long.
@@ -364,6 +383,14 @@ pub enum RegistrationError {
     /// An endpoint leads nowhere.
     #[error(transparent)]
     Nowhere(#[from] Nowhere),
+    /// Another user listens at an endpoint, and only that user, or root, can speak for it.
+    #[error("user {user} listens at `{endpoint}`, and not you")]
+    OthersListener {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The user that listens.
+        user: u32,
+    },
     /// There are too many endpoints.
     #[error("an instance has at most {ENDPOINTS_MAX} endpoints, not {count}")]
     TooManyEndpoints {

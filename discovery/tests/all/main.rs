@@ -13,6 +13,7 @@ mod last_good;
 mod line;
 mod lookup;
 mod lost;
+mod others;
 mod panics;
 mod partial;
 mod proof;

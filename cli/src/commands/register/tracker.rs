@@ -16,7 +16,7 @@ use endpoints::{Endpoint, Interface, Stamp, Stamped, TcpAddress, UnixAddress, Un
 use tokio::time::Instant;
 use transport::{
     DialError, Listening, ListeningSocket, Process, Silence, Whose, dial_within, endpoints_of,
-    expand, here, holders, listening, stamp, user_ids_are_global, whose,
+    expand, here, holders, listening, may_speak_for, stamp, whose,
 };
 
 use super::former::Former;
@@ -279,15 +279,6 @@ impl KnownEndpoint {
         (Finding::Own, successor)
     }
 }
-
-/// Tells whether this user may register what another listens with: callers take root's listener for
-/// anybody's, as root listens for others at boot, and root may register everybody's.
-fn may_speak_for(user: u32) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    user == own || user == ROOT || own == ROOT || !user_ids_are_global()
-}
-
-const ROOT: u32 = 0;
 
 /// Returns the endpoints that a given one means: the addresses of a wildcard, and the socket that a
 /// symbolic link leads to, because callers follow none.
