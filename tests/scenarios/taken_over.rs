@@ -118,13 +118,14 @@ def start():\n  \
     os.read(r, 1); return pid\n\
 def end(pid):\n  \
     os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)\n\
-workers = [start(), start()]\n\
+workers = [start() for _ in range(COUNT)]\n\
 print('up', flush=True)\n\
 for line in sys.stdin:\n  \
     old = workers\n  \
     if 'close' in line: workers = []\n  \
-    else: workers = [start(), start()]\n  \
-    [end(it) for it in old]\n  \
+    else: workers = [start() for _ in range(COUNT)]\n  \
+    if 'add' in line: workers += old\n  \
+    else: [end(it) for it in old]\n  \
     print('done', flush=True)\n\
 [end(it) for it in workers]\n";
 
@@ -132,9 +133,17 @@ for line in sys.stdin:\n  \
 fn workers_that_take_turns_at_a_port_are_one_server() {
     let room = Room::new();
     let node = Node::start(&room);
+    for count in [2, 1] {
+        take_turns(&room, &node, count);
+    }
+}
+
+/// Registers a server of so many workers, of which one may be all that is seen at first.
+fn take_turns(room: &Room, node: &Node<'_>, count: u32) {
     let port = free_port();
     let mut master = room.other_command(&python());
-    master.args(["-c", &MASTER.replace("PLACE", &port.to_string())]);
+    let code = MASTER.replace("PLACE", &port.to_string());
+    master.args(["-c", &code.replace("COUNT", &count.to_string())]);
     let mut master = Running::start(master);
     master.line_with("up");
     let mut tell = |line: &str| {
@@ -148,6 +157,8 @@ fn workers_that_take_turns_at_a_port_are_one_server() {
     };
     reach();
     for _reload in 0..8 {
+        tell("add");
+        reach();
         tell("reload");
         reach();
     }

@@ -60,14 +60,11 @@ impl Process {
         service_of(&groups).filter(|_| self.lives()).map(str::to_owned)
     }
 
-    /// Returns the nearest process that all of these are workers of, if there are several: each was
-    /// forked from it, directly or through others, and none of them has executed a program since, as
-    /// their places in memory show. It may have no socket itself.
+    /// Returns the nearest process that all of these are workers of: each was forked from it,
+    /// directly or through others, and none of them has executed a program since, as their places in
+    /// memory show. It may have no socket itself, and one worker at the moment.
     pub fn master_of(workers: &[Self]) -> Option<Self> {
         let [first, others @ ..] = workers else { return None };
-        if others.is_empty() {
-            return None;
-        }
         let others: Vec<_> = others.iter().map(|it| it.masters()).collect();
         first.masters().into_iter().find(|it| others.iter().all(|masters| masters.contains(it)))
     }
