@@ -30,7 +30,7 @@
 //! | `registry::claims` | claims of instances to endpoints |
 //! | `registry::deferred` | work that is done in parts |
 //! | `registry::owner` | owners, and the accounts that are charged |
-//! | `registry::tokens` | the tokens of exclusive names, and their former holders |
+//! | `registry::tokens`, `registry::lost` | the tokens of exclusive names, and their former holders |
 //! | `registry::suspicion` | evidence against an instance |
 //! | `handle` | the one lock, and the sessions to wake |
 //! | `session`, `foreign_session`, `local_client` | one client: by the protocol, through an adapter, in this process |

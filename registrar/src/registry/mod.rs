@@ -22,6 +22,7 @@ mod instances;
 mod keys;
 mod lines;
 mod log;
+mod lost;
 mod names;
 mod own;
 mod owner;

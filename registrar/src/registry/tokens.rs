@@ -2,7 +2,7 @@
 //! had one before this registrar began.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     mem,
 };
 
@@ -10,7 +10,7 @@ use endpoints::{InstanceId, Name};
 use uuid::Uuid;
 use wire::{Epoch, Proof, ProofSecret, registrar::Register};
 
-use super::{Account, Key, Owner, Registry};
+use super::{Account, Key, Owner, Registry, lost::Lost};
 
 /// What a registrar knows of the run before it: by which tokens names were had, and by what it knows
 /// those again who had them.
@@ -66,9 +66,7 @@ pub(super) struct Tokens {
     former_latest: Epoch,
     /// The tokens whose holders have returned.
     spent: BTreeSet<u64>,
-    /// By which token each name was had last whose holder has gone without letting go of it, and
-    /// that nobody has had since. The latest comes last.
-    last: VecDeque<(Name, u64)>,
+    lost: Lost,
     have_changed: bool,
     /// What has changed since that was taken, and the former tokens spent since.
     changed: BTreeMap<u64, TokenChange>,
@@ -101,16 +99,13 @@ impl Tokens {
         let Some((token, _)) = self.held.get(&key).copied() else { return };
         self.note(key, None);
         if lost {
-            if self.last.len() == LAST_MAX {
-                self.last.pop_front();
-            }
-            self.last.push_back((name.clone(), token));
+            self.lost.insert(name, token);
         }
     }
 
     /// Takes note that somebody has a name, so that nobody comes back to it.
     pub(super) fn taken(&mut self, name: &Name) {
-        self.last.retain(|it| it.0 != *name);
+        self.lost.remove(name);
     }
 
     /// Records that names may have become exclusive.
@@ -222,7 +217,7 @@ impl Registry {
     /// that, and nobody else has had the name in between.
     pub(super) fn kept_since(&self, register: &Register, owner: Owner) -> Option<u64> {
         let token = register.token?;
-        let is_last = self.tokens.last.iter().any(|it| (&it.0, it.1) == (&register.name, token));
+        let is_last = self.tokens.lost.token(&register.name) == Some(token);
         (is_last && self.is_shown(register, owner, token)).then_some(token)
     }
 
@@ -232,10 +227,6 @@ impl Registry {
         register.resume.is_some() && register.resume == shown
     }
 }
-
-/// The most former holders to remember by name: far more lose their connection at a time in no
-/// system, and who is forgotten gets a higher token.
-const LAST_MAX: usize = 4096;
 
 /// The most numbers that a run issues after its last record.
 const UNWRITTEN_MAX: u64 = 10_000_000;
