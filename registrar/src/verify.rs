@@ -158,7 +158,7 @@ async fn look_into(
     Check { claimant, why, by }: Check,
     one_at_a_time: Arc<Semaphore>,
 ) -> Looked {
-    let (registry, one_at_a_time) = (&registry, &*one_at_a_time);
+    let (registry, one_at_a_time) = (&registry, &one_at_a_time);
     let Claimant { uuid, epoch, stamped } = &claimant;
     let registrant = registry.owner(*uuid).unwrap_or(by);
     let ticket = registry.ticket(*uuid);
@@ -179,7 +179,7 @@ async fn look_into(
     info!(target: "callsign", %uuid, epoch, %endpoint, ?why, ?result, "looked into");
     let said = claimant.clone();
     let is_taken = (result, why) == (CheckResult::Dead, Why::Contested)
-        && is_another_there(registry, &claimant, one_at_a_time).await;
+        && is_another_there(registry, &claimant, by, one_at_a_time).await;
     let event = match (result, why) {
         // Where nobody listens, a claim takes nothing from anybody.
         (CheckResult::Dead, Why::Contested) => is_taken.then_some(Event::FoundDead(said)),
@@ -235,15 +235,17 @@ async fn look_into(
     Looked { claimant, is_silent: is_silent.then_some(([registrant, by], paused)) }
 }
 
-/// Tells whether one of the other claimants of a place is there, as the kernel sees it.
+/// Tells whether one of the other claimants of a place is there, as the kernel sees it, on the
+/// account of whoever contests it.
 async fn is_another_there(
     registry: &RegistryHandle,
     claimant: &Claimant,
+    by: Owner,
     one_at_a_time: &Semaphore,
 ) -> bool {
     for rival in registry.read(|registry| registry.rivals(claimant)) {
         let Some(owner) = registry.owner(rival.uuid) else { continue };
-        let seen = look_in_turn(registry, &rival.stamped, false, [owner; 2], one_at_a_time).await;
+        let seen = look_in_turn(registry, &rival.stamped, false, [owner, by], one_at_a_time).await;
         let result = match seen {
             Some(result) => result,
             None => connect_to(&rival.stamped, owner, registry.ticket(rival.uuid)).await,
@@ -275,13 +277,20 @@ async fn serves_elsewhere(
     registry: &RegistryHandle,
     Claimant { uuid, epoch, stamped }: &Claimant,
     owners: [Owner; 2],
-    one_at_a_time: &Semaphore,
+    one_at_a_time: &Arc<Semaphore>,
 ) -> bool {
     let record = registry.read(|registry| registry.record(*uuid)).filter(|it| it.epoch == *epoch);
     let endpoints = record.map(|it| it.endpoints).unwrap_or_default();
-    for other in endpoints.iter().filter(|it| *it != stamped) {
-        let seen = look_in_turn(registry, other, false, owners, one_at_a_time).await;
-        if matches!(seen, Some(CheckResult::Alive | CheckResult::Answered)) {
+    // One reading of the kernel's list answers for all of them.
+    let mut looks = JoinSet::new();
+    for other in endpoints.into_iter().filter(|it| it != stamped) {
+        let (registry, one_at_a_time) = (registry.clone(), one_at_a_time.clone());
+        looks.spawn(
+            async move { look_in_turn(&registry, &other, false, owners, &one_at_a_time).await },
+        );
+    }
+    while let Some(seen) = looks.join_next().await {
+        if matches!(seen, Ok(Some(CheckResult::Alive | CheckResult::Answered))) {
             return true;
         }
     }
