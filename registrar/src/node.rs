@@ -2,12 +2,15 @@
 
 use std::{
     panic::resume_unwind,
+    pin::Pin,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use endpoints::Endpoint;
-use portal::{Closed, OnSilence, Options, WithCauses, accept};
+use portal::{
+    Closed, Connected, Driver, HandshakeError, OnSilence, Options, Portal, WithCauses, accept,
+};
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet, yield_now},
@@ -489,17 +492,16 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
     let process = stream.peer_process().ok();
     let connected = tokio::select! {
         () = stop.cancelled() => return,
-        connected = accept(stream, portal_options, session) => connected,
+        connected = Box::pin(connect(stream, portal_options, session)) => connected,
     };
-    let connected = match connected {
+    let (portal, mut driver) = match connected {
         Ok(connected) => connected,
         Err(error) => {
             info!(error = %WithCauses(&error), "turned away");
             return;
         }
     };
-    registry.introduce(session_id, connected.portal.clone());
-    let mut driver = std::pin::pin!(connected.driver);
+    registry.introduce(session_id, portal.clone());
     let cut = Cut(&registry);
     let closed = tokio::select! {
         closed = driver.as_mut() => closed,
@@ -514,7 +516,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
             if !context.node_stop.is_cancelled() {
                 registry.dismiss(session_id);
             }
-            connected.portal.close(context.reason());
+            portal.close(context.reason());
             driver.await
         }
     };
@@ -536,6 +538,17 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         }
         broken => info!(error = %WithCauses(broken), "a session broke"),
     }
+}
+
+/// Shakes hands with a peer. What that takes is freed when it is done, and what drives the
+/// connection has its own place: thousands of connections have nothing to do.
+async fn connect(
+    stream: Stream,
+    options: Options,
+    session: Session,
+) -> Result<(Portal, Pin<Box<Driver<Stream, Session>>>), HandshakeError> {
+    let Connected { portal, driver } = accept(stream, options, session).await?;
+    Ok((portal, Box::pin(driver)))
 }
 
 /// Stands for a session that is under way. The end of one comes from its connection; if it is
