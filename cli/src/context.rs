@@ -14,7 +14,6 @@ use config::{Diagnostics, REGISTRARS_VARIABLE, Settings, SettingsFile};
 use discovery::{Client, ClientOptions, Trust};
 use serde::Serialize;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use self::{environment::Environment, registrars::TRACTOR_PREFIX};
@@ -99,11 +98,7 @@ impl Context {
     /// until it is taken.
     pub(crate) async fn print_patiently(&self, line: impl Display) -> Result<(), Failure> {
         self.console.settle();
-        stdout_is_there()?;
-        let mut out = tokio::io::stdout();
-        let line = format!("{line}\n");
-        out.write_all(line.as_bytes()).await.map_err(Failure::output)?;
-        out.flush().await.map_err(Failure::output)
+        output::write_patiently(format!("{line}\n").into()).await.map_err(Failure::output)
     }
 
     /// Returns the width of a table; `None` if it need not fit. If standard output is no terminal,

@@ -19,12 +19,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use thiserror::Error;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
-use transport::{PrivateFileError, read_private, write_private};
+use transport::{PrivateFileError, beside, read_private, write_private};
 use wire::{ProofSecret, decode_body, encode_body};
 
 use crate::{
@@ -141,9 +138,12 @@ impl TokensFile {
     async fn write(&self, registry: &RegistryHandle, is_last: bool) {
         self.take_changes(registry);
         let file = self.clone();
-        let written = spawn_blocking(move || file.write_now(is_last)).await;
-        // The task does not run at all if the runtime ends.
-        if let Some(WriteCost { ran, by }) = self.noted(written.unwrap_or(Ok(None))) {
+        let written = match beside("tokens", move || file.write_now(is_last)).await {
+            Ok(written) => written,
+            // All sessions wait for this disk for once, rather than that nothing is written.
+            Err(_) => self.write_now(is_last),
+        };
+        if let Some(WriteCost { ran, by }) = self.noted(written) {
             let all = by.values().sum::<u32>().max(1);
             for (account, count) in by {
                 registry.charge(account, ran * count / all);

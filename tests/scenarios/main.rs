@@ -50,6 +50,7 @@ mod supervision;
 mod table;
 mod taken_out;
 mod taken_over;
+mod threads;
 mod tractor;
 mod transports;
 mod unread;

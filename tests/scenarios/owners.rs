@@ -440,7 +440,7 @@ const SETPRIV: [&str; 2] = ["--regid=4700", "--clear-groups"];
 pub(crate) struct Users {
     pub(crate) room: Room,
     /// The program, in a place where all of them may start it.
-    program: String,
+    pub(crate) program: String,
 }
 
 impl Users {

@@ -45,6 +45,13 @@ impl Process {
         self.pid
     }
 
+    /// Tells whether it is stopped, by a signal or a debugger: nobody hears of it until it goes on.
+    pub fn is_stopped(self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let state = status.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next());
+        matches!(state, Some('T' | 't')) && self.lives()
+    }
+
     /// Returns the name of the file that it executes, without its folder, where that can be seen.
     pub fn executable(self) -> Option<OsString> {
         let path =

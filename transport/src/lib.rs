@@ -71,6 +71,7 @@
 mod access;
 mod addresses;
 mod adopt;
+mod beside;
 mod claim;
 mod dead;
 mod diag;
@@ -107,6 +108,7 @@ mod wildcards;
 
 pub use access::{Access, group_id};
 pub use adopt::AdoptError;
+pub use beside::beside;
 pub use dead::{clear_dead_socket, remove_dangling_link, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, dial, dial_socket, dial_stamped, dial_stamped_of, dial_within};
 pub use error::{BindError, DialError, ResolveError};
@@ -124,7 +126,9 @@ pub use linux::{
     raise_descriptor_limit, release_memory, user_ids_are_global,
 };
 pub use listen::{BindOptions, Listener};
-pub use listening::{Listening, ListeningSocket, Silence, listening, listening_at_each};
+pub use listening::{
+    Listening, ListeningSocket, Silence, is_of_other_host, listening, listening_at_each,
+};
 pub use mounts::shares_folder;
 pub use moves::current_socket;
 pub use port::draw_port;

@@ -56,6 +56,9 @@ pub enum Silence {
     /// Nobody listens.
     #[error("nobody listens there")]
     NotListening,
+    /// The address is not one of this host any more; another host may have it.
+    #[error("this host no longer has that address")]
+    AddressGone,
     /// There is no such file.
     #[error("there is no such socket file")]
     Missing,
@@ -141,6 +144,24 @@ pub fn listening_at_each(endpoints: &[Endpoint]) -> Vec<Listening> {
         or_unknown(endpoint, answer).unwrap_or(Listening::Unknown)
     };
     endpoints.iter().zip(places).map(answer).collect()
+}
+
+/// Tells whether the address of an endpoint is not one of this host. That of a name is not known.
+///
+/// ```
+/// use transport::is_of_other_host;
+///
+/// assert!(is_of_other_host(&"/ip4/192.0.2.7/tcp/80".parse()?));
+/// assert!(!is_of_other_host(&"/ip4/127.0.0.1/tcp/80".parse()?));
+/// assert!(!is_of_other_host(&"/dns/example.org/tcp/80".parse()?));
+/// # Ok::<(), endpoints::EndpointError>(())
+/// ```
+pub fn is_of_other_host(endpoint: &Endpoint) -> bool {
+    let Endpoint::Tcp(tcp) = endpoint else { return false };
+    let Some(ip) = tcp.host.ip().filter(|it| !it.is_unspecified() && !it.is_loopback()) else {
+        return false;
+    };
+    here::interfaces().is_ok_and(|all| all.iter().all(|it| it.ip != ip))
 }
 
 fn or_unknown<T>(what: impl fmt::Display, told: io::Result<T>) -> Option<T> {

@@ -2,7 +2,7 @@
 
 use std::{
     io, mem,
-    net::{IpAddr, SocketAddr, SocketAddrV6},
+    net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs},
     time::Duration,
 };
 
@@ -10,11 +10,15 @@ use endpoints::{DnsFamily, DnsName, Endpoint, Host, TcpAddress};
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::Semaphore,
     task::JoinSet,
     time::sleep,
 };
 
-use crate::error::{DialError, ResolveError};
+use crate::{
+    beside,
+    error::{DialError, ResolveError},
+};
 
 /// Connects to the first of `addresses` that answers ("Happy Eyeballs", RFC 8305): the next is
 /// tried when one has failed, or has not answered for a while; the rest are dropped.
@@ -111,8 +115,15 @@ async fn look_up(
     family: DnsFamily,
     port: u16,
 ) -> Result<Vec<SocketAddr>, ResolveError> {
-    let found = tokio::net::lookup_host((name.as_str(), port))
+    let in_turn = LOOK_UPS.acquire().await.expect("it is never closed");
+    let asked = name.clone();
+    let look_up = move || {
+        let _in_turn = in_turn;
+        (asked.as_str(), port).to_socket_addrs()
+    };
+    let found = beside("resolver", look_up)
         .await
+        .flatten()
         .map_err(|source| ResolveError::Lookup { name: name.to_string(), source })?;
     let addresses: Vec<_> = found
         .filter(|address| match family {
@@ -188,6 +199,10 @@ fn listen_on(address: SocketAddr, is_ipv6_only: bool) -> io::Result<TcpListener>
     socket.set_reuseaddr(true)?;
     socket.listen(BACKLOG)
 }
+
+/// The names that are looked up at a time, each on a thread: more than anybody dials together, unless
+/// the host's resolver hangs.
+static LOOK_UPS: Semaphore = Semaphore::const_new(64);
 
 /// The backlog. The kernel takes at most its own `somaxconn` (4096 by default); this is a burst of
 /// clients that all reconnect together, at a few hundred bytes each.

@@ -11,6 +11,7 @@ mod duration;
 mod lines;
 pub(crate) mod notices;
 mod pager;
+mod patient;
 mod reader;
 pub(crate) mod record;
 mod table;
@@ -19,6 +20,7 @@ pub(crate) use color::colored;
 pub(crate) use duration::{age, brief};
 pub(crate) use lines::{fitted, fitted_lines, fitted_styled};
 pub(crate) use pager::page;
+pub(crate) use patient::write_patiently;
 pub(crate) use reader::reader_gone;
 pub(crate) use table::Table;
 

@@ -19,7 +19,6 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, oneshot},
-    task::JoinSet,
     time::sleep,
 };
 use wire::BACKTRACE_BYTES_MAX;
@@ -94,18 +93,17 @@ impl CalleeBacktrace {
         }
         let naming = async {
             let alone = NAMING.acquire().await.expect("it is never closed");
-            let (found, is_found) = oneshot::channel();
-            let mut work = JoinSet::new();
-            work.spawn_blocking(move || {
+            let (waits, is_over) = oneshot::channel::<()>();
+            let work = move || {
                 let _alone = alone;
-                let Source::Noted(backtrace) = &*self.0 else { return };
-                let _turn = turn(limit / 2, || found.is_closed());
+                let Source::Noted(backtrace) = &*self.0 else { return None };
+                let _turn = turn(limit / 2, || waits.is_closed());
                 // Its error may have left without it.
-                if !found.is_closed() {
-                    found.send(name(backtrace)).ok();
-                }
-            });
-            is_found.await.ok()
+                (!waits.is_closed()).then(|| name(backtrace))
+            };
+            let named = transport::beside("backtrace", work).await;
+            drop(is_over);
+            named.ok().flatten()
         };
         tokio::select! {
             biased;

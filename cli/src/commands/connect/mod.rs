@@ -5,12 +5,15 @@ mod relay;
 use anyhow::anyhow;
 use discovery::{FindError, LookupError, LookupOptions, ResolveError};
 
-use self::relay::{Broken, NoOutput, relay, standard_input};
+use self::relay::{Broken, relay, standard_input};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
     lookup::query::{self, not_ready, query_owned},
-    output::notices::{note, patiently, warn_unanswered},
+    output::{
+        self,
+        notices::{note, patiently, warn_unanswered},
+    },
     owners::Demanded,
 };
 
@@ -58,12 +61,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let instance = connection.record.instance();
         note(context, format_args!("connected to {instance}:\n{}", connection.explanation));
     }
-    let input = standard_input().map_err(Failure::usage)?;
-    let relayed = match transport::stdout_closed() {
-        None => relay(connection.stream, input, tokio::io::stdout()).await,
-        Some(_) => relay(connection.stream, input, NoOutput).await,
-    };
-    match relayed {
+    let input = standard_input().map_err(Failure::system)?;
+    match relay(connection.stream, input, output::write_patiently).await {
         Ok(()) => Ok(Exit::Done),
         Err(Broken::Output(error)) => Err(Failure::output(error)),
         Err(Broken::Actor(error)) => {

@@ -2,8 +2,6 @@
 
 use std::{
     io::{self, Read},
-    pin::Pin,
-    task::{Context, Poll},
     thread,
 };
 
@@ -12,7 +10,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Carries `input` to an actor, and the actor's output to `output`. The end of the input closes
+/// Carries `input` to an actor, and what the actor says to `output`. The end of the input closes
 /// only that direction; the end of the actor's output ends both.
 ///
 /// # Errors
@@ -21,7 +19,7 @@ use tokio::{
 pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
     actor: S,
     mut input: mpsc::Receiver<Vec<u8>>,
-    mut output: impl AsyncWrite + Unpin,
+    mut output: impl AsyncFnMut(Vec<u8>) -> io::Result<()>,
 ) -> Result<(), Broken> {
     let (mut from_actor, mut to_actor) = split(actor);
     let send = async {
@@ -37,8 +35,7 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
             if count == 0 {
                 return Ok(());
             }
-            output.write_all(&buffer[..count]).await.map_err(Broken::Output)?;
-            output.flush().await.map_err(Broken::Output)?;
+            output(buffer[..count].into()).await.map_err(Broken::Output)?;
         }
     };
     tokio::pin!(receive);
@@ -51,24 +48,6 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
             }
             receive.await
         }
-    }
-}
-
-/// The standard output of a program that was started without one.
-#[derive(Debug)]
-pub(super) struct NoOutput;
-
-impl AsyncWrite for NoOutput {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::Error::from(rustix::io::Errno::BADF)))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -149,7 +128,11 @@ mod tests {
             far.write_all(&heard).await.unwrap();
         };
         let mut output = Vec::new();
-        let (relayed, ()) = tokio::join!(relay(near, receiver, &mut output), actor);
+        let heard = async |bytes: Vec<u8>| {
+            output.extend(bytes);
+            Ok(())
+        };
+        let (relayed, ()) = tokio::join!(relay(near, receiver, heard), actor);
         relayed.unwrap();
         assert_eq!(output, plenty());
     }
@@ -163,7 +146,11 @@ mod tests {
             drop(far);
         };
         let mut output = Vec::new();
-        let (relayed, ()) = tokio::join!(relay(near, receiver, &mut output), actor);
+        let heard = async |bytes: Vec<u8>| {
+            output.extend(bytes);
+            Ok(())
+        };
+        let (relayed, ()) = tokio::join!(relay(near, receiver, heard), actor);
         relayed.unwrap();
         assert_eq!(output, b"bye");
     }
@@ -172,10 +159,9 @@ mod tests {
     async fn an_output_that_is_gone_ends_it() {
         let (near, mut far) = duplex(1000);
         let (_sender, receiver) = input([]);
-        let (output, reader) = duplex(1000);
-        drop(reader);
+        let gone = async |_| Err(io::ErrorKind::BrokenPipe.into());
         far.write_all(b"hello").await.unwrap();
-        let error = relay(near, receiver, output).await.unwrap_err();
+        let error = relay(near, receiver, gone).await.unwrap_err();
         assert!(matches!(error, Broken::Output(_)), "{error:?}");
     }
 }
