@@ -1,5 +1,7 @@
 //! Lines for an exclusive name: leader and standby.
 
+use std::fs;
+
 use rustix::process::Signal;
 
 use crate::{
@@ -188,6 +190,31 @@ fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
     first.signal(Signal::CONT);
     first.stop();
     drop((second, third));
+}
+
+/// While the holder's registrar hangs, another one may answer at its address.
+#[test]
+fn a_holder_keeps_its_name_at_the_successor_of_a_stopped_registrar() {
+    let room = Room::new();
+    let stopped = node(&room, "0s");
+    let [one, two] = ["one", "two"].map(|it| room.abstract_unix(it));
+    let mut first = stand(&stopped, &one, "--wait");
+    let before = token(&mut first);
+    let mut second = stand(&stopped, &two, "--wait");
+    second.says("waiting in line");
+    stopped.process().signal(Signal::STOP);
+    for file in ["registrar.sock", "registrar.sock.lock"] {
+        fs::remove_file(room.file(file)).unwrap();
+    }
+    let node = node(&room, "1m");
+    comes_to(&node, 1);
+    let found = node.callsign(&["find", "leader", "--all", "--json"]).json();
+    assert_eq!(found[0]["token"].as_u64(), Some(before), "{found}");
+    // The first program has run all the time.
+    first.stop();
+    stopped.process().signal(Signal::CONT);
+    stopped.outcome().ends_with(5);
+    drop(second);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Processes that live and do nothing: stopped, as by a debugger.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use discovery::{Client, ClientOptions, FindError, Registration};
 use portal::Heartbeat;
@@ -11,7 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::harness::{LIMIT, Node, Room};
+use crate::harness::{Counts, LIMIT, Node, Room};
 
 #[test]
 fn a_stopped_process_is_suspect_until_it_goes_on() {
@@ -136,6 +136,73 @@ fn a_registrar_that_was_stopped_suspects_nobody_and_tells_of_no_death() {
             watch.json("an end", |it| it["change"] == "remove");
         }
     }
+}
+
+/// A registrar that hangs gives up its place without closing a connection.
+#[test]
+fn the_clients_of_a_stopped_registrar_move_to_its_successor() {
+    let room = Room::new();
+    fs::create_dir(room.file("deep")).unwrap();
+    // The socket goes with its lock, or with all of its folder.
+    let of_file = |place: &str| {
+        fs::remove_file(room.file(place)).unwrap();
+        fs::remove_file(room.file(&format!("{place}.lock"))).unwrap();
+    };
+    let of_folder = |_: &str| {
+        fs::remove_dir_all(room.file("deep")).unwrap();
+        fs::create_dir(room.file("deep")).unwrap();
+    };
+    let check = |file: &str, replace: &dyn Fn(&str)| {
+        let place = room.unix(file);
+        let options = ["--settle-time", "1m"];
+        let first = Node::start_with(&room, &[&place], &options);
+        let at = room.abstract_unix("feed");
+        let mut registrant = first.run(&["register", "feed", &at, "--state", "ready"]);
+        registrant.line_with("registered");
+        let mut watch = first.run(&["watch", "--json"]);
+        watch.json("the actor", |it| it["change"] == "add" && it["name"] == "feed");
+        let late = first.run(&["wait", "late", "--json"]);
+        first.comes_to(Counts { instances: 1, sessions: 3, waiters: 1, watchers: 1 });
+
+        first.process().signal(Signal::STOP);
+        replace(file);
+        let second = Node::start_with(&room, &[&place], &options);
+        second.comes_to(Counts { instances: 1, sessions: 3, waiters: 1, watchers: 1 });
+        second.callsign(&["find", "feed"]).succeeds().prints(&["ready"]);
+        second.callsign(&["register", "late", "/unix/@late", "--ttl", "10m"]).succeeds();
+        assert_eq!(late.outcome().succeeds().json()["name"], "late");
+        watch.json("the one that comes to the successor", |it| {
+            assert_ne!(it["change"], "remove", "{it}");
+            it["name"] == "late"
+        });
+
+        // It finds its place taken when it goes on.
+        first.process().signal(Signal::CONT);
+        first.outcome().ends_with(5).says(&["nobody can reach the registrar any more"]);
+        second.callsign(&["find", "feed"]).succeeds();
+        registrant.stop();
+        watch.json("the end", |it| it["change"] == "remove" && it["name"] == "feed");
+    };
+    check("registrar.sock", &of_file);
+    check("deep/registrar.sock", &of_folder);
+}
+
+/// Nobody moves as long as it is only silent.
+#[test]
+fn the_clients_of_a_stopped_registrar_stay_when_it_goes_on() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let at = room.abstract_unix("feed");
+    let mut registrant = node.run(&["register", "feed", &at, "--state", "ready", "--json"]);
+    let registered = registrant.json("the instance", |it| it["uuid"].is_string());
+    let epoch = || node.callsign(&["find", "feed", "--json"]).succeeds().json()["epoch"].clone();
+    let before = epoch();
+    node.process().signal(Signal::STOP);
+    registrant.says("no registrar answers");
+    node.process().signal(Signal::CONT);
+    registrant.says("is registered again");
+    let found = node.callsign(&["find", "feed", "--json"]).succeeds().json();
+    assert_eq!((&found["uuid"], &found["epoch"]), (&registered["uuid"], &before), "{found}");
 }
 
 #[test]

@@ -7,11 +7,12 @@ use endpoints::Endpoint;
 use portal::{Connected, Driver, OnSilence, Options, WithCauses};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, debug, info, info_span};
 use transport::{Peer, Stream, TcpEnds, Who};
+use uuid::Uuid;
 use wire::Hello;
 
 use super::{
@@ -69,7 +70,12 @@ impl Connector {
             };
             let began = Instant::now();
             match reached {
-                Ok((connection, driver)) => self.serve(connection, driver).await,
+                Ok(connected) => {
+                    let mut connected = Some(connected);
+                    while let Some((connection, driver)) = connected {
+                        connected = self.serve(connection, driver).await;
+                    }
+                }
                 Err(error) => self.down(error),
             }
             if began.elapsed() >= STEADY {
@@ -128,8 +134,13 @@ impl Connector {
     }
 
     /// Serves a connection until it ends; or, if another link has the same registrar already,
-    /// waits until that one has lost it.
-    async fn serve(&self, connection: LinkConnection, mut driver: Driver<Stream, Registrant>) {
+    /// waits until that one has lost it. Returns the connection to the registrar that has taken the
+    /// place of a silent one.
+    async fn serve(
+        &self,
+        connection: LinkConnection,
+        mut driver: Driver<Stream, Registrant>,
+    ) -> Option<NewConnection> {
         let hub = &*self.hub;
         // If two addresses lead to one registrar, the one that was named first is used.
         for earlier in &hub.links[..self.index] {
@@ -139,11 +150,23 @@ impl Connector {
             part(&connection, &mut driver, "it is connected by another address").await;
             drop(driver);
             self.stand_by(holder, &connection).await;
-            return;
+            return None;
         }
 
         info!(target: "callsign", uuid = %connection.registrar, "connected");
-        let error = Session::new(hub, self.index, connection.clone()).run(&mut driver).await;
+        let mut session = Session::new(hub, self.index, connection.clone());
+        let error = tokio::select! {
+            biased;
+            error = session.run(&mut driver) => error,
+            (silent, successor) = self.successor(connection.registrar) => {
+                info!(target: "callsign", "another registrar answers at the address of a silent one");
+                // Its entries are those of a session that has ended, if it ever continues.
+                drop(session);
+                hub.release(self.index, connection.registrar, silent);
+                return Some(successor);
+            }
+        };
+        drop(session);
         let (is_over, is_given_up) = match error {
             LinkError::ClientClosed => (true, false),
             LinkError::NoAnswer(_) => (false, true),
@@ -158,6 +181,32 @@ impl Connector {
         if is_given_up {
             connection.portal.close_for_now("no answer in time");
             said(&mut driver).await;
+        }
+        None
+    }
+
+    /// Waits until the registrar of this link is silent while another one answers at its address,
+    /// and returns the silence and the connection to that one.
+    ///
+    /// A registrar that hangs gives its address up to a successor without closing a connection.
+    async fn successor(&self, registrar: Uuid) -> (Arc<LinkError>, NewConnection) {
+        let link = &self.hub.links[self.index];
+        loop {
+            drop(link.silent().await);
+            let mut backoff = Backoff::new(self.hub.options.backoff);
+            while let Some(silent) = link.state().silence() {
+                let reached = timeout(REDIAL_TIMEOUT, self.reach(link.next_number())).await;
+                match reached {
+                    Ok(Ok(reached)) if reached.0.registrar != registrar => {
+                        return (silent.clone(), reached);
+                    }
+                    Ok(Ok((connection, mut driver))) => {
+                        part(&connection, &mut driver, "it is heard again").await;
+                    }
+                    Ok(Err(_)) | Err(_) => {}
+                }
+                sleep(backoff.next(random())).await;
+            }
         }
     }
 
@@ -190,6 +239,10 @@ fn others(ends: TcpEnds) -> Option<Option<u32>> {
 
 /// The age at which a connection counts as a good one: longer than any wait before it.
 const STEADY: Duration = Duration::from_secs(2);
+
+/// The time for which the address of a silent registrar is tried before it is dialed again: it may
+/// have a successor since, which does not answer what was sent to its predecessor.
+const REDIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The time for which a link waits for those named before it: a registrar on this host has answered
 /// by then.
