@@ -193,3 +193,58 @@ fn a_lease_of_given_addresses_stays_at_those() {
         assert_eq!(network.found(name), hosts);
     }
 }
+
+#[test]
+fn an_address_that_was_said_is_withdrawn_when_the_host_loses_it() {
+    let room = Room::new();
+    let Some(network) = Network::new(&room) else { return };
+    let _registrar = network.registrar();
+    let address = |verb: &str, address: &str| {
+        let bits = if address.contains(':') { "64" } else { "24" };
+        let address = format!("{address}/{bits}");
+        let words = ["ip", "addr", verb, &address, "dev", "d1"];
+        let dad = if bits == "64" && verb == "add" { &["nodad"][..] } else { &[] };
+        network.run(&[&words[..], dad].concat()).outcome().succeeds();
+    };
+    let python = python();
+    let serve = "import socket, sys\n\
+                 s = socket.create_server((sys.argv[1], 5010), family=socket.AF_INET6)\n\
+                 while True: s.accept()[0].close()";
+    let check = |name: &str, said: &[&str], more: &[&str], (lost, at): (&str, &str)| {
+        address("add", at);
+        let mut watch = network.start(&["watch", name, "--json"]);
+        let register = [&["register", name], said, more].concat();
+        let mut registrant = network.start(&register);
+        let are_there = |it: &Value, expected: &[&str]| {
+            it["endpoints"].is_array() && endpoints_of(it) == expected
+        };
+        watch.json("it is ready", |it| it["state"] == "ready" && are_there(it, said));
+
+        address("del", at);
+        let left: Vec<_> = said.iter().copied().filter(|it| *it != lost).collect();
+        watch.json("it is withdrawn", |it| are_there(it, &left));
+        let gone = "any more: this host no longer has that address";
+        registrant.says(&format!("does not listen at {lost} {gone}"));
+        // It is another host's now, and nobody is sent there.
+        let stays = ["wait", name, "--timeout", "5m"];
+        if !left.is_empty() {
+            network.callsign(&stays).succeeds().prints(&left);
+        }
+        address("add", at);
+        watch.json("it is back", |it| it["state"] == "ready" && are_there(it, said));
+        registrant.says("again");
+        registrant.stop();
+        address("del", at);
+    };
+    let (first, second) = ("/ip4/10.8.0.7/tcp/5010", "/ip4/10.9.0.2/tcp/5010");
+    {
+        let _server = network.serve("0.0.0.0", "5010", "");
+        check("alone", &[first], &[], (first, "10.8.0.7"));
+        check("both", &[first, second], &[], (first, "10.8.0.7"));
+        // Whoever vouches for it does not speak for another host.
+        check("vouched", &[first, second], &["--state", "ready"], (first, "10.8.0.7"));
+    }
+    let sixth = "/ip6/fd77::7/tcp/5010";
+    let command = ["--", &python, "-c", serve, "fd77::7"];
+    check("program", &[sixth], &command, (sixth, "fd77::7"));
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use endpoints::{Endpoint, Name};
 use tokio::time::Instant;
+use transport::Silence;
 
 use super::tracker::{Finding, Observation};
 
@@ -46,7 +47,7 @@ pub(super) enum Remark {
 
 impl Places {
     /// Records a look, and returns the messages. If `is_quiet`, it does not report that the actor
-    /// does not listen.
+    /// does not listen, unless the host has lost the address.
     pub(super) fn note(
         &mut self,
         name: &Name,
@@ -154,6 +155,9 @@ impl Places {
                 self.silent.len() - 1
             });
             let silent = &mut self.silent[index];
+            // Who says that it listens does not speak for another host.
+            let is_gone = |it: &&Observation| it.finding == Finding::Nobody(Silence::AddressGone);
+            let is_quiet = is_quiet && !here.iter().any(is_gone);
             if silent.is_told || is_quiet || now - silent.since < PATIENCE {
                 return None;
             }

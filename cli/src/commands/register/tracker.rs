@@ -16,7 +16,7 @@ use endpoints::{Endpoint, Interface, Stamp, Stamped, TcpAddress, UnixAddress, Un
 use tokio::time::Instant;
 use transport::{
     DialError, Listening, ListeningSocket, Process, Silence, Whose, dial_within, endpoints_of,
-    expand, here, holders, listening, may_speak_for, stamp, whose,
+    expand, here, holders, is_of_other_host, listening, may_speak_for, stamp, whose,
 };
 
 use super::former::Former;
@@ -204,6 +204,10 @@ impl KnownEndpoint {
         match listened {
             Listening::Nobody(silence) => (Finding::Nobody(silence), None),
             Listening::Sockets(sockets) => self.judge(&sockets, program, former, servers, now),
+            // What was seen here is not elsewhere now: another host may have been given the address.
+            Listening::Unknown if self.was_own && is_of_other_host(endpoint) => {
+                (Finding::Nobody(Silence::AddressGone), None)
+            }
             Listening::Unknown => {
                 // The holder of a socket at a path is not visible either. For a running program,
                 // the first one counts.
@@ -323,7 +327,7 @@ pub(super) fn published(seen: &[Observation], is_vouched_for: bool) -> Vec<Stamp
 impl Observation {
     /// Returns the endpoint to publish, if any.
     ///
-    /// A given endpoint is published until another program has the actor's place. An address of a
+    /// A given endpoint is published until another program or host has the actor's place. An address of a
     /// wildcard is published only if the actor is seen to listen there.
     fn published(&self, is_vouched_for: bool) -> Option<Stamped> {
         let is_published = match (&self.finding, self.origin) {
@@ -333,6 +337,7 @@ impl Observation {
             (Finding::Others(_) | Finding::Strangers(..), Origin::Said) => {
                 is_vouched_for && !self.was_own
             }
+            (Finding::Nobody(Silence::AddressGone), _) => false,
             (Finding::Nobody(_), Origin::Said) => true,
             (Finding::Unknown, origin) => origin != Origin::Guessed,
             (Finding::Others(_) | Finding::Strangers(..) | Finding::Nobody(_), _) => false,
