@@ -19,7 +19,7 @@ use wire::{
 };
 
 use super::merge::newest_first;
-use crate::{Change, Freshness, RegistrarFailure, RegistrarFailures, Trust};
+use crate::{Change, Freshness, LinkError, RegistrarFailure, RegistrarFailures, Trust};
 
 /// The merged state of all registrars.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ enum FeedState {
 struct Instance {
     /// The newest first.
     reported: Vec<FeedRecord>,
+    /// Why another registrar has removed it, and when.
+    gone: Option<(RemovalReason, Instant)>,
 }
 
 /// A feed's knowledge of an instance.
@@ -137,12 +139,25 @@ impl View {
 
     /// A feed is lost.
     pub(crate) fn lost(&mut self, feed: usize, failure: RegistrarFailure, now: Instant) {
+        let silence = match *failure.error {
+            LinkError::Silent(silence) => silence,
+            _ => Duration::ZERO,
+        };
         self.feeds[feed].state = match self.feeds[feed].state {
             FeedState::Lost { until, .. } => FeedState::Lost { failure, until },
             FeedState::Away { .. } => FeedState::Away { failure },
             _ if self.feeds[feed].registrar.is_none() => FeedState::Away { failure },
             _ => FeedState::Lost { failure, until: now + GRACE },
         };
+        // What others have told since it was last heard, it may not have got to.
+        let is_news = |at: Instant| now.duration_since(at) <= silence + TELLING_TIME;
+        let held = self.instances.iter().filter(|(_, it)| it.is_told_by(feed));
+        let gone = held.filter_map(|(uuid, it)| Some((*uuid, it.gone.filter(|it| is_news(it.1))?)));
+        for (uuid, (reason, _)) in gone.collect::<Vec<_>>() {
+            if !self.may_be_known(uuid, None) {
+                self.remove(uuid, reason);
+            }
+        }
         self.conclude();
     }
 
@@ -215,7 +230,13 @@ impl View {
     }
 
     /// A feed reports a change.
-    pub(crate) fn change(&mut self, feed: usize, registrar: Uuid, change: registrar::Change) {
+    pub(crate) fn change(
+        &mut self,
+        feed: usize,
+        registrar: Uuid,
+        change: registrar::Change,
+        now: Instant,
+    ) {
         let revision = match change {
             registrar::Change::Reset => {
                 self.reset(feed, registrar);
@@ -231,7 +252,7 @@ impl View {
                 revision
             }
             registrar::Change::Remove { instance, reason, revision, .. } => {
-                self.take(feed, instance.uuid, Some(reason));
+                self.take(feed, instance.uuid, reason, now);
                 revision
             }
         };
@@ -295,11 +316,12 @@ impl View {
         let Some(instance) = self.instances.get_mut(&uuid) else {
             self.untold.push_back(Change::Add { record: record.clone() });
             let reported = FeedRecord { feed, record, is_former: false };
-            self.instances.insert(uuid, Instance { reported: vec![reported] });
+            self.instances.insert(uuid, Instance { reported: vec![reported], gone: None });
             return;
         };
         let (teller, before) = (instance.reported[0].feed, instance.newest().clone());
         let former = instance.forget(feed);
+        instance.gone = None;
         instance.reported.push(FeedRecord { feed, record, is_former: false });
         instance.reported.sort_by_key(|it| newest_first(&it.record));
         let after = instance.newest();
@@ -317,13 +339,33 @@ impl View {
         }
     }
 
-    fn take(&mut self, feed: usize, uuid: Uuid, reason: Option<RemovalReason>) {
+    /// A feed's registrar has removed an instance.
+    fn take(&mut self, feed: usize, uuid: Uuid, reason: RemovalReason, now: Instant) {
+        if let Some(instance) = self.instances.get_mut(&uuid)
+            && instance.is_told_by(feed)
+            && is_witnessed(reason)
+        {
+            instance.gone = Some((reason, now));
+            // One that has not told it before it was lost would tell it now.
+            if !self.may_be_known(uuid, Some(feed)) {
+                self.remove(uuid, reason);
+                return;
+            }
+        }
+        self.forget(feed, uuid, Some(reason));
+    }
+
+    /// Forgets what a feed knows of an instance. If no other knows it, it is gone for the reason that
+    /// one of them has told.
+    fn forget(&mut self, feed: usize, uuid: Uuid, reason: Option<RemovalReason>) {
         let Some(instance) = self.instances.get_mut(&uuid) else { return };
         let before = instance.newest().clone();
         self.former -= instance.forget(feed);
         match instance.reported.first() {
             None => {
+                let told = instance.gone.map(|it| it.0);
                 self.instances.remove(&uuid);
+                let reason = reason.filter(|it| is_witnessed(*it)).or(told).or(reason);
                 self.untold.push_back(Change::Remove { instance: before.instance(), reason });
             }
             Some(FeedRecord { record: after, .. }) if !is_same(after, &before) => {
@@ -331,6 +373,29 @@ impl View {
             }
             Some(_) => {}
         }
+    }
+
+    /// Removes an instance of which only those lost know nothing else. They do not tell it once more
+    /// if they resume, so they begin anew.
+    fn remove(&mut self, uuid: Uuid, reason: RemovalReason) {
+        let Some(instance) = self.instances.remove(&uuid) else { return };
+        for reported in &instance.reported {
+            self.former -= usize::from(reported.is_former);
+            if self.feeds[reported.feed].failure().is_some() {
+                self.feeds[reported.feed].seen = None;
+            }
+        }
+        let instance = instance.newest().instance();
+        self.untold.push_back(Change::Remove { instance, reason: Some(reason) });
+    }
+
+    /// Tells whether a registrar within reach may have an instance, other than one that has just
+    /// removed it.
+    fn may_be_known(&self, uuid: Uuid, removed_by: Option<usize>) -> bool {
+        let reported = self.instances.get(&uuid).into_iter().flat_map(|it| &it.reported);
+        let mut others = reported.filter(|it| Some(it.feed) != removed_by);
+        others
+            .any(|it| matches!(self.feeds[it.feed].state, FeedState::Current | FeedState::Syncing))
     }
 
     /// Reports the overall state, if it has changed.
@@ -382,7 +447,7 @@ impl View {
             self.feeds[feed].seen = None;
             let held = self.instances.iter().filter(|(_, it)| it.is_told_by(feed));
             for uuid in held.map(|(uuid, _)| *uuid).collect::<Vec<_>>() {
-                self.take(feed, uuid, None);
+                self.forget(feed, uuid, None);
             }
         }
     }
@@ -395,7 +460,7 @@ impl View {
         let is_former = |it: &FeedRecord| it.feed == feed && it.is_former;
         let held = self.instances.iter().filter(|(_, it)| it.reported.iter().any(is_former));
         for uuid in held.map(|(uuid, _)| *uuid).collect::<Vec<_>>() {
-            self.take(feed, uuid, Some(RemovalReason::Missed));
+            self.forget(feed, uuid, Some(RemovalReason::Missed));
         }
     }
 
@@ -435,6 +500,11 @@ impl Instance {
     }
 }
 
+/// Tells whether a registrar saw an instance go, rather than that it did not come back.
+fn is_witnessed(reason: RemovalReason) -> bool {
+    !matches!(reason, RemovalReason::Missed | RemovalReason::Unknown)
+}
+
 /// Tells whether two records of an instance say the same, whichever registrar has them.
 pub(super) fn is_same(one: &Record, other: &Record) -> bool {
     let Record {
@@ -457,3 +527,6 @@ pub(super) fn is_same(one: &Record, other: &Record) -> bool {
 /// The time for which an absent registrar's instances are kept while others are present: it may be
 /// restarting, and its clients with it.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The time in which every registrar has told of what it has heard: it takes milliseconds.
+const TELLING_TIME: Duration = Duration::from_secs(1);

@@ -175,7 +175,7 @@ impl Watch {
                 self.follow(index, feed::next(client, index, connection, items));
             }
             Step::Item { connection, change, items } => {
-                self.view.change(index, connection.registrar, *change);
+                self.view.change(index, connection.registrar, *change, Instant::now());
                 self.follow(index, feed::next(client, index, connection, items));
             }
             Step::Lost { after, failure, pause } => {

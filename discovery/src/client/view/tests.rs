@@ -15,11 +15,13 @@ enum Happens {
     Restarts(usize, u64),
     Tells(usize, Told),
     Lost(usize),
+    /// A registrar has given no sign of life for so many seconds.
+    Silent(usize, u64),
     Standby(usize),
     /// That many seconds pass.
     Passes(u64),
 }
-use Happens::{Begun, Lost, Passes, Restarts, Standby, Tells};
+use Happens::{Begun, Lost, Passes, Restarts, Silent, Standby, Tells};
 
 fn with(uuid: u128, since_ms: u64) -> Record {
     Record {
@@ -55,6 +57,9 @@ fn text(change: Change) -> String {
         Change::Synced => "synced".to_owned(),
         Change::Add { record } => format!("+{}@{}", record.uuid.as_u128(), record.since_ms),
         Change::Update { record } => format!("~{}@{}", record.uuid.as_u128(), record.since_ms),
+        Change::Remove { instance, reason: Some(RemovalReason::Missed) } => {
+            format!("missed-{}", instance.uuid.as_u128())
+        }
         Change::Remove { instance, reason: Some(_) } => format!("-{}", instance.uuid.as_u128()),
         Change::Remove { instance, reason: None } => format!("?{}", instance.uuid.as_u128()),
         Change::Stale { failures } => format!("stale {}", failures.0.len()),
@@ -75,12 +80,17 @@ fn check(feeds: usize, story: Vec<(Happens, &str)>) -> View {
             Restarts(feed, seconds) => {
                 registrars[feed] = Uuid::from_u128(100 + at as u128);
                 view.begun(feed, false, Some(now + Duration::from_secs(seconds)));
-                view.change(feed, registrars[feed], Told::Reset);
+                view.change(feed, registrars[feed], Told::Reset, now);
             }
-            Tells(feed, change) => view.change(feed, registrars[feed], change),
+            Tells(feed, change) => view.change(feed, registrars[feed], change, now),
             Lost(feed) => {
                 let registrar = endpoints::Endpoint::Memory(feed as u64);
                 let error = Arc::new(LinkError::NotYet);
+                view.lost(feed, RegistrarFailure { registrar, error }, now);
+            }
+            Silent(feed, seconds) => {
+                let registrar = endpoints::Endpoint::Memory(feed as u64);
+                let error = Arc::new(LinkError::Silent(Duration::from_secs(seconds)));
                 view.lost(feed, RegistrarFailure { registrar, error }, now);
             }
             Standby(feed) => view.standby(feed),
@@ -205,6 +215,80 @@ fn instances_of_a_lost_feed_are_kept_for_a_while() {
     assert_eq!(view.seen(1), None, "what was removed cannot be gone on with");
 }
 
+/// Both registrars have the instances 1 and 2; the first also has 3.
+fn two_registrars() -> Vec<(Happens, &'static str)> {
+    vec![
+        (Begun(0, false), ""),
+        (Begun(1, false), ""),
+        (Tells(0, add(1, 10)), "+1@10"),
+        (Tells(0, add(2, 11)), "+2@11"),
+        (Tells(0, add(3, 12)), "+3@12"),
+        (Tells(1, add(1, 13)), ""),
+        (Tells(1, add(2, 14)), ""),
+        (Tells(0, synced()), ""),
+        (Tells(1, synced()), "synced"),
+    ]
+}
+
+#[test]
+fn a_death_that_one_registrar_saw_does_not_wait_for_one_that_is_lost() {
+    let story = |after: Vec<(Happens, &'static str)>| {
+        check(2, two_registrars().into_iter().chain(after).collect())
+    };
+    let view = story(vec![
+        (Lost(0), "partial 1"),
+        (Tells(1, remove(1)), "-1"),
+        (Passes(2), ""),
+        (Tells(1, remove(2)), "-2"),
+        // Nobody else knows of that one.
+        (Passes(3), "?3"),
+    ]);
+    assert_eq!(view.seen(0), None);
+    // It is lost for an instant, and what it knows of the instance is news again.
+    story(vec![
+        (Lost(0), "partial 1"),
+        (Tells(1, remove(1)), "-1"),
+        (Begun(0, false), ""),
+        (Tells(0, Told::Reset), "reset +2@14"),
+        (Tells(0, add(1, 10)), "+1@10"),
+        (Tells(0, synced()), "partial 0 synced"),
+    ]);
+    // It had been silent when the death was told, which was not known then.
+    story(vec![
+        (Passes(60), ""),
+        (Tells(1, remove(1)), ""),
+        (Passes(2), ""),
+        (Tells(1, remove(2)), ""),
+        (Silent(0, 3), "-1 -2 partial 1"),
+        (Passes(5), "?3"),
+    ]);
+    // Both have just seen the end, and one of them ends before it tells of it.
+    story(vec![(Tells(1, remove(2)), ""), (Lost(0), "-2 partial 1")]);
+}
+
+#[test]
+fn a_registrar_that_knew_better_is_believed_for_a_while_after_it_is_lost() {
+    let story = |after: Vec<(Happens, &'static str)>| {
+        check(2, two_registrars().into_iter().chain(after).collect())
+    };
+    // It has had the instance for long although the other has not.
+    let before = || vec![(Tells(1, remove(1)), ""), (Passes(10), "")];
+    let lost = vec![
+        (Lost(0), "partial 1"),
+        (Passes(4), ""),
+        // The reason is what one of them has seen.
+        (Passes(1), "-1 ?3"),
+    ];
+    story(before().into_iter().chain(lost).collect());
+    // It has told that the instance changed, so it was there.
+    story(vec![
+        (Tells(1, remove(1)), ""),
+        (Tells(0, drain(1, 10)), "~1@10"),
+        (Silent(0, 3), "partial 1"),
+        (Passes(5), "?1 ?3"),
+    ]);
+}
+
 #[test]
 fn a_feed_that_takes_over_a_registrar_knows_better_than_the_lost_one() {
     let mut view = check(
@@ -219,10 +303,10 @@ fn a_feed_that_takes_over_a_registrar_knows_better_than_the_lost_one() {
             (Begun(1, false), ""),
         ],
     );
-    let same = Uuid::from_u128(0);
-    view.change(1, same, Told::Reset);
-    view.change(1, same, add(1, 10));
-    view.change(1, same, synced());
+    let (same, now) = (Uuid::from_u128(0), Instant::now());
+    view.change(1, same, Told::Reset, now);
+    view.change(1, same, add(1, 10), now);
+    view.change(1, same, synced(), now);
     let told: Vec<_> = std::iter::from_fn(|| view.pop()).map(text).collect();
     assert_eq!(told, ["?2", "synced"]);
 }
@@ -255,14 +339,14 @@ fn instances_of_a_former_registrar_are_kept_until_all_should_be_back() {
         (Tells(0, synced()), ""),
         (Tells(0, add(2, 80)), "~2@80"),
         (Passes(4), ""),
-        (Passes(1), "-1 synced"),
+        (Passes(1), "missed-1 synced"),
     ]);
     // An instance that was removed meanwhile disappears immediately.
     story(vec![
         (Tells(0, add(1, 80)), "~1@80"),
         (Tells(0, synced()), ""),
         (Tells(0, remove(1)), "-1"),
-        (Passes(5), "-2 synced"),
+        (Passes(5), "missed-2 synced"),
     ]);
     // The next registrar ends too, and another one follows it.
     story(vec![
@@ -273,13 +357,13 @@ fn instances_of_a_former_registrar_are_kept_until_all_should_be_back() {
         (Restarts(0, 5), ""),
         (Tells(0, synced()), ""),
         (Tells(0, add(2, 90)), "~2@90"),
-        (Passes(5), "-1 synced"),
+        (Passes(5), "missed-1 synced"),
     ]);
     // All are back and the time is over, but the snapshot is slow.
     story(vec![
         (Passes(5), ""),
         (Tells(0, add(1, 80)), "~1@80"),
-        (Tells(0, synced()), "-2 synced"),
+        (Tells(0, synced()), "missed-2 synced"),
     ]);
 }
 
@@ -302,7 +386,7 @@ fn a_registrar_that_begins_beside_another_takes_nothing_away_either() {
             (Passes(4), ""),
             // The other registrar reports it.
             (Tells(1, remove(2)), ""),
-            (Passes(1), "-1 -2"),
+            (Passes(1), "missed-1 -2"),
         ],
     );
 }
