@@ -1,8 +1,10 @@
 //! Exit codes report the result to programs.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::TcpListener,
+    os::unix::net::UnixListener,
     process::Stdio,
 };
 
@@ -128,6 +130,22 @@ fn places_in_use_are_5() {
     for taken in [node.endpoint(), &tcp] {
         let refused = room.callsign(&["registrar", "--listen", taken, "--json"]).ends_with(5);
         assert_eq!(error_kind(&refused.stderr), "in_use", "{refused}");
+    }
+
+    // Another one takes its place while it runs: that of its socket, or the folder's.
+    let places = ["one.sock", "two/registrar.sock"];
+    fs::create_dir(room.file("two")).unwrap();
+    for (place, is_folder) in places.into_iter().zip([false, true]) {
+        let displaced = Node::listen(&room, &[&room.unix(place)]);
+        if is_folder {
+            fs::rename(room.file("two"), room.file("away")).unwrap();
+            fs::create_dir(room.file("two")).unwrap();
+        } else {
+            fs::remove_file(room.file(place)).unwrap();
+            fs::remove_file(room.file(&format!("{place}.lock"))).unwrap();
+        }
+        let _successor = UnixListener::bind(room.file(place)).unwrap();
+        displaced.outcome().ends_with(5).says(&["nobody can reach the registrar any more"]);
     }
 }
 

@@ -5,6 +5,7 @@ use std::{fs, os::unix::net::UnixListener};
 use rustix::{
     event::{Timespec, epoll},
     fd::AsFd,
+    process::Signal,
 };
 use wire::{
     decode_body, encode_body,
@@ -152,6 +153,23 @@ fn a_wait_for_no_registrar_at_all_is_not_one_in_vain() {
     room.write("registrar.sock", "");
     wait(&[]).ends_with(3).says(&["a regular file in its place"]);
     wait(&["--timeout", "5m"]).ends_with(3).says(&["a regular file in its place"]);
+}
+
+#[test]
+fn a_wait_for_a_stopped_registrar_ends_without_an_answer() {
+    let room = Room::new();
+    let node = Node::listen(&room, &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"]);
+    node.process().signal(Signal::STOP);
+    for place in node.endpoints() {
+        for limit in ["0s", "100ms", "1s"] {
+            let wait = ["--registrar", place, "wait", "feed", "--timeout", limit];
+            let told = format!("whether `feed` is there is not known after {limit}");
+            room.callsign(&wait).ends_with(3).says(&[&told]);
+        }
+    }
+    node.process().signal(Signal::CONT);
+    // One that it can ask is asked, however short the time.
+    node.callsign(&["wait", "feed", "--timeout", "0s"]).ends_with(1);
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::{pin::pin, time::Duration};
 
 use anyhow::anyhow;
 use discovery::{Client, ConnectError, LookupError, LookupOptions, LookupResult};
-use endpoints::Name;
+use endpoints::{Endpoint, Name};
 use tokio::time::timeout;
+use transport::{Listening, holders, listening};
 use wire::{Lifetime, Owner, Record, State};
 
 use crate::{
@@ -155,10 +156,14 @@ async fn too_late(
     owner: Option<&Owner>,
     limit: Duration,
 ) -> Result<(Record, LookupResult), Failure> {
+    let last_look = last_look(client, limit).await;
     let limit = humantime::format_duration(limit);
     // A registrar that does not know it now is not awaited; nor is one that does not answer now.
-    let last_look = client.list_within(name.as_str(), LAST_LOOK);
-    let (found, names) = suggestion::with_names(client, last_look).await;
+    let found = client.list_within(name.as_str(), last_look);
+    let (found, names) = match last_look {
+        Duration::ZERO => (found.await, Vec::new()),
+        _ => suggestion::with_names(client, found).await,
+    };
     let found = found.map_err(|error| without_answer(name, error, &limit.to_string()))?;
     let found = match owner {
         Some(owner) => query::owned(name, found, owner)?,
@@ -186,6 +191,30 @@ async fn too_late(
         }
         false => failure,
     })
+}
+
+/// Returns the time for a last look: none for registrars that are known not to answer in it.
+async fn last_look(client: &Client, limit: Duration) -> Duration {
+    let are_stopped = |registrar: &Endpoint| match listening(registrar) {
+        Listening::Sockets(sockets) => {
+            let holders = holders(&sockets);
+            !holders.is_empty() && holders.iter().all(|it| it.is_stopped())
+        }
+        Listening::Nobody(_) => true,
+        Listening::Unknown => false,
+    };
+    let is_stopped = client.registrars().all(are_stopped);
+    let is_connected = timeout(Duration::ZERO, client.connected()).await.is_ok_and(|it| it.is_ok());
+    last_look_of(is_stopped, is_connected, limit)
+}
+
+fn last_look_of(is_stopped: bool, is_connected: bool, limit: Duration) -> Duration {
+    match (is_stopped, is_connected) {
+        (true, _) => Duration::ZERO,
+        (false, true) => LAST_LOOK,
+        // The time that it has had counts.
+        (false, false) => LAST_LOOK.saturating_sub(limit),
+    }
 }
 
 /// Makes the failure of a wait at whose end no registrar answers.
@@ -233,6 +262,22 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
     use crate::lookup::ranking::sample::record;
+
+    #[test]
+    fn only_who_may_answer_is_asked_when_the_time_is_over() {
+        let check = |is_stopped, is_connected, limit, expected| {
+            let looks = last_look_of(is_stopped, is_connected, Duration::from_millis(limit));
+            assert_eq!(looks, Duration::from_millis(expected));
+        };
+        check(false, true, 0, 1000);
+        check(false, true, 60_000, 1000);
+        check(false, false, 0, 1000);
+        check(false, false, 300, 700);
+        check(false, false, 1000, 0);
+        check(false, false, 5000, 0);
+        check(true, true, 100, 0);
+        check(true, false, 0, 0);
+    }
 
     #[test]
     fn a_wait_in_vain_says_what_is_there_instead() {

@@ -261,7 +261,7 @@ async fn serve(
         tokio::select! {
             biased;
             // No signal has ended it: all of its places are taken.
-            () = &mut serving => return Exit::Code(1),
+            () = &mut serving => return Exit::InUse,
             signal = signals.next() => match signal {
                 HANGUP if is_reload(had_terminal) => reload.begin(),
                 signal => break signal,
