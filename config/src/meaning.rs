@@ -182,6 +182,11 @@ impl<'a> Meaning<'a> {
                 }
                 read.extend(endpoint);
             }
+            if let ([], Some(place)) = (&actor.endpoints.list[..], &actor.endpoints.place) {
+                let message = format!("{} has no endpoint", Quoted(&actor.name.value));
+                let help = "say where it listens, or leave it out".to_owned();
+                self.diagnostics.push(Diagnostic::warning(message, place.clone()).help(help));
+            }
             let count = actor.endpoints.list.len();
             if count > InstanceId::ENDPOINTS_MAX {
                 let message = format!("{} has {count} endpoints", Quoted(&actor.name.value));

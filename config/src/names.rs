@@ -216,28 +216,39 @@ fn grantee(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Grantee> {
 
 /// Proposes what to write for an owner.
 fn whom(written: &str) -> String {
-    let small = written.trim().to_lowercase();
-    if EVERYBODY.contains(&&*small) {
-        return "did you mean `any`?".to_owned();
+    match meant(written) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None if is_account(written) => format!("write `user:{written}` or `group:{written}`"),
+        None => "write `user:root`, `group:root`, `address:10.0.0.0/8` or `any`".to_owned(),
     }
-    let is_name = |it: &str| !it.is_empty() && !it.contains([':', '\0', ' ', '/', '=', '@']);
-    let meant = match written.split_once([':', '=']) {
-        Some((kind, rest)) => KINDS.meant(kind).map(|kind| (kind, rest.trim())),
+}
+
+/// Returns the owner that was meant by a text, unless it is the name of an account alone.
+pub(crate) fn meant(written: &str) -> Option<String> {
+    let small = written.trim().to_lowercase();
+    if small == "any" || EVERYBODY.contains(&&*small) {
+        return Some("any".to_owned());
+    }
+    let (kind, rest) = match written.split_once([':', '=']) {
+        Some((kind, rest)) => (KINDS.meant(kind)?, rest.trim()),
         // As `sudo` has it.
-        None if written.starts_with(['@', '%']) => Some(("group", &written[1..])),
-        None => Some(("address", written)),
+        None if written.starts_with(['@', '%']) => ("group", &written[1..]),
+        None => ("address", written),
     };
-    let meant = meant.filter(|(kind, rest)| match *kind {
+    let is_one = match kind {
         "address" => network(rest).is_some(),
         _ => is_name(rest),
-    });
-    match meant {
-        Some((kind, rest)) => format!("did you mean `{kind}:{rest}`?"),
-        None if is_name(written) && !written.contains('.') => {
-            format!("write `user:{written}` or `group:{written}`")
-        }
-        None => "write `user:feed`, `group:market`, `address:10.0.0.0/8` or `any`".to_owned(),
-    }
+    };
+    is_one.then(|| format!("{kind}:{rest}"))
+}
+
+/// Tells whether a text may be the name of a user or a group.
+pub(crate) fn is_account(written: &str) -> bool {
+    is_name(written) && !written.contains('.')
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains([':', '\0', ' ', '/', '=', '@'])
 }
 
 fn network(text: &str) -> Option<Grantee> {

@@ -120,7 +120,7 @@ fn owner(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<QuotaOwner> {
             name if is_name(name) && !name.contains('.') => {
                 format!("write `\"user:{name}\"`, or `{TRUSTED}`")
             }
-            _ => format!("write `\"user:feed\"`, `\"address:10.0.0.7\"` or `{TRUSTED}`"),
+            _ => format!("write `\"user:root\"`, `\"address:10.0.0.7\"` or `{TRUSTED}`"),
         };
         diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
     }

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::{
     keys::{COUNTS, DURATION_KEYS, NUMBER_KEYS, SOCKET_GROUP, SOCKET_MODE},
-    names::{KINDS, POLICIES},
+    names::{self, KINDS, POLICIES},
     uses::{Use, toml_text},
     values, words,
 };
@@ -103,6 +103,48 @@ pub(crate) fn unquoted(key: &str, found: &str, place: Use) -> Option<String> {
         SOCKET_MODE => mode(found).map(|it| format!("\"{it}\"")),
         _ => multiaddr(found, place),
     }
+}
+
+/// Writes a rule for what stands in the place of one.
+pub(crate) fn rule(found: &DeValue<'_>) -> String {
+    let rule = match found {
+        DeValue::String(text) if **text == *"exclusive" => None,
+        DeValue::String(_) | DeValue::Array(_) => Some(format!("register = {}", owners(found))),
+        DeValue::Boolean(is_exclusive) => Some(format!("exclusive = {is_exclusive}")),
+        DeValue::Integer(_) => {
+            number(found).filter(|it| *it > 0).map(|most| format!("max_instances = {most}"))
+        }
+        _ => None,
+    };
+    format!("{{ {} }}", rule.as_deref().unwrap_or("exclusive = true"))
+}
+
+fn number(value: &DeValue<'_>) -> Option<u32> {
+    let number = value.as_integer()?;
+    u32::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// Writes a list of owners for what stands in the place of one; everybody, if nobody is named.
+fn owners(found: &DeValue<'_>) -> String {
+    let written: Option<Vec<_>> = match found {
+        DeValue::Array(items) if !items.is_empty() => {
+            items.iter().map(|it| owner(it.get_ref())).collect()
+        }
+        other => owner(other).map(|it| vec![it]),
+    };
+    written.map_or_else(|| "[\"any\"]".to_owned(), |it| format!("[{}]", it.join(", ")))
+}
+
+/// Writes the owner that is meant by a word, or by the number of a user.
+pub(crate) fn owner(found: &DeValue<'_>) -> Option<String> {
+    let meant = match found {
+        DeValue::String(text) => names::meant(text)
+            .or_else(|| names::is_account(text).then(|| format!("user:{text}")))?,
+        DeValue::Integer(_) => format!("user:{}", number(found)?),
+        _ => return None,
+    };
+    let is_plain = !meant.contains(['"', '\\']) && !meant.contains(char::is_control);
+    is_plain.then(|| format!("\"{meant}\""))
 }
 
 /// Tells whether a word says whom a rule means.

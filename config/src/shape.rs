@@ -58,7 +58,7 @@ impl Shape<'_> {
         let mut registrar = WrittenRegistrar::default();
         for (key, value) in self.table("registrar", value) {
             match key.get_ref().as_ref() {
-                "listen" => registrar.listen = self.endpoints(key, value, Use::Registrar),
+                "listen" => registrar.listen = self.endpoints(key, value, "registrar"),
                 SOCKET_MODE => registrar.socket_mode = self.word(SOCKET_MODE, "0660", value),
                 SOCKET_GROUP => registrar.socket_group = self.word(SOCKET_GROUP, "callsign", value),
                 "handshake_timeout" => {
@@ -116,7 +116,7 @@ impl Shape<'_> {
                 let message =
                     format!("found {} where a rule is expected", article(value.get_ref()));
                 let pattern = self.literal(pattern.span());
-                let help = format!("write {pattern} = {{ register = [\"user:feed\"] }}");
+                let help = format!("write {pattern} = {}", rewritten::rule(value.get_ref()));
                 self.diagnostics
                     .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 continue;
@@ -131,8 +131,8 @@ impl Shape<'_> {
         let mut rule = WrittenRule::default();
         for (key, value) in table.iter() {
             match key.get_ref().as_ref() {
-                "register" => rule.register = self.words(key, value, "user:feed"),
-                "find" => rule.find = self.words(key, value, "user:feed"),
+                "register" => rule.register = self.words(key, value, "any", rewritten::owner),
+                "find" => rule.find = self.words(key, value, "any", rewritten::owner),
                 "exclusive" => rule.exclusive = self.switch(key, value),
                 "max_instances" => rule.max_instances = self.number(&INSTANCES_MAX, value),
                 name => {
@@ -151,13 +151,20 @@ impl Shape<'_> {
     }
 
     /// Reads a list of words, or a single one.
-    fn words(&mut self, key: &Key<'_>, value: &Value<'_>, example: &str) -> Option<Vec<Text>> {
+    fn words(
+        &mut self,
+        key: &Key<'_>,
+        value: &Value<'_>,
+        example: &str,
+        meant: fn(&DeValue<'_>) -> Option<String>,
+    ) -> Option<Vec<Text>> {
         let items = match value.get_ref() {
             DeValue::String(text) => return Some(vec![self.text(value, text)]),
             DeValue::Array(items) => items,
             other => {
                 let message = format!("found {} where a list is expected", article(other));
-                let help = format!("write {} = [\"{example}\"]", key.get_ref());
+                let meant = meant(other).unwrap_or_else(|| format!("\"{example}\""));
+                let help = format!("write {} = [{meant}]", key.get_ref());
                 self.diagnostics
                     .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 return None;
@@ -169,7 +176,10 @@ impl Shape<'_> {
                 DeValue::String(text) => words.push(self.text(item, text)),
                 other => {
                     let message = format!("found {} where a string is expected", article(other));
-                    let help = format!("write it as in \"{example}\"");
+                    let help = match meant(other) {
+                        Some(meant) => format!("write {meant}"),
+                        None => format!("write it as in \"{example}\""),
+                    };
                     self.diagnostics
                         .push(Diagnostic::error(message, self.place(item.span())).help(help));
                 }
@@ -181,7 +191,7 @@ impl Shape<'_> {
     fn actors(&mut self, table: &str, value: &Value<'_>) -> Vec<Actor> {
         let mut actors = Vec::new();
         for (key, value) in self.table(table, value) {
-            let endpoints = self.endpoints(key, value, Use::of_table(table)).unwrap_or_default();
+            let endpoints = self.endpoints(key, value, table).unwrap_or_default();
             actors.push(Actor { name: self.key(key), endpoints });
         }
         actors
@@ -206,7 +216,9 @@ impl Shape<'_> {
         table.into_iter().flat_map(|it| it.iter())
     }
 
-    fn endpoints(&mut self, key: &Key<'_>, value: &Value<'_>, place: Use) -> Option<Endpoints> {
+    /// Reads the endpoints after a key of `table`.
+    fn endpoints(&mut self, key: &Key<'_>, value: &Value<'_>, table: &str) -> Option<Endpoints> {
+        let place = Use::of_table(table);
         let list = match value.get_ref() {
             DeValue::String(text) => vec![WrittenEndpoint::Text(self.text(value, text))],
             DeValue::Array(items) => {
@@ -224,18 +236,7 @@ impl Shape<'_> {
             }
             other => {
                 let message = format!("found {} where endpoints are expected", article(other));
-                let name = self.key(key);
-                let help = match other {
-                    // The table of a dotted key has the place of its key.
-                    DeValue::Table(table) if value.span() == key.span() => {
-                        format!("quote a name that has a dot in it: \"{}\"", dotted(&name, table))
-                    }
-                    _ => {
-                        let written = rewritten::endpoint(other, place);
-                        let written = written.as_deref().unwrap_or("[\"<endpoint>\"]");
-                        format!("write {} = {written}", self.literal(key.span()))
-                    }
-                };
+                let help = self.wanted_endpoints(key, value, table);
                 self.diagnostics
                     .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 return None;
@@ -245,6 +246,31 @@ impl Shape<'_> {
         let is_left_empty =
             list.is_empty() && value.get_ref().as_array().is_some_and(|it| !it.is_empty());
         (!is_left_empty).then(|| Endpoints { list, place: Some(self.place(value.span())) })
+    }
+
+    /// Says what to write for something that is no endpoints.
+    fn wanted_endpoints(&self, key: &Key<'_>, value: &Value<'_>, table: &str) -> String {
+        let found = value.get_ref();
+        let written = rewritten::endpoint(found, Use::of_table(table));
+        let literal = self.literal(key.span());
+        match (found, written) {
+            // The table of a dotted key has the place of its key.
+            (DeValue::Table(inner), _) if value.span() == key.span() => {
+                let name = dotted(&self.key(key), inner);
+                format!("quote a name that has a dot in it: \"{name}\"")
+            }
+            // The last word of a header is no key of the table that it opens.
+            (DeValue::Table(_), written) if self.literal(value.span()).starts_with('[') => {
+                match written {
+                    Some(written) => format!("write in `[{table}]`: {literal} = {written}"),
+                    None => format!(
+                        "write in `[{table}]` where it listens, such as {literal} = {EXAMPLE}"
+                    ),
+                }
+            }
+            (_, Some(written)) => format!("write {literal} = {written}"),
+            (_, None) => format!("write where it listens, such as {literal} = {EXAMPLE}"),
+        }
     }
 
     /// Reads a list of endpoints, one by one. A bare port among hosts does not belong to this host.
@@ -509,6 +535,9 @@ fn are_hosts_and_ports(items: &DeArray<'_>) -> bool {
     let values = || items.iter().map(Spanned::get_ref);
     values().any(is_host) && values().any(is_port) && values().all(|it| is_host(it) || is_port(it))
 }
+
+/// An endpoint that every table accepts.
+const EXAMPLE: &str = "\"/ip4/127.0.0.1/tcp/5555\"";
 
 /// Joins the parts of a dotted key.
 fn dotted(first: &Text, mut rest: &DeTable<'_>) -> String {

@@ -55,6 +55,33 @@ fn faults_are_reported_with_place_and_help() {
     check(&many, "m:258:1: error: there are 257 rules of names");
     let told = read("[registrar]\nnames = \"mine\"\n", "m").unwrap_err().to_string();
     assert!(told.contains("`same-user`"), "{told}");
+    // What is written in the place of a rule, or of owners, is meant by the rule that is proposed.
+    let follow = |written: &str, proposed: &str| {
+        let found = read(&format!("[names]\nfeed = {written}\n"), "m").unwrap_err().0;
+        assert_eq!(found.len(), 1, "{written}: {found:?}");
+        let help = found[0].help.clone().unwrap();
+        assert_eq!(help, format!("write {proposed}"), "for {written}");
+        let rule = match proposed.strip_prefix("feed = ") {
+            Some(rule) => rule.to_owned(),
+            None if proposed.contains(" = ") => format!("{{ {proposed} }}"),
+            None => format!("{{ register = [{proposed}] }}"),
+        };
+        read(&format!("[names]\nfeed = {rule}\n"), "m").unwrap();
+    };
+    follow("true", "feed = { exclusive = true }");
+    follow("false", "feed = { exclusive = false }");
+    follow("3", "feed = { max_instances = 3 }");
+    follow("0", "feed = { exclusive = true }");
+    follow("1.5", "feed = { exclusive = true }");
+    follow("\"exclusive\"", "feed = { exclusive = true }");
+    follow("\"alice\"", "feed = { register = [\"user:alice\"] }");
+    follow("\"everyone\"", "feed = { register = [\"any\"] }");
+    follow("[\"user:root\"]", "feed = { register = [\"user:root\"] }");
+    follow("[\"user:root\", \"gid:7\"]", "feed = { register = [\"user:root\", \"group:7\"] }");
+    follow("[\"two words\"]", "feed = { register = [\"any\"] }");
+    follow("{ register = true }", "register = [\"any\"]");
+    follow("{ find = 1000 }", "find = [\"user:1000\"]");
+    follow("{ register = [1000] }", "\"user:1000\"");
     // Rules without a name in common do not conflict.
     read("[names]\n\"a*\" = {}\n\"b*\" = {}\nfeed = {}\n\"fee*\" = {}\n", "m").unwrap();
 }

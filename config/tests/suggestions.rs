@@ -17,7 +17,13 @@ fn proposed(help: &str, key: &str) -> Vec<String> {
     if help.starts_with("an endpoint is a multiaddr") {
         return Vec::new();
     }
-    let ways = ["write a list: ", "write it without quotes: ", "write the unit: ", "write "];
+    let ways = [
+        "write where it listens, such as ",
+        "write a list: ",
+        "write it without quotes: ",
+        "write the unit: ",
+        "write ",
+    ];
     let written = ways.iter().find_map(|way| help.strip_prefix(way));
     let is_value = |it: &&str| !it.starts_with('`') && !it.starts_with("the ");
     if let Some(written) = written.filter(is_value) {
@@ -47,7 +53,7 @@ fn endpoints_in_every_shape() {
     let check = |value: &str, expected: &[&str]| check("network", "a", value, expected);
     check("5432", &["[\"127.0.0.1\", 5432]"]);
     check("[5432]", &["[\"127.0.0.1\", 5432]"]);
-    check("70000", &[]);
+    check("70000", &["\"/ip4/127.0.0.1/tcp/5555\""]);
     check("{ host = \"127.0.0.1\", port = 80 }", &["[\"127.0.0.1\", 80]"]);
     check("[{ Host = 'db', Port = \"80\" }]", &["[\"db\", 80]"]);
     check("{ ip = \"fe80::1%eth0\", port = 80 }", &["\"/ip6zone/eth0/ip6/fe80::1/tcp/80\""]);
@@ -57,7 +63,9 @@ fn endpoints_in_every_shape() {
     check("{ address = \"10.0.0.1:80\" }", &["\"/ip4/10.0.0.1/tcp/80\""]);
     check("{ host = \"a b\", port = 80 }", &[]);
     check("{ host = \"db\", port = 70000 }", &[]);
-    check("{ name = \"db\" }", &[]);
+    check("{ name = \"db\" }", &["\"/ip4/127.0.0.1/tcp/5555\""]);
+    check("true", &["\"/ip4/127.0.0.1/tcp/5555\""]);
+    check("1.5", &["\"/ip4/127.0.0.1/tcp/5555\""]);
     check("[\"fe80::1%eth0\", 80]", &["\"/ip6zone/eth0/ip6/fe80::1/tcp/80\""]);
     check("[[\"[::1]\", 80]]", &["\"/ip6/::1/tcp/80\""]);
     check("[\"10.0.0.1\", \"80\"]", &["[\"10.0.0.1\", 80]"]);
@@ -72,6 +80,23 @@ fn endpoints_in_every_shape() {
     check("/run/feed.sock", &["\"/unix/run/feed.sock\""]);
     check("localhost:80", &["\"/dns/localhost/tcp/80\""]);
     check("web", &[]);
+}
+
+/// A key of its own table is proposed with the table in which it belongs.
+#[test]
+fn the_endpoints_below_a_header_belong_in_the_table_above() {
+    let check = |table: &str, body: &str, proposed: &str| {
+        let found = diagnostics(&format!("[{table}.a]\n{body}\n"));
+        assert_eq!(found.len(), 1, "{body}: {found:?}");
+        let help = found[0].help.clone().unwrap();
+        let (place, line) = help.split_once(": ").or(help.split_once(", such as ")).unwrap();
+        assert!(place.starts_with(&format!("write in `[{table}]`")), "{help}");
+        assert_eq!(line, proposed, "{help}");
+        assert_eq!(diagnostics(&format!("[{table}]\n{line}\n")), []);
+    };
+    check("network", "endpoint = \"/unix/@a\"", "a = \"/unix/@a\"");
+    check("declared", "host = \"db\"\nport = 80", "a = [\"db\", 80]");
+    check("network", "is_there = true", "a = \"/ip4/127.0.0.1/tcp/5555\"");
 }
 
 #[test]

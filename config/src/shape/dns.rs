@@ -10,7 +10,7 @@ impl Shape<'_> {
         let mut dns = WrittenDns::default();
         for (key, value) in self.table("dns", value) {
             match key.get_ref().as_ref() {
-                "listen" => dns.listen = self.words(key, value, "127.0.0.1:5300"),
+                "listen" => dns.listen = self.words(key, value, "127.0.0.1:5300", |_| None),
                 "domain" => dns.domain = self.word("domain", "callsign", value),
                 name => {
                     let message = format!("unknown key {} in `[dns]`", Quoted(name));

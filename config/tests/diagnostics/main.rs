@@ -283,7 +283,7 @@ fn wrong_types() {
             "«feed» 2:1 found a table where endpoints are expected \
              | quote a name that has a dot in it: \"feed.eu\"",
             "«[network.chart]» 3:1 found a table where endpoints are expected \
-             | write chart = [\"<endpoint>\"]",
+             | write in `[network]` where it listens, such as chart = \"/ip4/127.0.0.1/tcp/5555\"",
         ],
     );
 }
@@ -350,6 +350,13 @@ fn a_registrar_that_listens_nowhere() {
         "[registrar]\nlisten = []",
         &["«[]» 2:10 the registrar listens nowhere \
            | name an endpoint, or leave out `listen` for the usual ones"],
+    );
+    check(
+        "[network]\na = []\n[declared]\nb = [ ]\nc = \"/unix/@c\"\n",
+        &[
+            "«[]» 2:5 `a` has no endpoint | say where it listens, or leave it out",
+            "«[ ]» 4:5 `b` has no endpoint | say where it listens, or leave it out",
+        ],
     );
     // An actor whose endpoints are all faulty is not reported as having none.
     check(
