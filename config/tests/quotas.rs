@@ -82,11 +82,11 @@ fn invalid_quotas() {
         &[
             "1:9 `feed` does not say whose quotas these are | write `\"user:feed\"`, or `trusted`",
             "3:10 `group:x` does not say whose quotas these are \
-             | write `\"user:feed\"`, `\"address:10.0.0.7\"` or `trusted`",
+             | write `\"user:root\"`, `\"address:10.0.0.7\"` or `trusted`",
             "4:10 `address:nowhere` does not say whose quotas these are \
-             | write `\"user:feed\"`, `\"address:10.0.0.7\"` or `trusted`",
+             | write `\"user:root\"`, `\"address:10.0.0.7\"` or `trusted`",
             "5:10 `user:` does not say whose quotas these are \
-             | write `\"user:feed\"`, `\"address:10.0.0.7\"` or `trusted`",
+             | write `\"user:root\"`, `\"address:10.0.0.7\"` or `trusted`",
         ],
     );
     check(

@@ -330,7 +330,7 @@ fn durations_and_numbers() {
 fn names() {
     let help = "a name is 1 to 255 bytes without white space, `/`, `*`, `?`, control or invisible characters";
     check(
-        "[network]\n\"c d\" = \"/unix/@a\"\n\"\" = []\n'feed*' = 3",
+        "[network]\n\"c d\" = \"/unix/@a\"\n\"\" = \"/unix/@b\"\n'feed*' = 3",
         &[
             &format!(
                 "«\"c d\"» 2:1 a name cannot have a space in it, as `c d` has at character 2 | {help}"
@@ -354,8 +354,8 @@ fn a_registrar_that_listens_nowhere() {
     check(
         "[network]\na = []\n[declared]\nb = [ ]\nc = \"/unix/@c\"\n",
         &[
-            "«[]» 2:5 `a` has no endpoint | say where it listens, or leave it out",
-            "«[ ]» 4:5 `b` has no endpoint | say where it listens, or leave it out",
+            "«[]» 2:5 warning: `a` has no endpoint | say where it listens, or leave it out",
+            "«[ ]» 4:5 warning: `b` has no endpoint | say where it listens, or leave it out",
         ],
     );
     // An actor whose endpoints are all faulty is not reported as having none.
@@ -434,7 +434,6 @@ fn a_file_without_faults_is_taken_as_it_is_meant() {
         feed = [\"/unix/run/feed.sock\", [\"10.0.0.7\", 5555], \"/ip4/0.0.0.0/tcp/5556\"]\n\
         chart = \"/unix/@chart\"\n\
         \"risk.eu\" = [\"127.0.0.1\", 0]\n\
-        idle = []\n\
         [declared]\n\
         postgres = \"/unix/run/postgresql/.s.PGSQL.5432\"\n";
     let (settings, warnings) = read(source, "test.toml").unwrap();
@@ -462,7 +461,6 @@ fn a_file_without_faults_is_taken_as_it_is_meant() {
         [
             "chart: /unix/@chart",
             "feed: /unix/run/feed.sock /ip4/10.0.0.7/tcp/5555 /ip4/0.0.0.0/tcp/5556",
-            "idle: ",
             "risk.eu: /ip4/127.0.0.1/tcp/0",
         ]
     );
