@@ -56,6 +56,13 @@ impl Name {
     }
 
     /// Returns the name as text.
+    ///
+    /// ```
+    /// use endpoints::Name;
+    ///
+    /// assert_eq!("feed".parse::<Name>()?.as_str(), "feed");
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -179,6 +186,13 @@ impl NamePattern {
     }
 
     /// Returns the pattern as text.
+    ///
+    /// ```
+    /// use endpoints::NamePattern;
+    ///
+    /// assert_eq!(NamePattern::new("feed*")?.as_str(), "feed*");
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }

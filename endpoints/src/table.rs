@@ -91,6 +91,10 @@ impl EndpointTable {
     }
 
     /// Tells whether the table names no actor.
+    ///
+    /// ```
+    /// assert!(endpoints::EndpointTable::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

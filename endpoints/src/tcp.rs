@@ -236,6 +236,15 @@ impl DnsName {
     }
 
     /// Returns the name as text.
+    ///
+    /// ```
+    /// use endpoints::{Endpoint, Host};
+    ///
+    /// let Endpoint::Tcp(tcp) = "/dns/db.example/tcp/80".parse()? else { panic!("it is TCP") };
+    /// let Host::Dns(name, _) = tcp.host else { panic!("it is a name") };
+    /// assert_eq!(name.as_str(), "db.example");
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }

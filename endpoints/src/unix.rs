@@ -90,6 +90,15 @@ impl UnixPath {
     }
 
     /// Returns the path as text.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use endpoints::UnixPath;
+    ///
+    /// assert_eq!(UnixPath::new(Path::new("/run/feed.sock"))?.as_str(), "/run/feed.sock");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }

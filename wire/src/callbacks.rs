@@ -106,6 +106,13 @@ pub enum LostCause {
 
 impl LostCause {
     /// Tells whether the loss was intended, so that the registrant leaves it at that.
+    ///
+    /// ```
+    /// use callsign_wire::callbacks::LostCause;
+    ///
+    /// assert!(LostCause::Unregistered.is_final(), "somebody meant it");
+    /// assert!(!LostCause::FoundDead.is_final(), "it may be there again");
+    /// ```
     pub fn is_final(self) -> bool {
         matches!(self, Self::Unregistered | Self::Replaced)
     }

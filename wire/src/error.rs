@@ -81,6 +81,13 @@ pub struct ErrorPayload {
 
 impl RemoteError {
     /// Makes an error. A text beyond [`MESSAGE_BYTES_MAX`] is cut off.
+    ///
+    /// ```
+    /// use callsign_wire::{ErrorKind, RemoteError};
+    ///
+    /// let error = RemoteError::new(ErrorKind::Failed, "no quote");
+    /// assert_eq!(error.message, "no quote");
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: cut(message.into(), MESSAGE_BYTES_MAX), details: None }
     }

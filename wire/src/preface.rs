@@ -43,6 +43,13 @@ pub fn check(bytes: &[u8; PREFACE_BYTES]) -> Result<(), PrefaceError> {
 }
 
 /// Why a connection does not begin as it should.
+///
+/// ```
+/// use callsign_wire::preface::{PREFACE_BYTES, PrefaceError, check, preface};
+///
+/// assert_eq!(check(&preface()), Ok(()));
+/// assert_eq!(check(&[0; PREFACE_BYTES]), Err(PrefaceError::OtherProtocol));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum PrefaceError {
     /// The first bytes are not callsign's.

@@ -29,6 +29,13 @@ use uuid::Uuid;
 use crate::{Epoch, Owner};
 
 /// The secret from which a registrar derives all keys. It never leaves the registrar.
+///
+/// ```
+/// use callsign_wire::ProofSecret;
+///
+/// let secret = ProofSecret::new([7; 32]);
+/// assert_eq!(format!("{secret:?}"), "ProofSecret(_)", "it is not for logs");
+/// ```
 #[derive(Clone)]
 pub struct ProofSecret {
     bytes: [u8; 32],
@@ -38,11 +45,21 @@ pub struct ProofSecret {
 
 impl ProofSecret {
     /// Takes 32 bytes drawn at random.
+    ///
+    /// ```
+    /// let secret = callsign_wire::ProofSecret::new([7; 32]);
+    /// # drop(secret);
+    /// ```
     pub fn new(drawn: [u8; 32]) -> Self {
         Self { bytes: drawn, keyed: keyed(&drawn) }
     }
 
     /// Returns its bytes, for who has to write it down.
+    ///
+    /// ```
+    /// let secret = callsign_wire::ProofSecret::new([7; 32]);
+    /// assert_eq!(secret.to_bytes(), [7; 32]);
+    /// ```
     pub fn to_bytes(&self) -> [u8; 32] {
         self.bytes
     }
@@ -55,12 +72,30 @@ impl fmt::Debug for ProofSecret {
 }
 
 /// The secret that a registrar shares with the registrant of one registration only.
+///
+/// ```
+/// use callsign_wire::{ProofKey, ProofSecret};
+/// use uuid::Uuid;
+///
+/// let secret = ProofSecret::new([7; 32]);
+/// let key = ProofKey::derive(&secret, Uuid::from_u128(1), 1);
+/// assert_ne!(key, ProofKey::derive(&secret, Uuid::from_u128(1), 2), "each registration has its own");
+/// ```
 #[derive(Clone, Copy, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct ProofKey(ByteArray<32>);
 
 impl ProofKey {
     /// Derives the key of a registration from the registrar's secret.
+    ///
+    /// ```
+    /// use callsign_wire::{ProofKey, ProofSecret};
+    /// use uuid::Uuid;
+    ///
+    /// let secret = ProofSecret::new([7; 32]);
+    /// let key = ProofKey::derive(&secret, Uuid::from_u128(1), 1);
+    /// assert_ne!(key, ProofKey::derive(&secret, Uuid::from_u128(1), 2), "each registration has its own");
+    /// ```
     pub fn derive(secret: &ProofSecret, uuid: Uuid, epoch: Epoch) -> Self {
         let parts: [&[u8]; 3] = [b"callsign: proof key", uuid.as_bytes(), &epoch.to_be_bytes()];
         Self(ByteArray::new(digest(secret.keyed.clone(), &parts)))
@@ -71,6 +106,16 @@ impl ProofKey {
     }
 
     /// Makes the proof that an instance owes to a challenge.
+    ///
+    /// ```
+    /// use callsign_wire::{Challenge, Proof, ProofKey};
+    /// use endpoints::InstanceId;
+    ///
+    /// /// Answers a caller that expects this instance.
+    /// fn answer(key: &ProofKey, own: &InstanceId, challenge: &Challenge) -> Proof {
+    ///     key.prove(own, challenge)
+    /// }
+    /// ```
     pub fn prove(&self, instance: &InstanceId, challenge: &Challenge) -> Proof {
         let Challenge { registrar, epoch, nonce } = challenge;
         let whole = digest(
@@ -113,11 +158,25 @@ pub struct InstanceSecret(ByteArray<16>);
 
 impl InstanceSecret {
     /// Takes 16 bytes drawn at random.
+    ///
+    /// ```
+    /// use callsign_wire::InstanceSecret;
+    ///
+    /// let secret = InstanceSecret::new([7; 16]);
+    /// assert!(secret.owns(secret.uuid()));
+    /// ```
     pub fn new(drawn: [u8; 16]) -> Self {
         Self(ByteArray::new(drawn))
     }
 
     /// Returns the UUID that is made of it, of version 8 (RFC 9562).
+    ///
+    /// ```
+    /// use callsign_wire::InstanceSecret;
+    ///
+    /// let secret = InstanceSecret::new([7; 16]);
+    /// assert!(secret.owns(secret.uuid()));
+    /// ```
     pub fn uuid(&self) -> Uuid {
         let whole = digest(keyed(&*self.0), &[b"callsign: instance"]);
         let (half, _) = whole.split_first_chunk().expect("a digest has 32 bytes");
@@ -125,6 +184,13 @@ impl InstanceSecret {
     }
 
     /// Tells whether a UUID was made of it.
+    ///
+    /// ```
+    /// use callsign_wire::InstanceSecret;
+    ///
+    /// let secret = InstanceSecret::new([7; 16]);
+    /// assert!(secret.owns(secret.uuid()));
+    /// ```
     pub fn owns(&self, uuid: Uuid) -> bool {
         self.uuid() == uuid
     }

@@ -51,6 +51,10 @@ impl Quota {
     ];
 
     /// Returns its name in settings, in errors and on the wire.
+    ///
+    /// ```
+    /// assert_eq!(callsign_wire::Quota::Sessions.name(), "sessions");
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
@@ -73,6 +77,16 @@ impl fmt::Display for Quota {
 
 /// Says that a registrar has refused what would have taken an owner beyond a quota. It comes with a
 /// [`RemoteError`] of the kind [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded).
+///
+/// ```
+/// use callsign_wire::{QuotaExceeded, RemoteError};
+///
+/// /// Says what a registrar has too much of, if that is why it refuses.
+/// fn explain(error: &RemoteError) -> Option<String> {
+///     let QuotaExceeded { quota, used, limit, .. } = QuotaExceeded::of(error)?;
+///     Some(format!("{used} of {limit} {quota}"))
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct QuotaExceeded {
     /// The quota.
@@ -92,12 +106,29 @@ impl QuotaExceeded {
     pub const TYPE_NAME: &'static str = "callsign.QuotaExceeded";
 
     /// Returns which quota an error tells of, if it does.
+    ///
+    /// ```
+    /// use callsign_wire::{QuotaExceeded, RemoteError};
+    ///
+    /// /// Says what a registrar has too much of, if that is why it refuses.
+    /// fn explain(error: &RemoteError) -> Option<String> {
+    ///     let QuotaExceeded { quota, used, limit, .. } = QuotaExceeded::of(error)?;
+    ///     Some(format!("{used} of {limit} {quota}"))
+    /// }
+    /// ```
     pub fn of(error: &RemoteError) -> Option<Self> {
         error.payload(Self::TYPE_NAME).ok().flatten()
     }
 }
 
 /// An owner's use of a resource, and its limit.
+///
+/// ```
+/// use callsign_wire::Use;
+///
+/// let instances = Use { used: 12, quota: Some(1000) };
+/// assert!(instances.quota.is_none_or(|it| instances.used < it), "there is room");
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Use {
     /// The present use.
@@ -108,6 +139,16 @@ pub struct Use {
 }
 
 /// An owner's use of a registrar.
+///
+/// ```
+/// use callsign_wire::{OwnerUse, Quota};
+///
+/// /// Tells whether an owner may open another connection.
+/// fn has_room(owner: &OwnerUse) -> bool {
+///     let sessions = owner.of(Quota::Sessions).unwrap_or_default();
+///     sessions.quota.is_none_or(|it| sessions.used < it)
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct OwnerUse {
     /// The owner.
@@ -134,6 +175,16 @@ pub struct OwnerUse {
 
 impl OwnerUse {
     /// Returns its use of a resource.
+    ///
+    /// ```
+    /// use callsign_wire::{OwnerUse, Quota};
+    ///
+    /// /// Tells whether an owner may open another connection.
+    /// fn has_room(owner: &OwnerUse) -> bool {
+    ///     let sessions = owner.of(Quota::Sessions).unwrap_or_default();
+    ///     sessions.quota.is_none_or(|it| sessions.used < it)
+    /// }
+    /// ```
     pub fn of(&self, quota: Quota) -> Option<Use> {
         match quota {
             Quota::Sessions => Some(self.sessions),

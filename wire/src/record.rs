@@ -256,6 +256,13 @@ pub enum Lifetime {
 
 impl Lifetime {
     /// Returns a lease's time to live; `None` for anything else.
+    ///
+    /// ```
+    /// use callsign_wire::Lifetime;
+    ///
+    /// assert_eq!(Lifetime::Lease { ttl_ms: 30_000 }.ttl_ms(), Some(30_000));
+    /// assert_eq!(Lifetime::Session.ttl_ms(), None);
+    /// ```
     pub fn ttl_ms(self) -> Option<u64> {
         match self {
             Self::Lease { ttl_ms } => Some(ttl_ms),

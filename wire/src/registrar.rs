@@ -208,6 +208,16 @@ pub struct List {
 
 /// A page of a list: at most [`RECORDS_MAX`] instances, fewer if they are long. A page that is not
 /// the last may be empty, after many names that did not match.
+///
+/// ```
+/// use callsign_wire::registrar::Page;
+///
+/// /// Returns where the page after this one begins.
+/// fn next(page: &Page) -> Option<u64> {
+///     println!("{} instances at revision {}", page.records.len(), page.revision);
+///     page.next
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Page {
     /// The registry's revision.
@@ -302,6 +312,21 @@ pub enum Change {
 
 /// Reports that an endpoint did not answer. It is evidence, which the registrar examines; it
 /// deletes nothing by itself.
+///
+/// ```
+/// use callsign_wire::{
+///     Record,
+///     registrar::{Evidence, Report},
+/// };
+/// use uuid::Uuid;
+///
+/// let record = Record::new("feed".parse()?, Uuid::from_u128(7));
+/// let endpoint = "/unix/run/feed.sock".parse()?;
+/// let (uuid, epoch) = (record.uuid, record.epoch);
+/// let report = Report { uuid, epoch, endpoint, evidence: Evidence::Missing };
+/// # drop(report);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Report {
     /// The instance that was meant.
@@ -387,6 +412,18 @@ pub struct Status {
 }
 
 /// The use of a registrar by each owner, with its quotas.
+///
+/// ```
+/// use callsign_wire::registrar::Owners;
+///
+/// /// Shows the owners that use the most memory.
+/// fn show(owners: &Owners) {
+///     for it in &owners.owners {
+///         println!("{}: {} bytes", it.owner, it.bytes.used);
+///     }
+///     println!("{} owners in all", owners.total);
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Owners {
     /// The use of the caller's own owner.

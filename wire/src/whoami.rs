@@ -48,6 +48,17 @@ pub struct Whoami {
 }
 
 /// The rights that a rule of names grants.
+///
+/// ```
+/// use callsign_wire::NameRight;
+///
+/// /// Says which names a caller may register.
+/// fn list(rights: &[NameRight]) {
+///     for right in rights.iter().filter(|it| it.may_register == Some(true)) {
+///         println!("{} by {}", right.pattern, right.place);
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NameRight {
     /// Of which names.
