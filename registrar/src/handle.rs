@@ -11,7 +11,6 @@ mod own;
 mod rules;
 
 use std::{
-    collections::HashMap,
     future::pending,
     mem,
     sync::{
@@ -107,7 +106,8 @@ struct Shared {
 #[derive(Debug)]
 struct RegistryState {
     registry: Registry,
-    sessions: HashMap<SessionId, Arc<SessionHandle>>,
+    /// Looked up for each of those that a change concerns.
+    sessions: foldhash::HashMap<SessionId, Arc<SessionHandle>>,
     declared: Declared,
 }
 
@@ -131,8 +131,8 @@ impl RegistryHandle {
         let (jobs, to_run) = mpsc::channel(JOBS_WAITING_MAX);
         let mut registry = Registry::new(registrar, limits, accounts.clone(), clock.start_ms);
         registry.settle_until(clock.start_ms + settle_time.as_millis() as u64);
-        let state =
-            RegistryState { registry, sessions: HashMap::new(), declared: Declared::default() };
+        let sessions = foldhash::HashMap::default();
+        let state = RegistryState { registry, sessions, declared: Declared::default() };
         let shared = Shared {
             registrar,
             secret: ProofSecret::new(transport::random_bytes()),

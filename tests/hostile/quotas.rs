@@ -180,14 +180,17 @@ fn an_owner_that_holds_too_much_lets_go_of_it() {
     let file = room.write("market.toml", "[quotas.trusted]\nbytes = \"16MiB\"\n");
     let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["--config", &file]);
     let mut peer = Peer::greet(node.endpoint());
-    let refused = loop {
-        let mut fat = registration("large", vec![]);
-        fat.metadata = BTreeMap::from([("text".to_owned(), "x".repeat(16_000))]);
-        let (method, body) = register(&fat);
+    let mut fill = |text_bytes: usize| loop {
+        let mut large = registration("large", vec![]);
+        large.metadata = BTreeMap::from([("text".to_owned(), "x".repeat(text_bytes))]);
+        let (method, body) = register(&large);
         if let Err(error) = peer.call(method, &body) {
             break error;
         }
     };
+    // What is left after the large ones has room for no small one either.
+    fill(16_000);
+    let refused = fill(0);
     assert_eq!(refused.kind, ErrorKind::QuotaExceeded);
     let exceeded = QuotaExceeded::of(&refused).unwrap();
     assert_eq!(exceeded.quota, Quota::Bytes);

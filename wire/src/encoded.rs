@@ -1,15 +1,12 @@
-//! Messages of encoded records: a registrar keeps each record only in its encoded form, and copies
-//! bytes.
-
-use std::io::Write as _;
+//! Messages of folded records: a registrar keeps each record only in that form, and copies bytes.
 
 use bytes::{BufMut, BytesMut};
-use endpoints::{InstanceId, SocketId, Stamp, Stamped};
-use rmp::encode::{write_array_len, write_map_len, write_nil, write_str_len, write_uint};
+use endpoints::InstanceId;
+use rmp::encode::{write_array_len, write_nil, write_str_len, write_uint};
 use uuid::Uuid;
 
 use crate::{
-    Epoch, Lifetime, Owner, Proof, Record, RemovalReason, Revision, State, encode_body,
+    Epoch, FoldedRecord, Proof, RemovalReason, Revision, encode_body,
     registrar::{Changed, Registered},
 };
 
@@ -19,7 +16,7 @@ pub fn encode_answer<'a>(
     revision: Revision,
     now_ms: u64,
     total: u64,
-    records: impl ExactSizeIterator<Item = &'a [u8]>,
+    records: impl ExactSizeIterator<Item = FoldedRecord<'a>>,
 ) {
     head(bytes, revision, now_ms);
     let mut counts = *b"\xa5total_\xa7records_";
@@ -28,7 +25,7 @@ pub fn encode_answer<'a>(
         counts[6] = total as u8;
         counts[15] = 0x90 | records.len() as u8;
         bytes.put_slice(&counts);
-        records.for_each(|record| bytes.put_slice(record));
+        records.for_each(|record| record.unfold(bytes));
     } else {
         bytes.put_slice(&counts[..6]);
         uint(bytes, total);
@@ -52,116 +49,6 @@ pub fn encode_located(
     bytes.put_slice(&encode_body(&nonce));
     bytes.put_slice(b"\xa6proofs");
     bytes.put_slice(&encode_body(&proofs));
-}
-
-/// Encodes a record, as [`encode_body`] does in five times the time.
-pub fn encode_record(record: &Record) -> Vec<u8> {
-    let Record { name, uuid, epoch, endpoints, metadata, state, lifetime, since_ms, .. } = record;
-    let Record { suspicion, proves, owner, token, waiting, .. } = record;
-    let optional = [
-        !metadata.is_empty(),
-        suspicion.is_some(),
-        *proves,
-        owner.is_some(),
-        token.is_some(),
-        *waiting != 0,
-    ];
-    let count = 7 + optional.into_iter().filter(|it| *it).count();
-    let mut bytes = Vec::with_capacity(USUAL_RECORD_BYTES);
-    bytes.push(0x80 | count as u8);
-    bytes.extend_from_slice(b"\xa4name");
-    text(&mut bytes, name.as_str());
-    bytes.extend_from_slice(b"\xa4uuid\xc4\x10");
-    bytes.extend_from_slice(uuid.as_bytes());
-    number(&mut bytes, b"\xa5epoch", *epoch);
-    bytes.extend_from_slice(b"\xa9endpoints");
-    write_array_len(&mut bytes, endpoints.len() as u32).expect(MEMORY);
-    endpoints.iter().for_each(|it| stamped(&mut bytes, it));
-    if !metadata.is_empty() {
-        bytes.extend_from_slice(b"\xa8metadata");
-        write_map_len(&mut bytes, metadata.len() as u32).expect(MEMORY);
-        for (key, value) in metadata {
-            text(&mut bytes, key);
-            text(&mut bytes, value);
-        }
-    }
-    bytes.extend_from_slice(b"\xa5state");
-    match state {
-        State::Ready => bytes.extend_from_slice(b"\xa5ready"),
-        other => bytes.extend_from_slice(&encode_body(other)),
-    }
-    bytes.extend_from_slice(b"\xa8lifetime");
-    match lifetime {
-        Lifetime::Session => bytes.extend_from_slice(b"\xa7session"),
-        other => bytes.extend_from_slice(&encode_body(other)),
-    }
-    number(&mut bytes, b"\xa8since_ms", *since_ms);
-    if let Some(suspicion) = suspicion {
-        bytes.extend_from_slice(b"\xa9suspicion");
-        bytes.extend_from_slice(&encode_body(suspicion));
-    }
-    if *proves {
-        bytes.extend_from_slice(b"\xa6proves\xc3");
-    }
-    match owner {
-        Some(Owner::User(user)) => number(&mut bytes, b"\xa4user", u64::from(*user)),
-        Some(other) => {
-            bytes.extend_from_slice(b"\xa5owner");
-            bytes.extend_from_slice(&encode_body(other));
-        }
-        None => {}
-    }
-    if let Some(token) = token {
-        number(&mut bytes, b"\xa5token", *token);
-    }
-    if *waiting != 0 {
-        number(&mut bytes, b"\xa7waiting", *waiting);
-    }
-    bytes
-}
-
-fn stamped(bytes: &mut Vec<u8>, Stamped { endpoint, stamp }: &Stamped) {
-    bytes.extend_from_slice(b"\x82\xa8endpoint");
-    // The length of its text is known when it is written. Few are shorter than 32 bytes.
-    let start = bytes.len();
-    bytes.extend_from_slice(&[0xd9, 0]);
-    write!(bytes, "{endpoint}").expect(MEMORY);
-    match u8::try_from(bytes.len() - start - 2) {
-        Ok(length @ 32..) => bytes[start + 1] = length,
-        _ => {
-            let written = bytes.split_off(start);
-            write_str_len(bytes, written.len() as u32 - 2).expect(MEMORY);
-            bytes.extend_from_slice(&written[2..]);
-        }
-    }
-    bytes.extend_from_slice(b"\xa5stamp");
-    let Stamp { kernel, netns, process, socket, root } = stamp;
-    let numbers = [kernel.map(|it| it.0), netns.map(|it| it.0), process.map(|it| it.0)];
-    let root = root.map(|it| it.0);
-    let count = numbers.into_iter().chain([root]).flatten().count() + usize::from(socket.is_some());
-    bytes.push(0x80 | count as u8);
-    for (key, value) in [&b"\xa6kernel"[..], b"\xa5netns", b"\xa7process"].into_iter().zip(numbers)
-    {
-        value.into_iter().for_each(|it| number(bytes, key, it));
-    }
-    if let Some(SocketId { dev, ino, born_ns }) = socket {
-        bytes.extend_from_slice(b"\xa6socket");
-        bytes.push(0x82 + u8::from(born_ns.is_some()));
-        number(bytes, b"\xa3dev", *dev);
-        number(bytes, b"\xa3ino", *ino);
-        born_ns.iter().for_each(|it| number(bytes, b"\xa7born_ns", *it));
-    }
-    root.into_iter().for_each(|it| number(bytes, b"\xa4root", it));
-}
-
-fn text(bytes: &mut Vec<u8>, text: &str) {
-    write_str_len(bytes, text.len() as u32).expect(MEMORY);
-    bytes.extend_from_slice(text.as_bytes());
-}
-
-fn number(bytes: &mut Vec<u8>, key: &[u8], number: u64) {
-    bytes.extend_from_slice(key);
-    write_uint(bytes, number).expect(MEMORY);
 }
 
 /// Appends a [`Registered`].
@@ -191,7 +78,7 @@ pub fn encode_page<'a>(
     revision: Revision,
     now_ms: u64,
     next: Option<Epoch>,
-    records: impl ExactSizeIterator<Item = &'a [u8]>,
+    records: impl ExactSizeIterator<Item = FoldedRecord<'a>>,
 ) {
     head(bytes, revision, now_ms);
     bytes.put_slice(b"\xa4next");
@@ -202,50 +89,59 @@ pub fn encode_page<'a>(
     self::records(bytes, records);
 }
 
-/// Returns a [`Change::Add`](crate::registrar::Change::Add).
-pub fn encode_add(record: &[u8], revision: Revision) -> Vec<u8> {
-    change(b"\x81\xa3add\x82\xa6record", record, revision)
+/// Appends a [`Change::Add`](crate::registrar::Change::Add).
+pub fn encode_add(bytes: &mut BytesMut, record: FoldedRecord<'_>, revision: Revision) {
+    change(bytes, b"\x81\xa3add\x82\xa6record", record, revision);
 }
 
-/// Returns a [`Change::Update`](crate::registrar::Change::Update).
-pub fn encode_update(record: &[u8], revision: Revision) -> Vec<u8> {
-    change(b"\x81\xa6update\x82\xa6record", record, revision)
+/// Appends a [`Change::Update`](crate::registrar::Change::Update).
+pub fn encode_update(bytes: &mut BytesMut, record: FoldedRecord<'_>, revision: Revision) {
+    change(bytes, b"\x81\xa6update\x82\xa6record", record, revision);
 }
 
-/// Returns a [`Change::Remove`](crate::registrar::Change::Remove).
+/// Appends a [`Change::Remove`](crate::registrar::Change::Remove).
 pub fn encode_remove(
+    bytes: &mut BytesMut,
     instance: &InstanceId,
     epoch: Epoch,
     reason: RemovalReason,
     revision: Revision,
-) -> Vec<u8> {
+) {
     let InstanceId { name, uuid } = instance;
-    let mut bytes = Vec::with_capacity(REMOVAL_BYTES + name.as_str().len());
-    bytes.extend_from_slice(b"\x81\xa6remove\x84\xa8instance\x82\xa4name");
-    text(&mut bytes, name.as_str());
-    bytes.extend_from_slice(b"\xa4uuid\xc4\x10");
-    bytes.extend_from_slice(uuid.as_bytes());
-    number(&mut bytes, b"\xa5epoch", epoch);
-    bytes.extend_from_slice(b"\xa6reason");
+    bytes.reserve(REMOVAL_BYTES + name.as_str().len());
+    bytes.put_slice(b"\x81\xa6remove\x84\xa8instance\x82\xa4name");
+    text(bytes, name.as_str());
+    bytes.put_slice(b"\xa4uuid\xc4\x10");
+    bytes.put_slice(uuid.as_bytes());
+    bytes.put_slice(b"\xa5epoch");
+    uint(bytes, epoch);
+    bytes.put_slice(b"\xa6reason");
     match reason {
-        RemovalReason::SessionEnded => text(&mut bytes, "session-ended"),
-        RemovalReason::Unregistered => text(&mut bytes, "unregistered"),
-        other => bytes.extend_from_slice(&encode_body(&other)),
+        RemovalReason::SessionEnded => text(bytes, "session-ended"),
+        RemovalReason::Unregistered => text(bytes, "unregistered"),
+        other => bytes.put_slice(&encode_body(&other)),
     }
-    number(&mut bytes, b"\xa8revision", revision);
-    bytes
+    bytes.put_slice(b"\xa8revision");
+    uint(bytes, revision);
 }
 
 /// The bytes of a usual removal besides the name.
 const REMOVAL_BYTES: usize = 112;
 
-fn change(head: &[u8], record: &[u8], revision: Revision) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(head.len() + record.len() + 18);
-    bytes.extend_from_slice(head);
-    bytes.extend_from_slice(record);
-    bytes.extend_from_slice(b"\xa8revision");
-    write_uint(&mut bytes, revision).expect(MEMORY);
-    bytes
+fn change(bytes: &mut BytesMut, head: &[u8], record: FoldedRecord<'_>, revision: Revision) {
+    bytes.reserve(USUAL_CHANGE_BYTES);
+    bytes.put_slice(head);
+    record.unfold(bytes);
+    bytes.put_slice(b"\xa8revision");
+    uint(bytes, revision);
+}
+
+/// What most changes take at the most.
+const USUAL_CHANGE_BYTES: usize = 512;
+
+fn text(bytes: &mut BytesMut, text: &str) {
+    write_str_len(&mut bytes.writer(), text.len() as u32).expect(MEMORY);
+    bytes.put_slice(text.as_bytes());
 }
 
 /// Begins a map of four fields, and writes two of them. Both numbers exceed 32 bits for any real
@@ -257,20 +153,15 @@ fn head(bytes: &mut BytesMut, revision: Revision, now_ms: u64) {
     bytes.put_slice(&head);
 }
 
-fn records<'a>(bytes: &mut BytesMut, records: impl ExactSizeIterator<Item = &'a [u8]>) {
+fn records<'a>(bytes: &mut BytesMut, records: impl ExactSizeIterator<Item = FoldedRecord<'a>>) {
     bytes.put_slice(b"\xa7records");
     write_array_len(&mut bytes.writer(), records.len() as u32).expect(MEMORY);
-    for record in records {
-        bytes.put_slice(record);
-    }
+    records.for_each(|record| record.unfold(bytes));
 }
 
 fn uint(bytes: &mut BytesMut, number: u64) {
     write_uint(&mut bytes.writer(), number).expect(MEMORY);
 }
-
-/// What most records take at the most, before one is cut to its size.
-const USUAL_RECORD_BYTES: usize = 512;
 
 const MEMORY: &str = "writing to memory does not fail";
 
@@ -280,62 +171,11 @@ mod tests {
 
     use endpoints::{Name, Stamped};
 
-    use endpoints::{KernelId, NetnsId, ProcessId, RootId};
-
     use super::*;
     use crate::{
-        Challenge, ProofKey, ProofSecret, Suspicion,
+        Challenge, Folding, Lifetime, ProofKey, ProofSecret, Record, State,
         registrar::{Answer, Change, Located, Page},
     };
-
-    #[test]
-    fn records_are_written_as_any_others() {
-        let stamp = Stamp {
-            kernel: Some(KernelId(u64::MAX)),
-            netns: Some(NetnsId(1)),
-            process: Some(ProcessId(300)),
-            socket: Some(SocketId { dev: 23, ino: 70_000, born_ns: Some(1 << 60) }),
-            root: Some(RootId(7)),
-        };
-        let bare = Stamp::default();
-        let unborn = Stamp { socket: Some(SocketId { dev: 1, ino: 2, born_ns: None }), ..bare };
-        let long = format!("/unix/run/{}/feed.sock", "a".repeat(400));
-        let middle = format!("/unix/run/{}/feed.sock", "ä".repeat(60));
-        let texts = ["/memory/7", "/unix/@feed", "/ip4/10.1.2.3/tcp/80", &middle, &long];
-        let place = |it: &&str, stamp| Stamped { endpoint: it.parse().unwrap(), stamp };
-        let all = |stamp| texts.iter().map(|it| place(it, stamp)).collect::<Vec<_>>();
-        let many = all(stamp).into_iter().cycle().take(64).collect();
-        let suspicion = Suspicion { reports: 2, since_ms: 5, silent: true };
-        let metadata = BTreeMap::from([("zone".to_owned(), "x".repeat(300))]);
-        let record = Record {
-            name: Name::new("feed").unwrap(),
-            uuid: Uuid::from_u128(5),
-            epoch: 1 << 50,
-            endpoints: Vec::new(),
-            metadata: BTreeMap::new(),
-            state: State::Ready,
-            lifetime: Lifetime::Session,
-            since_ms: 1_795_000_000_000,
-            suspicion: None,
-            proves: false,
-            owner: None,
-            token: None,
-            waiting: 0,
-        };
-        let (user, address) = (Owner::User(1000), Owner::Address([192, 0, 2, 7].into()));
-        let lease = Lifetime::Lease { ttl_ms: 30_000 };
-        let name = Name::new(&"n".repeat(255)).unwrap();
-        for record in [
-            Record { endpoints: all(stamp), owner: Some(user), ..record.clone() },
-            Record { endpoints: all(bare), owner: Some(address), ..record.clone() },
-            Record { endpoints: all(unborn), proves: true, waiting: 300, ..record.clone() },
-            Record { endpoints: many, metadata, token: Some(7), ..record.clone() },
-            Record { state: State::Draining, lifetime: lease, name, ..record.clone() },
-            Record { suspicion: Some(suspicion), lifetime: Lifetime::Declared, ..record },
-        ] {
-            assert_eq!(encode_record(&record), encode_body(&record));
-        }
-    }
 
     #[test]
     fn answers_to_registrants_are_written_as_any_others() {
@@ -378,8 +218,21 @@ mod tests {
             waiting: 0,
         };
         let records = vec![record("feed", 1), record("feed", 70_000)];
-        let encoded: Vec<_> = records.iter().map(encode_body).collect();
-        let encoded = || encoded.iter().map(Vec::as_slice);
+        let folded = |record: &Record| {
+            let mut folding = Folding::default();
+            let (form, values) = folding.fold(record);
+            (form.to_vec(), values.to_vec())
+        };
+        let folded: Vec<_> = records.iter().map(folded).collect();
+        let encoded = || {
+            records.iter().zip(&folded).map(|(record, (form, values))| FoldedRecord {
+                name: record.name.as_str(),
+                uuid: record.uuid,
+                epoch: record.epoch,
+                form,
+                values,
+            })
+        };
         let (revision, now_ms) = (9 << 40, 1_795_000_000_001);
 
         for (copies, total) in [(1, 2), (7, 127), (7, 128), (8, 16), (200, 400)] {
@@ -413,14 +266,20 @@ mod tests {
             assert_eq!(bytes, encode_body(&page));
         }
         let [record, _] = &records[..] else { unreachable!() };
+        let written = |write: &dyn Fn(&mut BytesMut)| {
+            let mut bytes = BytesMut::new();
+            write(&mut bytes);
+            bytes
+        };
+        let first = encoded().next().unwrap();
         let add = Change::Add { record: record.clone(), revision };
-        assert_eq!(encode_add(&encode_body(record), revision), encode_body(&add));
+        assert_eq!(written(&|it| encode_add(it, first, revision)), encode_body(&add));
         let update = Change::Update { record: record.clone(), revision };
-        assert_eq!(encode_update(&encode_body(record), revision), encode_body(&update));
+        assert_eq!(written(&|it| encode_update(it, first, revision)), encode_body(&update));
         use crate::RemovalReason as Reason;
         for reason in [Reason::SessionEnded, Reason::Unregistered, Reason::FoundDead] {
             let (instance, epoch) = (record.instance(), record.epoch);
-            let removed = encode_remove(&instance, epoch, reason, revision);
+            let removed = written(&|it| encode_remove(it, &instance, epoch, reason, revision));
             let remove = Change::Remove { instance, epoch, reason, revision };
             assert_eq!(removed, encode_body(&remove));
         }

@@ -19,7 +19,8 @@
 //! | `error` | errors that cross a connection |
 //! | `record`, `owner` | a registrar's description of an instance; its owner |
 //! | `quota` | the limits of an owner's use of a registrar |
-//! | `readable`, `optional`, `encoded` | tolerance for later versions, for nil; messages of encoded records |
+//! | `readable`, `optional` | tolerance for later versions, and for nil |
+//! | `folded`, `encoded` | records in little memory; messages of them |
 //! | `whoami` | a registrar's view of a caller |
 //! | [`registrar`], [`callbacks`] | the calls that a registrar answers, and those that it makes |
 //! | `proof` | proof of identity |
@@ -44,6 +45,7 @@ mod body;
 pub mod callbacks;
 mod encoded;
 mod error;
+mod folded;
 mod frame;
 mod optional;
 mod owner;
@@ -58,13 +60,14 @@ mod whoami;
 
 pub use body::{DEPTH_MAX, WireError, decode_body, encode_body};
 pub use encoded::{
-    encode_add, encode_answer, encode_changed, encode_located, encode_page, encode_record,
-    encode_registered, encode_remove, encode_update,
+    encode_add, encode_answer, encode_changed, encode_located, encode_page, encode_registered,
+    encode_remove, encode_update,
 };
 pub use error::{
     BACKTRACE_BYTES_MAX, CAUSES_MAX, ErrorDetails, ErrorKind, ErrorPayload, MESSAGE_BYTES_MAX,
     PAYLOAD_BYTES_MAX, RemoteError,
 };
+pub use folded::{FoldedRecord, Folding};
 pub use frame::{CallId, FRAME_BYTES_MAX, Frame, Hello, encode_item_head, encode_return};
 pub use owner::Owner;
 pub use proof::{Challenge, InstanceSecret, Proof, ProofKey, ProofSecret, Wanted};

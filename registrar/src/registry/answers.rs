@@ -25,7 +25,7 @@ impl Registry {
         now_ms: u64,
         bytes: &mut BytesMut,
     ) -> usize {
-        let Some(instances) = self.by_name.get(query.name) else {
+        let Some(instances) = self.by_name.get(query.name, &self.entries) else {
             encode_answer(bytes, self.revision, now_ms, 0, iter::empty());
             return 0;
         };
@@ -34,12 +34,12 @@ impl Registry {
             // By far the most names have one instance, and need no list.
             let entry = Some(&self.entries[only]).filter(|it| !self.is_over(it));
             let total = entry.is_some_and(|it| meant.counts(it));
-            let found = entry.filter(|it| meant.includes(it)).map(|it| it.encoded());
+            let found = entry.filter(|it| meant.includes(it)).map(Entry::folded);
             encode_answer(bytes, self.revision, now_ms, total.into(), found.into_iter());
             return 0;
         }
         let steps = Cell::new(0);
-        let found = self.found(instances, meant, &steps).map(|it| self.entries[it].encoded());
+        let found = self.found(instances, meant, &steps).map(|it| self.entries[it].folded());
         let found: Vec<_> = found.collect();
         let total = self.total(instances, meant, &steps) as u64;
         encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
@@ -48,7 +48,9 @@ impl Registry {
 
     /// Returns the records that [`answer`](Self::answer) would append.
     pub fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
-        let Some(instances) = self.by_name.get(query.name) else { return Vec::new() };
+        let Some(instances) = self.by_name.get(query.name, &self.entries) else {
+            return Vec::new();
+        };
         let meant = Selection::by(query).seen(self.sees_of(instances, by));
         let steps = Cell::new(0);
         self.found(instances, meant, &steps).map(|it| self.entries[it].record()).collect()
@@ -69,7 +71,7 @@ impl Registry {
             let entry = &self.entries[key];
             entry.proves.then(|| prove(&entry.instance(), entry.epoch))
         };
-        let instances = self.by_name.get(query.name).into_iter();
+        let instances = self.by_name.get(query.name, &self.entries).into_iter();
         let found = instances
             .flat_map(|it| self.found(it, Selection::by(query).seen(self.sees_of(it, by)), &steps));
         let proofs: Vec<_> = found.map(prove).collect();
@@ -81,7 +83,7 @@ impl Registry {
     /// each.
     fn found(
         &self,
-        instances: &Instances,
+        instances: Instances<'_>,
         meant: Selection<'_>,
         steps: &Cell<usize>,
     ) -> impl Iterator<Item = Key> {
@@ -95,14 +97,14 @@ impl Registry {
         let wanted = instances.newest_first(meant).filter(is_wanted);
         wanted.take(RECORDS_MAX as usize).take_while(move |key| {
             let is_first = bytes == 0;
-            bytes += self.entries[*key].encoded().len();
+            bytes += self.entries[*key].answer_bytes();
             is_first || bytes <= RECORDS_BYTES_MAX
         })
     }
 
     /// Returns the number of instances of a name in any state. Of a great many, it includes those
     /// that are gone and have yet to be cleared away.
-    fn total(&self, instances: &Instances, meant: Selection<'_>, steps: &Cell<usize>) -> usize {
+    fn total(&self, instances: Instances<'_>, meant: Selection<'_>, steps: &Cell<usize>) -> usize {
         let count = instances.count(meant.owner);
         if !self.deferred.is_clearing() && meant.sees == Sees::All {
             return count;
@@ -187,7 +189,9 @@ impl Registry {
     /// Tells whether a name has an instance that answers a waiting call, and the steps that this
     /// took.
     fn is_present(&self, name: &Name, by: &Caller) -> (bool, usize) {
-        let Some(instances) = self.by_name.get(name) else { return (false, 0) };
+        let Some(instances) = self.by_name.get(name.as_str(), &self.entries) else {
+            return (false, 0);
+        };
         let meant = Selection::READY.seen(self.sees_of(instances, by));
         let mut steps = 0;
         let is_present = instances.newest_first(meant).any(|key| {
@@ -199,7 +203,7 @@ impl Registry {
     }
 
     /// Returns the part of a name's instances that a caller may see.
-    fn sees_of(&self, instances: &Instances, by: &Caller) -> Sees {
+    fn sees_of(&self, instances: Instances<'_>, by: &Caller) -> Sees {
         instances.any().map_or(Sees::All, |it| self.sees(by, &self.entries[it]))
     }
 
@@ -208,19 +212,19 @@ impl Registry {
         let (mut walk, mut next) = (Walk::after(list.after), None);
         let mut found = HashSet::new();
         let matcher = Matcher::new(&list.pattern);
-        for (epoch, key) in self.by_epoch.range(list.after.saturating_add(1)..) {
-            next = walk.ends_before(*epoch);
+        for (epoch, key) in self.by_epoch.after(list.after) {
+            next = walk.ends_before(epoch);
             if next.is_some() {
                 break;
             }
-            let entry = &self.entries[*key];
+            let entry = &self.entries[key];
             // A hidden name is not matched against a caller's pattern.
             if self.is_over(entry) || !self.shows(by, entry) {
-                walk.passes_over(*epoch);
+                walk.passes_over(epoch);
                 continue;
             }
             let name = entry.name.as_str();
-            walk.looks_at(*epoch, matcher.steps(name));
+            walk.looks_at(epoch, matcher.steps(name));
             if matcher.matches(name) {
                 found.insert(name);
             }
@@ -233,7 +237,7 @@ impl Registry {
     /// page ends after many names, whether they match or not.
     pub fn page(&self, list: &List, by: &Caller, now_ms: u64, bytes: &mut BytesMut) -> usize {
         let PageEntries { entries, next, steps } = self.listed(list, by);
-        let records = entries.into_iter().map(Entry::encoded);
+        let records = entries.into_iter().map(Entry::folded);
         encode_page(bytes, self.revision, now_ms, next, records);
         steps
     }
@@ -248,14 +252,14 @@ impl Registry {
         let mut entries: Vec<_> = self.own_for(list).into_iter().collect();
         let (mut walk, mut next, mut room) = (Walk::after(list.after), None, RECORDS_BYTES_MAX);
         let matcher = Matcher::new(&list.pattern);
-        for (epoch, key) in self.by_epoch.range(list.after.saturating_add(1)..) {
-            next = walk.ends_before(*epoch);
+        for (epoch, key) in self.by_epoch.after(list.after) {
+            next = walk.ends_before(epoch);
             if next.is_some() {
                 break;
             }
-            let entry = &self.entries[*key];
+            let entry = &self.entries[key];
             if self.is_over(entry) || !self.shows(by, entry) {
-                walk.passes_over(*epoch);
+                walk.passes_over(epoch);
                 continue;
             }
             if entries.len() == RECORDS_MAX as usize || room == 0 {
@@ -263,10 +267,10 @@ impl Registry {
                 break;
             }
             let name = entry.name.as_str();
-            walk.looks_at(*epoch, matcher.steps(name));
+            walk.looks_at(epoch, matcher.steps(name));
             if matcher.matches(name) {
                 entries.push(entry);
-                room = room.saturating_sub(entry.encoded().len());
+                room = room.saturating_sub(entry.answer_bytes());
             }
         }
         let Walk { steps, .. } = walk;

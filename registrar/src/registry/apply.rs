@@ -123,13 +123,12 @@ impl Registry {
     }
 
     fn unregister_all(&mut self, keys: &[Key], by: Owner, outcome: &mut Outcome) {
-        let by = by.to_string();
         for key in keys {
             let Entry { uuid, epoch, lifetime, registrant, .. } = self.entries[*key];
             if lifetime != Lifetime::Declared {
-                self.tombstones.insert(uuid, epoch, registrant.owner.account(), &by);
+                self.tombstones.insert(uuid, epoch, registrant.owner.account(), by);
             }
-            self.lose(*key, LostCause::Unregistered, None, Some(by.clone()), outcome);
+            self.lose(*key, LostCause::Unregistered, None, Some(by.to_string()), outcome);
         }
         self.remove_many(keys, RemovalReason::Unregistered, outcome);
     }

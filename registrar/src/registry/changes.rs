@@ -99,7 +99,7 @@ impl Registry {
         if record == before {
             return Ok(());
         }
-        let changed = Entry::new(&record, self.entries[key].registrant, 0);
+        let changed = Entry::new(&record, self.entries[key].registrant, 0, &mut self.forms);
         self.check_quotas(&changed, record.endpoints.len(), Some(key))?;
         if record.endpoints != before.endpoints {
             self.disclaim(key);
@@ -112,12 +112,12 @@ impl Registry {
     /// Replaces the record of an instance.
     fn enter(&mut self, key: Key, record: &Record) {
         let state = self.entries[key].state;
-        self.entries[key].store(record);
+        self.entries[key].store(record, &mut self.forms);
         let entry = &self.entries[key];
         if entry.state != state
-            && let Some(instances) = self.by_name.get_mut(&entry.name)
+            && let Some(crowd) = self.by_name.crowd_mut(entry.name.as_str(), &self.entries)
         {
-            instances.changed(key, entry);
+            crowd.insert(key, entry);
         }
     }
 

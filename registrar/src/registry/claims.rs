@@ -7,8 +7,8 @@ use foldhash::quality::RandomState;
 
 use super::{
     Epoch, Key,
-    keys::Keys,
-    shards::{Removes, Shards},
+    keys::{Crowds, Keys},
+    shards::Shards,
 };
 
 /// A place that only one listener can have. The same text means another place on another host, or
@@ -47,8 +47,28 @@ impl<'a> Claim<'a> {
 /// place that shares a hash by chance is checked and found alive, which changes nothing.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    by_hash: Shards<u64, Keys>,
+    places: Shards<Place>,
+    crowds: Crowds,
     hasher: RandomState,
+}
+
+/// A claimed place.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Its hash, in halves that need no alignment, which would take more room.
+    halves: [u32; 2],
+    claimants: Keys,
+}
+
+impl Place {
+    fn new(hash: u64) -> Self {
+        Self { halves: [(hash >> 32) as u32, hash as u32], claimants: Keys::default() }
+    }
+
+    fn hash(&self) -> u64 {
+        let [high, low] = self.halves;
+        u64::from(high) << 32 | u64::from(low)
+    }
 }
 
 impl Claims {
@@ -57,22 +77,33 @@ impl Claims {
         self.hasher.hash_one(Claim::of(stamped))
     }
 
-    /// Enters a claim, and returns the latest of the earlier claimants.
-    pub(super) fn insert(&mut self, hash: u64, epoch: Epoch, key: Key) -> Vec<Key> {
-        let keys = self.by_hash.get_or_insert(hash);
-        let before = keys.newest_first().filter(|it| *it != key).take(CONTESTED_MAX).collect();
-        keys.insert(epoch, key);
+    /// Enters a claim, and returns the latest of the earlier claimants. `epoch_of` finds the epoch
+    /// of a claimant.
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        (epoch, key): (Epoch, Key),
+        epoch_of: impl Fn(Key) -> Epoch,
+    ) -> Vec<Key> {
+        let place = self.places.entry(hash, |it| it.hash() == hash, Place::hash);
+        let mut place = place.or_insert_with(|| Place::new(hash));
+        let claimants = &mut place.get_mut().claimants;
+        let others = self.crowds.newest_first(*claimants).filter(|it| *it != key);
+        let before = others.take(CONTESTED_MAX).collect();
+        self.crowds.insert(claimants, (epoch, key), epoch_of);
         before
     }
 
     /// Returns the latest claimants of a place, except `key`.
     pub(super) fn others(&self, stamped: &Stamped, key: Key) -> impl Iterator<Item = Key> {
-        let keys = self.by_hash.get(&self.hash(stamped)).into_iter();
-        keys.flat_map(Keys::newest_first).filter(move |it| *it != key).take(CONTESTED_MAX)
+        let hash = self.hash(stamped);
+        let place = self.places.find(hash, |it| it.hash() == hash);
+        let claimants = place.map(|it| it.claimants).unwrap_or_default();
+        self.crowds.newest_first(claimants).filter(move |it| *it != key).take(CONTESTED_MAX)
     }
 
     pub(super) fn shrink(&mut self, shard: usize) {
-        self.by_hash.shrink(shard);
+        self.places.shrink(shard, Place::hash);
     }
 
     /// Enters a claim in the place of an earlier one of the same entry, and returns the latest of
@@ -80,21 +111,26 @@ impl Claims {
     pub(super) fn renew(
         &mut self,
         hash: u64,
-        (before, epoch): (Epoch, Epoch),
-        key: Key,
+        before: Epoch,
+        (epoch, key): (Epoch, Key),
+        epoch_of: impl Fn(Key) -> Epoch,
     ) -> Vec<Key> {
-        let keys = self.by_hash.get_or_insert(hash);
-        keys.remove(before);
-        let others = keys.newest_first().take(CONTESTED_MAX).collect();
-        keys.insert(epoch, key);
+        let place = self.places.entry(hash, |it| it.hash() == hash, Place::hash);
+        let mut place = place.or_insert_with(|| Place::new(hash));
+        let claimants = &mut place.get_mut().claimants;
+        self.crowds.remove(claimants, (before, key));
+        let others = self.crowds.newest_first(*claimants).take(CONTESTED_MAX).collect();
+        self.crowds.insert(claimants, (epoch, key), epoch_of);
         others
     }
 
-    pub(super) fn remove(&mut self, hash: u64, epoch: Epoch) {
-        self.by_hash.change(&hash, |keys| {
-            keys.remove(epoch);
-            Removes::if_empty(keys.len())
-        });
+    pub(super) fn remove(&mut self, hash: u64, claim: (Epoch, Key)) {
+        let Some(mut place) = self.places.find_entry(hash, |it| it.hash() == hash) else { return };
+        let claimants = &mut place.get_mut().claimants;
+        self.crowds.remove(claimants, claim);
+        if claimants.is_empty() {
+            place.remove();
+        }
     }
 }
 

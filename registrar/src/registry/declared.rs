@@ -32,9 +32,9 @@ impl Registry {
             ..Record::new(name, uuid)
         };
         let registrant = Registrant { owner: Owner::Registrar, session: None };
-        let entry = Entry::new(&record, registrant, now_ms);
+        let entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
         self.leave_line_of(uuid, &mut outcome);
-        if let Some(squatter) = self.by_uuid.get(&uuid).copied() {
+        if let Some(squatter) = self.by_uuid.get(uuid, &self.entries) {
             let is_told = self.may_tell(&self.entries[squatter], &entry);
             let by = is_told.then(|| Owner::Registrar.to_string());
             self.lose(squatter, LostCause::Replaced, None, by, &mut outcome);

@@ -5,7 +5,7 @@
 //! notifying watchers takes its time if they are many. All of it bears the revision of the one
 //! change, so that the log is out of order meanwhile: a watcher that returns then starts again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use uuid::Uuid;
 use wire::{Epoch, RemovalReason, Suspicion};
@@ -14,6 +14,7 @@ use super::{
     Account, Entry, Key, Outcome, Registry, SessionId,
     log::{CHANGES_MAX, Removal},
     sessions,
+    timeline::Timeline,
 };
 
 /// The deferred work, in order.
@@ -33,7 +34,7 @@ pub(super) struct Deferred {
 struct End {
     /// The session that kept them, if that is why.
     session: Option<SessionId>,
-    left: BTreeMap<Epoch, Key>,
+    left: Timeline,
     removal: Removal,
 }
 
@@ -41,7 +42,7 @@ struct End {
 #[derive(Debug)]
 struct Dismissal {
     session: SessionId,
-    left: BTreeMap<Epoch, Key>,
+    left: Timeline,
     back_by_ms: u64,
 }
 
@@ -99,8 +100,8 @@ impl Registry {
         if let Some(Dismissal { session, .. }) = dismissals.front() {
             return Some(self.account(*session));
         }
-        let (_, key) = ends.front()?.left.first_key_value()?;
-        Some(self.entries[*key].registrant.owner.account())
+        let key = ends.front()?.left.first()?;
+        Some(self.entries[key].registrant.owner.account())
     }
 
     /// Does a part of the deferred work.
@@ -143,7 +144,7 @@ impl Registry {
     pub(super) fn remove_kept(
         &mut self,
         session: SessionId,
-        left: BTreeMap<Epoch, Key>,
+        left: Timeline,
         outcome: &mut Outcome,
     ) {
         self.deferred.forget(session);
@@ -156,8 +157,7 @@ impl Registry {
         let is_logged = left.len() <= CHANGES_MAX || self.watchers.len() > 0;
         let removal = Removal { reason, revision: self.revision, end: None, is_logged };
         let mut end = End { session: Some(session), left, removal };
-        let steps: usize =
-            end.left.values().take(FEW).map(|it| self.entries[*it].chore_steps()).sum();
+        let steps: usize = end.left.keys().take(FEW).map(|it| self.entries[it].chore_steps()).sum();
         if end.left.len() <= FEW && steps <= DEFERRED_STEPS_MAX {
             self.remove_some(&mut end, outcome);
             self.sessions.remove(session);
@@ -182,29 +182,26 @@ impl Registry {
         }
         self.revision += 1;
         self.deferred.counted += 1;
-        let mut left = BTreeMap::new();
+        let mut left = Vec::with_capacity(keys.len());
         for key in keys {
             // Its owner has room for others immediately.
             self.give_back_entry(*key);
             let entry = &mut self.entries[*key];
             entry.is_gone = true;
-            left.insert(entry.epoch, *key);
+            left.push((entry.epoch, *key));
             if let Some(own) = entry.keeper().and_then(|it| self.sessions.get_mut(it)) {
-                own.keys.remove(&entry.epoch);
+                own.keys.remove(entry.epoch);
             }
         }
+        left.sort_unstable();
+        let left = left.into_iter().collect();
         let end = Some(self.deferred.counted);
         let removal = Removal { reason, revision: self.revision, end, is_logged: true };
         self.deferred.ends.push_back(End { session: None, left, removal });
     }
 
     /// Lets all that a session kept stay until its peer should be back.
-    pub(super) fn dismiss_kept(
-        &mut self,
-        session: SessionId,
-        left: BTreeMap<Epoch, Key>,
-        back_by_ms: u64,
-    ) {
+    pub(super) fn dismiss_kept(&mut self, session: SessionId, left: Timeline, back_by_ms: u64) {
         self.deferred.forget(session);
         let mut dismissal = Dismissal { session, left, back_by_ms };
         self.dismiss_some(&mut dismissal);
@@ -238,11 +235,11 @@ impl Registry {
     pub(super) fn make_way(&mut self, uuid: Uuid) -> Outcome {
         let mut outcome = Outcome::default();
         if self.deferred.is_clearing()
-            && let Some(key) = self.by_uuid.get(&uuid).copied()
+            && let Some(key) = self.by_uuid.get(uuid, &self.entries)
         {
             let epoch = self.entries[key].epoch;
             let mut ends = self.deferred.ends.iter_mut();
-            let end = ends.find_map(|it| it.left.remove(&epoch).map(|_| it.removal));
+            let end = ends.find_map(|it| it.left.remove(epoch).map(|_| it.removal));
             end.inspect(|removal| self.remove(key, *removal, &mut outcome));
         }
         outcome

@@ -1,19 +1,20 @@
 //! The registry's entry of an instance.
 
-use std::{
-    cell::Cell,
-    ops::{Index, IndexMut},
-};
+use std::cell::Cell;
 
 use endpoints::{InstanceId, Name};
-use slab::Slab;
+use smallvec::SmallVec;
 use uuid::Uuid;
-use wire::{Epoch, Lifetime, Record, State, decode_body, encode_record};
+use wire::{Epoch, FoldedRecord, Lifetime, Record, State};
 
-use super::{Owner, SessionId, names::Ruled};
+use super::{
+    Owner, SessionId,
+    forms::{Forms, KeptRecord},
+    names::Ruled,
+};
 
-/// The registry's entry of an instance: its record in the form in which answers carry it, so that
-/// an answer is made by copying bytes, and the facts that are needed without decoding.
+/// The registry's entry of an instance: its record in a form from which an answer is made by copying
+/// bytes, and the facts that are needed without decoding.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) name: Name,
@@ -26,10 +27,10 @@ pub(super) struct Entry {
     pub(super) charged: u32,
     /// Whether it is gone, but not yet removed.
     pub(super) is_gone: bool,
-    encoded: Box<[u8]>,
+    record: KeptRecord,
     /// By which numbers the places are kept that it claims, so that they are found again without
     /// its record.
-    pub(super) claimed: Box<[u64]>,
+    pub(super) claimed: SmallVec<[u64; 2]>,
     pub(super) registrant: Registrant,
     /// When its lease runs out; or, if the registrar has dismissed the session that kept it, until
     /// when its registrant should be back.
@@ -51,8 +52,14 @@ impl Entry {
     /// The bytes of a claim to a place, as measured.
     pub(super) const CLAIM_BYTES: usize = 96;
 
-    pub(super) fn new(record: &Record, registrant: Registrant, now_ms: u64) -> Self {
+    pub(super) fn new(
+        record: &Record,
+        registrant: Registrant,
+        now_ms: u64,
+        forms: &mut Forms,
+    ) -> Self {
         let lease_until_ms = record.lifetime.ttl_ms().map(|it| now_ms + it);
+        let kept = forms.keep(record);
         let Record { name, uuid, epoch, state, lifetime, proves, .. } = record;
         Self {
             name: name.clone(),
@@ -63,8 +70,8 @@ impl Entry {
             proves: *proves,
             charged: 0,
             is_gone: false,
-            encoded: encode_record(record).as_slice().into(),
-            claimed: Box::default(),
+            record: kept,
+            claimed: SmallVec::new(),
             registrant,
             lease_until_ms,
             ruled: Cell::default(),
@@ -72,17 +79,28 @@ impl Entry {
     }
 
     /// Replaces its record by another of the same instance.
-    pub(super) fn store(&mut self, record: &Record) {
+    pub(super) fn store(&mut self, record: &Record, forms: &mut Forms) {
         self.state = record.state;
-        self.encoded = encode_record(record).as_slice().into();
+        self.record = forms.keep(record);
     }
 
-    pub(super) fn encoded(&self) -> &[u8] {
-        &self.encoded
+    pub(super) fn folded(&self) -> FoldedRecord<'_> {
+        FoldedRecord {
+            name: self.name.as_str(),
+            uuid: self.uuid,
+            epoch: self.epoch,
+            form: self.record.form(),
+            values: &self.record.values,
+        }
     }
 
     pub(super) fn record(&self) -> Record {
-        decode_body(&self.encoded).expect("the registry encoded it itself")
+        self.folded().to_record()
+    }
+
+    /// Returns how long its record is in an answer, at the most.
+    pub(super) fn answer_bytes(&self) -> usize {
+        HEAD_BYTES + self.name.as_str().len() + self.record.len()
     }
 
     /// Returns whose it is, as its record tells.
@@ -98,7 +116,7 @@ impl Entry {
     pub(super) fn held_bytes(&self) -> usize {
         HELD_BYTES
             + self.name.as_str().len()
-            + self.encoded.len()
+            + self.record.len()
             + self.claimed.len() * Self::CLAIM_BYTES
     }
 
@@ -109,7 +127,7 @@ impl Entry {
 
     /// Returns how many steps it takes to read all of it and to change it in every index.
     pub(super) fn chore_steps(&self) -> usize {
-        DEFERRED_STEPS + self.encoded.len() / DEFERRED_BYTES_A_STEP
+        DEFERRED_STEPS + self.record.len() / DEFERRED_BYTES_A_STEP
     }
 
     /// Tells whether it answers waiters: its actor is ready, and has said so itself.
@@ -123,77 +141,9 @@ impl Entry {
 const DEFERRED_STEPS: usize = 40;
 const DEFERRED_BYTES_A_STEP: usize = 8;
 
+/// The bytes of a record's beginning, besides its name.
+const HEAD_BYTES: usize = 48;
+
 /// The bytes of an entry besides its strings and its claims, as measured: its share of the indexes
 /// when they have just grown, and the allocator's overhead for each piece.
 const HELD_BYTES: usize = 640;
-
-/// The key of an entry. Half the size of an index, because every index of the registry holds a key
-/// for every entry.
-pub(super) type Key = u32;
-
-/// All entries, unordered. They are in chunks, so that no registration moves all of them to a
-/// larger place, and free memory is returned a chunk at a time.
-#[derive(Debug, Default)]
-pub(super) struct Entries {
-    chunks: Vec<Slab<Entry>>,
-    /// The chunks with room.
-    roomy: Vec<usize>,
-}
-
-impl Entries {
-    pub(super) fn insert(&mut self, entry: Entry) -> Key {
-        let at = self.roomy.last().copied().unwrap_or_else(|| {
-            self.roomy.push(self.chunks.len());
-            self.chunks.push(Slab::new());
-            self.chunks.len() - 1
-        });
-        let chunk = &mut self.chunks[at];
-        let place = at * CHUNK + chunk.insert(entry);
-        if chunk.len() == CHUNK {
-            self.roomy.pop();
-        }
-        Key::try_from(place).expect("the limit of instances is far lower")
-    }
-
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Entry> {
-        let (at, place) = places(key);
-        self.chunks.get_mut(at)?.get_mut(place)
-    }
-
-    pub(super) fn remove(&mut self, key: Key) -> Entry {
-        let (at, place) = places(key);
-        let chunk = &mut self.chunks[at];
-        if chunk.len() == CHUNK {
-            self.roomy.push(at);
-        }
-        let entry = chunk.remove(place);
-        if chunk.is_empty() {
-            *chunk = Slab::new();
-        }
-        entry
-    }
-}
-
-impl Index<Key> for Entries {
-    type Output = Entry;
-
-    fn index(&self, key: Key) -> &Entry {
-        let (at, place) = places(key);
-        &self.chunks[at][place]
-    }
-}
-
-impl IndexMut<Key> for Entries {
-    fn index_mut(&mut self, key: Key) -> &mut Entry {
-        let (at, place) = places(key);
-        &mut self.chunks[at][place]
-    }
-}
-
-/// Returns in which chunk an entry is, and where in that.
-fn places(key: Key) -> (usize, usize) {
-    (key as usize / CHUNK, key as usize % CHUNK)
-}
-
-/// The entries of a chunk: it is moved, or freed, in some hundredths of a millisecond.
-const CHUNK: usize = 1024;

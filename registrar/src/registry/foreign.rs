@@ -84,7 +84,7 @@ impl Registry {
         check_endpoints(endpoint.as_slice())?;
         check_metadata(&metadata)?;
         let way = self.make_way(uuid);
-        let Some(key) = self.by_uuid.get(&uuid).copied() else {
+        let Some(key) = self.by_uuid.get(uuid, &self.entries) else {
             self.check_room_for_foreign(&caller)?;
             let claim = NameClaim { caller: &caller, earlier: None, yields: None, turn };
             let is_exclusive = self.check_name(&name, &claim)?;
@@ -105,7 +105,7 @@ impl Registry {
                 waiting: 0,
             };
             let registrant = Registrant { owner, session: None };
-            let entry = Entry::new(&record, registrant, now_ms);
+            let entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
             self.check_quotas(&entry, record.endpoints.len(), None)?;
             let mut outcome = self.put(None, (entry, record.token), &record.endpoints);
             outcome.notified.extend(way.notified);

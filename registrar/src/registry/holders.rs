@@ -59,7 +59,9 @@ impl Registry {
             self.check_turn(name, claim, rule)?;
             return Ok(true);
         }
-        let Some(instances) = self.by_name.get(name) else { return Ok(false) };
+        let Some(instances) = self.by_name.get(name.as_str(), &self.entries) else {
+            return Ok(false);
+        };
         let others = self.holders(instances).filter(|it| ![earlier, yields].contains(&Some(*it)));
         let limit = rule.instances_max.unwrap_or(usize::MAX);
         if earlier.is_none() && instances.len() >= limit && others.take(limit).count() >= limit {
@@ -77,7 +79,7 @@ impl Registry {
         rule: &NameRule,
     ) -> Result<(), RegistryError> {
         let NameClaim { caller, earlier, yields, turn } = *claim;
-        let instances = self.by_name.get(name).into_iter();
+        let instances = self.by_name.get(name.as_str(), &self.entries).into_iter();
         let mut holders = instances.flat_map(|it| self.holders(it));
         if let Some(holder) = holders.find(|it| ![earlier, yields].contains(&Some(*it))) {
             let holder = &self.entries[holder];
@@ -108,7 +110,7 @@ impl Registry {
 
     /// Returns the holder of an exclusive name.
     pub(super) fn holder(&self, name: &Name) -> Option<Key> {
-        let instances = self.by_name.get(name)?;
+        let instances = self.by_name.get(name.as_str(), &self.entries)?;
         let is_exclusive = self.rules.of(name.as_str()).is_some_and(|it| it.exclusive);
         self.holders(instances).next().filter(|_| is_exclusive)
     }
@@ -120,13 +122,14 @@ impl Registry {
         if !self.rules.iter().any(|it| it.exclusive) {
             return (shared, latest);
         }
-        for (epoch, key) in self.by_epoch.range(after.saturating_add(1)..).take(LOOKED_AT_MAX) {
-            latest = Some(*epoch);
-            let name = &self.entries[*key].name;
-            let Some(instances) = self.by_name.get(name).filter(|it| it.len() > 1) else {
+        for (epoch, key) in self.by_epoch.after(after).take(LOOKED_AT_MAX) {
+            latest = Some(epoch);
+            let name = &self.entries[key].name;
+            let instances = self.by_name.get(name.as_str(), &self.entries);
+            let Some(instances) = instances.filter(|it| it.len() > 1) else {
                 continue;
             };
-            if self.holder(name) != Some(*key) {
+            if self.holder(name) != Some(key) {
                 continue;
             }
             let holders = self.holders(instances).take(HOLDERS_NAMED).map(|it| &self.entries[it]);
@@ -140,7 +143,7 @@ impl Registry {
 
     /// Returns the holders of a name, newest first: the name is free if they are the registrar
     /// itself, declared, or finished.
-    fn holders(&self, instances: &Instances) -> impl Iterator<Item = Key> {
+    fn holders(&self, instances: Instances<'_>) -> impl Iterator<Item = Key> {
         instances.newest_first(Selection::ALL).filter(|key| {
             let entry = &self.entries[*key];
             Some(*key) != self.own && entry.lifetime != Lifetime::Declared && !self.is_over(entry)
@@ -194,7 +197,10 @@ impl Registry {
             return Err(RegistryError::NameDenied { name, by, pattern, place });
         }
         let is_open = self.rules.otherwise() == Names::Open || name.as_str() == UNNAMED_ROOT;
-        let Some(holders) = self.by_name.get(name).filter(|_| !is_open) else { return Ok(()) };
+        let Some(holders) = self.by_name.get(name.as_str(), &self.entries).filter(|_| !is_open)
+        else {
+            return Ok(());
+        };
         let own = wire::Owner::from(by);
         let is_there = |key: Key| {
             Some(&self.entries[key]).filter(|it| Some(key) != yields && !self.is_over(it))

@@ -2,25 +2,23 @@
 
 use std::mem;
 
+use smallvec::SmallVec;
+
 use endpoints::{InstanceId, Stamped};
 use wire::{Epoch, Lifetime, registrar::ALSO_MAX};
 
-use super::{
-    Contested, Entry, Key, Outcome, Owner, Registry,
-    shards::{Removes, SHARDS},
-};
+use super::{Contested, Entry, Key, Outcome, Owner, Registry, shards::SHARDS};
 
 impl Registry {
     /// Enters an entry into every index.
     pub(super) fn attach(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
         let entry = &self.entries[key];
-        let Entry { name, uuid, epoch, lease_until_ms, lifetime, .. } = entry;
+        let Entry { epoch, lease_until_ms, lifetime, .. } = entry;
         if *lifetime == Lifetime::Foreign {
             self.foreign.add(entry.registrant.owner.account());
         }
-        self.by_uuid.insert(*uuid, key);
-        let instances = self.by_name.get_or_insert(name.clone());
-        instances.insert(key, |it| &self.entries[it]);
+        self.by_uuid.insert(key, &self.entries);
+        self.by_name.insert(key, &self.entries);
         self.by_epoch.insert(*epoch, key);
         if let Some(session) = entry.keeper() {
             self.sessions[session].keys.insert(*epoch, key);
@@ -39,26 +37,23 @@ impl Registry {
         }
         self.give_back_entry(key);
         let entry = &self.entries[key];
-        let Entry { name, uuid, epoch, lease_until_ms, lifetime, .. } = entry;
+        let Entry { epoch, lease_until_ms, lifetime, .. } = entry;
         if *lifetime == Lifetime::Foreign {
             self.foreign.take_out(entry.registrant.owner.account());
         }
-        self.by_uuid.remove(uuid);
-        self.by_name.change(name, |instances| {
-            instances.remove(entry);
-            Removes::if_empty(instances.len())
-        });
-        self.by_epoch.remove(epoch);
+        self.by_uuid.remove(key, &self.entries);
+        self.by_name.remove(key, &self.entries);
+        self.by_epoch.remove(*epoch);
         if let Some(session) = entry.keeper()
             && let Some(own) = self.sessions.get_mut(session)
         {
-            own.keys.remove(epoch);
+            own.keys.remove(*epoch);
         }
         if let Some(deadline_ms) = lease_until_ms {
             self.leases.remove(&(*deadline_ms, key));
         }
         for hash in &entry.claimed {
-            self.claims.remove(*hash, *epoch);
+            self.claims.remove(*hash, (*epoch, key));
         }
         *epoch
     }
@@ -89,22 +84,28 @@ impl Registry {
             return before;
         }
         let (before, epoch) = (old.epoch, new.epoch);
-        let instances = self.by_name.get_mut(&new.name).expect("every entry is in the index");
-        instances.remove(old);
+        let name = new.name.as_str();
+        if let Some(crowd) = self.by_name.crowd_mut(name, &self.entries) {
+            crowd.remove(old);
+        }
         new.charged = old.charged;
         new.claimed = mem::take(&mut self.entries[key].claimed);
         self.entries[key] = new;
-        instances.insert(key, |it| &self.entries[it]);
-        self.by_epoch.remove(&before);
+        let entry = &self.entries[key];
+        if let Some(crowd) = self.by_name.crowd_mut(entry.name.as_str(), &self.entries) {
+            crowd.insert(key, entry);
+        }
+        self.by_epoch.remove(before);
         self.by_epoch.insert(epoch, key);
         if let Some(session) = self.entries[key].keeper() {
             let keys = &mut self.sessions[session].keys;
-            keys.remove(&before);
+            keys.remove(before);
             keys.insert(epoch, key);
         }
         for (at, stamped) in endpoints.iter().enumerate() {
             let hash = self.entries[key].claimed[at];
-            let others = self.claims.renew(hash, (before, epoch), key);
+            let entries = &self.entries;
+            let others = self.claims.renew(hash, before, (epoch, key), |it| entries[it].epoch);
             self.contest(key, stamped, others, outcome);
         }
         self.recharge_entry(key);
@@ -115,7 +116,7 @@ impl Registry {
     pub(super) fn disclaim(&mut self, key: Key) {
         let Entry { epoch, claimed, .. } = &mut self.entries[key];
         for hash in mem::take(claimed) {
-            self.claims.remove(hash, *epoch);
+            self.claims.remove(hash, (*epoch, key));
         }
     }
 
@@ -125,9 +126,10 @@ impl Registry {
     /// at a moment when it does not listen; root's claims do.
     pub(super) fn claim(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
         let epoch = self.entries[key].epoch;
-        let hashes: Box<[u64]> = endpoints.iter().map(|it| self.claims.hash(it)).collect();
+        let hashes: SmallVec<[u64; 2]> = endpoints.iter().map(|it| self.claims.hash(it)).collect();
         for (stamped, hash) in endpoints.iter().zip(&hashes) {
-            let older = self.claims.insert(*hash, epoch, key);
+            let entries = &self.entries;
+            let older = self.claims.insert(*hash, (epoch, key), |it| entries[it].epoch);
             self.contest(key, stamped, older, outcome);
         }
         self.entries[key].claimed = hashes;
@@ -171,8 +173,7 @@ impl Registry {
 
     /// Requests that the room of a crowd that has left is freed, in parts.
     pub(super) fn shrink(&mut self) {
-        // Shards are filled alike, so that one tells of all.
-        if self.by_uuid.has_much_room(0) {
+        if self.by_uuid.has_much_room() {
             self.deferred.begin_to_shrink();
         }
     }
@@ -183,8 +184,8 @@ impl Registry {
             self.has_shrunk = true;
             return None;
         }
-        self.by_uuid.shrink(at);
-        self.by_name.shrink(at);
+        self.by_uuid.shrink(at, &self.entries);
+        self.by_name.shrink(at, &self.entries);
         self.claims.shrink(at);
         Some(at + 1)
     }
@@ -198,6 +199,7 @@ impl Registry {
         if self.watchers.len() == 0 {
             self.log.forget();
         }
+        self.forms.shrink();
         self.waiters.shrink();
         self.watchers.shrink();
         self.sessions.shrink_to_fit();

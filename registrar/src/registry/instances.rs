@@ -1,21 +1,33 @@
 //! The instances of one name.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, hash::BuildHasher as _};
 
 use foldhash::{HashMap, HashMapExt as _};
+use hashbrown::hash_table::Entry as Place;
 use wire::{Epoch, State, registrar::Query};
 
-use super::{Entry, Key, visibility::Sees};
+use super::{
+    Entries, Entry, Key,
+    chunks::Chunks,
+    keys::{Keys, Meaning},
+    shards::Shards,
+    visibility::Sees,
+};
+
+/// The instances of each name. It holds only keys: the names are in the entries.
+#[derive(Debug, Default)]
+pub(super) struct ByName {
+    names: Shards<Keys>,
+    crowds: Chunks<Box<Crowd>>,
+}
 
 /// The instances of one name, kept so that the time of a query does not grow with the number of
 /// other ones: in another state, or another owner's. A single one, by far the usual case, takes no
 /// memory of its own.
-#[derive(Debug, Default)]
-pub(super) enum Instances {
-    #[default]
-    None,
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Instances<'a> {
     One(Epoch, Key),
-    Many(Box<Crowd>),
+    Many(&'a Crowd),
 }
 
 /// Several instances of one name.
@@ -69,10 +81,96 @@ impl<'a> Selection<'a> {
     }
 }
 
-impl Instances {
-    pub(super) fn len(&self) -> usize {
+impl ByName {
+    pub(super) fn get<'a>(&'a self, name: &str, entries: &Entries) -> Option<Instances<'a>> {
+        let is_it = |it: &Keys| is_of(*it, &self.crowds, entries, name);
+        match self.names.find(self.names.hash(name), is_it)?.meaning() {
+            Meaning::None => None,
+            Meaning::One(key) => Some(Instances::One(entries[key].epoch, key)),
+            Meaning::Many(crowd) => Some(Instances::Many(&self.crowds[crowd])),
+        }
+    }
+
+    /// Returns the instances of a name if they are several.
+    pub(super) fn crowd_mut(&mut self, name: &str, entries: &Entries) -> Option<&mut Crowd> {
+        let is_it = |it: &Keys| is_of(*it, &self.crowds, entries, name);
+        match self.names.find(self.names.hash(name), is_it)?.meaning() {
+            Meaning::Many(crowd) => Some(&mut self.crowds[crowd]),
+            Meaning::None | Meaning::One(_) => None,
+        }
+    }
+
+    pub(super) fn insert(&mut self, key: Key, entries: &Entries) {
+        let Self { names, crowds } = self;
+        let (entry, hasher) = (&entries[key], names.hasher());
+        let name = entry.name.as_str();
+        let is_it = |it: &Keys| is_of(*it, crowds, entries, name);
+        let rehash = |it: &Keys| hasher.hash_one(name_of(*it, crowds, entries));
+        let mut place = match names.entry(hasher.hash_one(name), is_it, rehash) {
+            Place::Occupied(place) => place,
+            Place::Vacant(place) => {
+                place.insert(Keys::one(key));
+                return;
+            }
+        };
+        match place.get().meaning() {
+            Meaning::Many(crowd) => crowds[crowd].insert(key, entry),
+            Meaning::One(other) if other != key => {
+                let mut crowd = Crowd { all: Ranks::default(), by_owner: HashMap::new() };
+                crowd.insert(other, &entries[other]);
+                crowd.insert(key, entry);
+                *place.get_mut() = Keys::many(crowds.insert(Box::new(crowd)));
+            }
+            Meaning::None | Meaning::One(_) => {}
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: Key, entries: &Entries) {
+        let Self { names, crowds } = self;
+        let entry = &entries[key];
+        let name = entry.name.as_str();
+        let is_it = |it: &Keys| is_of(*it, crowds, entries, name);
+        let Some(mut place) = names.find_entry(names.hash(name), is_it) else { return };
+        match place.get().meaning() {
+            Meaning::One(own) if own == key => _ = place.remove(),
+            Meaning::Many(at) => {
+                let crowd = &mut crowds[at];
+                crowd.remove(entry);
+                if let (1, Some((_, last))) = (crowd.all.all.len(), crowd.all.all.first_key_value())
+                {
+                    *place.get_mut() = Keys::one(*last);
+                    crowds.remove(at);
+                }
+            }
+            Meaning::None | Meaning::One(_) => {}
+        }
+    }
+
+    pub(super) fn shrink(&mut self, shard: usize, entries: &Entries) {
+        let Self { names, crowds } = self;
+        let hasher = names.hasher();
+        names.shrink(shard, |it| hasher.hash_one(name_of(*it, crowds, entries)));
+    }
+}
+
+/// Tells whether instances have a name.
+fn is_of(keys: Keys, crowds: &Chunks<Box<Crowd>>, entries: &Entries, name: &str) -> bool {
+    name_of(keys, crowds, entries) == name
+}
+
+/// Returns what instances are called.
+fn name_of<'a>(keys: Keys, crowds: &Chunks<Box<Crowd>>, entries: &'a Entries) -> &'a str {
+    let any = match keys.meaning() {
+        Meaning::None => None,
+        Meaning::One(key) => Some(key),
+        Meaning::Many(crowd) => crowds[crowd].any(),
+    };
+    any.map_or("", |key| entries[key].name.as_str())
+}
+
+impl<'a> Instances<'a> {
+    pub(super) fn len(self) -> usize {
         match self {
-            Self::None => 0,
             Self::One(..) => 1,
             Self::Many(crowd) => crowd.all.all.len(),
         }
@@ -80,35 +178,34 @@ impl Instances {
 
     /// Returns how many are of an owner, or of anybody, in whatever state; of a single one it is not
     /// looked whose that is.
-    pub(super) fn count(&self, owner: Option<&wire::Owner>) -> usize {
+    pub(super) fn count(self, owner: Option<&wire::Owner>) -> usize {
         match self {
-            Self::None | Self::One(..) => self.len(),
+            Self::One(..) => 1,
             Self::Many(crowd) => crowd.ranks(owner).map_or(0, |it| it.all.len()),
         }
     }
 
-    /// Returns one of them, if there is one.
-    pub(super) fn any(&self) -> Option<Key> {
+    /// Returns one of them.
+    pub(super) fn any(self) -> Option<Key> {
         match self {
-            Self::None => None,
-            Self::One(_, key) => Some(*key),
-            Self::Many(crowd) => crowd.all.all.values().next().copied(),
+            Self::One(_, key) => Some(key),
+            Self::Many(crowd) => crowd.any(),
         }
     }
 
     /// Returns the only entry, if it is the only one.
-    pub(super) fn only(&self) -> Option<Key> {
+    pub(super) fn only(self) -> Option<Key> {
         match self {
-            Self::One(_, key) => Some(*key),
-            Self::None | Self::Many(_) => None,
+            Self::One(_, key) => Some(key),
+            Self::Many(_) => None,
         }
     }
 
     /// Goes through the instances that are meant, newest first; of a single one it is not looked
     /// whether it is.
-    pub(super) fn newest_first(&self, meant: Selection<'_>) -> impl Iterator<Item = Key> {
+    pub(super) fn newest_first(self, meant: Selection<'_>) -> impl Iterator<Item = Key> + use<'a> {
         let ranks = match self {
-            Self::None | Self::One(..) => None,
+            Self::One(..) => None,
             Self::Many(crowd) => crowd.ranks(meant.owner),
         };
         let many = ranks.map(|it| if meant.all { &it.all } else { &it.ready });
@@ -116,54 +213,21 @@ impl Instances {
     }
 
     /// Returns the first instance after an epoch.
-    pub(super) fn after(&self, epoch: Epoch) -> Option<Key> {
+    pub(super) fn after(self, epoch: Epoch) -> Option<Key> {
         match self {
-            Self::None => None,
-            Self::One(own, key) => (*own > epoch).then_some(*key),
+            Self::One(own, key) => (own > epoch).then_some(key),
             Self::Many(crowd) => {
                 crowd.all.all.range(epoch.saturating_add(1)..).next().map(|(_, key)| *key)
             }
         }
     }
-
-    /// Enters an instance. `entry` finds that of a key.
-    pub(super) fn insert<'a>(&mut self, key: Key, entry: impl Fn(Key) -> &'a Entry) {
-        match self {
-            Self::None => *self = Self::One(entry(key).epoch, key),
-            Self::One(_, other) => {
-                let mut crowd = Crowd { all: Ranks::default(), by_owner: HashMap::new() };
-                crowd.insert(*other, entry(*other));
-                crowd.insert(key, entry(key));
-                *self = Self::Many(Box::new(crowd));
-            }
-            Self::Many(crowd) => crowd.insert(key, entry(key)),
-        }
-    }
-
-    pub(super) fn remove(&mut self, entry: &Entry) {
-        match self {
-            Self::One(epoch, _) if *epoch == entry.epoch => *self = Self::None,
-            Self::Many(crowd) => {
-                crowd.remove(entry);
-                if crowd.all.all.len() == 1
-                    && let Some((epoch, key)) = crowd.all.all.pop_first()
-                {
-                    *self = Self::One(epoch, key);
-                }
-            }
-            Self::None | Self::One(..) => {}
-        }
-    }
-
-    /// Records a changed state of an instance.
-    pub(super) fn changed(&mut self, key: Key, entry: &Entry) {
-        if let Self::Many(crowd) = self {
-            crowd.insert(key, entry);
-        }
-    }
 }
 
 impl Crowd {
+    fn any(&self) -> Option<Key> {
+        self.all.all.values().next().copied()
+    }
+
     fn ranks(&self, owner: Option<&wire::Owner>) -> Option<&Ranks> {
         match owner {
             None => Some(&self.all),
@@ -171,12 +235,13 @@ impl Crowd {
         }
     }
 
-    fn insert(&mut self, key: Key, entry: &Entry) {
+    /// Enters an instance, or records its changed state.
+    pub(super) fn insert(&mut self, key: Key, entry: &Entry) {
         self.all.insert(key, entry);
         self.by_owner.entry(entry.owner_told()).or_default().insert(key, entry);
     }
 
-    fn remove(&mut self, entry: &Entry) {
+    pub(super) fn remove(&mut self, entry: &Entry) {
         self.all.remove(entry.epoch);
         let owner = entry.owner_told();
         if let Some(ranks) = self.by_owner.get_mut(&owner) {

@@ -321,7 +321,7 @@ impl Registry {
     /// once for all changes in the meantime, because a record may be long.
     pub(super) fn tell_a_line(&mut self, outcome: &mut Outcome) {
         let Some(name) = self.lines.untold.pop_first() else { return };
-        let Some(instances) = self.by_name.get(&name) else { return };
+        let Some(instances) = self.by_name.get(name.as_str(), &self.entries) else { return };
         let newest = instances.newest_first(Selection::ALL).take(HOLDERS_LOOKED_AT);
         let records = newest.filter(|it| !self.is_over(&self.entries[*it]));
         let mut records = records.map(|key| (key, self.entries[key].record()));

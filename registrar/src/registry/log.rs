@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::{Bytes, BytesMut};
+
 use endpoints::{InstanceId, Name};
 use wire::{Epoch, RemovalReason, Revision, encode_add, encode_remove, encode_update};
 
@@ -15,7 +17,7 @@ pub(super) struct Logged {
     pub(super) known: Epoch,
     /// Its epoch from here on.
     pub(super) now: Epoch,
-    pub(super) encoded: Box<[u8]>,
+    pub(super) encoded: Bytes,
     /// The number of the session's end that it is a part of, if that is reported in several parts.
     pub(super) end: Option<u64>,
     /// The callers that may see it, if not all.
@@ -51,6 +53,8 @@ pub(super) type Position = u64;
 #[derive(Debug)]
 pub(super) struct Log {
     changes: VecDeque<Logged>,
+    /// Where the next is written: many changes share one piece of memory.
+    memory: BytesMut,
     /// The position of the oldest of them.
     first: Position,
     bytes: usize,
@@ -63,6 +67,7 @@ impl Log {
     pub(super) fn new(revision: Revision) -> Self {
         Self {
             changes: VecDeque::new(),
+            memory: BytesMut::new(),
             first: 0,
             bytes: 0,
             complete_after: revision,
@@ -80,11 +85,13 @@ impl Log {
     ) {
         let encode = if known.is_none() { encode_add } else { encode_update };
         let now = entry.epoch;
+        encode(self.memory(), entry.folded(), revision);
+        let encoded = self.written();
         self.push(Logged {
             name: entry.name.clone(),
             known: known.unwrap_or(now),
             now,
-            encoded: encode(entry.encoded(), revision).into(),
+            encoded,
             end: None,
             visibility,
             revision,
@@ -96,7 +103,8 @@ impl Log {
         Removed { instance, epoch, visibility }: Removed,
         Removal { reason, revision, end, .. }: Removal,
     ) {
-        let encoded = encode_remove(&instance, epoch, reason, revision).into();
+        encode_remove(self.memory(), &instance, epoch, reason, revision);
+        let encoded = self.written();
         let name = instance.name;
         self.push(Logged { name, known: epoch, now: epoch, encoded, end, visibility, revision });
     }
@@ -137,8 +145,22 @@ impl Log {
     pub(super) fn forget(&mut self) {
         self.first = self.end();
         self.changes = VecDeque::new();
+        self.memory = BytesMut::new();
         self.bytes = 0;
         self.complete_after = self.newest;
+    }
+
+    /// Returns where to write a change.
+    fn memory(&mut self) -> &mut BytesMut {
+        if self.memory.capacity() < CHANGE_BYTES {
+            self.memory = BytesMut::with_capacity(MEMORY_BYTES);
+        }
+        &mut self.memory
+    }
+
+    /// Returns the change that was written.
+    fn written(&mut self) -> Bytes {
+        self.memory.split().freeze()
     }
 
     fn push(&mut self, logged: Logged) {
@@ -157,6 +179,10 @@ impl Log {
 /// The changes to keep: some seconds of a busy registrar, which is how long a reconnect takes. A
 /// watcher that is further behind starts again.
 pub(super) const CHANGES_MAX: usize = 4096;
+
+/// The bytes of a usual change, and of the memory that many share.
+const CHANGE_BYTES: usize = 1024;
+const MEMORY_BYTES: usize = 64 * 1024;
 
 /// The bytes of changes to keep, for all watchers together.
 const BYTES_MAX: usize = 2 * 1024 * 1024;

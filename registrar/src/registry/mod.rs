@@ -9,6 +9,7 @@ mod answers;
 mod apply;
 mod changes;
 mod checks;
+mod chunks;
 mod claims;
 mod declared;
 mod deferred;
@@ -16,6 +17,7 @@ mod entry;
 mod error;
 mod event;
 mod foreign;
+mod forms;
 mod holders;
 mod index;
 mod instances;
@@ -30,16 +32,15 @@ mod prefixes;
 mod sessions;
 mod shards;
 mod suspicion;
+mod timeline;
 mod tokens;
 mod tombstones;
+mod uuids;
 mod visibility;
 mod waiters;
 mod watchers;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-};
+use std::{collections::BTreeSet, mem};
 
 use endpoints::{Endpoint, Name};
 use slab::Slab;
@@ -51,30 +52,33 @@ use wire::{
 };
 
 use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplicate};
+use chunks::{Entries, Key};
 pub use claims::Claim;
 use claims::Claims;
 use deferred::Deferred;
-use entry::{Entries, Entry, Key, Registrant};
+use entry::{Entry, Registrant};
 pub use error::RegistryError;
 pub use event::{
     Claimant, Contested, Counts, Entered, Event, Granted, Limits, Outcome, Suspected, Woken,
 };
 pub use foreign::Foreign;
 use foreign::ForeignCounts;
+use forms::Forms;
 pub use holders::Holder;
 use holders::{NameClaim, Turn};
-use instances::Instances;
+use instances::ByName;
 use lines::Lines;
 use log::Log;
 pub use names::{Grantee, NameRule, NameRules, Names, UNNAMED_ROOT};
 pub use owner::{Account, Caller, Owner};
-use shards::Shards;
+use timeline::Timeline;
 pub use tokens::Former;
 #[cfg(test)]
 pub(crate) use tokens::TokenChange;
 pub(crate) use tokens::TokenChanges;
 use tokens::Tokens;
 use tombstones::Tombstones;
+use uuids::Uuids;
 use waiters::Waiters;
 use watchers::Watchers;
 pub use wire::{Epoch, Revision};
@@ -94,10 +98,11 @@ pub struct Registry {
     revision: Revision,
     next_epoch: Epoch,
     entries: Entries,
-    by_uuid: Shards<Uuid, Key>,
+    forms: Forms,
+    by_uuid: Uuids,
     /// The instances of each name.
-    by_name: Shards<Name, Instances>,
-    by_epoch: BTreeMap<Epoch, Key>,
+    by_name: ByName,
+    by_epoch: Timeline,
     claims: Claims,
     /// When leases run out, and when who was dismissed should be back.
     leases: BTreeSet<(u64, Key)>,
@@ -141,9 +146,10 @@ impl Registry {
             revision: first,
             next_epoch: first,
             entries: Entries::default(),
-            by_uuid: Shards::default(),
-            by_name: Shards::default(),
-            by_epoch: BTreeMap::new(),
+            forms: Forms::default(),
+            by_uuid: Uuids::default(),
+            by_name: ByName::default(),
+            by_epoch: Timeline::default(),
             claims: Claims::default(),
             leases: BTreeSet::new(),
             sessions: Slab::new(),
@@ -253,7 +259,7 @@ impl Registry {
             return Ok((registered, Outcome::default()));
         }
         let way = self.make_way(register.uuid);
-        let earlier = self.by_uuid.get(&register.uuid).copied();
+        let earlier = self.by_uuid.get(register.uuid, &self.entries);
         // Nobody else can know what its UUID is made of.
         let is_proved =
             |it: Owner| owner != it && register.secret.is_some_and(|it| it.owns(register.uuid));
@@ -311,7 +317,7 @@ impl Registry {
             waiting,
         };
         let (token, registrant) = (record.token, Registrant { owner, session: Some(session) });
-        let entry = Entry::new(&record, registrant, now_ms);
+        let entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
         let former = earlier.or(squatter);
         self.check_quotas(&entry, record.endpoints.len(), former)?;
         let mut lost = Outcome::default();
@@ -409,7 +415,9 @@ impl Registry {
         let has_more = watchers.read(session, &source, &mut left, room_bytes, send);
         self.watchers = watchers;
         let ahead = self.watchers.ahead_bytes(session);
-        self.charge_change(account, ahead_before, ahead);
+        if ahead != ahead_before {
+            self.charge_change(account, ahead_before, ahead);
+        }
         (has_more, STEPS_MAX - left)
     }
 
@@ -471,7 +479,7 @@ impl Registry {
 
     /// Returns the entry of an instance, unless the session is over that kept it.
     fn live(&self, uuid: Uuid) -> Option<Key> {
-        self.by_uuid.get(&uuid).copied().filter(|key| !self.is_over(&self.entries[*key]))
+        self.by_uuid.get(uuid, &self.entries).filter(|key| !self.is_over(&self.entries[*key]))
     }
 
     /// Records a loss for the session that registered an instance.

@@ -21,10 +21,10 @@ impl Registry {
             ..Record::new(name, self.registrar)
         };
         let registrant = Registrant { owner: Owner::User(user), session: None };
-        let key = self.entries.insert(Entry::new(&record, registrant, now_ms));
-        self.by_uuid.insert(record.uuid, key);
-        let instances = self.by_name.get_or_insert(record.name);
-        instances.insert(key, |it| &self.entries[it]);
+        let entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
+        let key = self.entries.insert(entry);
+        self.by_uuid.insert(key, &self.entries);
+        self.by_name.insert(key, &self.entries);
         self.own = Some(key);
     }
 
@@ -33,7 +33,7 @@ impl Registry {
         endpoints.truncate(InstanceId::ENDPOINTS_MAX);
         let Some(key) = self.own else { return };
         let record = Record { endpoints, ..self.entries[key].record() };
-        self.entries[key].store(&record);
+        self.entries[key].store(&record, &mut self.forms);
     }
 
     /// Returns where the registrar itself is found.

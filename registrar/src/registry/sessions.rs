@@ -1,11 +1,10 @@
 //! The contents of each session, and their fate when it ends.
 
-use std::{collections::BTreeMap, mem};
+use std::mem;
 
 use slab::Slab;
-use wire::Epoch;
 
-use super::{Account, Caller, Entry, Key, Outcome, Registry, SessionId};
+use super::{Account, Caller, Entry, Outcome, Registry, SessionId, timeline::Timeline};
 
 /// The contents of a session.
 #[derive(Debug)]
@@ -15,7 +14,7 @@ pub(super) struct SessionContents {
     /// Its caller, as far as it is known.
     pub(super) caller: Option<Caller>,
     /// The instances that it keeps, oldest first.
-    pub(super) keys: BTreeMap<Epoch, Key>,
+    pub(super) keys: Timeline,
     /// Whether it has ended, and its entries have yet to be removed.
     pub(super) is_over: bool,
     /// The time by which its peer should be back, if the registrar is ending it.
@@ -24,7 +23,7 @@ pub(super) struct SessionContents {
 
 impl SessionContents {
     pub(super) fn new(account: Account) -> Self {
-        Self { account, caller: None, keys: BTreeMap::new(), is_over: false, back_by_ms: None }
+        Self { account, caller: None, keys: Timeline::default(), is_over: false, back_by_ms: None }
     }
 }
 
@@ -41,7 +40,7 @@ impl Registry {
             _ if self.is_stopping => {
                 self.deferred.forget(session);
                 self.sessions.remove(session);
-                for key in keys.into_values() {
+                for key in keys.keys() {
                     self.entries[key].registrant.session = None;
                 }
             }

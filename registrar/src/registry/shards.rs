@@ -1,89 +1,56 @@
-//! A hash map in shards.
+//! A hash table in shards.
 
-use std::{
-    borrow::Borrow,
-    hash::{BuildHasher, Hash},
-};
+use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashTable, hash_table::Entry};
+use hashbrown::{
+    HashTable,
+    hash_table::{Entry, OccupiedEntry},
+};
 
-/// A sharded hash map. A single table, as in `HashMap`, moves all its contents in one go when it
+/// A sharded hash table. A single table, as in `HashMap`, moves all its contents in one go when it
 /// grows or shrinks, and everybody waits: with 65 536 instances some milliseconds. A shard takes
 /// some tenths of one.
+///
+/// It holds no more than whoever asks needs to find the rest: the hash and the comparison are theirs.
 #[derive(Debug)]
-pub(super) struct Shards<K, V> {
-    shards: Box<[HashTable<(K, V)>]>,
+pub(super) struct Shards<T> {
+    shards: Box<[HashTable<T>]>,
     hasher: RandomState,
 }
 
-impl<K: Eq + Hash, V> Shards<K, V> {
-    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
-    where
-        K: Borrow<Q>,
-    {
-        let hash = self.hasher.hash_one(key);
-        let found = self.shards[shard(hash)].find(hash, |(it, _)| it.borrow() == key);
-        found.map(|(_, value)| value)
+impl<T> Shards<T> {
+    /// Returns the hash of a key.
+    pub(super) fn hash(&self, key: impl Hash) -> u64 {
+        self.hasher.hash_one(key)
     }
 
-    pub(super) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
-    where
-        K: Borrow<Q>,
-    {
-        let hash = self.hasher.hash_one(key);
-        let found = self.shards[shard(hash)].find_mut(hash, |(it, _)| it.borrow() == key);
-        found.map(|(_, value)| value)
+    /// Returns what makes the hashes.
+    pub(super) fn hasher(&self) -> RandomState {
+        self.hasher.clone()
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V)
-    where
-        V: Default,
-    {
-        *self.get_or_insert(key) = value;
+    pub(super) fn find(&self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&T> {
+        self.shards[shard(hash)].find(hash, is_it)
     }
 
-    /// Returns the value of a key, which is made if it is not there.
-    pub(super) fn get_or_insert(&mut self, key: K) -> &mut V
-    where
-        V: Default,
-    {
-        let Self { shards, hasher } = self;
-        let hash = hasher.hash_one(&key);
-        let entry =
-            shards[shard(hash)].entry(hash, |(it, _)| *it == key, |(it, _)| hasher.hash_one(it));
-        let entry = match entry {
-            Entry::Occupied(entry) => entry,
-            Entry::Vacant(entry) => entry.insert((key, V::default())),
-        };
-        &mut entry.into_mut().1
-    }
-
-    /// Changes the value of a key, and removes it if `change` says so.
-    pub(super) fn change<Q: Eq + Hash + ?Sized>(
+    pub(super) fn find_entry(
         &mut self,
-        key: &Q,
-        change: impl FnOnce(&mut V) -> Removes,
-    ) where
-        K: Borrow<Q>,
-    {
-        let hash = self.hasher.hash_one(key);
-        let found = self.shards[shard(hash)].find_entry(hash, |(it, _)| it.borrow() == key);
-        if let Ok(mut entry) = found
-            && change(&mut entry.get_mut().1) == Removes::Yes
-        {
-            entry.remove();
-        }
+        hash: u64,
+        is_it: impl FnMut(&T) -> bool,
+    ) -> Option<OccupiedEntry<'_, T>> {
+        self.shards[shard(hash)].find_entry(hash, is_it).ok()
     }
 
-    pub(super) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q)
-    where
-        K: Borrow<Q>,
-    {
-        let hash = self.hasher.hash_one(key);
-        if let Ok(entry) = self.shards[shard(hash)].find_entry(hash, |(it, _)| it.borrow() == key) {
-            entry.remove();
-        }
+    /// Returns the place of a value, whether it is there or not. `rehash` returns the hashes of
+    /// others, which may have to move.
+    pub(super) fn entry(
+        &mut self,
+        hash: u64,
+        is_it: impl FnMut(&T) -> bool,
+        rehash: impl Fn(&T) -> u64,
+    ) -> Entry<'_, T> {
+        self.shards[shard(hash)].entry(hash, is_it, rehash)
     }
 
     /// Tells whether a shard has far more room than it uses.
@@ -93,29 +60,15 @@ impl<K: Eq + Hash, V> Shards<K, V> {
     }
 
     /// Gives back the room of a shard that it does not use.
-    pub(super) fn shrink(&mut self, at: usize) {
+    pub(super) fn shrink(&mut self, at: usize, rehash: impl Fn(&T) -> u64) {
         if self.has_much_room(at) {
-            let Self { shards, hasher } = self;
-            let room = 2 * shards[at].len().max(ROOM_KEPT / SHARDS);
-            shards[at].shrink_to(room, |(it, _)| hasher.hash_one(it));
+            let room = 2 * self.shards[at].len().max(ROOM_KEPT / SHARDS);
+            self.shards[at].shrink_to(room, rehash);
         }
     }
 }
 
-/// Whether a value is not wanted any more.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Removes {
-    Yes,
-    No,
-}
-
-impl Removes {
-    pub(super) fn if_empty(len: usize) -> Self {
-        if len == 0 { Self::Yes } else { Self::No }
-    }
-}
-
-impl<K, V> Default for Shards<K, V> {
+impl<T> Default for Shards<T> {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
         Self { shards, hasher: RandomState::default() }

@@ -20,15 +20,15 @@ impl Registry {
         after: Epoch,
         outcome: &mut Outcome,
     ) -> Option<Epoch> {
-        let rest = self.sessions[session].keys.range(after.saturating_add(1)..);
+        let rest = self.sessions[session].keys.after(after);
         let (mut steps, mut keys, mut up_to) = (0, Vec::new(), None);
         for (epoch, key) in rest {
             if steps >= DEFERRED_STEPS_MAX {
                 up_to = keys.last().map(|(epoch, _)| *epoch);
                 break;
             }
-            steps += self.entries[*key].chore_steps();
-            keys.push((*epoch, *key));
+            steps += self.entries[key].chore_steps();
+            keys.push((epoch, key));
         }
         let mut has_begun = false;
         for (_, key) in keys {
@@ -42,7 +42,7 @@ impl Registry {
                 has_begun = true;
             }
             record.suspicion = suspicion;
-            self.entries[key].store(&record);
+            self.entries[key].store(&record, &mut self.forms);
             self.recharge_entry(key);
             self.tell(key, Some(record.epoch), outcome);
             outcome.suspected.push(Suspected::of(&record));
@@ -64,7 +64,7 @@ impl Registry {
         // The earlier evidence is settled.
         record.suspicion = refuted(record.suspicion);
         let hash = self.claims.hash(&claimant.stamped);
-        self.claims.remove(hash, claimant.epoch);
+        self.claims.remove(hash, (claimant.epoch, key));
         self.store(key, &record, outcome);
     }
 

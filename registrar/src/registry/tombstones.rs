@@ -12,7 +12,7 @@ use wire::{
     callbacks::{Lost, LostCause},
 };
 
-use super::Account;
+use super::{Account, Owner};
 
 /// The latest removed instances.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ struct Tombstone {
     epoch: Epoch,
     /// The account of its registrant: others learn nothing of it.
     account: Account,
-    by: Box<str>,
+    by: Owner,
 }
 
 impl Default for Tombstones {
@@ -38,14 +38,14 @@ impl Default for Tombstones {
 
 impl Tombstones {
     /// Records a removal of an account's instance, and its author.
-    pub(super) fn insert(&mut self, uuid: Uuid, epoch: Epoch, account: Account, by: &str) {
+    pub(super) fn insert(&mut self, uuid: Uuid, epoch: Epoch, account: Account, by: Owner) {
         if self.order.len() == TOMBSTONES_MAX
             && let Some((oldest, epoch)) = self.order.pop_front()
             && self.by_uuid.get(&oldest).is_some_and(|it| it.epoch == epoch)
         {
             self.by_uuid.remove(&oldest);
         }
-        self.by_uuid.insert(uuid, Tombstone { epoch, account, by: by.into() });
+        self.by_uuid.insert(uuid, Tombstone { epoch, account, by });
         self.order.push_back((uuid, epoch));
     }
 
@@ -80,7 +80,7 @@ mod tests {
         let uuid = |it: u64| Uuid::from_u128(it.into());
         let most = TOMBSTONES_MAX as u64;
         for it in 1..=most + 1 {
-            tombstones.insert(uuid(it), it, ONE, "user 7");
+            tombstones.insert(uuid(it), it, ONE, Owner::User(7));
         }
         assert_eq!(tombstones.of(uuid(1), 1, ONE), None);
         assert_eq!(tombstones.of(uuid(2), 2, ONE).unwrap().by.as_deref(), Some("user 7"));
@@ -96,9 +96,9 @@ mod tests {
 
         // An instance that is removed repeatedly counts as one, and its old tombstones end nothing.
         for it in 0..most {
-            tombstones.insert(uuid(9), 10_000 + it, ONE, "user 7");
+            tombstones.insert(uuid(9), 10_000 + it, ONE, Owner::User(7));
         }
-        tombstones.insert(uuid(9), 20_000, ONE, "user 7");
+        tombstones.insert(uuid(9), 20_000, ONE, Owner::User(7));
         assert_eq!(tombstones.by_uuid.len(), 1);
         assert!(tombstones.of(uuid(9), 20_000, ONE).is_some());
         assert_eq!(tombstones.order.len(), TOMBSTONES_MAX);

@@ -43,7 +43,7 @@ impl Registry {
             self.log.begin_after(self.revision);
             self.watchers.begin_anew(&mut outcome.notified);
             for name in self.waiters.names() {
-                if self.by_name.get(&name).is_some() {
+                if self.by_name.get(name.as_str(), &self.entries).is_some() {
                     self.wake(name, &mut outcome);
                 }
             }

@@ -13,11 +13,9 @@
 //! it has yet to reach is not, because the snapshot will show its result. So pending changes are
 //! always read before the snapshot continues.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::BytesMut;
 use endpoints::{Matcher, Name, NamePattern};
 use foldhash::HashMap;
 use slab::Slab;
@@ -25,10 +23,10 @@ use wire::{CallId, Epoch, Revision, encode_add, encode_body, registrar::Change};
 
 use super::{
     Entries, Entry, Key, RegistryError, SessionId,
-    instances::Instances,
+    instances::ByName,
     log::{Log, Logged, Position},
     prefixes::Prefixes,
-    shards::Shards,
+    timeline::Timeline,
 };
 
 /// The watchers.
@@ -45,8 +43,8 @@ pub(super) struct Watchers {
 /// The source of its items.
 pub(super) struct Source<'a> {
     pub(super) entries: &'a Entries,
-    pub(super) by_name: &'a Shards<Name, Instances>,
-    pub(super) by_epoch: &'a BTreeMap<Epoch, Key>,
+    pub(super) by_name: &'a ByName,
+    pub(super) by_epoch: &'a Timeline,
     pub(super) log: &'a Log,
     pub(super) revision: Revision,
     /// The number of ended sessions whose end is reported in parts.
@@ -286,14 +284,15 @@ impl Watcher {
                     self.ahead = BTreeSet::new();
                     self.passed(source.log.end());
                     self.ends = source.ends;
-                    (encode_body(&Change::Reset), WatchPlace::Snapshot { up_to: 0 })
+                    (encoded(&Change::Reset), WatchPlace::Snapshot { up_to: 0 })
                 }
                 (Found::Nothing, WatchPlace::Snapshot { up_to }) => {
                     match self.next_record(source, up_to, steps) {
                         SnapshotStep::Record(key) => {
                             let entry = &source.entries[key];
                             let up_to = entry.epoch;
-                            let added = encode_add(entry.encoded(), source.revision);
+                            let mut added = BytesMut::new();
+                            encode_add(&mut added, entry.folded(), source.revision);
                             (added, WatchPlace::Snapshot { up_to })
                         }
                         SnapshotStep::Pause(up_to) => {
@@ -304,7 +303,7 @@ impl Watcher {
                             *room += self.ahead.len();
                             self.ahead = BTreeSet::new();
                             let synced = Change::Synced { revision: source.revision };
-                            (encode_body(&synced), WatchPlace::Live)
+                            (encoded(&synced), WatchPlace::Live)
                         }
                     }
                 }
@@ -388,18 +387,18 @@ impl Watcher {
             }
             Watched::Pattern(matcher) => matcher,
         };
-        for (epoch, key) in source.by_epoch.range((Bound::Excluded(up_to), Bound::Unbounded)) {
-            let entry = &source.entries[*key];
+        for (epoch, key) in source.by_epoch.after(up_to) {
+            let entry = &source.entries[key];
             let name = entry.name.as_str();
             // A hidden name is not matched against the pattern: the time would reveal it.
             let is_hidden = (source.is_hidden)(entry);
             let taken = if is_hidden { 1 } else { matcher.steps(name) };
             *steps = steps.saturating_sub(taken);
             if !is_hidden && matcher.matches(name) {
-                return SnapshotStep::Record(*key);
+                return SnapshotStep::Record(key);
             }
             if *steps == 0 {
-                return SnapshotStep::Pause(*epoch);
+                return SnapshotStep::Pause(epoch);
             }
         }
         SnapshotStep::End
@@ -408,7 +407,9 @@ impl Watcher {
 
 impl Source<'_> {
     fn next_of_name(&self, name: &Name, mut up_to: Epoch, steps: &mut usize) -> SnapshotStep {
-        let Some(instances) = self.by_name.get(name) else { return SnapshotStep::End };
+        let Some(instances) = self.by_name.get(name.as_str(), self.entries) else {
+            return SnapshotStep::End;
+        };
         while let Some(key) = instances.after(up_to) {
             let entry = &self.entries[key];
             up_to = entry.epoch;
@@ -444,6 +445,10 @@ impl Watched {
             }
         }
     }
+}
+
+fn encoded(change: &Change) -> BytesMut {
+    BytesMut::from(&encode_body(change)[..])
 }
 
 /// The result of a watcher's search through new changes.
