@@ -1,11 +1,8 @@
 //! A registrar that can be reached.
 
-use std::{
-    panic::resume_unwind,
-    pin::Pin,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+mod own;
+
+use std::{panic::resume_unwind, pin::Pin, sync::Arc, time::Duration};
 
 use endpoints::Endpoint;
 use portal::{
@@ -23,6 +20,7 @@ use transport::{
 };
 use wire::Hello;
 
+use self::own::Own;
 use crate::{
     Accepted, Accounts, Controls, ForeignSession, NodeError, NodeOptions, ProtocolAdapter,
     RegistryHandle, Session, adapter,
@@ -345,27 +343,6 @@ impl Context {
         } else {
             "somebody else listens where this registrar did: dial again"
         }
-    }
-}
-
-/// The registrar's own entry, with its remaining listeners.
-struct Own {
-    registry: RegistryHandle,
-    listeners: Vec<Weak<Listener>>,
-}
-
-impl Own {
-    async fn follow(&self, mut changes: Changes) {
-        loop {
-            changes.next().await;
-            self.tell();
-        }
-    }
-
-    fn tell(&self) {
-        let there = self.listeners.iter().filter_map(Weak::upgrade);
-        let published = there.filter(|it| !it.is_displaced()).flat_map(|it| it.published());
-        self.registry.move_own(published.collect());
     }
 }
 

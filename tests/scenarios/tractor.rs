@@ -64,7 +64,7 @@ fn live(transport: &str) {
 
     assert_eq!(root.ask("unregister"), Value::Null);
     assert_eq!(node.callsign(&["ls", "--json"]).json(), json!([]));
-    let slip = r#"an unknown name name=chidl meant=["child"]"#;
+    let slip = r#"an unknown name name=chidl meant="[\"child\"]""#;
     node.stop().says(&[slip]);
 }
 

@@ -44,6 +44,7 @@
 //! | `random` | random bytes from the kernel |
 //! | `here` | this kernel, network namespace, process and interfaces, as stamps |
 //! | `folder` | the folder for this user's sockets |
+//! | `beside` | work that blocks, on a thread beside the runtime |
 //! | `private_file` | files of this user alone, for its next run |
 //! | `signals` | ending a process by a signal that it has handled |
 //! | `standard` | whether this process was started with a standard output |
