@@ -154,7 +154,7 @@ pub fn listening_at_each(endpoints: &[Endpoint]) -> Vec<Listening> {
 /// assert!(is_of_other_host(&"/ip4/192.0.2.7/tcp/80".parse()?));
 /// assert!(!is_of_other_host(&"/ip4/127.0.0.1/tcp/80".parse()?));
 /// assert!(!is_of_other_host(&"/dns/example.org/tcp/80".parse()?));
-/// # Ok::<(), endpoints::EndpointError>(())
+/// # Ok::<(), endpoints::ParseEndpointError>(())
 /// ```
 pub fn is_of_other_host(endpoint: &Endpoint) -> bool {
     let Endpoint::Tcp(tcp) = endpoint else { return false };
