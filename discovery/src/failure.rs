@@ -5,7 +5,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 use endpoints::{Endpoint, NameError, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
-use transport::{DialError, HostKnown, ResolveError};
+use transport::{DialError, HostKnown, ResolveError, TlsError};
 use wire::{ErrorKind, Quota, QuotaExceeded, RemoteError, WireError};
 
 use crate::Lost;
@@ -257,20 +257,22 @@ impl LinkError {
     /// ```
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Dial(error) => !matches!(
-                error,
-                DialError::NoPermission
-                    | DialError::NotASocket { .. }
-                    | DialError::BindOnly
-                    | DialError::NoSuchHost(ResolveError::Nowhere(_))
-                    | DialError::TlsUnsupported
-            ),
+            Self::Dial(error) => {
+                !matches!(
+                    error,
+                    DialError::NoPermission
+                        | DialError::NotASocket { .. }
+                        | DialError::BindOnly
+                        | DialError::NoSuchHost(ResolveError::Nowhere(_))
+                ) && !matches!(error, DialError::Tls(error) if !error.may_pass())
+            }
+            // A listener checks a certificate after its dialer has done with the handshake of TLS.
+            Self::Handshake(HandshakeError::Broken(error)) => {
+                TlsError::of(error).is_none_or(TlsError::may_pass)
+            }
             Self::Handshake(error) => matches!(
                 error,
-                HandshakeError::TimedOut(_)
-                    | HandshakeError::Closed
-                    | HandshakeError::Refused(_)
-                    | HandshakeError::Broken(_)
+                HandshakeError::TimedOut(_) | HandshakeError::Closed | HandshakeError::Refused(_)
             ),
             Self::NoAnswer(_)
             | Self::Silent(_)
@@ -466,7 +468,8 @@ mod tests {
         check(LinkError::Silent(Duration::from_secs(3)), true);
         check(DialError::NoPermission.into(), false);
         check(DialError::NotASocket { found: "a file" }.into(), false);
-        check(DialError::TlsUnsupported.into(), false);
+        check(DialError::Tls(TlsError::NotTls).into(), false);
+        check(DialError::Tls(TlsError::Ended).into(), true);
         check(LinkError::NotARegistrar { agent: String::new() }, false);
         let denied = RemoteError::new(wire::ErrorKind::Denied, "no");
         check(LinkError::Refused(denied), false);

@@ -157,7 +157,7 @@ impl ProveError {
         match self {
             Self::OtherInstance(_) | Self::NoInstance { .. } | Self::NoProof => true,
             Self::Handshake(HandshakeError::Preface(it)) => {
-                matches!(it, PrefaceError::OtherProtocol)
+                matches!(it, PrefaceError::OtherProtocol | PrefaceError::Tls)
             }
             Self::Handshake(_) => false,
         }

@@ -253,7 +253,7 @@ async fn read_hello(
     let preface = loop {
         // Another protocol shows in its first bytes, however few they are.
         if !preface::may_begin(reader.peek()) {
-            return Err(PrefaceError::OtherProtocol.into());
+            return Err(preface::other(reader.peek()).into());
         }
         match reader.take(PREFACE_BYTES) {
             Some(preface) => break preface,

@@ -216,7 +216,8 @@ async fn hostile_handshakes_end_with_a_reason() {
     };
     let other = "the peer does not speak callsign's protocol";
     check(b"GET / HTTP/1.1\r\n\r\n", true, other).await;
-    check(b"\x16\x03\x01\x02", true, other).await;
+    let tls = "the peer speaks TLS, and this side does not: does the endpoint lack `/tls`?";
+    check(b"\x16\x03\x01\x02", true, tls).await;
     check(b"\xFF", true, other).await;
     let version = "the peer speaks version 9 of callsign's protocol, and this is version 1";
     check(&newer, true, version).await;

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use endpoints::{Endpoint, SocketId, Stamped, UnixAddress, UnixPath};
+use endpoints::{Endpoint, SocketId, Stamped, TcpAddress, UnixAddress, UnixPath};
 use tokio::{
     net::UnixStream,
     time::{sleep, timeout},
@@ -14,6 +14,7 @@ use crate::{
     memory,
     stream::Stream,
     tcp,
+    tls::{self, TlsError},
 };
 
 /// Connects to an endpoint, within [`DIAL_TIMEOUT`].
@@ -193,7 +194,9 @@ async fn dial_expecting(
         Endpoint::Memory(number) => {
             (timeout(limit, memory::connect(*number)).await, DialError::Busy)
         }
-        Endpoint::Tcp(tcp) if tcp.tls => return Err(DialError::TlsUnsupported),
+        Endpoint::Tcp(tcp) if tcp.tls => {
+            (timeout(limit, connect_tls(tcp)).await, DialError::TimedOut)
+        }
         Endpoint::Tcp(tcp) => {
             let connecting = async {
                 let stream = tcp::connect(tcp::resolve(tcp).await?).await?;
@@ -203,6 +206,16 @@ async fn dial_expecting(
         }
     };
     dialed.unwrap_or(Err(late))
+}
+
+async fn connect_tls(tcp: &TcpAddress) -> Result<Stream, DialError> {
+    let credentials = tls::current()?;
+    let stream = tcp::connect(tcp::resolve(tcp).await?).await?;
+    let connected = Stream::connect_tls(stream, &tcp.host, &credentials).await;
+    connected.map_err(|error| match TlsError::of(&error) {
+        Some(error) => error.clone().into(),
+        None => DialError::from_io(error),
+    })
 }
 
 async fn connect_path(path: &UnixPath, expected: Expected) -> Result<Stream, DialError> {

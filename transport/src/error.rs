@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use endpoints::Nowhere;
 use thiserror::Error;
 
-use crate::holders::Holder;
+use crate::{holders::Holder, tls::TlsError};
 
 /// Why an endpoint could not be bound.
 ///
@@ -72,9 +72,9 @@ pub enum BindError {
     /// No interface of this machine has the address.
     #[error("no interface of this machine has that address")]
     NotOurAddress,
-    /// It requires TLS, which this version does not speak.
-    #[error("TLS is not supported by this version")]
-    TlsUnsupported,
+    /// It requires TLS, which this process cannot speak.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Its host has no address.
     #[error(transparent)]
     NoSuchHost(#[from] ResolveError),
@@ -149,9 +149,9 @@ pub enum DialError {
     /// It is a place to bind, not one to dial.
     #[error("a wildcard address or port 0 can be bound, not dialed")]
     BindOnly,
-    /// It speaks TLS, which this version does not.
-    #[error("TLS is not supported by this version")]
-    TlsUnsupported,
+    /// No encrypted connection can be made, or none to the one that was meant.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Its host has no address.
     #[error(transparent)]
     NoSuchHost(#[from] ResolveError),

@@ -3,7 +3,7 @@
 //! This crate turns an [`Endpoint`](endpoints::Endpoint) into a stream of bytes, over Unix sockets,
 //! TCP or memory, and reads from the machine the facts that prove an endpoint near. It does not
 //! interpret the bytes (that is `wire`), choose among endpoints (that is `discovery`), or know
-//! names (that is `registrar`). It speaks no TLS.
+//! names (that is `registrar`).
 //!
 //! - [`Listener`] binds an endpoint, accepts connections, and returns the endpoints to publish.
 //! - [`dial()`] connects to an endpoint; [`dial_stamped`] only to the very socket of the stamp.
@@ -32,6 +32,7 @@
 //! | `watch` | changes at a socket path |
 //! | `identity` | whether the number of a user or a group identifies anybody |
 //! | `tcp` | host to addresses, and Happy Eyeballs |
+//! | `tls` | encrypted connections at `…/tls`, and the certificate of this process |
 //! | `memory` | the table of places within this process |
 //! | `listening` | the listener at an endpoint, as the kernel reports it |
 //! | `listening::picked` | the Unix sockets at certain places, from the kernel's list of all |
@@ -101,6 +102,7 @@ mod signals;
 mod standard;
 mod stream;
 mod tcp;
+mod tls;
 mod together;
 mod watch;
 mod whereabouts;
@@ -141,6 +143,7 @@ pub use standard::stdout_closed;
 pub use stream::TcpEnds;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::unknown_host;
+pub use tls::{TlsError, TlsFault, TlsFile, TlsFiles, TlsFilesError, set_tls};
 pub use together::BindAllError;
 pub use whereabouts::{Changes, Whereabouts};
 pub use who::Who;

@@ -19,6 +19,7 @@ use crate::{
     published::Published,
     stream::Stream,
     tcp,
+    tls::{self, TlsError},
     whereabouts::{Changes, Whereabouts},
     wildcards::{Bound, Wildcard},
 };
@@ -169,7 +170,6 @@ impl Listener {
                 };
                 Self::bind_name(name, listener)
             }
-            Endpoint::Tcp(tcp) if tcp.tls => Err(BindError::TlsUnsupported),
             Endpoint::Tcp(tcp) => Self::bind_port(tcp, &tcp::resolve(tcp).await?, false),
             Endpoint::Memory(number) => Self::in_memory(*number),
         }
@@ -210,7 +210,6 @@ impl Listener {
             Endpoint::Unix(UnixAddress::Abstract(name)) => {
                 Self::bind_name(name, UnixListener::bind(abstract_address(name)))?
             }
-            Endpoint::Tcp(tcp) if tcp.tls => return Err(BindError::TlsUnsupported),
             Endpoint::Tcp(tcp) => match tcp::literal(tcp)? {
                 Some(address) => Self::bind_port(tcp, &[address], false)?,
                 None => return Ok(None),
@@ -231,6 +230,9 @@ impl Listener {
         addresses: &[SocketAddr],
         is_ipv6_only: bool,
     ) -> Result<Self, BindError> {
+        if tcp.tls && !tls::is_set() {
+            return Err(TlsError::NoCertificate.into());
+        }
         let fail = |error| BindError::from_io(error, || format!("bind port {}", tcp.port));
         let listener = tcp::listen(addresses, is_ipv6_only).map_err(fail)?;
         let bound = bound_tcp(tcp, listener.local_addr().map_err(fail)?);
@@ -302,6 +304,10 @@ impl Listener {
             }
             Kind::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
+                if matches!(&self.bound, Endpoint::Tcp(tcp) if tcp.tls) {
+                    let credentials = tls::current().map_err(io::Error::other)?;
+                    return Stream::accept_tls(stream, address, &credentials);
+                }
                 Stream::tcp(stream, address)
             }
             Kind::Memory(listener) => listener.accept().await,
@@ -473,8 +479,11 @@ fn abstract_address(name: &str) -> String {
 /// Returns the bound endpoint: the host as written, unless that is a name.
 fn bound_tcp(asked: &TcpAddress, address: SocketAddr) -> Endpoint {
     match &asked.host {
-        Host::Dns(..) => address.into(),
-        host => Endpoint::Tcp(TcpAddress { host: host.clone(), port: address.port(), tls: false }),
+        Host::Dns(..) => match address.into() {
+            Endpoint::Tcp(tcp) => Endpoint::Tcp(TcpAddress { tls: asked.tls, ..tcp }),
+            other => other,
+        },
+        host => Endpoint::Tcp(TcpAddress { host: host.clone(), port: address.port(), ..*asked }),
     }
 }
 

@@ -7,6 +7,7 @@ macro_rules! forward {
             $kind::Unix($inner) => $call,
             $kind::Tcp($inner) => $call,
             $kind::Memory($inner) => $call,
+            $kind::Tls($inner) => $call,
         }
     };
 }
@@ -64,6 +65,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use endpoints::Host;
 use rustix::net::{self, SendFlags, sockopt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
@@ -71,7 +73,11 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
-use crate::{identity, linux::PeerProcess};
+use crate::{
+    identity,
+    linux::PeerProcess,
+    tls::{Credentials, TlsStream},
+};
 
 /// A connection: a stream of bytes each way.
 ///
@@ -105,6 +111,7 @@ enum Kind {
     Unix(UnixStream),
     Tcp(TcpStream),
     Memory(DuplexStream),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -155,6 +162,7 @@ impl Stream {
         match &self.kind {
             Kind::Unix(unix) => Some(unix.as_fd()),
             Kind::Tcp(tcp) => Some(tcp.as_fd()),
+            Kind::Tls(tls) => Some(tls.socket()?.as_fd()),
             Kind::Memory(_) => None,
         }
     }
@@ -178,8 +186,13 @@ impl Stream {
     /// # }
     /// ```
     pub fn tcp_ends(&self) -> Option<TcpEnds> {
-        let (Kind::Tcp(tcp), Peer::Tcp(far)) = (&self.kind, &self.peer) else { return None };
-        Some(TcpEnds { near: tcp.local_addr().ok()?, far: *far })
+        let Peer::Tcp(far) = self.peer else { return None };
+        let near = match &self.kind {
+            Kind::Tcp(tcp) => tcp.local_addr(),
+            Kind::Tls(tls) => tls.socket()?.local_addr(),
+            Kind::Unix(_) | Kind::Memory(_) => return None,
+        };
+        Some(TcpEnds { near: near.ok()?, far })
     }
 
     /// Splits the stream into a half that reads and one that writes, for two tasks. Neither waits
@@ -246,7 +259,7 @@ impl Stream {
     ///
     /// The error of the system call.
     pub fn keep_alive(&self) -> io::Result<()> {
-        let Kind::Tcp(tcp) = &self.kind else { return Ok(()) };
+        let (Peer::Tcp(_), Some(tcp)) = (&self.peer, self.fd()) else { return Ok(()) };
         sockopt::set_tcp_keepidle(tcp, KEEP_ALIVE_IDLE)?;
         sockopt::set_tcp_keepintvl(tcp, KEEP_ALIVE_INTERVAL)?;
         sockopt::set_tcp_keepcnt(tcp, KEEP_ALIVE_MISSES)?;
@@ -277,7 +290,7 @@ impl Stream {
     ///
     /// [`io::ErrorKind::WouldBlock`] if there is no room; else the error of the system call.
     pub fn write_at_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(fd) = self.fd() {
+        if let Some(fd) = self.fd().filter(|_| !matches!(self.kind, Kind::Tls(_))) {
             return Ok(net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?);
         }
         match Pin::new(self).poll_write(&mut Context::from_waker(Waker::noop()), bytes) {
@@ -288,12 +301,31 @@ impl Stream {
 
     pub(crate) fn tcp(tcp: TcpStream, address: SocketAddr) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
-        // A listener on `::` sees IPv4 callers as `::ffff:192.0.2.1`.
-        let address = match address.ip().to_canonical() {
-            ip if ip == address.ip() => address,
-            ip => SocketAddr::new(ip, address.port()),
-        };
-        Ok(Self::new(Kind::Tcp(tcp), Peer::Tcp(address)))
+        Ok(Self::new(Kind::Tcp(tcp), Peer::Tcp(canonical(address))))
+    }
+
+    /// Takes an accepted connection on which TLS is spoken. Its handshake runs when it is first read
+    /// or written.
+    pub(crate) fn accept_tls(
+        tcp: TcpStream,
+        address: SocketAddr,
+        credentials: &Credentials,
+    ) -> io::Result<Self> {
+        tcp.set_nodelay(true)?;
+        let tls = TlsStream::accept(tcp, credentials);
+        Ok(Self::new(Kind::Tls(Box::new(tls)), Peer::Tcp(canonical(address))))
+    }
+
+    /// Shakes hands on a connection to a listener that was dialed as that host.
+    pub(crate) async fn connect_tls(
+        tcp: TcpStream,
+        host: &Host,
+        credentials: &Credentials,
+    ) -> io::Result<Self> {
+        tcp.set_nodelay(true)?;
+        let peer = Peer::Tcp(tcp.peer_addr()?);
+        let tls = TlsStream::connect(tcp, host, credentials).await?;
+        Ok(Self::new(Kind::Tls(Box::new(tls)), peer))
     }
 
     fn new(kind: Kind, peer: Peer) -> Self {
@@ -434,6 +466,15 @@ impl fmt::Display for Peer {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Memory => f.write_str("this process"),
         }
+    }
+}
+
+/// Returns the address as the peer has it: a listener on `::` sees IPv4 callers as
+/// `::ffff:192.0.2.1`.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
     }
 }
 

@@ -277,7 +277,7 @@ impl Port<'_> {
 /// Returns the endpoint's TCP address, if it can be bound.
 fn plain_tcp(endpoint: &Endpoint) -> Option<&TcpAddress> {
     match endpoint {
-        Endpoint::Tcp(tcp) if !tcp.tls => Some(tcp),
+        Endpoint::Tcp(tcp) => Some(tcp),
         _ => None,
     }
 }

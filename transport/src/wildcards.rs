@@ -43,7 +43,7 @@ impl Bound {
             (_, Host::Ip4(_)) => !self.is_ipv6_only,
             _ => true,
         };
-        is_of_family && self.endpoint.conflicts_with(endpoint)
+        is_of_family && own.tls == other.tls && self.endpoint.conflicts_with(endpoint)
     }
 
     /// Returns its present addresses.

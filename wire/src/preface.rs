@@ -27,6 +27,15 @@ pub fn may_begin(bytes: &[u8]) -> bool {
     bytes[..length] == MAGIC[..length]
 }
 
+/// Names the fault of first bytes that are no preface, however few they are.
+pub fn other(bytes: &[u8]) -> PrefaceError {
+    match bytes {
+        // The kind of a record of TLS, and the first part of its version.
+        [20..=23, 3, ..] => PrefaceError::Tls,
+        _ => PrefaceError::OtherProtocol,
+    }
+}
+
 /// Checks a peer's preface.
 ///
 /// # Errors
@@ -34,7 +43,7 @@ pub fn may_begin(bytes: &[u8]) -> bool {
 /// [`PrefaceError`] when the peer speaks another protocol, or another version of this one.
 pub fn check(bytes: &[u8; PREFACE_BYTES]) -> Result<(), PrefaceError> {
     if !may_begin(bytes) {
-        return Err(PrefaceError::OtherProtocol);
+        return Err(other(bytes));
     }
     match u16::from_le_bytes([bytes[6], bytes[7]]) {
         VERSION => Ok(()),
@@ -55,6 +64,9 @@ pub enum PrefaceError {
     /// The first bytes are not callsign's.
     #[error("the peer does not speak callsign's protocol")]
     OtherProtocol,
+    /// The first bytes are those of TLS.
+    #[error("the peer speaks TLS, and this side does not: does the endpoint lack `/tls`?")]
+    Tls,
     /// The version is not ours.
     #[error(
         "the peer speaks version {theirs} of callsign's protocol, and this is version {VERSION}"
@@ -75,6 +87,9 @@ mod tests {
     fn prefaces_are_told_apart() {
         assert_eq!(check(&preface()), Ok(()));
         assert_eq!(check(b"GET / HT"), Err(PrefaceError::OtherProtocol));
+        assert_eq!(check(b"\x16\x03\x01\x02\x00\x01\x00\x01"), Err(PrefaceError::Tls));
+        assert_eq!(other(b"\x15\x03\x03\x00\x02\x02\x32"), PrefaceError::Tls);
+        assert_eq!(other(b"\x16"), PrefaceError::OtherProtocol);
         assert_eq!(check(b"\xC5SGN\n\x01\x00\x00"), Err(PrefaceError::OtherProtocol));
         assert_eq!(check(b"\xC5SGN\r\n\x02\x01"), Err(PrefaceError::OtherVersion { theirs: 258 }));
         for length in 0..=PREFACE_BYTES {

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{Kind, Stream};
+use crate::tls::TlsStream;
 
 /// The half of a [`Stream`] that reads.
 ///
@@ -65,6 +66,7 @@ enum Reading {
     Unix(unix::OwnedReadHalf),
     Tcp(tcp::OwnedReadHalf),
     Memory(tokio::io::ReadHalf<DuplexStream>),
+    Tls(tokio::io::ReadHalf<Box<TlsStream>>),
 }
 
 #[derive(Debug)]
@@ -72,14 +74,18 @@ enum Writing {
     Unix(unix::OwnedWriteHalf),
     Tcp(tcp::OwnedWriteHalf),
     Memory(tokio::io::WriteHalf<DuplexStream>),
+    Tls(tokio::io::WriteHalf<Box<TlsStream>>),
 }
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        // A stream in memory belongs to both halves, and would not end before the other is gone.
-        if let Writing::Memory(memory) = &mut self.0 {
-            let _told = Pin::new(memory).poll_shutdown(&mut Context::from_waker(Waker::noop()));
-        }
+        // These streams belong to both halves, and would not end before the other is gone.
+        let mut cx = Context::from_waker(Waker::noop());
+        let _told = match &mut self.0 {
+            Writing::Memory(memory) => Pin::new(memory).poll_shutdown(&mut cx),
+            Writing::Tls(tls) => Pin::new(tls).poll_shutdown(&mut cx),
+            Writing::Unix(_) | Writing::Tcp(_) => return,
+        };
     }
 }
 
@@ -96,6 +102,10 @@ pub(super) fn split(stream: Stream) -> (ReadHalf, WriteHalf) {
         Kind::Memory(memory) => {
             let (reading, writing) = tokio::io::split(memory);
             (Reading::Memory(reading), Writing::Memory(writing))
+        }
+        Kind::Tls(tls) => {
+            let (reading, writing) = tokio::io::split(tls);
+            (Reading::Tls(reading), Writing::Tls(writing))
         }
     };
     (ReadHalf { kind: reading, unread: stream.unread }, WriteHalf(writing))

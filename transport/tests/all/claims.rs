@@ -195,7 +195,7 @@ async fn a_bind_that_cannot_be_says_why() {
     check(&listener.bound().to_string(), "it is in use").await;
     // From the block for documentation, which no interface has.
     check("/ip4/203.0.113.7/tcp/0", "no interface of this machine has that address").await;
-    check("/ip4/127.0.0.1/tcp/0/tls", "TLS is not supported by this version").await;
+    check("/ip4/127.0.0.1/tcp/0/tls", "TLS needs a certificate, and this program has none").await;
 }
 
 #[test]

@@ -1,0 +1,112 @@
+//! The certificate of this process, followed as its files change.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{
+    credentials::{Credentials, TlsFiles, TlsFilesError},
+    error::TlsError,
+};
+
+/// Reads the certificate with which this process listens and dials at `…/tls`. The files are read
+/// again when they have changed: connections that are open stay, and files that cannot be used are
+/// logged while the former certificate stays in use.
+///
+/// # Errors
+///
+/// [`TlsFilesError`] names the file and its fault; a certificate that was set before stays.
+pub fn set_tls(files: TlsFiles) -> Result<(), TlsFilesError> {
+    let seen = Seen::of(&files);
+    let credentials = Credentials::read(&files, SystemTime::now())?;
+    warn_of_end(&files, &credentials);
+    *lock() = Some(Followed { files, seen, credentials, looked_at: Instant::now() });
+    Ok(())
+}
+
+/// Returns the certificate of this process, as its files have it now.
+pub(crate) fn current() -> Result<Credentials, TlsError> {
+    let mut followed = lock();
+    let followed = followed.as_mut().ok_or(TlsError::NoCertificate)?;
+    followed.follow();
+    Ok(followed.credentials.clone())
+}
+
+/// Tells whether this process has a certificate.
+pub(crate) fn is_set() -> bool {
+    lock().is_some()
+}
+
+struct Followed {
+    files: TlsFiles,
+    seen: Seen,
+    credentials: Credentials,
+    looked_at: Instant,
+}
+
+impl Followed {
+    fn follow(&mut self) {
+        if self.looked_at.elapsed() < LOOK_INTERVAL {
+            return;
+        }
+        self.looked_at = Instant::now();
+        let seen = Seen::of(&self.files);
+        if seen == self.seen {
+            return;
+        }
+        // Of several files some may be new already and others not: the rest is another change.
+        self.seen = seen;
+        match Credentials::read(&self.files, SystemTime::now()) {
+            Ok(credentials) => {
+                info!(certificate = %self.files.certificate.display(), "read anew");
+                warn_of_end(&self.files, &credentials);
+                self.credentials = credentials;
+            }
+            Err(error) => warn!(%error, "the former certificate stays in use"),
+        }
+    }
+}
+
+fn warn_of_end(files: &TlsFiles, credentials: &Credentials) {
+    if credentials.ends_soon {
+        let certificate = files.certificate.display();
+        warn!(%certificate, "expires within 14 days: `callsign keys show` says when");
+    }
+}
+
+/// What identifies the contents of files, without reading them.
+#[derive(Eq, PartialEq)]
+struct Seen(Vec<(u64, i64, i64, u64)>);
+
+impl Seen {
+    fn of(files: &TlsFiles) -> Self {
+        let of = |path: &Path| {
+            let status = fs::metadata(path).ok();
+            status.map(|it| (it.ino(), it.mtime(), it.mtime_nsec(), it.len())).unwrap_or_default()
+        };
+        let mut seen = vec![of(&files.certificate), of(&files.key), of(&files.ca)];
+        if let Ok(folder) = fs::read_dir(&files.ca) {
+            let mut within: Vec<_> = folder.flatten().map(|it| of(&it.path())).collect();
+            within.sort_unstable();
+            seen.extend(within);
+        }
+        Self(seen)
+    }
+}
+
+fn lock() -> std::sync::MutexGuard<'static, Option<Followed>> {
+    // Whoever panicked left the former state whole.
+    FOLLOWED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static FOLLOWED: Mutex<Option<Followed>> = Mutex::new(None);
+
+/// The time between two looks at the files: a rotation takes effect within it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);

@@ -1,0 +1,27 @@
+//! TLS 1.3 on `…/tcp/N/tls`: both sides show certificates.
+//!
+//! A process has one identity: the files of [`TlsFiles`], which [`set_tls`] reads. They are read
+//! again when they change; connections that are open stay. The peer's certificate has to be signed
+//! by an authority of the file `ca`. A dialer also checks that the listener's certificate names the
+//! host that was dialed. What a certificate says of its holder beyond that is not used yet.
+//!
+//! | module | its one idea |
+//! |---|---|
+//! | `credentials` | the files, their faults, and the settings of rustls made of them |
+//! | `current` | those of this process, followed as the files change |
+//! | `stream` | an encrypted connection, whose handshake runs with its first use |
+//! | `error` | why there is no such connection, in words of ours |
+
+mod credentials;
+mod current;
+mod error;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use credentials::Credentials;
+pub use credentials::{TlsFault, TlsFile, TlsFiles, TlsFilesError};
+pub use current::set_tls;
+pub(crate) use current::{current, is_set};
+pub use error::TlsError;
+pub(crate) use stream::TlsStream;
