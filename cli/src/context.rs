@@ -2,6 +2,7 @@
 
 mod environment;
 mod registrars;
+pub(crate) mod tls;
 
 use std::{
     fmt::{self, Display},
@@ -109,25 +110,33 @@ impl Context {
             .filter(|columns| *columns > 0)
     }
 
-    /// Adopts the host id of the settings, if there is one. It has to happen before anything is
-    /// stamped or judged.
-    pub(crate) fn take_host_id(&self, settings: &Settings) -> Result<(), Failure> {
-        match &settings.host_id {
-            Some(host_id) => transport::set_host_id(host_id).map_err(Failure::usage),
+    /// Adopts the host id and the certificate of the settings, if there are such. It has to happen
+    /// before anything is stamped, judged, bound or dialed.
+    pub(crate) fn take_identity(&self, settings: &Settings) -> Result<(), Failure> {
+        if let Some(host_id) = &settings.host_id {
+            transport::set_host_id(host_id).map_err(Failure::usage)?;
+        }
+        Ok(self.take_certificate(settings)?)
+    }
+
+    /// Adopts the certificate of the settings, if there is one.
+    pub(crate) fn take_certificate(&self, settings: &Settings) -> Result<(), Diagnostics> {
+        match &settings.tls {
+            Some(tls) => tls::files(tls, &self.environment).and_then(|it| tls::take(tls, it)),
             None => Ok(()),
         }
     }
 
     /// Connects to the registrars.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
-        self.take_host_id(&self.settings()?)?;
+        self.take_identity(&self.settings()?)?;
         let registrars = self.registrars()?;
         Ok(Client::connect_with(&registrars, self.client_options()).await?)
     }
 
     /// Begins to connect to the registrars, which may start later than this program.
     pub(crate) fn open_client(&self) -> Result<Client, Failure> {
-        self.take_host_id(&self.settings()?)?;
+        self.take_identity(&self.settings()?)?;
         // The folder of the system's registrar may be made by that.
         let registrars = self.registrars_where(|_| true)?;
         Ok(Client::open(registrars, self.client_options())?)

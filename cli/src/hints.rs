@@ -7,7 +7,7 @@ use std::{fs, io, net::Ipv4Addr, net::Ipv6Addr, path::Path, slice};
 use discovery::{LinkError, RegistrarFailure};
 use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, UnixPath, is_plain};
 use portal::HandshakeError;
-use transport::{BindError, DialError, Holder};
+use transport::{BindError, DialError, Holder, TlsError};
 
 use crate::{context::Context, failure::Hint, output::notices::names_registrars};
 
@@ -46,6 +46,12 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
             "to believe that of the other user: `--registrar {}`",
             failure.registrar
         ));
+    }
+    let is_without = |it: &RegistrarFailure| {
+        matches!(*it.error, LinkError::Dial(DialError::Tls(TlsError::NoCertificate)))
+    };
+    if failures.iter().any(is_without) {
+        hints.push(NO_CERTIFICATE.to_owned());
     }
     // A caller that is refused has found the registrar.
     let has_refused = |it: &RegistrarFailure| {
@@ -106,6 +112,10 @@ fn can_be_bound_here(endpoint: &Endpoint) -> bool {
     }
 }
 
+/// What to do without a certificate.
+const NO_CERTIFICATE: &str = "name one in the table `[tls]` of the settings file, with `ca`, \
+                              `certificate` and `key`; `callsign keys` makes them";
+
 /// Explains what to do about an endpoint of a list that cannot be bound.
 pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError) -> Vec<String> {
     match error {
@@ -114,6 +124,7 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
             let elsewhere = "to run another, say where: `callsign registrar --listen ENDPOINT`";
             who(holder).into_iter().chain([elsewhere.to_owned()]).collect()
         }
+        BindError::Tls(TlsError::NoCertificate) => vec![NO_CERTIFICATE.to_owned()],
         BindError::NotASocket { .. } => vec![match linked_to(endpoint) {
             Some(linked) => format!("it leads to `{linked}`: let it listen there, or elsewhere"),
             None => "that file stays as it is: let the registrar listen elsewhere".to_owned(),

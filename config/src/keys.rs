@@ -4,7 +4,10 @@ use std::time::Duration;
 
 /// The tables of the file.
 pub(crate) const TABLES: &[&str] =
-    &["host", "registrar", "network", "declared", "names", "quotas", "dns"];
+    &["host", "registrar", "network", "declared", "names", "quotas", "dns", "tls"];
+
+/// The keys of `[tls]`.
+pub(crate) const TLS_KEYS: &[&str] = &["ca", "certificate", "key"];
 
 pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "listen",

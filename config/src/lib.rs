@@ -1,10 +1,11 @@
 //! The settings file: its syntax, its meaning, and its diagnostics.
 //!
-//! The file is TOML with seven tables. `[host]` identifies the host, `[registrar]` configures a
+//! The file is TOML with eight tables. `[host]` identifies the host, `[registrar]` configures a
 //! registrar node, `[network]` lists the endpoints of each actor, and `[declared]` the actors that
 //! never register themselves. `[names]` has the rules of names, `[quotas]` the limits of each
-//! owner, and `[dns]` the DNS server. Reading has two steps with a type each, settings as written and as meant, so that all
-//! faults are found together, each with its place.
+//! owner, `[dns]` the DNS server, and `[tls]` the files of this program's certificate. Reading has
+//! two steps with a type each, settings as written and as meant, so that all faults are found
+//! together, each with its place.
 //!
 //! This crate opens no file except by [`SettingsFile::read`], reads no environment variable and
 //! prints nothing: its caller passes in text and shows the [`Diagnostics`]. It does not know how a
@@ -31,6 +32,7 @@
 //! | `meaning`, `settings` | settings as written to settings as meant |
 //! | `names` | the rules of names |
 //! | `keys` | the keys of the settings, and the bounds of their values |
+//! | `tls` | the files of a program's certificate |
 //! | `quotas` | the limits of an owner's use of a registrar |
 //! | `dns` | the DNS server of a registrar |
 //! | `claims` | claims of actors to endpoints, and conflicts between them |
@@ -81,6 +83,7 @@ mod settings;
 mod shape;
 mod syntax;
 mod text;
+mod tls;
 mod uses;
 mod values;
 mod words;
@@ -100,5 +103,6 @@ pub use registrars::{
 };
 pub use schema::schema;
 pub use settings::{RegistrarSettings, Settings, Tractor};
+pub use tls::{TlsPath, TlsSettings};
 pub use uses::{DEFAULT_PORT, seen_from_here};
 pub use values::SocketGroup;

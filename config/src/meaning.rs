@@ -13,7 +13,7 @@ use crate::{
     },
     names, quotas,
     settings::{RegistrarSettings, Settings, Tractor},
-    shape, syntax,
+    shape, syntax, tls,
     uses::Use,
     values,
     written::{Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
@@ -88,6 +88,7 @@ impl<'a> Meaning<'a> {
             names: names::rules(&written.names, &mut self.diagnostics),
             quotas: quotas::quotas(&written.quotas, &mut self.diagnostics),
             dns: dns::dns(&written.dns, &mut self.diagnostics),
+            tls: tls::tls(&written.tls, &mut self.diagnostics),
         };
         // The one that comes first in the file is the first to claim.
         self.claims.sort_by_key(|it| it.place.span.start);

@@ -11,6 +11,7 @@ use crate::{
     },
     names::{NameRule, Names},
     quotas::QuotaSettings,
+    tls::TlsSettings,
     values::SocketGroup,
 };
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub quotas: QuotaSettings,
     /// The DNS server of a registrar.
     pub dns: DnsSettings,
+    /// The files of this program's certificate.
+    pub tls: Option<TlsSettings>,
 }
 
 /// The settings of a registrar node.

@@ -3,6 +3,7 @@
 mod dns;
 mod quotas;
 mod rules;
+mod tls;
 
 use std::{fmt::Display, ops::Range, str::FromStr, sync::Arc, time::Duration};
 
@@ -40,6 +41,7 @@ pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Di
             "names" => written.names = shape.rules(value),
             "quotas" => written.quotas = shape.quotas(value),
             "dns" => written.dns = shape.dns(value),
+            "tls" => written.tls = shape.tls(key, value),
             _ => shape.unknown_at_top(key, value),
         }
     }

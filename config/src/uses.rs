@@ -61,11 +61,6 @@ impl Use {
                 format!("`{endpoint}` is known only within one process"),
                 "declare an endpoint that other processes can dial",
             ),
-            (Self::Registrar | Self::Dialed, Endpoint::Tcp(tcp)) if tcp.tls => {
-                let plain = Endpoint::Tcp(TcpAddress { tls: false, ..tcp.clone() });
-                let help = self.takes(&plain).then(|| format!("leave it out: `{plain}`"));
-                return Some((format!("`{endpoint}`: TLS is not supported by this version"), help));
-            }
             (Self::Dialed, _) if endpoint.is_bind_only() => {
                 let seen = seen_from_here(endpoint).filter(|it| self.takes(it));
                 let help = seen.map(|it| format!("did you mean `{it}`?"));

@@ -46,6 +46,8 @@ pub(crate) struct Written {
     /// The DNS server of the registrar: every program that can resolve a name finds actors, as
     /// `feed.callsign`.
     pub(crate) dns: WrittenDns,
+    /// The certificate with which this program listens and dials at `/tls` endpoints.
+    pub(crate) tls: WrittenTls,
 }
 
 /// The DNS server of a registrar.
@@ -59,6 +61,27 @@ pub(crate) struct WrittenDns {
     /// The domain in which actors are found.
     #[schemars(with = "String", extend("default" = "callsign"))]
     pub(crate) domain: Option<Text>,
+}
+
+/// The certificate of a program. The files are in PEM, as `callsign keys` makes them, and are read
+/// again when they change. A path may begin with `$CREDENTIALS_DIRECTORY`, the folder of a systemd
+/// service's credentials.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "Tls", default, deny_unknown_fields)]
+pub(crate) struct WrittenTls {
+    /// The authorities that sign the certificates of peers: a file, or a folder of `.pem` and
+    /// `.crt` files.
+    #[schemars(with = "String")]
+    pub(crate) ca: Option<Text>,
+    /// The certificate of this program, and those between it and the authority.
+    #[schemars(with = "String")]
+    pub(crate) certificate: Option<Text>,
+    /// The private key of the certificate, which nobody else may read.
+    #[schemars(with = "String")]
+    pub(crate) key: Option<Text>,
+    /// The header of the table, if there is one.
+    #[schemars(skip)]
+    pub(crate) place: Option<Place>,
 }
 
 /// A rule for the names that a pattern matches.

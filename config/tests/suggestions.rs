@@ -174,8 +174,6 @@ fn a_registrar_is_told_where_it_cannot_listen() {
     };
     let alone = "`/memory/7` can be reached from within the same process alone";
     check("registrar", "listen", "/memory/7", alone);
-    let tls = "`/ip4/10.0.0.1/tcp/80/tls`: TLS is not supported by this version";
-    check("registrar", "listen", "/ip4/10.0.0.1/tcp/80/tls", tls);
     let unknown = "`/memory/0` gets a number that is not known in advance";
     check("network", "a", "/memory/0", unknown);
     check("network", "a", "/memory/00", unknown);
@@ -287,9 +285,7 @@ fn a_table_is_offered_what_it_takes() {
     check("declared", "a", "\"/mem/7\"", &[]);
     check("network", "a", "\"/mem/7\"", &["\"/memory/7\""]);
     check("registrar", "listen", "\"/mem/7\"", &[]);
-    // A registrar does not speak TLS yet; an actor may.
-    check("registrar", "listen", "\"https://10.0.0.7\"", &[]);
-    check("registrar", "listen", "[\"wss://10.0.0.7:80\"]", &[]);
+    check("registrar", "listen", "\"https://10.0.0.7\"", &["\"/ip4/10.0.0.7/tcp/443/tls\""]);
     check("network", "a", "\"https://10.0.0.7\"", &["\"/ip4/10.0.0.7/tcp/443/tls\""]);
     check("registrar", "listen", "\"127.0.0.1\"", &["\"/ip4/127.0.0.1/tcp/1616\""]);
 }

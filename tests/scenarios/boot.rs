@@ -123,7 +123,7 @@ fn faults_fail_at_once_before_anything_is_started() {
     // The registrar.
     room.write("file.sock", "");
     check(&room.unix("file.sock"), &feed, 3, "a regular file in its place");
-    check("/ip4/127.0.0.1/tcp/1616/tls", &feed, 2, "TLS is not supported");
+    check("/ip4/127.0.0.1/tcp/1616/tls", &feed, 3, "TLS needs a certificate");
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = other.local_addr().unwrap().port();
     let web = std::thread::spawn(move || {

@@ -51,6 +51,7 @@ mod table;
 mod taken_out;
 mod taken_over;
 mod threads;
+mod tls;
 mod tractor;
 mod transports;
 mod unread;

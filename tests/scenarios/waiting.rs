@@ -253,5 +253,5 @@ fn a_watch_does_not_begin_where_no_registrar_can_come() {
     room.write("registrar.sock", "");
     room.callsign(&["--registrar", &place, "watch"]).ends_with(3).says(&["a regular file"]);
     let tls = "/ip4/127.0.0.1/tcp/1616/tls";
-    room.callsign(&["--registrar", tls, "watch"]).ends_with(2).says(&["TLS is not supported"]);
+    room.callsign(&["--registrar", tls, "watch"]).ends_with(3).says(&["TLS needs a certificate"]);
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::registrar::{group, quotas, rules};
 use crate::{
-    context::Context,
+    context::{Context, tls},
     failure::{Exit, Failure, paragraph, without_number},
     output::{
         diagnostics::{self, DiagnosticJson},
@@ -55,11 +55,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             Ok(text) => {
                 let diagnostics = config::check(&text, &name, |settings| {
                     // The file may be correct, and a registrar here would refuse it.
+                    let tls = settings.tls.as_ref().map(|it| tls::check(it, &context.environment));
                     let unknown = asked(NEED_TIMEOUT, move || unknown(&settings));
                     if unknown.is_none() {
                         warn(context, UNASKED);
                     }
-                    unknown.unwrap_or_default()
+                    [unknown.unwrap_or_default(), tls.unwrap_or_default()].concat()
                 });
                 let diagnostics = diagnostics.0;
                 tally.add(&diagnostics);

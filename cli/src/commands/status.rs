@@ -37,6 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    context.take_identity(&context.settings()?)?;
     let client = Client::open(context.registrars()?, context.client_options())?;
     let registrars = client.status().await;
     let owners =

@@ -30,6 +30,7 @@ exit code is 3 if no registrar answers.")]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
+    context.take_identity(&context.settings()?)?;
     let client = Client::open(context.registrars()?, context.client_options())?;
     let answers = client.whoami().await;
     if context.json {

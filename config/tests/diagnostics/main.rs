@@ -232,6 +232,24 @@ fn who_may_connect() {
 }
 
 #[test]
+fn the_files_of_a_certificate_are_named_together() {
+    let whole = "[tls]\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n";
+    check(whole, &[]);
+    let takes = "it takes `ca`, `certificate` and `key`, as `callsign keys` makes them";
+    let lacks = |key: &str| format!("«tls» 1:2 `[tls]` has no `{key}` | {takes}");
+    check("[tls]\n", &[&lacks("ca"), &lacks("certificate"), &lacks("key")]);
+    check("[tls]\nca = \"a\"\nkey = \"c\"\n", &[&lacks("certificate")]);
+    check(
+        &format!("{whole}cert = \"d\"\nport = 1\n"),
+        &[
+            "«cert» 5:1 unknown key `cert` in `[tls]` | did you mean `certificate`?",
+            "«port» 6:1 unknown key `port` in `[tls]` | its keys are `ca`, `certificate`, `key`",
+        ],
+    );
+    check(&whole.replace("\"a\"", "\"\""), &["«» 2:7 `` is not a path"]);
+}
+
+#[test]
 fn wrong_types() {
     check(
         "network = 3\n[[declared]]\n",

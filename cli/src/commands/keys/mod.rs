@@ -26,8 +26,9 @@ Examples:
 
 An authority is a folder with a certificate (`ca.pem`), which every host trusts, and its key \
 (`ca.key`), which stays where it is. It issues certificates to actors and nodes, each with a \
-SPIFFE ID such as `spiffe://callsign.internal/feed`. Connections of callsign do not use \
-TLS yet: these certificates are for other servers, such as nginx.")]
+SPIFFE ID such as `spiffe://callsign.internal/feed`. A registrar \
+and its clients use them at endpoints with `/tls`, if the table `[tls]` of the settings names them; \
+other servers, such as nginx, take them too.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,

@@ -145,7 +145,7 @@ impl From<State> for wire::State {
 
 pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
     // Endpoints are stamped before a registrar is reached.
-    context.take_host_id(&context.settings()?)?;
+    context.take_identity(&context.settings()?)?;
     let mut plan = Plan::make(&args, context)?;
     let handed = handed.map_err(Failure::usage)?;
     let name = |it: &Handed| it.name.clone().unwrap_or_default().into();

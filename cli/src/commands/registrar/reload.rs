@@ -209,6 +209,9 @@ impl<'a> Reload<'a> {
         let Read { settings: mut now, warnings, group, rules, quotas } = read;
         let (context, was) = (self.context, &self.settings);
         context.warn(&warnings);
+        if was.tls != now.tls {
+            context.take_certificate(&now)?;
+        }
         let mode = |it: &Settings| it.registrar.socket_mode;
         if (mode(was), self.group) != (mode(&now), group) {
             self.places.warn(&now.registrar, context);

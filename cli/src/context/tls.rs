@@ -1,0 +1,67 @@
+//! The certificate of this program, as the settings name it.
+
+use config::{Diagnostic, Diagnostics, TlsPath, TlsSettings};
+use transport::{TlsFault, TlsFile, TlsFiles, TlsFilesError, set_tls};
+
+use super::Environment;
+
+/// Returns the files of the certificate.
+///
+/// # Errors
+///
+/// [`Diagnostics`], if a path begins with the folder of a service's credentials, and there is none.
+pub(crate) fn files(tls: &TlsSettings, environment: &Environment) -> Result<TlsFiles, Diagnostics> {
+    let folder = environment.raw(CREDENTIALS_VARIABLE);
+    let path = |it: &TlsPath| {
+        it.path(folder).ok_or_else(|| {
+            let message = format!("`{}` is not set", TlsPath::CREDENTIALS);
+            let help = "systemd sets it for a service with `LoadCredential=` or \
+                        `SetCredential=`";
+            Diagnostics(vec![it.fault(message, help)])
+        })
+    };
+    Ok(TlsFiles { ca: path(&tls.ca)?, certificate: path(&tls.certificate)?, key: path(&tls.key)? })
+}
+
+/// Reads the files, and listens and dials with their certificate from now on.
+///
+/// # Errors
+///
+/// [`Diagnostics`] with the fault of a file, at the place of its path.
+pub(super) fn take(tls: &TlsSettings, files: TlsFiles) -> Result<(), Diagnostics> {
+    set_tls(files).map_err(|error| Diagnostics(vec![fault(tls, &error)]))
+}
+
+/// Returns the fault of the files, if there is one.
+pub(crate) fn check(tls: &TlsSettings, environment: &Environment) -> Vec<Diagnostic> {
+    match files(tls, environment) {
+        Ok(files) => files.check().err().map(|error| fault(tls, &error)).into_iter().collect(),
+        Err(Diagnostics(faults)) => faults,
+    }
+}
+
+fn fault(tls: &TlsSettings, error: &TlsFilesError) -> Diagnostic {
+    let path = match error.file {
+        TlsFile::Ca => &tls.ca,
+        TlsFile::Certificate => &tls.certificate,
+        TlsFile::Key => &tls.key,
+    };
+    let help = match &error.fault {
+        TlsFault::OpenToOthers { .. } => {
+            "give it mode 0600; if others may have read the key, issue another"
+        }
+        TlsFault::Expired => "issue another, for instance by `callsign keys issue`",
+        TlsFault::OtherKey => "name the two files that were issued together",
+        TlsFault::OtherAuthority => "name the authority that issued it, or issue another",
+        TlsFault::NoCertificate | TlsFault::NoKey | TlsFault::Empty => {
+            "`callsign keys show` tells what is in a file"
+        }
+        TlsFault::EmptyFolder => "its files are to end in `.pem` or `.crt`",
+        TlsFault::OtherPurpose => "issue one for both, as `callsign keys issue` does",
+        _ => "",
+    };
+    path.fault(error.to_string(), help)
+}
+
+/// The variable with the folder of a systemd service's credentials.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";

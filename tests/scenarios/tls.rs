@@ -1,0 +1,210 @@
+//! A registrar over TLS: both sides show certificates, and each is told what is wrong with them.
+
+use std::{fs, io::Read, net::TcpStream, os::unix::fs::PermissionsExt};
+
+use crate::harness::{LIMIT, Node, Outcome, Room, now};
+
+/// Where a registrar listens with TLS, and without.
+const TLS: &str = "/ip4/127.0.0.1/tcp/0/tls";
+const PLAIN: &str = "/ip4/127.0.0.1/tcp/0";
+
+/// Makes an authority with certificates for a node at the loopback, and for a client.
+fn authority(room: &Room, folder: &str) {
+    room.callsign(&["keys", "init", folder]).succeeds();
+    room.callsign(&["keys", "issue", folder, "node", "--host", "127.0.0.1"]).succeeds();
+    room.callsign(&["keys", "issue", folder, "client"]).succeeds();
+}
+
+/// Writes settings with a certificate of an authority.
+fn settings(room: &Room, file: &str, folder: &str, name: &str) {
+    let tls = format!(
+        "[tls]\nca = \"{folder}/ca.pem\"\ncertificate = \"{folder}/{name}.pem\"\n\
+         key = \"{folder}/{name}.key\"\n"
+    );
+    room.write(file, &tls);
+}
+
+#[test]
+fn a_registrar_is_asked_over_tls() {
+    let room = Room::new();
+    authority(&room, "keys");
+    settings(&room, "node.toml", "keys", "node");
+    settings(&room, "client.toml", "keys", "client");
+    let node = Node::start_with(&room, &[TLS], &["--config", "node.toml"]);
+    let run = |args: &[&str]| node.run(&[&["--config", "client.toml"], args].concat());
+    let mut watch = run(&["watch", "web", "--json"]);
+    watch.json("the present state", |it| it["change"] == "synced");
+    let mut registrant = run(&["register", "web", "/unix/@web-over-tls", "--state", "ready"]);
+    let added = watch.json("an instance that is there", |it| it["change"] == "add");
+    assert_eq!(added["name"], "web");
+    registrant.line_with("registered");
+    run(&["find", "web"]).outcome().succeeds().prints(&["/unix/@web-over-tls"]);
+    // More than fits a record of TLS, and a turn of a connection.
+    let many = (0..40).map(|it| format!("/unix/@{it}-{}", "long".repeat(20)));
+    let many: Vec<_> = many.collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    run(&[&["register", "many", "--ttl", "5m"], &many[..]].concat()).outcome().succeeds();
+    let listed = run(&["ls", "many", "--all", "--json"]).outcome().succeeds().json();
+    assert_eq!(listed[0]["endpoints"].as_array().unwrap().len(), 40);
+    registrant.kill();
+    watch.json("an instance that is gone", |it| it["change"] == "remove");
+}
+
+#[test]
+fn both_sides_say_what_is_wrong() {
+    let room = Room::new();
+    for folder in ["keys", "others"] {
+        authority(&room, folder);
+    }
+    settings(&room, "node.toml", "keys", "node");
+    settings(&room, "client.toml", "keys", "client");
+    settings(&room, "other.toml", "others", "client");
+    room.write("none.toml", "");
+    let mut node = Node::start_with(&room, &[TLS, PLAIN], &["--config", "node.toml", "-v"]);
+    let [tls, plain] = [0, 1].map(|it| node.endpoints()[it].clone());
+    let to_tls = tls.trim_end_matches("/tls").to_owned();
+    let to_plain = format!("{plain}/tls");
+    let ask = |config: &str, registrar: &str| -> Outcome {
+        room.callsign(&["--config", config, "--registrar", registrar, "ls"])
+    };
+    let mut check = |config: &str, registrar: &str, near: &str, far: &str| {
+        ask(config, registrar).ends_with(3).says(&[registrar, near]);
+        node.says(far);
+        ask("client.toml", &tls).succeeds();
+        ask("none.toml", &plain).succeeds();
+    };
+    check(
+        "other.toml",
+        &tls,
+        "no authority that is trusted here signed the certificate",
+        "does not accept this side's certificate",
+    );
+    check("client.toml", &to_plain, "it may not speak TLS", "does the endpoint lack `/tls`?");
+    check("none.toml", &to_tls, "does the endpoint lack `/tls`?", "does not speak TLS");
+    // The node's certificate names no such host.
+    let port = tls.split('/').nth(4).unwrap();
+    let by_name = format!("/dns/localhost/tcp/{port}/tls");
+    check(
+        "client.toml",
+        &by_name,
+        "is not for `localhost`, but for",
+        "does not accept this side's certificate",
+    );
+    let none = ask("none.toml", &tls).ends_with(3);
+    none.says(&["TLS needs a certificate", "name one in the table `[tls]`"]);
+    let unbound = room.callsign(&["registrar", "--listen", TLS]).ends_with(2);
+    unbound.says(&["TLS needs a certificate", "name one in the table `[tls]`"]);
+}
+
+#[test]
+fn a_fault_of_the_files_is_told_at_its_place() {
+    let room = Room::new();
+    authority(&room, "keys");
+    authority(&room, "others");
+    let check = |text: &str, said: &[&str]| {
+        room.write("it.toml", text);
+        room.callsign(&["check", "it.toml"]).ends_with(2).prints(said);
+        let args = ["registrar", "--config", "it.toml", "--listen", "/unix/@never-over-tls"];
+        room.callsign(&args).ends_with(2).says(said);
+    };
+    let tls = |ca: &str, certificate: &str, key: &str| {
+        format!("[tls]\nca = \"{ca}\"\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n")
+    };
+    let good = tls("keys/ca.pem", "keys/node.pem", "keys/node.key");
+    room.write("good.toml", &good);
+    room.callsign(&["check", "good.toml"]).succeeds();
+    check(
+        "[tls]\nca = \"keys/ca.pem\"\nkey = \"keys/node.key\"\n",
+        &["it.toml:1:2", "no `certificate`"],
+    );
+    check(&(good.clone() + "cert = 1\n"), &["it.toml:5:1", "unknown key `cert`", "`certificate`"]);
+    let other = tls("others/ca.pem", "keys/node.pem", "keys/node.key");
+    check(&other, &["it.toml:3:16", "is not signed by an authority of `ca`"]);
+    let other = tls("keys/ca.pem", "keys/node.pem", "keys/client.key");
+    check(&other, &["it.toml:4:8", "is not the key of the certificate"]);
+    let gone = tls("keys/ca.pem", "keys/node.pem", "keys/no.key");
+    check(&gone, &["it.toml:4:8", "cannot be read: No such file"]);
+    let unset = tls("keys/ca.pem", "keys/node.pem", "$CREDENTIALS_DIRECTORY/node.key");
+    check(&unset, &["it.toml:4:8", "is not set", "LoadCredential="]);
+    let key = room.file("keys/node.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    check(&good, &["it.toml:4:8", "can be read by others (mode 0644)", "0600"]);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+
+    // The folder of a service's credentials.
+    room.write("unset.toml", &unset);
+    let mut check = room.command(&["check", "unset.toml"]);
+    check.env("CREDENTIALS_DIRECTORY", room.file("keys"));
+    crate::harness::Running::start(check).outcome().succeeds();
+}
+
+/// The files are read again when they change; connections that are open stay.
+#[test]
+fn certificates_are_rotated_without_a_connection_lost() {
+    let room = Room::new();
+    authority(&room, "keys");
+    room.callsign(&["keys", "issue", "keys", "elsewhere", "--host", "10.0.0.7"]).succeeds();
+    fs::create_dir(room.file("node")).unwrap();
+    let put = |name: &str| {
+        for (end, to) in [("pem", "node.pem"), ("key", "node.key")] {
+            fs::copy(room.file(&format!("keys/{name}.{end}")), room.file("node/new")).unwrap();
+            fs::rename(room.file("node/new"), room.file(&format!("node/{to}"))).unwrap();
+        }
+        fs::copy(room.file("keys/ca.pem"), room.file("node/ca.pem")).unwrap();
+    };
+    put("node");
+    settings(&room, "node.toml", "node", "node");
+    settings(&room, "client.toml", "keys", "client");
+    let unix = room.unix("registrar.sock");
+    let node = Node::start_with(&room, &[TLS, &unix], &["--config", "node.toml"]);
+    let run = |args: &[&str]| node.run(&[&["--config", "client.toml"], args].concat());
+    let mut watch = run(&["watch", "web", "--json"]);
+    watch.json("the present state", |it| it["change"] == "synced");
+
+    let comes_to = |says: Option<&str>| {
+        let deadline = now() + LIMIT;
+        loop {
+            let outcome = run(&["ls"]).outcome();
+            match says {
+                None if !outcome.stderr.contains("error:") => return,
+                Some(text) if outcome.stderr.contains(text) => return,
+                _ => assert!(now() < deadline, "{outcome}"),
+            }
+        }
+    };
+    put("elsewhere");
+    comes_to(Some("is not for `127.0.0.1`, but for"));
+    put("node");
+    comes_to(None);
+    // One that cannot be used leaves the former in use.
+    fs::write(room.file("node/node.pem"), "hello").unwrap();
+    for _ in 0..3 {
+        run(&["ls"]).outcome().succeeds();
+        std::thread::yield_now();
+    }
+    let web = ["register", "web", "/unix/@web-of-rotation", "--ttl", "5m"];
+    room.callsign(&[&["--registrar", &unix], &web[..]].concat()).succeeds();
+    watch.json("an instance that is there", |it| it["change"] == "add");
+}
+
+/// Whoever begins a handshake, and does not go on with it, is in nobody's way, and is gone after its
+/// time.
+#[test]
+fn half_open_handshakes_are_in_nobodys_way() {
+    let room = Room::new();
+    authority(&room, "keys");
+    settings(&room, "node.toml", "keys", "node");
+    settings(&room, "client.toml", "keys", "client");
+    let node = Node::start_with(&room, &[TLS], &["--config", "node.toml"]);
+    let port: u16 = node.endpoint().split('/').nth(4).unwrap().parse().unwrap();
+    let mute: Vec<_> = (0..50).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    node.callsign(&["--config", "client.toml", "ls"]).succeeds();
+    for mut stream in mute {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut rest = Vec::new();
+        // An end, or a reset: not the time limit of this test.
+        let read = stream.read_to_end(&mut rest).map_err(|error| error.kind());
+        assert!(!matches!(read, Err(std::io::ErrorKind::WouldBlock)), "{read:?}");
+    }
+    node.callsign(&["--config", "client.toml", "ls"]).succeeds();
+}
