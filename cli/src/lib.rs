@@ -63,6 +63,19 @@ pub mod tractor;
 #[cfg(feature = "tree")]
 pub use tree;
 
+#[cfg(any(feature = "hyper", feature = "tower"))]
+pub use connect::ReachActorError;
+#[cfg(feature = "axum")]
+pub use connect::axum;
+#[cfg(feature = "hyper")]
+pub use connect::hyper;
+#[cfg(feature = "tonic")]
+pub use connect::tonic;
+#[cfg(feature = "tower")]
+pub use connect::tower;
+#[cfg(feature = "hyper")]
+pub use connect::{UriError, host, uri};
+
 pub use config::{Diagnostic, Diagnostics, Place, Related, Severity, Source};
 pub use discovery::{
     Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,

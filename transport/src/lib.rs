@@ -47,6 +47,7 @@
 //! | `folder` | the folder for this user's sockets |
 //! | `beside` | work that blocks, on a thread beside the runtime |
 //! | `private_file` | files of this user alone, for its next run |
+//! | `serve` | listeners that axum serves |
 //! | `signals` | ending a process by a signal that it has handled |
 //! | `standard` | whether this process was started with a standard output |
 //! | `who` | the peer's identity, from the kernel |
@@ -98,6 +99,8 @@ mod port;
 mod private_file;
 mod published;
 mod random;
+#[cfg(feature = "axum")]
+mod serve;
 mod signals;
 mod standard;
 mod stream;

@@ -40,7 +40,8 @@ const ACTORS: Environment = Environment {
     without: "tests with tractor programs say that they are skipped",
 };
 
-/// The client's dependencies, the libraries that its examples use, and what checks and builds it.
+/// The client's dependencies, the libraries that its examples and the connectors' tests use, and what
+/// checks and builds it.
 const CLIENT: Environment = Environment {
     folder: "python-client",
     packages: &[
@@ -48,6 +49,7 @@ const CLIENT: Environment = Environment {
         "msgpack>=1.0.3,<2",
         "trio>=0.27,<1",
         "aiohttp>=3.10,<4",
+        "grpcio>=1.70,<2",
         "uvicorn>=0.30,<1",
         "pytest>=8,<10",
         "pytest-xdist>=3,<4",
@@ -56,7 +58,7 @@ const CLIENT: Environment = Environment {
         "flit_core>=3.11,<5",
         "build>=1,<2",
     ],
-    without: "the Python client is not tested",
+    without: "the Python client is not tested, and the connectors not with Python's servers",
 };
 
 impl Environment {
