@@ -13,7 +13,8 @@ from conftest import LIMIT, Node, Room, actor, listen
 import callsign
 from callsign.identity import Identity
 from callsign.kernel import Interface, SocketId
-from callsign.locality import Here, OutOfReach, Stamp, Stamped, locate, published
+from callsign.locality import Here, OutOfReach, Stamp, Stamped, locate
+from callsign.places import published
 
 pytestmark = pytest.mark.anyio
 

@@ -239,36 +239,6 @@ async def test_two_addresses_of_one_registrar_are_one(room: Room, node: Node) ->
             assert isinstance(status, callsign.Status) and status.sessions == 1
 
 
-async def test_the_environment_names_the_registrars(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in room.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("CALLSIGN_REGISTRAR", raising=False)
-    (room.path / "callsign").mkdir(mode=0o700)
-    usual = room.node(room.unix("callsign/registrar.sock"))
-    async with callsign.connect() as client:
-        assert str(client.registrars[0]) == usual.endpoint
-        assert (await client.query("feed")).complete().records == ()
-    named = room.node()
-    monkeypatch.setenv("CALLSIGN_REGISTRAR", f" {named.endpoint},  {usual.endpoint} ")
-    async with callsign.connect() as client:
-        assert [str(it) for it in client.registrars] == [named.endpoint, usual.endpoint]
-    monkeypatch.setenv("CALLSIGN_REGISTRAR", "")
-    settings = room.path / "market.toml"
-    settings.write_text(f'[registrar]\nlisten = ["{named.endpoint}", ["0.0.0.0", 7616]]\n')
-    monkeypatch.setenv("CALLSIGN_CONFIG", str(settings))
-    async with callsign.connect() as client:
-        assert [str(it) for it in client.registrars] == [
-            named.endpoint,
-            "/ip4/127.0.0.1/tcp/7616",
-        ]
-        assert (await client.query("feed")).complete().records == ()
-    monkeypatch.setenv("CALLSIGN_REGISTRAR", "feed")
-    with pytest.raises(callsign.SettingsError, match="no `/` at the beginning of `feed`"):
-        callsign.connect()
-
-
 async def test_what_is_cancelled_leaves_nothing_behind(room: Room, node: Node) -> None:
     chance = random.Random(7)
     async with callsign.connect(node.endpoint) as client:

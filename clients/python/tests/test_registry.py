@@ -219,7 +219,7 @@ async def test_what_cannot_be_registered_is_refused_with_a_reason(node: Node) ->
             ([], {"metadata": {"note": "x" * 16384}}, "at most 16384 bytes, not 16388"),
             ([], {"lease": 0.05}, "a lease lasts from 100ms to 24h, not 50ms"),
             ([], {"lease": 172800.0}, "a lease lasts from 100ms to 24h, not 172800s"),
-            ([], {"state": "asleep"}, "'asleep' is no state"),
+            ([], {"state": "asleep"}, "`asleep` is no state"),
         ]:
             with pytest.raises(callsign.InvalidRegistration, match=words):
                 async with client.register("feed", *places, **more):  # type: ignore[arg-type]

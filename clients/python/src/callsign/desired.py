@@ -11,16 +11,17 @@ import hmac
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 from uuid import UUID
 
+from .arguments import check_seconds, check_uuid
 from .errors import InvalidRegistration, LinkError, Lost
 from .identity import Identity
 from .locality import Stamped
 from .messages import Instance, State, write_stamped
 from .names import check_name
 from .signal import Signal
-from .text import duration
+from .text import duration, kind_of, quoted
 
 ENDPOINTS_MAX = 64
 METADATA_BYTES_MAX = 16 * 1024
@@ -170,31 +171,42 @@ class Entry:
         return wanted.version, body
 
 
-def make_entry(
-    name: str,
-    endpoints: Sequence[Stamped],
-    *,
-    metadata: Mapping[str, str],
-    state: State,
-    lease: float | None,
-    proves: bool,
-    waits: bool,
-    uuid: UUID | None,
-    links: int,
-) -> Entry:
+class Details(TypedDict, total=False):
+    """The details of a registration."""
+
+    #: Whatever else there is to say of the actor, as texts.
+    metadata: Mapping[str, str]
+    #: `ready` unless it says so.
+    state: State
+    #: It lives for so many seconds after each renewal, and not only as long as the connection.
+    lease: float | None
+    #: It answers its callers by `Registered.accept`, and proves to them who it is.
+    proves: bool
+    #: If another instance has an exclusive name, this one waits for it.
+    wait_in_line: bool
+    #: The UUID of the instance, if it is not to be drawn.
+    uuid: UUID | None
+
+
+def make_entry(name: str, endpoints: Sequence[Stamped], details: Details, links: int) -> Entry:
     """Checks a registration, and takes it down."""
     check_name(name)
     kept = check_endpoints(endpoints)
-    check_metadata(metadata)
-    if state not in ("starting", "ready", "draining"):
-        raise InvalidRegistration(f"{state!r} is no state: `starting`, `ready` or `draining` is")
-    if lease is not None and not LEASE_MIN <= lease <= LEASE_MAX:
-        raise InvalidRegistration(f"a lease lasts from 100ms to 24h, not {duration(lease)}")
+    metadata = check_metadata(details.get("metadata", {}))
+    state = check_state(details.get("state", "ready"))
+    lease, uuid = details.get("lease"), details.get("uuid")
+    if lease is not None:
+        lease = check_seconds("lease", lease)
+        if not LEASE_MIN <= lease <= LEASE_MAX:
+            raise InvalidRegistration(f"a lease lasts from 100ms to 24h, not {duration(lease)}")
+    if uuid is not None:
+        check_uuid(uuid)
     # Any program that reads a chosen UUID in a list can register it too, and keeps it then; nobody
     # else can register one that derives from a secret.
     secret = None if uuid is not None else secrets.token_bytes(16)
-    instance = Instance(name, uuid if secret is None and uuid is not None else _derived(secret))
-    wanted = Wanted(1, 1, kept, dict(metadata), state)
+    instance = Instance(name, _derived(secret) if uuid is None else uuid)
+    wanted = Wanted(1, 1, kept, metadata, state)
+    proves, waits = details.get("proves", False), details.get("wait_in_line", False)
     return Entry(instance, secret, lease, proves, waits, wanted, links)
 
 
@@ -217,8 +229,11 @@ def check_endpoints(endpoints: Sequence[Stamped]) -> tuple[Stamped, ...]:
     return tuple(kept.values())
 
 
-def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Checks that metadata is text, and not too long."""
+def check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Checks that metadata is text, and not too long, and copies it."""
+    if not isinstance(metadata, Mapping):
+        what = f"the metadata of an instance is a mapping, not {kind_of(metadata)}"
+        raise InvalidRegistration(what)
     length = 0
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
@@ -230,6 +245,15 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     if length > METADATA_BYTES_MAX:
         what = f"the metadata of an instance has at most {METADATA_BYTES_MAX} bytes, not {length}"
         raise InvalidRegistration(what)
+    return dict(metadata)
+
+
+def check_state(state: State) -> State:
+    """Checks that a state is one that can be set."""
+    if state not in ("starting", "ready", "draining"):
+        what = quoted(state) if isinstance(state, str) else kind_of(state)
+        raise InvalidRegistration(f"{what} is no state: `starting`, `ready` or `draining` is")
+    return state
 
 
 def _derived(secret: bytes | None) -> UUID:

@@ -13,7 +13,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import quote, unquote_to_bytes
 
 from .errors import EndpointError
-from .text import is_plain, quoted
+from .text import is_plain, kind_of, plain, quoted
 
 #: The most bytes of a path that fits `sun_path` with its closing NUL.
 SUN_PATH_BYTES_MAX = 107
@@ -143,7 +143,18 @@ def endpoint(text: str | Endpoint) -> Endpoint:
     >>> endpoint("/unix/%2Frun%2Ffeed.sock") == endpoint("/unix/run/feed.sock")
     True
     """
-    return _read(text) if isinstance(text, str) else text
+    if isinstance(text, str):
+        return _read(text)
+    if isinstance(text, Endpoint):
+        if _read(str(text)) != text:
+            raise EndpointError("", f"no endpoint can be written for {text!r}")
+        return text
+    fault = f"an endpoint is a text, not {kind_of(text)}"
+    match text:
+        case (str(host), int(port), *_):  # as a socket's `getsockname` returns it
+            kind = "ip6" if ":" in host else "ip4" if host[-1:].isdigit() else "dns"
+            fault += f": write `{plain(f'/{kind}/{host}/tcp/{port}')}`"
+    raise EndpointError("", fault, help=_EXAMPLES)
 
 
 @lru_cache(maxsize=1024)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
-import tempfile
-import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
-from . import kernel
 from .endpoint import Endpoint, Tcp, endpoint, of_path
 from .errors import EndpointError, SettingsError
 from .options import Trust
+from .settings import CONFIG_VARIABLE, read_settings, table
 from .text import quoted, system
 
 #: Names the registrars to ask, with commas or spaces between them.
 REGISTRARS_VARIABLE = "CALLSIGN_REGISTRAR"
-
-#: Names the settings file.
-CONFIG_VARIABLE = "CALLSIGN_CONFIG"
 
 #: Names the folder of the registrar of the whole system; there is none if it is empty.
 SYSTEM_DIR_VARIABLE = "CALLSIGN_SYSTEM_DIR"
@@ -32,6 +29,8 @@ DEFAULT_PORT = 1616
 
 _SYSTEM_DIR = "/run/callsign"
 
+log = logging.getLogger("callsign")
+
 
 def registrars(environment: Mapping[str, str], *, is_patient: bool) -> tuple[list[Endpoint], Trust]:
     """Returns the registrars of an environment: those of `CALLSIGN_REGISTRAR`, else that of the
@@ -39,7 +38,7 @@ def registrars(environment: Mapping[str, str], *, is_patient: bool) -> tuple[lis
 
     Whoever is patient also asks the system's registrar, whose folder may yet be made.
     """
-    settings = _settings(environment.get(CONFIG_VARIABLE) or "")
+    settings = read_settings(environment.get(CONFIG_VARIABLE) or "")
     named = environment.get(REGISTRARS_VARIABLE, "")
     if named.strip():
         return read_list(named), Trust.NAMED
@@ -47,7 +46,7 @@ def registrars(environment: Mapping[str, str], *, is_patient: bool) -> tuple[lis
     if listen:
         return listen, Trust.ADDRESSES
     usual: list[Endpoint] = []
-    own = _runtime_dir(environment)
+    own = _own_folder(environment)
     if own is not None:
         usual.append(of_path(str(own / "registrar.sock")))
     system_dir = environment.get(SYSTEM_DIR_VARIABLE, _SYSTEM_DIR)
@@ -69,32 +68,9 @@ def read_list(text: str) -> list[Endpoint]:
     return list(dict.fromkeys(read))
 
 
-def _settings(path: str) -> dict[str, Any]:
-    if not path:
-        return {}
-    try:
-        settings = tomllib.loads(Path(path).read_text())
-    except OSError as error:
-        what = f"cannot read the settings file `{path}`, which {CONFIG_VARIABLE} names"
-        raise SettingsError(f"{what}: {system(error)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from None
-    host_id = _table(settings, "host", path).get("id")
-    if isinstance(host_id, str) and not kernel.set_host_id(host_id):
-        raise SettingsError("the host id of this process is already set, and cannot change")
-    return settings
-
-
-def _table(settings: dict[str, Any], name: str, path: str) -> dict[str, Any]:
-    table = settings.get(name, {})
-    if not isinstance(table, dict):
-        raise SettingsError(f"{path}: `{name}` is a table")
-    return table
-
-
 def _listen(settings: dict[str, Any]) -> list[Endpoint]:
     """Returns where the registrar of the settings listens, as it is dialed from here."""
-    listen = _table(settings, "registrar", "the settings").get("listen", [])
+    listen = table(settings, "registrar", "the settings").get("listen", [])
     values = listen if _is_list_of_endpoints(listen) else [listen]
     dialed: list[Endpoint] = []
     for value in values:
@@ -136,21 +112,62 @@ def _listened(value: Any) -> Endpoint:
     raise SettingsError("[registrar] listen: an endpoint is a text, or a host and a port")
 
 
-def _runtime_dir(environment: Mapping[str, str]) -> Path | None:
-    """Returns the folder of this user's sockets, unless it cannot be trusted."""
+def _own_folder(environment: Mapping[str, str]) -> Path | None:
+    """Returns the folder of this user's sockets, which it makes as the commands do; `None` if that
+    cannot be, or it cannot be trusted."""
+    user = os.geteuid()
     base = environment.get("XDG_RUNTIME_DIR", "")
     try:
         if base.startswith("/"):
-            if Path(base).stat().st_uid != os.geteuid():
-                return None
             folder = Path(base) / "callsign"
+            _check_base("XDG_RUNTIME_DIR", base, {user})
         else:
-            folder = Path(tempfile.gettempdir()) / f"callsign-{os.geteuid()}"
-        status = folder.lstat()
-    except FileNotFoundError:
-        # Whoever makes it later is the user: the folder above is the user's, or the system's.
-        return folder if Path(folder).parent.is_dir() else None
-    except OSError:
+            base = environment.get("TMPDIR") or "/tmp"
+            folder = Path(base) / f"callsign-{user}"
+            if not folder.is_absolute():
+                raise _Unusable(f"TMPDIR is {quoted(base)}, which is no absolute path")
+            # A shared folder is the system's, or protects its contents by the sticky bit.
+            if os.path.isdir(base) and not os.stat(base).st_mode & stat.S_ISVTX:
+                _check_base("TMPDIR", base, {user, 0})
+        _make(folder, user)
+    except _Unusable as error:
+        log.warning("this user's own registrar is not asked: %s", error)
         return None
-    is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-    return folder if is_own and not status.st_mode & 0o077 else None
+    return folder
+
+
+class _Unusable(Exception):
+    """Why there is no folder for this user's sockets."""
+
+
+def _check_base(variable: str, base: str, trusted: set[int]) -> None:
+    remedy = "unset it, or set it to a folder of your own"
+    try:
+        owner = os.stat(base).st_uid
+    except OSError as error:
+        what = f"{variable} is {quoted(base)}, which cannot be used: {remedy}"
+        raise _Unusable(f"{what}: {system(error)}") from None
+    if owner not in trusted:
+        what = f"which belongs to user {owner}, and this is user {os.geteuid()}: {remedy}"
+        raise _Unusable(f"{variable} is {quoted(base)}, {what} (it was kept by sudo or su)")
+
+
+def _make(folder: Path, user: int) -> None:
+    shown, remedy = quoted(str(folder)), "set XDG_RUNTIME_DIR to a folder of your own"
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(0o700)
+        status = folder.lstat()
+    except OSError as error:
+        raise _Unusable(f"{shown} cannot be used; {remedy}: {system(error)}") from None
+    if stat.S_ISLNK(status.st_mode):
+        raise _Unusable(f"{shown} is a symbolic link, and may lead anywhere: {remedy}")
+    if not stat.S_ISDIR(status.st_mode):
+        raise _Unusable(f"{shown} is not a folder: {remedy}")
+    if status.st_uid != user:
+        what = f"belongs to user {status.st_uid}, and this is user {user}"
+        raise _Unusable(f"{shown} {what}: {remedy}")
+    if (mode := stat.S_IMODE(status.st_mode)) & 0o077:
+        raise _Unusable(
+            f"{shown} is open to other users (mode {mode & 0o777:04o}): give it mode 0700"
+        )

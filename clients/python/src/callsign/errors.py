@@ -3,6 +3,8 @@
 | error | meaning |
 |---|---|
 | `EndpointError`, `InvalidName`, `InvalidRegistration` | it cannot be done as written |
+| `InvalidArgument` | neither can another argument: an owner, a UUID, a time |
+| `NotOpen` | the client has not been entered, or is closed |
 | `SettingsError` | the environment cannot be followed |
 | `Unreachable` | no registrar answers: nothing is known |
 | `Incomplete` | those that answer know nothing of it, and another did not answer |
@@ -41,6 +43,8 @@ class EndpointError(Error, ValueError):
         self.fault = fault
         self.help = help
         super().__init__(fault if quotes or not text else f"{fault} in {quoted(text)}")
+        if help:
+            self.add_note(f"hint: {help}")
 
 
 class InvalidName(Error, ValueError):
@@ -51,8 +55,23 @@ class InvalidRegistration(Error, ValueError):
     """A registration that no registrar would accept."""
 
 
+class InvalidArgument(Error, ValueError):
+    """An owner, a UUID or a time that is none."""
+
+
 class SettingsError(Error):
     """The environment names no registrar that could be asked."""
+
+
+class NotOpen(Error, RuntimeError):
+    """A client that was not entered, or has been closed; or a registration that has ended."""
+
+
+NOT_ENTERED = "the client has not been entered: `async with callsign.connect() as client`"
+CLOSED = "this client is closed"
+OTHER_PROCESS = (
+    "this client was opened in another process, of which this one is a fork: open one here"
+)
 
 
 class WireError(Error):

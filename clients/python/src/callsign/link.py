@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import socket
 from collections.abc import Callable, Sequence
@@ -16,10 +17,14 @@ from . import kernel
 from .desired import Entry
 from .endpoint import Endpoint, Tcp
 from .errors import (
+    CLOSED,
+    NOT_ENTERED,
+    OTHER_PROCESS,
     Closed,
     HandshakeError,
     LinkError,
     Lost,
+    NotOpen,
     RegistrarFailure,
     RemoteError,
     WireError,
@@ -204,8 +209,33 @@ class Hub:
         #: Those that are being taken out.
         self.leaving: set[Entry] = set()
         self.links = [Link(at, it, self) for at, it in enumerate(registrars)]
+        #: Why nothing can be asked: the client has not been entered, or is closed.
+        self.is_shut: str | None = NOT_ENTERED
+        self._process = os.getpid()  # that in which it is made, and then the one that opens it
         #: The link that serves each registrar, since two addresses may lead to the same one.
         self._claims: dict[UUID, int] = {}
+
+    def open(self) -> None:
+        self.is_shut, self._process = None, os.getpid()
+
+    def close(self) -> None:
+        self.is_shut = CLOSED
+
+    @property
+    def is_here(self) -> bool:
+        """Tells whether this is the process that opened it, and not a fork of that."""
+        return self._process == os.getpid()
+
+    def check_open(self) -> None:
+        """Makes sure that it can be used."""
+        if self.is_shut is not None:
+            raise NotOpen(self.is_shut)
+        self.check_here()
+
+    def check_here(self) -> None:
+        """Makes sure that this is the process that opened it."""
+        if not self.is_here:
+            raise NotOpen(OTHER_PROCESS)
 
     def claim(self, link: Link, connection: LinkConnection) -> int | None:
         """Claims a registrar for a link, and declares it up; or returns the link that has it."""
@@ -230,6 +260,7 @@ class Hub:
         self, index: int, method: str, body: bytes, read: Callable[[Fields], T]
     ) -> Reply[T] | RegistrarFailure | None:
         """Asks one registrar. One that another link serves is not asked twice: `None`."""
+        self.check_open()
         link, limit = self.links[index], self.options.ask_timeout
         match await link.settled(limit):
             case Up(connection):
@@ -374,8 +405,6 @@ class Connector:
 
 def _check_owner(sock: socket.socket) -> None:
     """Makes sure that a listener at a port that anybody may have is this user's, or root's."""
-    import os
-
     user = kernel.tcp_user(sock)
     if user is not None and user in (0, os.geteuid()):
         return

@@ -10,11 +10,10 @@ import enum
 import socket as sockets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from . import kernel
-from .endpoint import Endpoint, Memory, Tcp, UnixAbstract, UnixPath, endpoint, of_path
-from .errors import InvalidRegistration
+from .endpoint import Endpoint, Memory, Tcp, UnixAbstract, UnixPath
 from .kernel import Interface, SocketId
 from .text import quoted, system
 
@@ -238,26 +237,6 @@ def stamp(place: Endpoint, of: sockets.socket | None = None) -> Stamp:
     return Stamp()
 
 
-def published(listener: sockets.socket) -> list[Stamped]:
-    """Returns the stamped endpoints of a bound socket: of a wildcard, those of all interfaces."""
-    try:
-        name = listener.getsockname()
-    except OSError as error:
-        raise InvalidRegistration(f"the listener has no address: {system(error)}") from None
-    if listener.family == sockets.AF_UNIX:
-        place = _of_unix(name)
-        return [Stamped(place, stamp(place, listener))]
-    if listener.family not in (sockets.AF_INET, sockets.AF_INET6):
-        raise InvalidRegistration("a listener is a Unix or a TCP socket")
-    ip, port = ip_address(name[0].partition("%")[0]), name[1]
-    places = [_tcp(ip, port)]
-    if ip.is_unspecified:
-        takes = {4, 6} if ip.version == 6 else {4}
-        own = [it for it in kernel.interfaces() if it.ip.version in takes]
-        places = list(dict.fromkeys(_tcp(it.ip, port, it.name) for it in own))
-    return [Stamped(it, stamp(it, listener)) for it in places]
-
-
 def is_there(stamped: Stamped) -> bool | None:
     """Tells whether an endpoint is still where it was stamped; `None` if that is not visible."""
     match stamped.endpoint:
@@ -277,32 +256,9 @@ def is_there(stamped: Stamped) -> bool | None:
 _GONE = ("missing", "not-a-socket")
 
 
-def _of_unix(name: str | bytes) -> Endpoint:
-    if isinstance(name, bytes):
-        return UnixAbstract(name[1:].decode())
-    if not name:
-        raise InvalidRegistration("the listener is not bound to a path or a name")
-    import os
-
-    return of_path(os.path.abspath(name))
-
-
-def _tcp(ip: IPv4Address | IPv6Address, port: int, name: str | None = None) -> Tcp:
-    zone = name if isinstance(ip, IPv6Address) and ip.is_link_local else None
-    return Tcp(ip, port, zone)
-
-
 def _is_own_address(place: Tcp) -> bool:
     ip = place.ip
     if ip is None:
         return False
     own = [it for it in kernel.interfaces() if it.ip == ip]
     return any(place.zone is None or it.name == place.zone for it in own)
-
-
-def stamped(place: str | Endpoint | Stamped) -> Stamped:
-    """Reads an endpoint, and stamps it unless it has a stamp."""
-    if isinstance(place, Stamped):
-        return place
-    read = endpoint(place)
-    return Stamped(read, stamp(read))

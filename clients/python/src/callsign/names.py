@@ -4,7 +4,7 @@ import unicodedata
 from functools import lru_cache
 
 from .errors import InvalidName
-from .text import is_mark, is_plain, quoted
+from .text import is_mark, is_plain, kind_of, quoted
 
 #: What fits one byte of length, and a file name.
 NAME_BYTES_MAX = 255
@@ -31,6 +31,8 @@ def is_name(text: str) -> bool:
 
 
 def _check(text: str, forbidden: str) -> str:
+    if not isinstance(text, str):
+        raise InvalidName(f"a name is a text, not {kind_of(text)}")
     if not text:
         raise InvalidName("a name cannot be empty")
     length = len(text.encode("utf-8", "surrogatepass"))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from .arguments import check_seconds
+from .errors import InvalidArgument
 from .frames import HANDSHAKE_TIMEOUT
 from .portal import Heartbeat
+from .text import kind_of
 
 VERSION = "0.1.0"
 
@@ -53,3 +56,22 @@ class Options:
     #: 0.1 ms, and beyond it (RFC 8305).
     stagger_within_host: float = 0.01
     stagger_beyond: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.agent, str):
+            raise InvalidArgument(f"`agent` is a text, not {kind_of(self.agent)}")
+        for name in ("dial", "handshake", "ask", "actor"):
+            check_seconds(f"{name}_timeout", getattr(self, f"{name}_timeout"))
+        for name in ("stagger_within_host", "stagger_beyond"):
+            check_seconds(name, getattr(self, name))
+        if self.patience is not None:
+            check_seconds("patience", self.patience)
+        if not isinstance(self.heartbeat, Heartbeat | None):
+            what = f"`heartbeat` is a `callsign.Heartbeat`, not {kind_of(self.heartbeat)}"
+            raise InvalidArgument(what)
+        match self.backoff:
+            case (first, most):
+                check_seconds("backoff", most, check_seconds("backoff", first))
+            case other:
+                what = f"`backoff` is the first and the longest pause, not {kind_of(other)}"
+                raise InvalidArgument(what)

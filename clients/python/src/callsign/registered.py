@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 import anyio
 import anyio.abc
 
-from .desired import Entry, check_endpoints, check_metadata
-from .endpoint import Endpoint
-from .errors import HandshakeError, LinkError, Lost, RegistrarFailure, registrars_error
+from .desired import Details, Entry, check_endpoints, check_metadata, check_state, make_entry
+from .errors import HandshakeError, LinkError, Lost, NotOpen, RegistrarFailure, registrars_error
 from .frames import Channel
 from .link import Dialing, Down, Standby, Up, log
-from .locality import Stamped, stamped
+from .locality import Stamped
 from .messages import Hello, Instance, State
+from .places import Place, stamped_all
 
 if TYPE_CHECKING:
     from .client import Client
@@ -102,16 +101,15 @@ class Registered:
 
     async def set_state(self, state: State) -> None:
         """Changes its state, and waits until a registrar has it; those that are away catch up."""
-        await self._changed(state=state)
+        await self._changed(state=check_state(state))
 
-    async def update_endpoints(self, endpoints: Sequence[str | Endpoint | Stamped]) -> None:
+    async def update_endpoints(self, endpoints: Sequence[Place]) -> None:
         """Replaces its endpoints. One that was bound again has another stamp."""
-        await self._changed(endpoints=check_endpoints([stamped(it) for it in endpoints]))
+        await self._changed(endpoints=check_endpoints(stamped_all(endpoints)))
 
     async def update_metadata(self, metadata: Mapping[str, str]) -> None:
         """Replaces its metadata."""
-        check_metadata(metadata)
-        await self._changed(metadata=dict(metadata))
+        await self._changed(metadata=check_metadata(metadata))
 
     async def drained(self) -> None:
         """Waits until it is draining, by whichever program's request: it should finish its work."""
@@ -234,22 +232,41 @@ class Registered:
         return self.instance
 
     async def _changed(self, **changes: object) -> None:
-        version = self._entry.change(**changes)
+        entry = self._entry
+        self._client.hub.check_open()
+        if entry.final_loss is None and not entry.is_wanted:
+            raise NotOpen("this registration has ended, and can only be made anew")
+        version = entry.change(**changes)
         await self.accepted_first(version)
 
 
 class Registering:
     """`async with client.register(…) as registered`: registers, keeps it, and takes it out."""
 
-    def __init__(self, client: Client, make: Callable[[], Entry], *, patiently: bool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        endpoints: Sequence[Place],
+        details: Details,
+        *,
+        patiently: bool = False,
+    ) -> None:
+        if unknown := details.keys() - Details.__annotations__.keys():
+            what = "register() got an unexpected keyword argument"
+            raise TypeError(f"{what} {min(unknown)!r}")
         self._client = client
-        self._make = make
+        self._name = name
+        self._endpoints = endpoints
+        self._details = details
         self._patiently = patiently
         self._registered: Registered | None = None
 
     async def __aenter__(self) -> Registered:
-        entry = self._make()
-        registered = Registered(self._client, entry)
+        self._client.hub.check_open()
+        links = len(self._client.hub.links)
+        entry = make_entry(self._name, stamped_all(self._endpoints), self._details, links)
+        self._registered = registered = Registered(self._client, entry)
         self._client.put(entry)
         try:
             try:
@@ -260,22 +277,16 @@ class Registering:
             if entry.waits and not self._patiently:
                 await registered.accepted()
         except BaseException:
-            # It is taken out without waiting for that.
-            self._client.take_off(entry)
+            await self.__aexit__()
             raise
-        self._registered = registered
         return registered
 
-    async def __aexit__(
-        self,
-        _: type[BaseException] | None,
-        __: BaseException | None,
-        ___: TracebackType | None,
-    ) -> None:
-        if self._registered is not None and self._registered._entry.is_wanted:
+    async def __aexit__(self, *_: object) -> None:
+        registered = self._registered
+        if registered is not None and registered._entry.is_wanted and self._client.hub.is_here:
             # A cancelled program takes its actors out too; a registrar answers in milliseconds.
             with anyio.CancelScope(shield=True):
-                await self._registered.unregister()
+                await registered.unregister()
 
 
 def _in_line(ahead: int) -> str:

@@ -7,35 +7,37 @@
             print(record.uuid)
 
 The client runs in a thread of its own. Its methods are those of `callsign.Client`, without `await`;
-`find` gives a connection with a bare socket that blocks.
+`find` gives a connection with a bare socket that blocks. Whatever interrupts a call, such as
+Ctrl-C, cancels it, and is raised when nothing of it is left.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 from uuid import UUID
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-
 from . import client as asynchronous
+from .desired import Details
 from .dial import Assurance, Explanation
 from .dial import Connection as AsyncConnection
 from .endpoint import Endpoint
-from .errors import RegistrarFailure
+from .errors import NOT_ENTERED, NotOpen, RegistrarFailure
 from .locality import Locality
 from .lookup import LookupResult
 from .messages import Instance, Record, State, Status, Whoami
 from .options import Options
+from .places import Place
 from .registered import Registered as AsyncRegistered
 from .view import Change
 from .watch import Watch as AsyncWatch
+from .worker import Block, Worker
 
 T = TypeVar("T")
+F = TypeVar("F")
 
 
 class Connection:
@@ -54,12 +56,7 @@ class Connection:
     def __enter__(self) -> Connection:
         return self
 
-    def __exit__(
-        self,
-        _: type[BaseException] | None,
-        __: BaseException | None,
-        ___: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -70,8 +67,8 @@ class Connection:
 class Registered:
     """An actor that is kept registered."""
 
-    def __init__(self, portal: BlockingPortal, registered: AsyncRegistered) -> None:
-        self._portal = portal
+    def __init__(self, worker: Worker, registered: AsyncRegistered) -> None:
+        self._worker = worker
         self._registered = registered
 
     @property
@@ -91,31 +88,43 @@ class Registered:
 
     def set_state(self, state: State) -> None:
         """Changes its state."""
-        self._portal.call(self._registered.set_state, state)
+        self._worker.call(partial(self._registered.set_state, state))
 
     def update_metadata(self, metadata: Mapping[str, str]) -> None:
         """Replaces its metadata."""
-        self._portal.call(self._registered.update_metadata, metadata)
+        self._worker.call(partial(self._registered.update_metadata, metadata))
 
     def leave(self) -> Instance:
         """Stops keeping it, and leaves it in the registry."""
-        self._portal.call(_as_coroutine, self._registered.leave)
-        return self.instance
+
+        async def leave() -> Instance:
+            return self._registered.leave()
+
+        return self._worker.call(leave)
 
 
 class Watch:
-    """A watch of a pattern: `for change in watch`."""
+    """A watch of a pattern: `for change in watch`. An interrupted wait loses no change."""
 
-    def __init__(self, portal: BlockingPortal, watch: AsyncWatch) -> None:
-        self._portal = portal
+    def __init__(self, worker: Worker, watch: AsyncWatch) -> None:
+        self._worker = worker
         self._watch = watch
+        self._next: Change | None = None
 
-    def __iter__(self) -> Iterator[Change]:
-        while True:
-            change = self._portal.call(_next, self._watch)
-            if change is None:
-                return
-            yield change
+    def __iter__(self) -> Watch:
+        return self
+
+    def __next__(self) -> Change:
+        self._worker.call(self._look)
+        change, self._next = self._next, None
+        if change is None:
+            raise StopIteration
+        return change
+
+    async def _look(self) -> None:
+        # It is kept here, so that it is there for the next call when this one is interrupted.
+        if self._next is None:
+            self._next = await anext(self._watch, None)
 
 
 class Client:
@@ -123,23 +132,33 @@ class Client:
 
     def __init__(self, client: asynchronous.Client) -> None:
         self._client = client
-        self._stack = ExitStack()
-        self._portal: BlockingPortal | None = None
+        self._worker: Worker | None = None
+        self._block: Block[asynchronous.Client] | None = None
 
     def __enter__(self) -> Client:
-        with ExitStack() as stack:
-            portal = stack.enter_context(start_blocking_portal())
-            stack.enter_context(portal.wrap_async_context_manager(self._client))
-            self._portal, self._stack = portal, stack.pop_all()
+        if self._worker is not None:
+            raise NotOpen("a client is entered once")
+        self._worker = Worker()
+        self._block = Block(self._worker, self._client)
+        try:
+            self._worker.start()
+            self._block.enter()
+        except BaseException:
+            self._worker.stop()
+            raise
         return self
 
-    def __exit__(
-        self,
-        _: type[BaseException] | None,
-        __: BaseException | None,
-        ___: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+    def __exit__(self, *_: object) -> None:
+        assert self._worker is not None and self._block is not None
+        try:
+            self._block.leave()
+        finally:
+            self._worker.stop()
+
+    def __del__(self) -> None:
+        # For a block whose end was interrupted before a line of `__exit__` had run.
+        if self._worker is not None:
+            self._worker.abandon()
 
     def query(self, name: str, *, all: bool = False, owner: str | None = None) -> LookupResult:
         """Looks up the ready instances of a name, or all of them."""
@@ -151,7 +170,11 @@ class Client:
 
     def find(self, name: str, *, owner: str | None = None) -> Connection:
         """Connects to the nearest ready instance of a name."""
-        return Connection(self._call(partial(self._client.find, name, owner=owner)))
+
+        async def find() -> Connection:
+            return Connection(await self._client.find(name, owner=owner))
+
+        return self._open().call(find, Connection.close)
 
     def wait(self, name: str, *, timeout: float | None = None) -> Record:
         """Waits until an instance of a name is ready."""
@@ -166,10 +189,10 @@ class Client:
         return _Mapped(self._open(), self._client.watch(pattern), Watch)
 
     def register(
-        self, name: str, *endpoints: Any, **more: Any
+        self, name: str, *endpoints: Place, **details: Unpack[Details]
     ) -> AbstractContextManager[Registered]:
         """Registers an actor while the block lasts, as `callsign.Client.register` does."""
-        return _Mapped(self._open(), self._client.register(name, *endpoints, **more), Registered)
+        return _Mapped(self._open(), self._client.register(name, *endpoints, **details), Registered)
 
     def unregister(self, uuid: UUID) -> None:
         """Takes an instance out of the registry."""
@@ -195,45 +218,37 @@ class Client:
         """Asks all registrars how they are."""
         return self._call(self._client.status)
 
-    def _open(self) -> BlockingPortal:
-        if self._portal is None:
-            raise RuntimeError("the client has not been entered: `with callsign.sync.connect()`")
-        return self._portal
+    def _open(self) -> Worker:
+        if self._worker is None:
+            raise NotOpen(NOT_ENTERED.replace("async with callsign", "with callsign.sync"))
+        return self._worker
 
     def _call(self, ask: Callable[[], Awaitable[T]]) -> T:
         return self._open().call(ask)
 
 
-class _Mapped(AbstractContextManager[T]):
+class _Mapped(AbstractContextManager[F]):
     """An asynchronous context of the client's, entered in its thread."""
 
-    def __init__(
-        self, portal: BlockingPortal, context: Any, face: Callable[[BlockingPortal, Any], T]
-    ) -> None:
-        self._portal = portal
-        self._context = portal.wrap_async_context_manager(context)
+    def __init__(self, worker: Worker, context: Any, face: Callable[[Worker, Any], F]) -> None:
+        self._worker = worker
+        self._block: Block[Any] = Block(worker, context)
         self._face = face
 
-    def __enter__(self) -> T:
-        return self._face(self._portal, self._context.__enter__())
+    def __enter__(self) -> F:
+        try:
+            return self._face(self._worker, self._block.enter())
+        except BaseException:
+            self._block.leave()
+            raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._context.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._block.leave()
+
+    def __del__(self) -> None:
+        self._block.abandon()
 
 
 def connect(*registrars: str | Endpoint, options: Options | None = None, **more: Any) -> Client:
     """Connects to registrars, or to those of the environment, as `callsign.connect` does."""
     return Client(asynchronous.connect(*registrars, options=options, **more))
-
-
-async def _next(watch: AsyncWatch) -> Change | None:
-    return await anext(watch, None)
-
-
-async def _as_coroutine(function: Callable[[], T]) -> T:
-    return function()

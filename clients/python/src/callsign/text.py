@@ -51,6 +51,11 @@ def quoted(text: str) -> str:
     return f"`{plain(text[:_QUOTED_MAX])}{'…' if len(text) > _QUOTED_MAX else ''}`"
 
 
+def kind_of(value: object) -> str:
+    """Describes a value that is of a wrong type: `b'feed'`, which is `bytes`."""
+    return f"{quoted(repr(value))}, which is of type `{type(value).__name__}`"
+
+
 def duration(seconds: float) -> str:
     """Writes a time limit: `2s`, `1.5s`, `200ms`."""
     if seconds < 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from .arguments import check_seconds
 from .dial import explain
 from .errors import (
     Incomplete,
@@ -51,8 +52,10 @@ async def _within(
     wait: Callable[[Client, str], Awaitable[Record]],
     is_wanted: Callable[[Record], bool],
 ) -> Record:
+    client.hub.check_open()
     if timeout is None:
         return await wait(client, name)
+    check_seconds("timeout", timeout)
     with anyio.move_on_after(timeout):
         return await wait(client, name)
     limit = duration(timeout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -42,12 +41,7 @@ class Watch:
         self._start()
         return self
 
-    async def __aexit__(
-        self,
-        _: type[BaseException] | None,
-        __: BaseException | None,
-        ___: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
     def __aiter__(self) -> Watch:
@@ -97,12 +91,14 @@ class Watch:
 
     @property
     def _is_over(self) -> bool:
-        return self._is_closed or self._client.is_closed
+        return self._is_closed or self._client.hub.is_shut is not None
 
     def _start(self) -> None:
-        if self._scope is None and not self._is_over:
-            self._scope = anyio.CancelScope()
-            self._client.start(self._follow_all, self._scope)
+        self._client.hub.check_here()
+        if self._scope is None and not self._is_closed:
+            scope = anyio.CancelScope()
+            self._client.start(self._follow_all, scope)
+            self._scope = scope
 
     async def _follow_all(self, scope: anyio.CancelScope) -> None:
         try:

@@ -1,0 +1,138 @@
+"""Finding a name: asking until it is known whether it is there, and connecting to the nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from .arguments import in_words, read_owner
+from .dial import Candidate, Connection, connect_nearest
+from .errors import NotFound
+from .link import SETTLING_MAX
+from .lookup import Found, located, merged
+from .messages import Record, pack, read_answer, read_located
+from .names import check_name
+from .waiting import states
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked up: the ready instances of a name or all, and perhaps of one owner only."""
+
+    name: str
+    all: bool
+    owner: str | None = None
+
+    async def checked(self, client: Client) -> Wanted:
+        """Returns it, if it is a name and an owner, with the owner as the protocol has it, and if
+        the client can be asked."""
+        client.hub.check_open()
+        check_name(self.name)
+        return self if self.owner is None else replace(self, owner=await read_owner(self.owner))
+
+    def args(self) -> bytes:
+        """Writes it as the arguments of a call."""
+        args: dict[str, Any] = {"name": self.name, "all": self.all}
+        return pack(args if self.owner is None else {**args, "owner": self.owner})
+
+    def wants(self, record: Record) -> bool:
+        """Tells whether a record is of the owner."""
+        return self.owner is None or record.owner == self.owner
+
+
+async def query(client: Client, given: Wanted) -> Found:
+    """Looks up a name, and waits for registrars that have just started."""
+    wanted = await given.checked(client)
+    return await _until_known(client, wanted, lambda: query_now(client, wanted))
+
+
+async def query_now(client: Client, wanted: Wanted) -> Found:
+    """Looks up a name."""
+    answers = await client.asking.gather("registrar.query", wanted.args(), read_answer)
+    return merged(client.hub, answers)
+
+
+async def find(client: Client, given: Wanted) -> Connection:
+    """Connects to the nearest ready instance of a name."""
+    wanted = await given.checked(client)
+
+    async def ask() -> Found:
+        answers = await client.asking.gather("registrar.find", wanted.args(), read_located)
+        return located(client.hub, answers)
+
+    found = await _until_known(client, wanted, ask)
+    # A state that this version does not know is not one to dial.
+    records = [it for it in found.result.complete().records if it.state == "ready"]
+    if not records:
+        raise await _not_ready(client, wanted)
+    connection = await connect_nearest(
+        records,
+        found.tickets,
+        client.options,
+        lambda candidate, evidence: _report(client, found, candidate, evidence),
+    )
+    connection.unanswered = found.result.unanswered
+    return connection
+
+
+async def _until_known(
+    client: Client, wanted: Wanted, ask: Callable[[], Awaitable[Found]]
+) -> Found:
+    """Asks, and asks again while there are none and the registrars that answer are settling: when
+    the name appears, and when they have settled."""
+    patience = client.options.patience
+    deadline = anyio.current_time() + (SETTLING_MAX if patience is None else patience)
+    while True:
+        found = await ask()
+        if wanted.owner is not None:
+            # An earlier registrar does not filter by owner.
+            mine = tuple(filter(wanted.wants, found.result.records))
+            found.result = replace(found.result, records=mine)
+        is_empty = not found.result.records
+        if not is_empty or found.settles_at is None or anyio.current_time() >= deadline:
+            return found
+        with anyio.CancelScope(deadline=min(deadline, found.settles_at)):
+            async with client.watch(wanted.name) as watch:
+                async for change in watch:
+                    record = change.record
+                    if record is None or not wanted.wants(record):
+                        continue
+                    if wanted.all or record.state == "ready":
+                        break
+
+
+async def _not_ready(client: Client, wanted: Wanted) -> NotFound:
+    """Says why there is no ready instance of a name."""
+    name = wanted.name
+    there = (await query(client, Wanted(name, True))).result.complete().records
+    others = list(filter(wanted.wants, there))
+    if there and not others:
+        whose = next((it.owner for it in there if it.owner is not None), None)
+        what = f"no instance of `{name}` belongs to {await in_words(wanted.owner)}"
+        return NotFound(f"{what}: {await in_words(whose)} registered what is there")
+    if unready := states(others):
+        return NotFound(f"no instance of `{name}` is ready: it has {unready}")
+    asked = [str(it) for it in client.registrars]
+    where = f" {asked[0]}" if len(asked) == 1 else "".join(f"\n  {it}" for it in asked)
+    return NotFound(f"no actor `{name}` is registered at{where}")
+
+
+def _report(client: Client, found: Found, candidate: Candidate, evidence: str) -> None:
+    """Reports evidence against an instance to each registrar that knows it."""
+    uuid = candidate.record.uuid
+    for at, epoch in found.epochs.get(uuid, []):
+        connection = client.hub.links[at].connection
+        if connection is not None:
+            report = {
+                "uuid": uuid.bytes,
+                "epoch": epoch,
+                "endpoint": str(candidate.endpoint),
+                "evidence": evidence,
+            }
+            connection.portal.notify("registrar.report", pack(report))

@@ -1,0 +1,125 @@
+"""Places: what can be registered as an endpoint, each as its stamped endpoints."""
+
+from __future__ import annotations
+
+import os
+import socket as sockets
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+import anyio.abc
+from anyio.abc import SocketAttribute
+from anyio.streams.stapled import MultiListener
+
+from . import kernel
+from .endpoint import Endpoint, Tcp, UnixAbstract, UnixPath, endpoint, of_path
+from .errors import EndpointError, InvalidRegistration
+from .locality import Stamped, stamp
+from .text import kind_of, quoted, system
+
+#: An endpoint as it is given: its text, its value, with a stamp of its own, or a listener.
+Place = str | Endpoint | Stamped | sockets.socket | anyio.abc.Listener[Any]
+
+#: The protocols whose listeners take connections of TCP: the other is MPTCP (RFC 8684).
+_TCP = (sockets.IPPROTO_TCP, 262)
+
+_OTHER_TYPES: dict[int, str] = {
+    sockets.SOCK_DGRAM: "datagram",
+    sockets.SOCK_SEQPACKET: "seqpacket",
+    sockets.SOCK_RAW: "raw",
+}
+
+
+def stamped_all(places: Iterable[Place]) -> list[Stamped]:
+    """Returns the stamped endpoints of places."""
+    if isinstance(places, str) or not isinstance(places, Iterable):
+        raise EndpointError("", f"endpoints are given as a list, not as {kind_of(places)}")
+    found: list[Stamped] = []
+    for place in places:
+        match place:
+            case Stamped():
+                endpoint(place.endpoint)
+                found.append(place)
+            case sockets.socket():
+                found += published(place)
+            case MultiListener():
+                found += stamped_all(place.listeners)
+            case anyio.abc.Listener():
+                found += published(place.extra(SocketAttribute.raw_socket))
+            case _:
+                read = endpoint(place)
+                found.append(Stamped(read, stamp(read)))
+    return found
+
+
+def published(listener: sockets.socket) -> list[Stamped]:
+    """Returns the stamped endpoints of a listening socket: of a wildcard, those of all
+    interfaces."""
+    _check_listens(listener)
+    name = listener.getsockname()
+    if listener.family == sockets.AF_UNIX:
+        place = _of_unix(name)
+        stamped = Stamped(place, stamp(place, listener))
+        if isinstance(place, UnixPath) and stamped.stamp.socket is None:
+            what = f"its path {quoted(place.path)} does not lead to it from here"
+            raise _fault(f"{what}; bind it by its absolute path")
+        return [stamped]
+    ip, port = ip_address(name[0].partition("%")[0]), name[1]
+    zone = sockets.if_indextoname(name[3]) if len(name) > 3 and name[3] else None
+    places = [_tcp(ip, port, zone)]
+    if ip.is_unspecified:
+        takes = {ip.version}
+        if ip.version == 6 and not listener.getsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY):
+            takes.add(4)
+        own = [it for it in kernel.interfaces() if it.ip.version in takes]
+        places = list(dict.fromkeys(_tcp(it.ip, port, it.name) for it in own))
+    return [Stamped(it, stamp(it, listener)) for it in places]
+
+
+def _check_listens(listener: sockets.socket) -> None:
+    """Makes sure that callers can connect to a socket."""
+
+    def option(number: int) -> int:
+        return listener.getsockopt(sockets.SOL_SOCKET, number)
+
+    try:
+        kind, protocol = option(sockets.SO_TYPE), option(sockets.SO_PROTOCOL)
+        listens = option(sockets.SO_ACCEPTCONN)
+    except OSError as error:
+        raise _fault(f"it cannot be looked at: {system(error)}") from None
+    if found := _OTHER_TYPES.get(kind):
+        raise _fault(f"it is a {found} socket; only a stream socket can take connections here")
+    is_tcp = listener.family in (sockets.AF_INET, sockets.AF_INET6)
+    if not (is_tcp and protocol in _TCP) and listener.family != sockets.AF_UNIX:
+        raise _fault("it is neither a Unix socket nor a TCP socket")
+    if listens:
+        return
+    try:
+        listener.getpeername()
+    except OSError:
+        what = "it does not listen: `listen` has to be called before it is registered"
+        raise _fault(what) from None
+    raise _fault("it is a connection, not a socket that takes connections")
+
+
+def _fault(what: str) -> InvalidRegistration:
+    return InvalidRegistration(f"a listener cannot be registered: {what}")
+
+
+def _of_unix(name: str | bytes) -> Endpoint:
+    if not name:
+        raise _fault("it has no name")
+    try:
+        if isinstance(name, bytes):
+            return UnixAbstract(name[1:].decode())
+        path = os.path.abspath(name)
+        path.encode()
+    except UnicodeError:
+        raise _fault("its name is not UTF-8") from None
+    return of_path(path)
+
+
+def _tcp(ip: IPv4Address | IPv6Address, port: int, name: str | None = None) -> Tcp:
+    zone = name if isinstance(ip, IPv6Address) and ip.is_link_local else None
+    return Tcp(ip, port, zone)
