@@ -64,6 +64,7 @@ class LinkConnection:
     registrar: UUID
     portal: Portal
     settling_until: float | None
+    link: Link
     #: Set by a caller that has waited for an answer in vain.
     overdue: anyio.Event = field(default_factory=anyio.Event)
 
@@ -99,8 +100,18 @@ class LinkConnection:
             if anyio.current_time() - began < 2 * limit:
                 break
             # The timer fired far too late: this process was stopped, and the time begins anew.
-        self.overdue.set()
-        raise LinkError("no-answer", f"no answer within {duration(limit)}")
+        raise self.give_up(limit)
+
+    def give_up(self, limit: float) -> LinkError:
+        """Gives the connection up, for everybody at once, since no answer has come in time."""
+        error = LinkError("no-answer", f"no answer within {duration(limit)}")
+        if not self.overdue.is_set():
+            self.overdue.set()
+            self.portal.goodbye("no answer in time", returns=True)
+            self.portal.closed = self.portal.closed or Closed(str(error))
+            if self.link.connection is self:
+                self.link.set(Down(error))
+        return error
 
 
 def read_answer(body: bytes, read: Callable[[Fields], T]) -> T:
@@ -363,7 +374,6 @@ class Connector:
         async with anyio.create_task_group() as keepers:
             keepers.start_soon(Keeper(self._hub, self._link, connection).run)
             await connection.overdue.wait()
-            connection.portal.goodbye("no answer in time", returns=True)
             keepers.cancel_scope.cancel()
         what = f"no answer within {duration(self._hub.options.ask_timeout)}"
         return LinkError("no-answer", what)
@@ -400,7 +410,7 @@ class Connector:
         until = None
         if settling is not None:
             until = anyio.current_time() + min(settling / 1000, SETTLING_MAX)
-        return LinkConnection(self._number, peer.registrar, portal, until)
+        return LinkConnection(self._number, peer.registrar, portal, until, self._link)
 
 
 def _check_owner(sock: socket.socket) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -11,20 +10,18 @@ import anyio
 import anyio.abc
 
 from .desired import Details, Entry, check_endpoints, check_metadata, check_state, make_entry
-from .errors import HandshakeError, LinkError, Lost, NotOpen, RegistrarFailure, registrars_error
+from .errors import LinkError, Lost, NotOpen, RegistrarFailure, registrars_error
 from .frames import Channel
 from .link import Dialing, Down, Standby, Up, log
-from .locality import Stamped
+from .locality import Stamp, Stamped
 from .messages import Hello, Instance, State
 from .places import Place, stamped_all
+from .serving import Serving
 
 if TYPE_CHECKING:
     from .client import Client
 
 S = TypeVar("S", bound=anyio.abc.ByteStream)
-
-#: Callers that have not said who they mean yet.
-_HANDSHAKES_MAX = 1024
 
 
 class Registered:
@@ -77,27 +74,10 @@ class Registered:
         self, listener: anyio.abc.Listener[S], handler: Callable[[S], Awaitable[object]]
     ) -> None:
         """Accepts callers, answers each as `accept` does, hands it to `handler`, and closes it.
-        Those that do not complete the handshake, or go away, are dropped."""
-        handshakes = anyio.Semaphore(_HANDSHAKES_MAX)
-
-        async def greet(stream: S) -> None:
-            try:
-                async with handshakes:
-                    await self.accept(stream)
-            except HandshakeError:
-                await anyio.aclose_forcefully(stream)
-                return
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    await anyio.aclose_forcefully(stream)
-                raise
-            try:
-                async with stream:
-                    await handler(stream)
-            except (anyio.BrokenResourceError, anyio.EndOfStream) as error:
-                log.debug("a caller of %s has gone: %r", self.instance, error)
-
-        await listener.serve(greet)
+        Those that do not complete the handshake, or go away, are dropped. A handler that fails is
+        logged, and ends with its caller; so does a want of descriptors end nothing: it is logged,
+        and callers that say nothing make room for others."""
+        await Serving(self, handler).run(listener)
 
     async def set_state(self, state: State) -> None:
         """Changes its state, and waits until a registrar has it; those that are away catch up."""
@@ -141,16 +121,14 @@ class Registered:
             error: LinkError | None
             if entry.final_loss is not None:
                 error = LinkError("lost", str(entry.final_loss))
-            elif link.silence is not None:
-                error = link.silence
+            elif isinstance(link.state, Down):
+                error = link.state.error
             elif isinstance(link.state, Standby) or (
                 progress.kind == "here" and progress.version == entry.wanted.version
             ):
                 error = None
             elif progress.kind == "refused":
                 error = progress.error
-            elif isinstance(link.state, Down):
-                error = link.state.error
             elif progress.kind == "in-line":
                 error = LinkError("in-line", _in_line(progress.ahead))
             else:
@@ -265,7 +243,10 @@ class Registering:
     async def __aenter__(self) -> Registered:
         self._client.hub.check_open()
         links = len(self._client.hub.links)
-        entry = make_entry(self._name, stamped_all(self._endpoints), self._details, links)
+        endpoints = stamped_all(self._endpoints)
+        entry = make_entry(self._name, endpoints, self._details, links)
+        if any(it.stamp != Stamp() and it.stamp.kernel is None for it in endpoints):
+            log.warning(_UNKNOWN_KERNEL)
         self._registered = registered = Registered(self._client, entry)
         self._client.put(entry)
         try:
@@ -287,6 +268,12 @@ class Registering:
             # A cancelled program takes its actors out too; a registrar answers in milliseconds.
             with anyio.CancelScope(shield=True):
                 await registered.unregister()
+
+
+_UNKNOWN_KERNEL = (
+    "cannot learn which kernel this is (/proc/sys/kernel/random/boot_id): others on this host will "
+    "not reach it; `[host] id` of the settings says it instead"
+)
 
 
 def _in_line(ahead: int) -> str:

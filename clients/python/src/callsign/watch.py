@@ -13,7 +13,6 @@ from .messages import pack, read_item, unpack
 from .names import check_pattern
 from .portal import Items
 from .signal import Signal
-from .text import duration
 from .view import Change, View
 
 if TYPE_CHECKING:
@@ -170,8 +169,7 @@ class _Feed:
             with anyio.move_on_after(limit):
                 started, items = await connection.portal.stream("registrar.watch", pack(args))
             if items is None:
-                connection.overdue.set()
-                return LinkError("no-answer", f"no answer within {duration(limit)}")
+                return connection.give_up(limit)
             resumed = read_answer(started, lambda it: it.truth("resumed"))
             settles_at = connection.settles_at
             at = self._link.index
