@@ -4,10 +4,10 @@
 
 use std::{fs, io, net::Ipv4Addr, net::Ipv6Addr, path::Path, slice};
 
-use discovery::{LinkError, RegistrarFailure};
+use discovery::{Candidate, Explanation, LinkError, Outcome, ReachError, RegistrarFailure};
 use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, UnixPath, is_plain};
 use portal::HandshakeError;
-use transport::{BindError, DialError, Holder, TlsError};
+use transport::{BindError, DialError, Holder, Listening, Silence, TlsError, listening_at_each};
 
 use crate::{context::Context, failure::Hint, output::notices::names_registrars};
 
@@ -53,6 +53,9 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
     if failures.iter().any(is_without) {
         hints.push(NO_CERTIFICATE.to_owned());
     }
+    let is_absent =
+        |it: &&RegistrarFailure| matches!(*it.error, LinkError::Dial(DialError::Refused));
+    hints.extend(padded(failures.iter().filter(is_absent).map(|it| &it.registrar)));
     // A caller that is refused has found the registrar.
     let has_refused = |it: &RegistrarFailure| {
         matches!(
@@ -66,6 +69,35 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
     let or = if hints.is_empty() { "" } else { "or " };
     hints.push(format!("{or}say where it is: `--registrar ENDPOINT`, or CALLSIGN_REGISTRAR"));
     hints
+}
+
+/// Returns the endpoints at which nobody listens, as dials have shown.
+pub(crate) fn refused(explanation: &Explanation) -> impl Iterator<Item = &Endpoint> {
+    let is_refused = |it: &&Candidate| match &it.outcome {
+        Outcome::Failed { error, .. } => {
+            matches!(error, ReachError::Dial(DialError::Refused))
+        }
+        _ => false,
+    };
+    explanation.candidates.iter().filter(is_refused).map(|it| &it.stamped.endpoint)
+}
+
+/// Says of abstract names at which nobody listens whether somebody does at the same name with NULs
+/// behind it, as HAProxy's `abns@` and Node before 22 have it.
+pub(crate) fn padded<'a>(refused: impl IntoIterator<Item = &'a Endpoint>) -> Vec<String> {
+    let is_name = |it: &&Endpoint| matches!(it, Endpoint::Unix(UnixAddress::Abstract(_)));
+    let names: Vec<_> = refused.into_iter().filter(is_name).cloned().collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let told = listening_at_each(&names).into_iter().zip(&names);
+    told.filter_map(|(listening, name)| match listening {
+        Listening::Nobody(Silence::Padded { at }) => Some(format!(
+            "`{name}` padded with NULs is another name, and somebody listens there: `{at}`"
+        )),
+        _ => None,
+    })
+    .collect()
 }
 
 /// Returns the command that starts a registrar at the configured place. There is none if one of

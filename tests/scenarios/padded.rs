@@ -41,6 +41,20 @@ fn a_padded_name_is_registered_found_explained_and_reached() {
     let listed = node.callsign(&["ls", "pad", "--json"]).succeeds();
     assert!(listed.stdout.contains(&full), "{listed}");
 
+    // Who dials the name as written is told of the real one, be it an actor's or a registrar's.
+    let wrong = node.run(&["register", "wrong", &short, "--state", "ready"]);
+    node.callsign(&["wait", "wrong", "--timeout", "5m"]).succeeds();
+    let dialed = [
+        node.callsign(&["connect", "wrong"]),
+        node.callsign(&["resolve", "wrong", "--probe"]),
+        room.callsign(&["--registrar", &short, "ls"]),
+    ];
+    for outcome in dialed {
+        let said: String = outcome.stderr.split_whitespace().collect();
+        assert!(said.contains(&format!("somebodylistensthere:`{full}`")), "{outcome}");
+    }
+    wrong.stop();
+
     // A program that runs already, and a caller that uses the printed address.
     let held = node.run(&["register", "held", &full]);
     node.callsign(&["wait", "held", "--timeout", "5m"]).succeeds();

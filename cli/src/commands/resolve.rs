@@ -15,6 +15,7 @@ use wire::{Epoch, Owner, Record, State};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
+    hints,
     lookup::query::{self, not_ready, out_of_reach},
     lookup::ranking::{LeftOutJson, LifetimeJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
     lookup::suggestion,
@@ -84,6 +85,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         }
     }
     warn_unanswered(context, &unanswered);
+    for hint in hints::padded(hints::refused(&explanation)) {
+        note(context, hint);
+    }
     if context.json {
         let candidates = rows.iter().map(Row::to_json).collect();
         context.print_json(&ResolvedJson { name: name.as_str(), source, candidates })?;

@@ -2,11 +2,12 @@
 
 use config::Diagnostics;
 use discovery::{
-    ConnectError, FindError, LookupError, RegisterError, RegistrarFailures, RequestError,
-    ResolveError,
+    ConnectError, FindError, LookupError, NoneAnswered, RegisterError, RegistrarFailures,
+    RequestError, ResolveError,
 };
 
 use super::{Exit, Failure};
+use crate::hints;
 
 /// What a failure is, by what each registrar answered.
 type ByAnswers = fn(anyhow::Error, &RegistrarFailures) -> Failure;
@@ -69,6 +70,11 @@ impl From<FindError> for Failure {
     fn from(error: FindError) -> Self {
         match error {
             FindError::Resolve(error) => error.into(),
+            FindError::NoneAnswered(NoneAnswered { explanation }) => {
+                let hints = hints::padded(hints::refused(&explanation));
+                let failure = Self::not_found(NoneAnswered { explanation });
+                hints.into_iter().fold(failure, Self::hint)
+            }
             _ => Self::not_found(error),
         }
     }
