@@ -2,7 +2,7 @@
 //! URI.
 //!
 //! `http://feed/quote` reaches the actor `feed`: the client looks it up, connects to its nearest
-//! instance over the transport that reaches it, a Unix socket or TCP, and demands its proof of
+//! instance over the transport that reaches it, a Unix socket, TCP or TLS, and demands its proof of
 //! identity if it can give one. The bytes are HTTP from then on, and `Host` (in HTTP/2
 //! `:authority`) is the name. A name that is no host is [escaped](crate::host). A port is refused:
 //! the registrar tells it.
