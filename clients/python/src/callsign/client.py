@@ -32,6 +32,7 @@ from .names import check_name, check_pattern
 from .options import Options, Trust
 from .places import Place
 from .registered import Registering
+from .remembered import Memory
 from .requests import request
 from .waiting import wait, wait_within_reach
 from .watch import Watch
@@ -48,6 +49,7 @@ class Client:
         self.options = options
         self.hub = Hub(registrars, options, trust)
         self.asking = Asking(self.hub)
+        self.memory = Memory()
         self._waits = waits
         self._tasks: anyio.abc.TaskGroup | None = None
 
@@ -120,15 +122,22 @@ class Client:
     # Looking up.
 
     async def query(
-        self, name: str, *, all: bool = False, owner: str | None = None
+        self,
+        name: str,
+        *,
+        all: bool = False,
+        owner: str | None = None,
+        max_age: float | None = None,
     ) -> LookupResult:
         """Looks up the ready instances of a name; with `all`, starting and draining ones too; and
         with `owner`, as in `user:1000`, only those of one owner.
 
         A name without instances has no records. A registrar that has just started, and does not
-        know the name, is waited for until its clients should be back.
+        know the name, is waited for until its clients should be back. If no registrar can be asked,
+        the last answer to the same question with a `max_age` will do that is no more than so many
+        seconds old: `age` says how old it is.
         """
-        return (await finding.query(self, Wanted(name, bool(all), owner))).result
+        return (await finding.query(self, Wanted(name, bool(all), owner, max_age))).result
 
     async def query_now(self, name: str) -> LookupResult:
         """Looks up the instances of a name in all states, as `query` does, and waits for no
@@ -144,15 +153,18 @@ class Client:
         records = tuple(sorted(found.records, key=lambda it: it.name.encode()))
         return LookupResult(records, found.total, found.now_ms, found.unanswered, found.settling)
 
-    async def find(self, name: str, *, owner: str | None = None) -> Connection:
+    async def find(
+        self, name: str, *, owner: str | None = None, max_age: float | None = None
+    ) -> Connection:
         """Connects to the nearest ready instance of a name.
 
         An instance that speaks the protocol has to prove its identity before a byte is sent.
         Candidates that do not answer are reported to the registrars, which check for themselves.
         `NotFound` if there is none, and every registrar says so; `NoneAnswered` if there is one
-        that cannot be reached.
+        that cannot be reached. `max_age` is as for `query`; a remembered instance has to prove its
+        identity as well.
         """
-        return await finding.find(self, Wanted(name, False, owner))
+        return await finding.find(self, Wanted(name, False, owner, max_age))
 
     async def wait(self, name: str, *, timeout: float | None = None) -> Record:
         """Waits until an instance of a name is ready, and returns the newest; a declared one does

@@ -164,6 +164,8 @@ class Connection(SocketStream):
         self.explanation = explanation
         #: The registrars that did not answer: they may know a nearer instance, or a newer one.
         self.unanswered: tuple[RegistrarFailure, ...] = ()
+        #: How many seconds old the look-up's answer was, if it was a remembered one.
+        self.age: float | None = None
 
 
 Report = Callable[[Candidate, str], None]

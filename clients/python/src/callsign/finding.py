@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .arguments import in_words, read_owner
+from .arguments import check_seconds, in_words, read_owner
 from .dial import Candidate, Connection, connect_nearest
-from .errors import NotFound
+from .errors import NotFound, Unreachable
 from .link import SETTLING_MAX
 from .lookup import Found, located, merged
 from .messages import Record, pack, read_answer, read_located
@@ -28,12 +28,16 @@ class Wanted:
     name: str
     all: bool
     owner: str | None = None
+    #: How old an answer may be, in seconds, if no registrar can be asked.
+    max_age: float | None = None
 
     async def checked(self, client: Client) -> Wanted:
         """Returns it, if it is a name and an owner, with the owner as the protocol has it, and if
         the client can be asked."""
         client.hub.check_open()
         check_name(self.name)
+        if self.max_age is not None:
+            check_seconds("max_age", self.max_age)
         return self if self.owner is None else replace(self, owner=await read_owner(self.owner))
 
     def args(self) -> bytes:
@@ -49,7 +53,12 @@ class Wanted:
 async def query(client: Client, given: Wanted) -> Found:
     """Looks up a name, and waits for registrars that have just started."""
     wanted = await given.checked(client)
-    return await _until_known(client, wanted, lambda: query_now(client, wanted))
+
+    async def ask() -> Found:
+        return await _until_known(client, wanted, lambda: query_now(client, wanted))
+
+    key = ("query", wanted.name, wanted.all, wanted.owner)
+    return await client.memory.or_remembered(key, wanted.max_age, ask)
 
 
 async def query_now(client: Client, wanted: Wanted) -> Found:
@@ -62,13 +71,20 @@ async def find(client: Client, given: Wanted) -> Connection:
     """Connects to the nearest ready instance of a name."""
     wanted = await given.checked(client)
 
-    async def ask() -> Found:
+    async def locate() -> Found:
         answers = await client.asking.gather("registrar.find", wanted.args(), read_located)
         return located(client.hub, answers)
 
-    found = await _until_known(client, wanted, ask)
+    async def ask() -> Found:
+        return await _until_known(client, wanted, locate)
+
+    key = ("find", wanted.name, wanted.all, wanted.owner)
+    found = await client.memory.or_remembered(key, wanted.max_age, ask)
     # A state that this version does not know is not one to dial.
     records = [it for it in found.result.complete().records if it.state == "ready"]
+    if not records and found.result.age is not None:
+        # A remembered absence says nothing about now.
+        raise Unreachable(found.result.unanswered)
     if not records:
         raise await _not_ready(client, wanted)
     connection = await connect_nearest(
@@ -78,6 +94,7 @@ async def find(client: Client, given: Wanted) -> Connection:
         lambda candidate, evidence: _report(client, found, candidate, evidence),
     )
     connection.unanswered = found.result.unanswered
+    connection.age = found.result.age
     return connection
 
 

@@ -42,7 +42,9 @@ def decode(body: bytes) -> tuple[str, Fields]:
     ((kind, fields),) = value.items()
     if not isinstance(kind, str):
         raise WireError("a frame without a kind")
-    return kind, Fields(fields, f"a frame `{plain(kind[:32])}`")
+    word = kind[:32]
+    shown = word if word.isascii() and word.isidentifier() else plain(word)
+    return kind, Fields(fields, f"a frame `{shown}`")
 
 
 async def handshake(sock: socket.socket, hello: Hello, limit: float) -> Hello:

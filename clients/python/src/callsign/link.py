@@ -33,7 +33,7 @@ from .frames import handshake
 from .locality import is_there
 from .messages import Fields, Hello, pack, quota_of, read_lost, unpack
 from .options import Options, Trust
-from .portal import Portal
+from .portal import Overdue, Portal
 from .signal import Signal
 from .sockets import dial
 from .text import duration, plain
@@ -95,10 +95,11 @@ class LinkConnection:
     async def _within(self, limit: float, method: str, body: bytes) -> bytes:
         for _ in range(2):
             began = anyio.current_time()
-            with anyio.move_on_after(limit):
-                return await self.portal.call(method, body)
-            if anyio.current_time() - began < 2 * limit:
-                break
+            try:
+                return await self.portal.call_within(limit, method, body)
+            except Overdue:
+                if anyio.current_time() - began < 2 * limit:
+                    break
             # The timer fired far too late: this process was stopped, and the time begins anew.
         raise self.give_up(limit)
 

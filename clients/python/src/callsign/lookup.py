@@ -33,6 +33,8 @@ class LookupResult:
     unanswered: tuple[RegistrarFailure, ...] = ()
     #: For how many seconds others may still come back, if a registrar has begun a moment ago.
     settling: float | None = None
+    #: How many seconds old a remembered answer is, if no registrar could be asked.
+    age: float | None = None
 
     def complete(self) -> LookupResult:
         """Returns it, unless it is a "no" that only some registrars gave: then `Incomplete`."""

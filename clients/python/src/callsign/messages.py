@@ -405,8 +405,32 @@ def _read_records(values: list[Any]) -> list[Record | None]:
     return [read_record(Fields(value, "a record")) for value in values]
 
 
+#: The records last read in answers, each with the map that it was read from. Of a name that is
+#: looked up again, most are the same, and comparing a map is much faster than reading it.
+_known: dict[bytes, tuple[dict[Any, Any], Record | None]] = {}
+
+#: As many as one answer has.
+_KNOWN_MAX = 256
+
+
+def _read_known(values: list[Any]) -> list[Record | None]:
+    records = []
+    for value in values:
+        uuid = value.get("uuid") if isinstance(value, dict) else None
+        known = _known.get(uuid) if isinstance(uuid, bytes) else None
+        if known is not None and known[0] == value:
+            records.append(known[1])
+            continue
+        record = read_record(Fields(value, "a record"))
+        records.append(record)
+        while len(_known) >= _KNOWN_MAX:
+            del _known[next(iter(_known))]
+        _known[value["uuid"]] = value, record
+    return records
+
+
 def read_answer(fields: Fields) -> Answer:
-    records = _read_records(fields.items("records"))
+    records = _read_known(fields.items("records"))
     kept = tuple(it for it in records if it is not None)
     return Answer(fields.number("now_ms"), fields.number("total"), kept)
 
@@ -420,7 +444,7 @@ def read_page(fields: Fields) -> Page:
 def read_located(fields: Fields) -> Located:
     answer = fields.map("answer")
     # The proofs belong to the records as they stand there, those included that are left out.
-    records = _read_records(answer.items("records"))
+    records = _read_known(answer.items("records"))
     proofs: dict[tuple[UUID, int], bytes] = {}
     for record, proof in zip(records, fields.items("proofs"), strict=False):
         if proof is not None and not isinstance(proof, bytes):

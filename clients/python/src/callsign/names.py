@@ -9,10 +9,13 @@ from .text import is_mark, is_plain, kind_of, quoted
 #: What fits one byte of length, and a file name.
 NAME_BYTES_MAX = 255
 
+#: What a name cannot have, and a pattern may have in part.
+_NO_NAME = "/ *?"
+
 
 def check_name(text: str) -> str:
     """Returns a name, if it is one."""
-    return _check(text, "/ *?")
+    return text if isinstance(text, str) and is_name(text) else _check(text, _NO_NAME)
 
 
 def check_pattern(text: str) -> str:
@@ -24,7 +27,7 @@ def check_pattern(text: str) -> str:
 def is_name(text: str) -> bool:
     """Tells whether a text is a name. The same ones stand in answer after answer."""
     try:
-        check_name(text)
+        _check(text, _NO_NAME)
     except InvalidName:
         return False
     return True

@@ -53,6 +53,28 @@ def stamped_all(places: Iterable[Place]) -> list[Stamped]:
     return found
 
 
+def has_wildcard(places: Iterable[Place]) -> bool:
+    """Tells whether a listener among places takes connections at all addresses of its host."""
+    for place in places:
+        match place:
+            case MultiListener():
+                found = has_wildcard(place.listeners)
+            case anyio.abc.Listener():
+                found = _is_wildcard(place.extra(SocketAttribute.raw_socket))
+            case sockets.socket():
+                found = _is_wildcard(place)
+            case _:
+                found = False
+        if found:
+            return True
+    return False
+
+
+def _is_wildcard(listener: sockets.socket) -> bool:
+    is_tcp = listener.family in (sockets.AF_INET, sockets.AF_INET6)
+    return is_tcp and ip_address(listener.getsockname()[0].partition("%")[0]).is_unspecified
+
+
 def published(listener: sockets.socket) -> list[Stamped]:
     """Returns the stamped endpoints of a listening socket: of a wildcard, those of all
     interfaces."""

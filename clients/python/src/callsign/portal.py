@@ -6,6 +6,7 @@ Portal.call ──▶ frames ──▶ socket       the reader ──▶ answers
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections import deque
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from .errors import Closed, RemoteError, WireError
 from .frames import FRAME_BYTES_MAX, decode, encode
 from .messages import Fields, read_error
 from .signal import Signal
-from .sockets import READ_BYTES, receive
+from .sockets import READ_BYTES
 from .text import plain, system
 
 #: The calls of one portal: enough to keep any link busy.
@@ -52,6 +53,10 @@ class Heartbeat:
     misses: int = 3
 
 
+class Overdue(Exception):
+    """A call was not answered in time."""
+
+
 class Service(Protocol):
     """What the other side may call, and is told of."""
 
@@ -68,13 +73,15 @@ class Service(Protocol):
 class _Call:
     """A call that is under way."""
 
-    __slots__ = ("answer", "ended", "error", "items")
+    __slots__ = ("answer", "deadline", "ended", "error", "items")
 
     def __init__(self, items: Items | None = None) -> None:
         self.ended = anyio.Event()
         self.answer: bytes | None = None
-        self.error: RemoteError | Closed | None = None
+        self.error: RemoteError | Closed | Overdue | None = None
         self.items = items
+        #: When it is given up, if ever.
+        self.deadline: float | None = None
 
 
 class Portal:
@@ -97,7 +104,12 @@ class Portal:
         self._room = anyio.Semaphore(CALLS_MAX, fast_acquire=True)
         self._output = bytearray()
         self._output_changed = Signal()
-        self._alive = self._moved = anyio.current_time()
+        #: Notified of calls with a deadline.
+        self._timed = Signal()
+        #: asyncio's loop, if that runs this; and its clock, for callbacks too.
+        self._loop = _asyncio_loop()
+        self._clock = anyio.current_time if self._loop is None else self._loop.time
+        self._alive = self._moved = self._clock()
         self._passed = 0
         self._latency = 0.0
         self._nonce = 0
@@ -112,6 +124,25 @@ class Portal:
         """Calls a method, and returns the body of the answer. A cancelled call is withdrawn."""
         async with self._room:
             number, call = await self._begin(method, body, None)
+            try:
+                await call.ended.wait()
+            finally:
+                self._forget(number)
+            return _answer(call)
+
+    async def call_within(self, limit: float, method: str, body: bytes) -> bytes:
+        """Calls a method as `call` does; `Overdue` if there is no answer within so many seconds."""
+        if self._room.value == 0 or len(self._output) >= _OUTPUT_MAX:
+            # It may have to wait before it can be sent.
+            with anyio.move_on_after(limit):
+                return await self.call(method, body)
+            raise Overdue
+        async with self._room:
+            number, call = await self._begin(method, body, None)
+            # One task watches all deadlines, which costs a call less than a scope of its own. The
+            # limits are those of one client, so that a later call has a later deadline.
+            call.deadline = self._clock() + limit
+            self._timed.notify()
             try:
                 await call.ended.wait()
             finally:
@@ -153,6 +184,7 @@ class Portal:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._write, tasks.cancel_scope)
+                tasks.start_soon(self._end_overdue)
                 if self._heartbeat is not None:
                     tasks.start_soon(self._beat, self._heartbeat, tasks.cancel_scope)
                 closed = await self._read()
@@ -165,31 +197,57 @@ class Portal:
     # Reading.
 
     async def _read(self) -> Closed:
-        data, reads, is_drained = bytearray(), 0, False
+        if self._loop is not None:
+            return await self._read_by(self._loop)
+        data, reads = bytearray(), 0
         while True:
-            try:
-                if is_drained:
-                    await anyio.wait_readable(self._sock)
-                part = await receive(self._sock)
-            except (ConnectionResetError, BrokenPipeError):
-                return Closed("the peer closed the connection")
-            except OSError as error:
-                return Closed(f"the connection broke: {system(error)}")
-            if not part:
-                return Closed("the peer closed the connection")
-            # After less than was asked for there is no more for now.
-            is_drained = len(part) < READ_BYTES
-            self._heard(len(part))
-            data += part
-            try:
-                if goodbye := self._take_all(data):
-                    return goodbye
-            except WireError as error:
-                self.goodbye(f"the peer broke the protocol: {error}"[:512])
-                return Closed(f"the peer broke the protocol: {error}")
+            await anyio.wait_readable(self._sock)
+            if closed := self._read_once(data):
+                return closed
             reads += 1
             if reads % _READS_MAX == 0:
                 await anyio.lowlevel.checkpoint()
+
+    async def _read_by(self, loop: asyncio.AbstractEventLoop) -> Closed:
+        """Reads by callbacks of asyncio's loop: a task that waits for the socket would take another
+        turn of the loop, and three system calls, for each answer."""
+        ended: asyncio.Future[Closed] = loop.create_future()
+        data = bytearray()
+
+        def read() -> None:
+            if ended.done():
+                return
+            try:
+                if closed := self._read_once(data):
+                    ended.set_result(closed)
+            except Exception as error:
+                ended.set_exception(error)
+
+        loop.add_reader(self._sock, read)
+        try:
+            return await ended
+        finally:
+            loop.remove_reader(self._sock)
+
+    def _read_once(self, data: bytearray) -> Closed | None:
+        """Reads what is there behind `data`, and takes the frames that are complete."""
+        try:
+            part = self._sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except (ConnectionResetError, BrokenPipeError):
+            return Closed("the peer closed the connection")
+        except OSError as error:
+            return Closed(f"the connection broke: {system(error)}")
+        if not part:
+            return Closed("the peer closed the connection")
+        self._heard(len(part))
+        data += part
+        try:
+            return self._take_all(data)
+        except WireError as error:
+            self.goodbye(f"the peer broke the protocol: {error}"[:512])
+            return Closed(f"the peer broke the protocol: {error}")
 
     def _take_all(self, data: bytearray) -> Closed | None:
         at = 0
@@ -315,16 +373,32 @@ class Portal:
                 scope.cancel()
                 return
             del self._output[:written]
-            self._moved = anyio.current_time()
+            self._moved = self._clock()
             self._output_changed.notify()
+
+    async def _end_overdue(self) -> None:
+        """Gives calls up at their deadlines."""
+        while True:
+            timed = [it for it in self._calls.values() if it.deadline is not None]
+            if not timed:
+                await self._timed.changed()
+                continue
+            now = self._clock()
+            for call in timed:
+                assert call.deadline is not None
+                if call.deadline <= now:
+                    call.error, call.deadline = Overdue(), None
+                    _ended(call)
+            due = min((it.deadline for it in timed if it.deadline is not None), default=now)
+            await anyio.sleep_until(due)
 
     # Signs of life.
 
     async def _beat(self, heartbeat: Heartbeat, scope: anyio.CancelScope) -> None:
-        due = anyio.current_time() + heartbeat.interval
+        due = self._clock() + heartbeat.interval
         while True:
             await anyio.sleep_until(due)
-            now = anyio.current_time()
+            now = self._clock()
             if now - due > heartbeat.interval:
                 self._alive = now  # this process was stopped: the peer's time begins anew
             silence = now - self._alive
@@ -356,7 +430,7 @@ class Portal:
         return True
 
     def _heard(self, length: int) -> None:
-        now = anyio.current_time()
+        now = self._clock()
         if self._ends_on_silence:
             self._passed += length
             self._moved = now
@@ -365,7 +439,7 @@ class Portal:
 
     def _pong(self, nonce: int) -> None:
         if nonce == self._nonce and self._asked_at is not None:
-            now = anyio.current_time()
+            now = self._clock()
             self._latency = now - self._asked_at
             self._revive(now)
 
@@ -398,7 +472,7 @@ class Items:
         self._credit = _WINDOW
         self._read = 0
         self._is_over = False
-        self._error: RemoteError | Closed | None = None
+        self._error: RemoteError | Closed | Overdue | None = None
         self.started: bytes | None = None
 
     async def next(self) -> bytes | None:
@@ -436,9 +510,17 @@ class Items:
                 raise WireError("items of more bytes than anybody has room for")
         self._changed.notify()
 
-    def _end(self, error: RemoteError | Closed | None) -> None:
+    def _end(self, error: RemoteError | Closed | Overdue | None) -> None:
         self._is_over, self._error = True, error
         self._changed.notify()
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        # As a guest of asyncio, trio runs its tasks outside of those of asyncio.
+        return None if asyncio.current_task() is None else asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _ended(call: _Call) -> None:

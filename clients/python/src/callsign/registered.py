@@ -15,8 +15,9 @@ from .frames import Channel
 from .link import Dialing, Down, Standby, Up, log
 from .locality import Stamp, Stamped
 from .messages import Hello, Instance, State
-from .places import Place, stamped_all
+from .places import Place, has_wildcard, stamped_all
 from .serving import Serving
+from .wildcards import follow
 
 if TYPE_CHECKING:
     from .client import Client
@@ -30,6 +31,8 @@ class Registered:
     def __init__(self, client: Client, entry: Entry) -> None:
         self._client = client
         self._entry = entry
+        #: The task that follows the addresses of wildcards, if there is one.
+        self._following = anyio.CancelScope()
 
     @property
     def instance(self) -> Instance:
@@ -84,7 +87,9 @@ class Registered:
         await self._changed(state=check_state(state))
 
     async def update_endpoints(self, endpoints: Sequence[Place]) -> None:
-        """Replaces its endpoints. One that was bound again has another stamp."""
+        """Replaces its endpoints. One that was bound again has another stamp. The addresses of
+        wildcards are not followed any more."""
+        self._following.cancel()
         await self._changed(endpoints=check_endpoints(stamped_all(endpoints)))
 
     async def update_metadata(self, metadata: Mapping[str, str]) -> None:
@@ -209,6 +214,17 @@ class Registered:
         self._client.take_off(self._entry)
         return self.instance
 
+    async def _follow(self, places: Sequence[Place]) -> None:
+        """Keeps the endpoints at the present addresses of wildcards."""
+
+        def publish() -> None:
+            endpoints = check_endpoints(stamped_all(places))
+            if endpoints and self._entry.is_wanted and endpoints != self._entry.wanted.endpoints:
+                self._entry.change(endpoints=endpoints)
+
+        with self._following:
+            await follow(publish)
+
     async def _changed(self, **changes: object) -> None:
         entry = self._entry
         self._client.hub.check_open()
@@ -260,10 +276,14 @@ class Registering:
         except BaseException:
             await self.__aexit__()
             raise
+        if has_wildcard(self._endpoints):
+            self._client.start(registered._follow, self._endpoints)
         return registered
 
     async def __aexit__(self, *_: object) -> None:
         registered = self._registered
+        if registered is not None:
+            registered._following.cancel()
         if registered is not None and registered._entry.is_wanted and self._client.hub.is_here:
             # A cancelled program takes its actors out too; a registrar answers in milliseconds.
             with anyio.CancelScope(shield=True):

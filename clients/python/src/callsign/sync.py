@@ -160,19 +160,29 @@ class Client:
         if self._worker is not None:
             self._worker.abandon()
 
-    def query(self, name: str, *, all: bool = False, owner: str | None = None) -> LookupResult:
+    def query(
+        self,
+        name: str,
+        *,
+        all: bool = False,
+        owner: str | None = None,
+        max_age: float | None = None,
+    ) -> LookupResult:
         """Looks up the ready instances of a name, or all of them."""
-        return self._call(partial(self._client.query, name, all=all, owner=owner))
+        ask = partial(self._client.query, name, all=all, owner=owner, max_age=max_age)
+        return self._call(ask)
 
     def list(self, pattern: str = "*") -> LookupResult:
         """Lists the instances of all names that match a pattern."""
         return self._call(partial(self._client.list, pattern))
 
-    def find(self, name: str, *, owner: str | None = None) -> Connection:
+    def find(
+        self, name: str, *, owner: str | None = None, max_age: float | None = None
+    ) -> Connection:
         """Connects to the nearest ready instance of a name."""
 
         async def find() -> Connection:
-            return Connection(await self._client.find(name, owner=owner))
+            return Connection(await self._client.find(name, owner=owner, max_age=max_age))
 
         return self._open().call(find, Connection.close)
 
