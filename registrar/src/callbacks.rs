@@ -7,7 +7,9 @@ use portal::{Request, while_awake};
 use tracing::{debug, info};
 use transport::is_there;
 use uuid::Uuid;
-use wire::callbacks::{CONFIRM, Confirm, Confirmed, LOST, Lost, SET_STATE, SetState};
+use wire::callbacks::{
+    CONFIRM, Confirm, Confirmed, LOST, Lost, SET_STATE, SET_TOKEN, SetState, SetToken,
+};
 
 use crate::{
     RegistryHandle,
@@ -70,6 +72,27 @@ pub(crate) async fn tell_state(registry: &RegistryHandle, uuid: Uuid) {
             debug!(target: "callsign", %uuid, %state, %error, "the registrant does not take it");
         }
         None => debug!(target: "callsign", %uuid, %state, "the registrant does not answer"),
+    }
+}
+
+/// Tells a session by which tokens instances of its own have their names now.
+pub(crate) async fn tell_tokens(registry: &RegistryHandle, session: SessionId, uuids: Vec<Uuid>) {
+    let Some(portal) = registry.handle(session).and_then(|it| it.portal()) else { return };
+    for uuid in uuids {
+        let Some((epoch, token, resume)) = registry.read(|it| it.token_of(uuid)) else { continue };
+        let told = SetToken { uuid, epoch, token, resume };
+        match while_awake(ANSWER_TIMEOUT, portal.call::<()>(Request::new(SET_TOKEN, &told))).await {
+            Some(Ok(())) => {
+                debug!(target: "callsign", %uuid, epoch, token, "the registrant is told")
+            }
+            Some(Err(error)) => {
+                debug!(target: "callsign", %uuid, token, %error, "the registrant does not take it");
+            }
+            None => {
+                debug!(target: "callsign", %uuid, token, "the registrant does not answer");
+                return;
+            }
+        }
     }
 }
 

@@ -487,6 +487,7 @@ impl RegistryHandle {
             // Except for user 0, nobody removes another's instance.
             self.send(Job::TellLost(session, losses), owner);
         }
+        self.tell_tokens(state, outcome.tokens);
         for woken in outcome.woken {
             if let Some(handle) = state.sessions.get(&woken.session) {
                 handle.tell_present(woken.name);

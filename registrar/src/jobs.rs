@@ -16,6 +16,8 @@ pub(crate) enum Job {
     Contested(Contested),
     /// Tells a registrant the state of its instance.
     TellState(Uuid),
+    /// Tells a registrant by which tokens instances of its own have their names.
+    TellTokens(SessionId, Vec<Uuid>),
     /// Reports losses to a session.
     TellLost(SessionId, Vec<Lost>),
 }

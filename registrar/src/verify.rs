@@ -29,7 +29,7 @@ use wire::registrar::Evidence;
 
 use crate::{
     RegistryHandle,
-    callbacks::{Answer, confirm, tell_lost, tell_state},
+    callbacks::{Answer, confirm, tell_lost, tell_state, tell_tokens},
     handle::Ticket,
     jobs::{Check, Job, Why},
     registry::{Claimant, Contested, Event, Owner},
@@ -100,6 +100,13 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
             Job::TellState(uuid) => {
                 under_way.spawn(counted(share, async move {
                     tell_state(&registry, uuid).await;
+                    None
+                }));
+                continue;
+            }
+            Job::TellTokens(session, uuids) => {
+                under_way.spawn(counted(share, async move {
+                    tell_tokens(&registry, session, uuids).await;
                     None
                 }));
                 continue;

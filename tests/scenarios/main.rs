@@ -39,6 +39,7 @@ mod quotas;
 mod reload;
 mod restart;
 mod resume;
+mod ruled;
 mod sandboxes;
 mod screens;
 mod service;

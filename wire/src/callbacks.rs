@@ -5,18 +5,24 @@
 //! |---|---|---|
 //! | [`CONFIRM`] | [`Confirm`] | [`Confirmed`] |
 //! | [`SET_STATE`] | [`SetState`] | nothing |
+//! | [`SET_TOKEN`] | [`SetToken`] | nothing |
 //! | [`LOST`] | [`Lost`] | nothing |
 
 use endpoints::Endpoint;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::record::{Epoch, State};
+use crate::{
+    proof::Proof,
+    record::{Epoch, State},
+};
 
 /// Asks whether an instance is where it is registered.
 pub const CONFIRM: &str = "registrant.confirm";
 /// Says that another program has changed the state of an instance.
 pub const SET_STATE: &str = "registrant.set-state";
+/// Says by which token an instance has its name since the rules of names have changed.
+pub const SET_TOKEN: &str = "registrant.set-token";
 
 /// Says that an instance has lost its entry, or an endpoint of it, and not by its registrant's
 /// doing.
@@ -62,6 +68,22 @@ pub struct SetState {
     pub epoch: Epoch,
     /// Its new state.
     pub state: State,
+}
+
+/// Says by which token an instance has its name, which has become exclusive while the instance had
+/// it, or is no longer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct SetToken {
+    /// The instance.
+    pub uuid: Uuid,
+    /// Its registration.
+    pub epoch: Epoch,
+    /// Its fencing token; absent if its name is not exclusive, or others have it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// What shows a later run of the registrar that the token is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Proof>,
 }
 
 /// Says that an instance has lost its entry, or an endpoint of it, and not by its registrant's

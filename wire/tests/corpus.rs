@@ -13,7 +13,7 @@ use callsign_wire::{
     Challenge, ErrorKind, Frame, Hello, InstanceSecret, Lifetime, NameRight, Owner, OwnerUse,
     Proof, ProofKey, ProofSecret, Quota, QuotaExceeded, Record, RemoteError, RemovalReason, State,
     Suspicion, Use, Wanted, Whoami,
-    callbacks::{Confirm, Confirmed, Lost, LostCause, SetState},
+    callbacks::{Confirm, Confirmed, Lost, LostCause, SetState, SetToken},
     decode_body, encode_body,
     registrar::{
         Answer, AskLine, Change, Changed, Evidence, InLine, Line, List, Located, NamesPage, Page,
@@ -272,6 +272,9 @@ fn recorded_calls_and_answers_are_read() {
     check("confirmed", &Confirmed { is_wanted: true, is_own_socket: None });
     check("confirmed-socket", &Confirmed { is_wanted: true, is_own_socket: Some(false) });
     check("set-state", &SetState { uuid: uuid(1), epoch: 41, state: State::Draining });
+    let resume = Some(shown());
+    check("set-token", &SetToken { uuid: uuid(1), epoch: 41, token: Some(42), resume });
+    check("set-token-none", &SetToken { uuid: uuid(1), epoch: 41, token: None, resume: None });
 
     let of_owner = Some(Owner::User(1000));
     for (name, all, owner) in

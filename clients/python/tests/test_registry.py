@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -203,6 +206,41 @@ async def test_an_exclusive_name_is_waited_for_in_line(room: Room) -> None:
                         raise AssertionError("it is held")
                 order.append("first")
         assert order == ["first", "second"]
+
+
+async def test_a_name_that_becomes_exclusive_gives_its_holder_a_token(room: Room) -> None:
+    settings = room.path / "market.toml"
+    settings.write_text("[names]\n")
+    node = room.node(CALLSIGN_CONFIG=str(settings), CALLSIGN_SETTLE_TIME="60s")
+
+    async def until(has: Callable[[], bool]) -> None:
+        with anyio.fail_after(LIMIT):
+            while not has():
+                await anyio.sleep(0.01)
+
+    async with callsign.connect(node.endpoint) as client, callsign.connect(node.endpoint) as other:
+        async with client.register("leader", room.abstract("one")) as first:
+
+            async def rule(rules: str) -> None:
+                settings.write_text(f"[names]\n{rules}\n")
+                node.signal(signal.SIGHUP)
+                await until(lambda: (first.token is None) == (not rules))
+
+            assert first.token is None
+            await rule("leader = { exclusive = true }")
+            token = first.token
+            # Only the holder has it back at once.
+            node.restart()
+            records: tuple[callsign.Record, ...] = ()
+            with anyio.fail_after(LIMIT):
+                while not records:
+                    with suppress(callsign.Unreachable):
+                        records = tuple((await other.query("leader")).records)
+                    await anyio.sleep(0.01)
+            assert records[0].token == token
+            await rule("")
+            await rule('"lead*" = { exclusive = true }')
+            assert first.token == token, "nobody else has had the name"
 
 
 async def test_what_cannot_be_registered_is_refused_with_a_reason(node: Node) -> None:

@@ -6,10 +6,10 @@ use portal::{Call, Replies, Service};
 use transport::is_there;
 use wire::{
     ErrorKind, RemoteError,
-    callbacks::{CONFIRM, Confirm, Confirmed, LOST, SET_STATE, SetState},
+    callbacks::{CONFIRM, Confirm, Confirmed, LOST, SET_STATE, SET_TOKEN, SetState, SetToken},
 };
 
-use super::{Hub, LinkState};
+use super::{Hub, LinkState, desired::Token};
 use crate::{LinkError, Lost};
 
 /// Answers a registrar by the desired state.
@@ -56,6 +56,15 @@ impl Registrant {
         Ok(())
     }
 
+    /// Records by which token an instance has its name since the registrar's rules have changed.
+    fn set_token(&self, call: Call<'_>) -> Result<(), RemoteError> {
+        let SetToken { uuid, epoch, token, resume } = call.args()?;
+        let entry = self.hub.desired.find(uuid).ok_or_else(unknown)?;
+        tracing::info!(target: "callsign", name = %entry.name, %uuid, token, "it has another token");
+        entry.tell_token(self.index, epoch, token.map(|number| Token { number, resume }));
+        Ok(())
+    }
+
     /// Records the loss of an instance.
     fn lose(&self, call: Call<'_>) -> Result<(), RemoteError> {
         let said: wire::callbacks::Lost = call.args()?;
@@ -74,6 +83,7 @@ impl Service for Registrant {
         let called = match call.method {
             CONFIRM => self.confirm(call).map(|it| replies.finish(call.id, &it)),
             SET_STATE => self.set_state(call).map(|it| replies.finish(call.id, &it)),
+            SET_TOKEN => self.set_token(call).map(|it| replies.finish(call.id, &it)),
             LOST => self.lose(call).map(|it| replies.finish(call.id, &it)),
             _ => Err(call.unknown()),
         };

@@ -57,7 +57,7 @@ impl DesiredState {
             }),
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
             is_left: AtomicBool::new(false),
-            tokens: Mutex::new(vec![None; self.links]),
+            tokens: Mutex::new(vec![LinkToken::default(); self.links]),
             lost: watch::Sender::new(None),
             told: watch::Sender::new(None),
             also: Mutex::default(),
@@ -188,7 +188,7 @@ pub(crate) struct Entry {
     /// The progress of each link.
     progress: watch::Sender<Vec<Progress>>,
     /// The tokens of its name, each from the registrar of a link.
-    tokens: Mutex<Vec<Option<Token>>>,
+    tokens: Mutex<Vec<LinkToken>>,
     /// Whether it stays registered once it is out of the desired state.
     is_left: AtomicBool,
     /// Its last loss, if that has not been made good.
@@ -197,6 +197,15 @@ pub(crate) struct Entry {
     told: watch::Sender<Option<Lost>>,
     /// The other instances that registrars have at its endpoints.
     also: Mutex<Vec<InstanceId>>,
+}
+
+/// The token of a name from the registrar of a link.
+#[derive(Clone, Copy, Debug, Default)]
+struct LinkToken {
+    token: Option<Token>,
+    /// The registration of which the registrar has told it by a call of its own, which may overtake
+    /// the answer to the registration.
+    told: Option<Epoch>,
 }
 
 /// A fencing token, and the proof for the registrar that issued it.
@@ -298,18 +307,27 @@ impl Entry {
         self.lost.send_if_modified(|lost| lost.take_if(|it| !it.is_final()).is_some());
     }
 
-    /// Records the token by which it has its name.
-    pub(crate) fn set_token(&self, link: usize, token: Option<Token>) {
-        self.tokens()[link] = token;
+    /// Records the token by which it has its name from a registration on.
+    pub(crate) fn set_token(&self, link: usize, epoch: Epoch, token: Option<Token>) {
+        let known = &mut self.tokens()[link];
+        if known.told != Some(epoch) {
+            *known = LinkToken { token, told: None };
+        }
+    }
+
+    /// Records the token by which it has its name since a change of the rules.
+    pub(crate) fn tell_token(&self, link: usize, epoch: Epoch, token: Option<Token>) {
+        self.tokens()[link] = LinkToken { token, told: Some(epoch) };
     }
 
     /// Returns the latest token of its name: that of a link's registrar, if known.
     pub(crate) fn token(&self, link: usize) -> Option<Token> {
         let tokens = self.tokens();
-        tokens[link].or_else(|| tokens.iter().flatten().max_by_key(|it| it.number).copied())
+        let all = || tokens.iter().filter_map(|it| it.token);
+        tokens[link].token.or_else(|| all().max_by_key(|it| it.number))
     }
 
-    fn tokens(&self) -> MutexGuard<'_, Vec<Option<Token>>> {
+    fn tokens(&self) -> MutexGuard<'_, Vec<LinkToken>> {
         self.tokens.lock().expect("nothing panics while it holds the lock")
     }
 

@@ -272,7 +272,8 @@ impl<'a> Session<'a> {
                             registered.identity.insert(registrar, it.epoch, key);
                         }
                         let resume = it.resume;
-                        registered.set_token(link, it.token.map(|number| Token { number, resume }));
+                        let token = it.token.map(|number| Token { number, resume });
+                        registered.set_token(link, it.epoch, token);
                         Ok(())
                     };
                     match self.kept.get(&uuid).and_then(|it| it.leave.clone()) {

@@ -1,10 +1,16 @@
 //! The rules of names, and those whom they find there.
 
-use tokio::task::yield_now;
-use tracing::warn;
+use std::collections::BTreeMap;
 
-use super::{RegistryHandle, acts::AUDIT};
-use crate::registry::NameRules;
+use tokio::task::yield_now;
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use super::{RegistryHandle, RegistryState, acts::AUDIT};
+use crate::{
+    jobs::Job,
+    registry::{NameRules, Owner},
+};
 
 impl RegistryHandle {
     /// Replaces the rules of names. Registered instances stay.
@@ -14,6 +20,33 @@ impl RegistryHandle {
         self.deliver(&mut state, outcome);
         self.after(state);
         self.0.rules.notify_one();
+    }
+
+    /// Tells registrants by which tokens their instances have their names now.
+    pub(super) fn tell_tokens(&self, state: &RegistryState, tokens: Vec<(Uuid, Owner)>) {
+        let mut told: BTreeMap<_, (Owner, Vec<_>)> = BTreeMap::new();
+        for (uuid, owner) in tokens {
+            let (registry, by) = (&state.registry, owner);
+            let Some((epoch, token, _)) = registry.token_of(uuid) else { continue };
+            let name = registry.name(uuid);
+            let name = name.map(tracing::field::display);
+            match token {
+                Some(_) => {
+                    info!(target: AUDIT, %by, name, %uuid, epoch, token, "has its name alone")
+                }
+                None => {
+                    info!(target: AUDIT, %by, name, %uuid, epoch, "its name is not exclusive now")
+                }
+            }
+            if let Some(session) = registry.registrant(uuid) {
+                told.entry(session).or_insert((owner, Vec::new())).1.push(uuid);
+            }
+        }
+        for (session, (owner, uuids)) in told {
+            if !self.send(Job::TellTokens(session, uuids), owner) {
+                debug!("too much to tell; the registrants learn of their tokens when they return");
+            }
+        }
     }
 
     /// Warns of names that have become exclusive while several instances had them, for as long as it

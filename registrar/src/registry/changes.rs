@@ -62,6 +62,7 @@ impl Registry {
         let lost = removal.reason != RemovalReason::Unregistered;
         self.tokens.forget(key, &instance.name, lost);
         self.lines.freed(&instance.name);
+        self.left_name(&instance.name);
         if removal.is_logged {
             self.log.removed(Removed { instance, epoch, visibility }, removal);
             self.watchers.tell(&self.log, &mut outcome.notified);

@@ -88,7 +88,8 @@ impl Registry {
     pub fn has_deferred(&self) -> bool {
         let Deferred { ends, verdicts, dismissals, shrinking, .. } = &self.deferred;
         let is_done = ends.is_empty() && verdicts.is_empty() && dismissals.is_empty();
-        !is_done || shrinking.is_some() || self.lines.are_due() || self.lines.are_untold()
+        let is_done = is_done && shrinking.is_none() && !self.tokens.review.is_due();
+        !is_done || self.lines.are_due() || self.lines.are_untold()
     }
 
     /// Returns the account of the next part of it, if it is somebody's.
@@ -131,6 +132,8 @@ impl Registry {
             self.revision += 1;
             self.log.begin_after(self.revision);
             self.shrink();
+        } else if self.tokens.review.is_due() {
+            self.review_some(&mut outcome);
         } else if let Some(at) = self.deferred.shrinking {
             self.deferred.shrinking = self.shrink_some(at);
         } else {

@@ -181,12 +181,15 @@ pub struct Outcome {
     pub lost: BTreeMap<SessionId, (Owner, Vec<Lost>)>,
     /// Calls that are no longer in line for a name.
     pub granted: Vec<Granted>,
+    /// Instances that a change of the rules has given a token, or taken it from, and their owners.
+    pub tokens: Vec<(Uuid, Owner)>,
 }
 
 impl Outcome {
     /// Adds the effects of another event.
     pub(super) fn merge(&mut self, other: Self) {
-        let Self { woken, notified, contested, renewed, evicted, suspected, lost, granted } = other;
+        let Self { woken, notified, contested, renewed, evicted, suspected, lost, granted, tokens } =
+            other;
         self.woken.extend(woken);
         self.notified.extend(notified);
         self.contested.extend(contested);
@@ -197,6 +200,7 @@ impl Outcome {
             self.lost.entry(session).or_insert((owner, Vec::new())).1.extend(lost);
         }
         self.granted.extend(granted);
+        self.tokens.extend(tokens);
     }
 }
 

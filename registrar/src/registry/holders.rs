@@ -111,7 +111,7 @@ impl Registry {
     /// Returns the holder of an exclusive name.
     pub(super) fn holder(&self, name: &Name) -> Option<Key> {
         let instances = self.by_name.get(name.as_str(), &self.entries)?;
-        let is_exclusive = self.rules.of(name.as_str()).is_some_and(|it| it.exclusive);
+        let is_exclusive = self.rules.is_exclusive(name.as_str());
         self.holders(instances).next().filter(|_| is_exclusive)
     }
 
@@ -119,7 +119,7 @@ impl Registry {
     /// each with the newest holders, and where to look on; `None` at the end.
     pub fn shared_names(&self, after: Epoch) -> (Vec<(Name, Vec<Holder>)>, Option<Epoch>) {
         let (mut shared, mut latest) = (Vec::new(), None);
-        if !self.rules.iter().any(|it| it.exclusive) {
+        if !self.rules.has_exclusive() {
             return (shared, latest);
         }
         for (epoch, key) in self.by_epoch.after(after).take(LOOKED_AT_MAX) {
@@ -143,7 +143,7 @@ impl Registry {
 
     /// Returns the holders of a name, newest first: the name is free if they are the registrar
     /// itself, declared, or finished.
-    fn holders(&self, instances: Instances<'_>) -> impl Iterator<Item = Key> {
+    pub(super) fn holders(&self, instances: Instances<'_>) -> impl Iterator<Item = Key> {
         instances.newest_first(Selection::ALL).filter(|key| {
             let entry = &self.entries[*key];
             Some(*key) != self.own && entry.lifetime != Lifetime::Declared && !self.is_over(entry)
@@ -257,7 +257,7 @@ impl Registry {
         shown: Option<u64>,
         epoch: Epoch,
     ) -> Option<u64> {
-        let kept = || self.entries[earlier?].record().token;
+        let kept = || self.tokens.of(earlier?).or_else(|| self.tokens.review.withdrawn(earlier?));
         is_exclusive.then(|| kept().or(shown).unwrap_or(epoch))
     }
 }

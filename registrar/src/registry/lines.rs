@@ -19,7 +19,7 @@ use wire::{
 
 use super::{
     Account, Caller, Entered, Granted, Outcome, Owner, Registry, RegistryError, SessionId,
-    holders::Turn, instances::Selection,
+    holders::Turn,
 };
 
 /// The waiters for each name.
@@ -84,6 +84,11 @@ impl Lines {
     /// Tells whether a record has an outdated number of waiters.
     pub(super) fn are_untold(&self) -> bool {
         !self.untold.is_empty()
+    }
+
+    /// Takes a name whose holder's record has an outdated number of waiters.
+    pub(super) fn take_untold(&mut self) -> Option<Name> {
+        self.untold.pop_first()
     }
 
     /// Records that a name may be free.
@@ -317,24 +322,6 @@ impl Registry {
         }
     }
 
-    /// Updates the number of waiters in the holder's record, for one name whose line has changed:
-    /// once for all changes in the meantime, because a record may be long.
-    pub(super) fn tell_a_line(&mut self, outcome: &mut Outcome) {
-        let Some(name) = self.lines.untold.pop_first() else { return };
-        let Some(instances) = self.by_name.get(name.as_str(), &self.entries) else { return };
-        let newest = instances.newest_first(Selection::ALL).take(HOLDERS_LOOKED_AT);
-        let records = newest.filter(|it| !self.is_over(&self.entries[*it]));
-        let mut records = records.map(|key| (key, self.entries[key].record()));
-        let holder = records.find(|(_, it)| it.token.is_some());
-        drop(records);
-        let Some((key, mut record)) = holder else { return };
-        let waiting = self.waiting_told(&name, record.uuid, self.entries[key].registrant.owner);
-        if record.waiting != waiting {
-            record.waiting = waiting;
-            self.store(key, &record, outcome);
-        }
-    }
-
     /// Returns the number of others that wait for the name of an instance, for its record: of the
     /// same owner only, unless that may find the name, because every owner sees its own records.
     pub(super) fn waiting_told(&self, name: &Name, uuid: Uuid, owner: Owner) -> u64 {
@@ -399,6 +386,3 @@ const HELD_A_BYTE: usize = 4;
 
 /// The lines to look at, and the instances to register, in one turn.
 const SERVED_MAX: usize = 64;
-
-/// The most holders of a name to look at for the only one.
-const HOLDERS_LOOKED_AT: usize = 64;

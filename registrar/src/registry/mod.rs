@@ -29,6 +29,7 @@ mod names;
 mod own;
 mod owner;
 mod prefixes;
+mod review;
 mod sessions;
 mod shards;
 mod suspicion;

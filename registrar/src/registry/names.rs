@@ -37,6 +37,8 @@ pub struct NameRules {
     lengths: Vec<usize>,
     /// Whether some may not find what others may.
     hides: bool,
+    /// Whether some names are exclusive.
+    has_exclusive: bool,
 }
 
 /// The default name of a tree's root. It identifies no one in particular, so every user may have
@@ -126,6 +128,7 @@ impl NameRules {
     pub fn new(otherwise: Names, place: String, mut rules: Vec<NameRule>) -> Self {
         rules.sort_by(|one, other| other.pattern.cmp_specific(&one.pattern));
         let hides = rules.iter().any(|it| it.find.is_some());
+        let has_exclusive = rules.iter().any(|it| it.exclusive);
         let ready = |rule: NameRule| (Matcher::new(&rule.pattern), rule);
         let rules: Vec<_> = rules.into_iter().map(ready).collect();
         let mut by_prefix: HashMap<Box<str>, Vec<usize>> = HashMap::default();
@@ -135,7 +138,8 @@ impl NameRules {
         let mut lengths: Vec<_> = by_prefix.keys().map(|it| it.len()).collect();
         lengths.sort_unstable();
         lengths.dedup();
-        Self { otherwise, otherwise_place: place, rules, by_prefix, lengths, hides }
+        let otherwise_place = place;
+        Self { otherwise, otherwise_place, rules, by_prefix, lengths, hides, has_exclusive }
     }
 
     /// Returns what holds of names that no rule gives to anybody.
@@ -176,6 +180,16 @@ impl NameRules {
     /// Tells whether some may not find what others may.
     pub(super) fn hides(&self) -> bool {
         self.hides
+    }
+
+    /// Tells whether some names are exclusive.
+    pub(super) fn has_exclusive(&self) -> bool {
+        self.has_exclusive
+    }
+
+    /// Tells whether a name is exclusive.
+    pub(super) fn is_exclusive(&self, name: &str) -> bool {
+        self.has_exclusive && self.of(name).is_some_and(|it| it.exclusive)
     }
 
     pub(super) fn lets_find(&self, caller: &Caller, number: RuleNumber) -> bool {

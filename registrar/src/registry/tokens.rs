@@ -10,7 +10,7 @@ use endpoints::{InstanceId, Name};
 use uuid::Uuid;
 use wire::{Epoch, Proof, ProofSecret, registrar::Register};
 
-use super::{Account, Key, Owner, Registry, lost::Lost};
+use super::{Account, Key, Owner, Registry, lost::Lost, review::Review};
 
 /// What a registrar knows of the run before it: by which tokens names were had, and by what it knows
 /// those again who had them.
@@ -67,6 +67,7 @@ pub(super) struct Tokens {
     /// The tokens whose holders have returned.
     spent: BTreeSet<u64>,
     lost: Lost,
+    pub(super) review: Review,
     have_changed: bool,
     /// What has changed since that was taken, and the former tokens spent since.
     changed: BTreeMap<u64, TokenChange>,
@@ -94,8 +95,14 @@ impl Tokens {
         }
     }
 
+    /// Returns by which token an instance has its name, if that is exclusive.
+    pub(super) fn of(&self, key: Key) -> Option<u64> {
+        self.held.get(&key).map(|(token, _)| *token)
+    }
+
     /// Forgets an instance that has its name no more. One that has `lost` it may come back.
     pub(super) fn forget(&mut self, key: Key, name: &Name, lost: bool) {
+        self.review.forget(key);
         let Some((token, _)) = self.held.get(&key).copied() else { return };
         self.note(key, None);
         if lost {
@@ -175,7 +182,7 @@ impl Registry {
     /// Tells whether there are names that one instance has at a time.
     fn has_tokens(&self) -> bool {
         let Tokens { held, former, .. } = &self.tokens;
-        !held.is_empty() || !former.is_empty() || self.rules.iter().any(|it| it.exclusive)
+        !held.is_empty() || !former.is_empty() || self.rules.has_exclusive()
     }
 
     /// Returns what the next run is to know and has changed since this was called last, if there are

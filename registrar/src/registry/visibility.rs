@@ -34,6 +34,9 @@ impl Registry {
             return outcome;
         }
         let hidden = self.rules.hides() || rules.hides();
+        if self.rules.has_exclusive() || rules.has_exclusive() {
+            self.tokens.review.begin();
+        }
         self.rules = rules;
         self.rules_set = self.rules_set.wrapping_add(1).max(1);
         self.lines.ruled_anew();

@@ -11,6 +11,7 @@ mod histories;
 mod lines;
 mod names;
 mod quotas;
+mod ruled;
 mod support;
 mod suspicion;
 mod tokens;

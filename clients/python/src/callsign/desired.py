@@ -58,6 +58,11 @@ class Token:
     resume: bytes | None
 
 
+def token_of(number: int | None, resume: bytes | None) -> Token | None:
+    """Returns what a registrar gave, if it gave a token."""
+    return None if number is None else Token(number, resume)
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """A registration that a client wants, until it is taken off."""
@@ -80,6 +85,9 @@ class Entry:
     also: list[Instance] = field(default_factory=list)
     progress: list[Progress] = field(init=False)
     tokens: list[Token | None] = field(init=False)
+    #: Of which registration each registrar has told the token by a call of its own, which may
+    #: overtake the answer to the registration.
+    tokens_told: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.identity = Identity(self.instance)
@@ -100,6 +108,16 @@ class Entry:
         self.wanted = new
         self.changed.notify()
         return version
+
+    def set_token(self, link: int, epoch: int, token: Token | None) -> None:
+        """Records the token by which it has its name from a registration on."""
+        if self.tokens_told.get(link) != epoch:
+            self.tokens[link] = token
+
+    def tell_token(self, link: int, epoch: int, token: Token | None) -> None:
+        """Records the token by which it has its name since a change of the rules."""
+        self.tokens[link] = token
+        self.tokens_told[link] = epoch
 
     def set_progress(self, link: int, progress: Progress) -> None:
         """Records the progress of a link."""

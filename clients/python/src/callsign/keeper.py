@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from .desired import Entry, Progress, Token
+from .desired import Entry, Progress, token_of
 from .errors import LinkError, Lost
 from .identity import Key
 from .link import WAITS_MAX, Hub, Link, LinkConnection, log
@@ -153,8 +153,8 @@ class _Keeping:
         self._entry.add_also(answer.also)
         if answer.key is not None:
             self._entry.identity.insert(Key(registrar, answer.epoch, answer.key))
-        token = None if answer.token is None else Token(answer.token, answer.resume)
-        self._entry.tokens[self._link.index] = token
+        token = token_of(answer.token, answer.resume)
+        self._entry.set_token(self._link.index, answer.epoch, token)
         self._here(version)
 
     async def _stand(self, args: dict[str, Any]) -> Registered | None:

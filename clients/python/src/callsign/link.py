@@ -14,7 +14,7 @@ from uuid import UUID
 import anyio
 
 from . import kernel
-from .desired import Entry
+from .desired import Entry, token_of
 from .endpoint import Endpoint, Tcp
 from .errors import (
     CLOSED,
@@ -438,6 +438,14 @@ class Registrant:
                 return self._confirm(Fields(unpack(body), "a question"))
             case "registrant.set-state":
                 return self._set_state(Fields(unpack(body), "a change"))
+            case "registrant.set-token":
+                told = Fields(unpack(body), "a token")
+                self._entry(told.uuid("uuid")).tell_token(
+                    self._link.index,
+                    told.number("epoch"),
+                    token_of(told.optional_number("token"), told.optional_binary("resume", 16)),
+                )
+                return pack(None)
             case "registrant.lost":
                 lost = read_lost(Fields(unpack(body), "a loss"))
                 entry = self._entry(lost.uuid)
