@@ -1,6 +1,7 @@
 //! A registrar that can be reached.
 
 mod own;
+mod reception;
 
 use std::{panic::resume_unwind, pin::Pin, sync::Arc, time::Duration};
 
@@ -10,24 +11,21 @@ use portal::{
 };
 use tokio::{
     sync::mpsc,
-    task::{JoinError, JoinSet, yield_now},
-    time::{Instant, timeout},
+    task::{JoinError, JoinSet},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span, debug, error, field::Empty, info, info_span, warn};
+use tracing::{Span, debug, error, info, warn};
 use transport::{
-    BindAllError, BindOptions, Changes, Incoming, Listener, Peer, PeerProcess, Published, Stream,
+    BindAllError, BindOptions, Changes, Listener, Peer, PeerProcess, Published, Stream,
 };
 use wire::Hello;
 
-use self::own::Own;
+use self::{own::Own, reception::serve_listener};
 use crate::{
-    Accepted, Accounts, Controls, ForeignSession, NodeError, NodeOptions, ProtocolAdapter,
-    RegistryHandle, Session, adapter,
-    caller::caller,
+    Accounts, Controls, NodeError, NodeOptions, ProtocolAdapter, RegistryHandle, Session,
     jobs::Job,
     registry::{Caller, SessionId},
-    scheduler::TURN_MAX,
     shares::Share,
     tokens_file::TokensFile,
     verify::run_jobs,
@@ -346,92 +344,6 @@ impl Context {
     }
 }
 
-/// Accepts connections until it is stopped, then waits for their end.
-async fn serve_listener(
-    listener: Arc<Listener>,
-    adapters: Arc<[Arc<dyn ProtocolAdapter>]>,
-    own: Arc<Own>,
-    context: Context,
-) {
-    let mut connections = JoinSet::new();
-    let (mut incoming, mut accepted_in_turn) = (Incoming::new(listener), 0);
-    loop {
-        if accepted_in_turn == ACCEPTED_MAX {
-            accepted_in_turn = 0;
-            yield_now().await;
-        }
-        tokio::select! {
-            biased;
-            () = context.stop.cancelled() => break,
-            Some(_) = connections.join_next() => {}
-            accepted = incoming.next() => match accepted {
-                Ok(stream) => {
-                    accepted_in_turn += 1;
-                    let accepted_at = Instant::now();
-                    let Some(caller) = caller(&stream) else {
-                        debug!(peer = %stream.peer(), "gone before its identity was known");
-                        continue;
-                    };
-                    let account = caller.owner.account();
-                    let scheduler = context.controls.scheduler().clone();
-                    match context.controls.place(account) {
-                        Ok(place) => {
-                            let (adapters, context) = (adapters.clone(), context.clone());
-                            let span = info_span!(target: "callsign", "session", id = Empty, peer = %stream.peer());
-                            let session = async move {
-                                receive(stream, caller, &adapters, context).await;
-                                drop(place);
-                            };
-                            let session = session.instrument(span);
-                            connections.spawn(scheduler.schedule(account, session));
-                        }
-                        Err(why) => why.turn_away(stream),
-                    }
-                    let took = accepted_at.elapsed().min(TURN_MAX);
-                    scheduler.charge(account, ACCEPT_COST + took);
-                }
-                Err(error) => {
-                    let endpoint = incoming.listener().bound();
-                    warn!(%endpoint, %error, "given up; its clients are to dial again");
-                    context.registry.remove_endpoint(endpoint);
-                    own.tell();
-                    context.stop.cancel();
-                }
-            },
-        }
-    }
-    // The socket file goes first: a client that looks for a registrar now finds none.
-    drop(incoming);
-    while connections.join_next().await.is_some() {}
-}
-
-/// Leads a peer to the adapter for the protocol that it speaks.
-async fn receive(
-    mut stream: Stream,
-    caller: Caller,
-    adapters: &[Arc<dyn ProtocolAdapter>],
-    context: Context,
-) {
-    if adapters.is_empty() {
-        return serve(stream, caller, context).await;
-    }
-    let limit = context.controls.now().handshake_timeout;
-    let chosen = tokio::select! {
-        () = context.stop.cancelled() => return,
-        chosen = timeout(limit, adapter::choose(&mut stream, adapters)) => chosen,
-    };
-    match chosen {
-        Ok(Ok(None)) => serve(stream, caller, context).await,
-        Ok(Ok(Some(adapter))) => {
-            let session = ForeignSession::new(context.registry, caller);
-            record(session.id());
-            adapter.serve(Accepted { stream, session, stop: context.stop }).await;
-        }
-        Ok(Err(error)) => info!(%error, "turned away"),
-        Err(_) => info!("turned away: it sent nothing within {limit:?}"),
-    }
-}
-
 /// Adds the number of the session to its span.
 fn record(session: SessionId) {
     Span::current().record("id", session);
@@ -559,13 +471,6 @@ async fn ended(process: Option<&PeerProcess>) {
         _ => std::future::pending().await,
     }
 }
-
-/// The processor time, as measured, that a connection costs before and after its turns: the kernel's
-/// work, and that of the runtime.
-const ACCEPT_COST: Duration = Duration::from_micros(20);
-
-/// How many connections are accepted before others get their turn.
-const ACCEPTED_MAX: usize = 4;
 
 /// The longest frame that a client may send: twice as much as the largest registration takes, and
 /// the longest list of instances to remove.
