@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use endpoints::Endpoint;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
-use transport::Stream;
+use transport::{Listener, Stream};
 use wire::preface;
 
 use crate::{ForeignSession, RegistryHandle};
@@ -55,6 +55,15 @@ pub trait ProtocolAdapter: fmt::Debug + Send + Sync {
     /// Serves one connection until it ends. It has to end by itself soon after its `stop`
     /// is cancelled.
     fn serve(&self, accepted: Accepted) -> Serving;
+
+    /// Hands over, once, the listeners of the adapter's own, at which nothing else is served. The
+    /// node accepts their connections as it does its own, and turns away as many.
+    fn take_listeners(&self) -> Vec<Listener> {
+        Vec::new()
+    }
+
+    /// Tells a peer at one of those listeners why there is no place for it, without waiting.
+    fn turn_away(&self, _stream: Stream, _why: &str) {}
 
     /// Runs the adapter's work besides its connections, such as watching the programs that it
     /// registered. The node calls it once, and polls it for as long as it serves.

@@ -59,13 +59,13 @@ pub(crate) struct Tuning {
 }
 
 impl Controls {
-    pub(crate) fn new(
+    pub(crate) fn new<'a>(
         registry: RegistryHandle,
-        listeners: &[Arc<Listener>],
+        listeners: impl Iterator<Item = &'a Arc<Listener>>,
         options: &NodeOptions,
     ) -> Self {
         let tuning = Mutex::new(Tuning::of(options));
-        let listeners = listeners.iter().map(Arc::downgrade).collect();
+        let listeners = listeners.map(Arc::downgrade).collect();
         let access = Mutex::new(options.access);
         let places = Places::new(registry.accounts().clone());
         let scheduler = Scheduler::new(registry.accounts().clone());

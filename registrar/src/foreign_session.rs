@@ -1,12 +1,14 @@
 //! The access of an adapter's peer to the registry.
 
+mod calls;
+
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use endpoints::{Endpoint, Name, NamePattern};
 use uuid::Uuid;
 use wire::{
     CallId, Epoch, Record, RemoteError,
-    registrar::{Evidence, List, Page, Query},
+    registrar::{Evidence, Page, Query},
 };
 
 use crate::{
@@ -262,18 +264,10 @@ impl ForeignSession {
     /// }
     /// ```
     pub fn page(&self, after: Epoch) -> Page {
-        if after == 0 {
-            self.registry.look_at_all_declared(self.caller.owner.account());
-        }
-        let list = List { pattern: NamePattern::any(), after };
-        let now_ms = self.registry.now_ms();
-        self.registry.read(|registry| {
-            let (records, next) = registry.page_of_records(&list, &self.caller);
-            Page { revision: registry.revision(), now_ms, next, records }
-        })
+        self.list(&NamePattern::any(), after)
     }
 
-    /// Ends a call that waits.
+    /// Ends a call that waits or watches.
     ///
     /// ```
     /// # use callsign_registrar as callsign;

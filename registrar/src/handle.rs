@@ -32,7 +32,8 @@ use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
     CallId, Challenge, Epoch, Proof, ProofKey, ProofSecret, Record, RemoteError, Suspicion, Wanted,
-    encode_located, registrar::Query,
+    encode_located,
+    registrar::{Page, Query},
 };
 
 use self::{
@@ -379,6 +380,14 @@ impl RegistryHandle {
     pub(crate) fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
         let (state, _looked) = self.look_at_declared(query.name);
         state.registry.records(query, by)
+    }
+
+    /// Returns the answer to a query.
+    pub(crate) fn answer_to(&self, query: &Query<'_>, by: &Caller) -> Page {
+        let now_ms = self.now_ms();
+        let (state, _looked) = self.look_at_declared(query.name);
+        let records = state.registry.records(query, by);
+        Page { revision: state.registry.revision(), now_ms, next: None, records }
     }
 
     /// Appends the answer to a query before a dial, with a challenge for each instance. Returns its

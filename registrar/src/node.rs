@@ -21,7 +21,10 @@ use transport::{
 };
 use wire::Hello;
 
-use self::{own::Own, reception::serve_listener};
+use self::{
+    own::Own,
+    reception::{Reception, serve_listener},
+};
 use crate::{
     Accounts, Controls, NodeError, NodeOptions, ProtocolAdapter, RegistryHandle, Session,
     jobs::Job,
@@ -53,6 +56,8 @@ pub struct Node {
     controls: Controls,
     adapters: Vec<Arc<dyn ProtocolAdapter>>,
     listeners: Vec<Arc<Listener>>,
+    /// The listeners of adapters.
+    doors: Vec<(Arc<Listener>, Arc<dyn ProtocolAdapter>)>,
     /// When they may be found elsewhere.
     changes: Changes,
     jobs: mpsc::Receiver<(Job, Share)>,
@@ -140,9 +145,15 @@ impl Node {
         }
         registry.declare(&options.declared);
         let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
-        let controls = Controls::new(registry.clone(), &listeners, &options);
+        let of_adapter = |adapter: &Arc<dyn ProtocolAdapter>| {
+            let listeners = adapter.take_listeners();
+            listeners.into_iter().map(|it| (Arc::new(it), adapter.clone())).collect::<Vec<_>>()
+        };
+        let doors: Vec<_> = options.adapters.iter().flat_map(of_adapter).collect();
+        let all = listeners.iter().chain(doors.iter().map(|(it, _)| it));
+        let controls = Controls::new(registry.clone(), all, &options);
         let adapters = options.adapters;
-        Ok(Self { registry, controls, adapters, listeners, changes, jobs, tokens_file })
+        Ok(Self { registry, controls, adapters, listeners, doors, changes, jobs, tokens_file })
     }
 
     /// Returns where the node listens, with the real ports in place of port 0.
@@ -244,7 +255,8 @@ impl Node {
     ///
     /// Dropping the future stops the node immediately, without a goodbye.
     pub async fn serve(self, stop: CancellationToken) {
-        let Self { registry, controls, adapters, listeners, changes, jobs, tokens_file } = self;
+        let Self { registry, controls, adapters, listeners, doors, changes, jobs, tokens_file } =
+            self;
         // The sessions hear of it when the registry knows, so that none ends before.
         let ending = CancellationToken::new();
         let context = Context {
@@ -267,7 +279,18 @@ impl Node {
             let served = adapters.iter().filter(|it| it.serves(listener.bound()));
             let served: Arc<[_]> = served.cloned().collect();
             let context = Context { stop: ending.child_token(), ..context.clone() };
-            acceptors.spawn(serve_listener(listener, served, own.clone(), context));
+            acceptors.spawn(serve_listener(
+                listener,
+                Reception::Shared(served),
+                own.clone(),
+                context,
+            ));
+        }
+        // The node can be reached by its own listeners alone.
+        let mut doormen = JoinSet::new();
+        for (listener, adapter) in doors {
+            let context = Context { stop: ending.child_token(), ..context.clone() };
+            doormen.spawn(serve_listener(listener, Reception::Sole(adapter), own.clone(), context));
         }
         helpers.spawn(async move { own.follow(changes).await });
         helpers.spawn(run_jobs(registry.clone(), jobs));
@@ -296,6 +319,7 @@ impl Node {
                     None => return error!("nobody can reach the registrar any more, so it ends"),
                 },
                 Some(ended) = helpers.join_next() => pass_on_panic(ended),
+                Some(ended) = doormen.join_next() => pass_on_panic(ended),
             }
         }
         info!("the registrar is stopping");
@@ -307,7 +331,10 @@ impl Node {
         }
         ending.cancel();
         let drain_timeout = controls.now().drain_timeout;
-        let drained = async { while acceptors.join_next().await.is_some() {} };
+        let drained = async {
+            while acceptors.join_next().await.is_some() {}
+            while doormen.join_next().await.is_some() {}
+        };
         if timeout(drain_timeout, drained).await.is_err() {
             warn!("some sessions did not end within {drain_timeout:?}; they are cut off");
         }

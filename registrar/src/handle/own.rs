@@ -6,7 +6,10 @@ use endpoints::{Endpoint, Name, Stamped};
 use wire::registrar::Status;
 
 use super::{OWN_NAME, RegistryHandle};
-use crate::{accounts::Accounts, registry::Counts};
+use crate::{
+    accounts::Accounts,
+    registry::{Counts, Totals},
+};
 
 impl RegistryHandle {
     /// Returns how the registrar is.
@@ -35,6 +38,32 @@ impl RegistryHandle {
             endpoints: self.endpoints().clone(),
             published: own.into_iter().map(|it| it.endpoint).collect(),
         }
+    }
+
+    /// Returns what has happened since the start.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// assert_eq!(registry.totals().registered, 0);
+    /// ```
+    pub fn totals(&self) -> Totals {
+        self.read(|registry| registry.totals().clone())
+    }
+
+    /// Returns how many jobs wait, such as looks at endpoints, and how many may.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// let (waiting, most) = registry.jobs();
+    /// assert!(waiting == 0 && most > 0);
+    /// ```
+    pub fn jobs(&self) -> (usize, usize) {
+        let most = self.0.jobs.max_capacity();
+        (most - self.0.jobs.capacity(), most)
     }
 
     /// Returns what each owner uses.

@@ -15,10 +15,19 @@ use crate::{
     scheduler::TURN_MAX,
 };
 
+/// What becomes of the connections to a listener.
+#[derive(Clone)]
+pub(super) enum Reception {
+    /// The node serves them, or the adapter whose protocol they begin with.
+    Shared(Arc<[Arc<dyn ProtocolAdapter>]>),
+    /// One adapter serves them all.
+    Sole(Arc<dyn ProtocolAdapter>),
+}
+
 /// Accepts connections until it is stopped, then waits for their end.
 pub(super) async fn serve_listener(
     listener: Arc<Listener>,
-    adapters: Arc<[Arc<dyn ProtocolAdapter>]>,
+    reception: Reception,
     own: Arc<Own>,
     context: Context,
 ) {
@@ -45,16 +54,29 @@ pub(super) async fn serve_listener(
                     let scheduler = context.controls.scheduler().clone();
                     match context.controls.place(account) {
                         Ok(place) => {
-                            let (adapters, context) = (adapters.clone(), context.clone());
+                            let (reception, context) = (reception.clone(), context.clone());
                             let span = info_span!(target: "callsign", "session", id = Empty, peer = %stream.peer());
                             let session = async move {
-                                receive(stream, caller, &adapters, context).await;
+                                match reception {
+                                    Reception::Shared(adapters) => {
+                                        receive(stream, caller, &adapters, context).await;
+                                    }
+                                    Reception::Sole(adapter) => {
+                                        hand_over(stream, caller, &*adapter, context).await;
+                                    }
+                                }
                                 drop(place);
                             };
                             let session = session.instrument(span);
                             connections.spawn(scheduler.schedule(account, session));
                         }
-                        Err(why) => why.turn_away(stream),
+                        Err(why) => match &reception {
+                            Reception::Shared(_) => why.turn_away(stream),
+                            Reception::Sole(adapter) => {
+                                debug!(peer = %stream.peer(), %why, "no place for another session");
+                                adapter.turn_away(stream, &why.to_string());
+                            }
+                        },
                     }
                     let took = accepted_at.elapsed().min(TURN_MAX);
                     scheduler.charge(account, ACCEPT_COST + took);
@@ -62,8 +84,10 @@ pub(super) async fn serve_listener(
                 Err(error) => {
                     let endpoint = incoming.listener().bound();
                     warn!(%endpoint, %error, "given up; its clients are to dial again");
-                    context.registry.remove_endpoint(endpoint);
-                    own.tell();
+                    if let Reception::Shared(_) = reception {
+                        context.registry.remove_endpoint(endpoint);
+                        own.tell();
+                    }
                     context.stop.cancel();
                 }
             },
@@ -91,14 +115,22 @@ async fn receive(
     };
     match chosen {
         Ok(Ok(None)) => serve(stream, caller, context).await,
-        Ok(Ok(Some(adapter))) => {
-            let session = ForeignSession::new(context.registry, caller);
-            record(session.id());
-            adapter.serve(Accepted { stream, session, stop: context.stop }).await;
-        }
+        Ok(Ok(Some(adapter))) => hand_over(stream, caller, &*adapter, context).await,
         Ok(Err(error)) => info!(%error, "turned away"),
         Err(_) => info!("turned away: it sent nothing within {limit:?}"),
     }
+}
+
+/// Lets an adapter serve a peer.
+async fn hand_over(
+    stream: Stream,
+    caller: Caller,
+    adapter: &dyn ProtocolAdapter,
+    context: Context,
+) {
+    let session = ForeignSession::new(context.registry, caller);
+    record(session.id());
+    adapter.serve(Accepted { stream, session, stop: context.stop }).await;
 }
 
 /// The processor time, as measured, that a connection costs before and after its turns: the kernel's

@@ -25,6 +25,7 @@ impl Registry {
         now_ms: u64,
         bytes: &mut BytesMut,
     ) -> usize {
+        self.totals.note_look_up();
         let Some(instances) = self.by_name.get(query.name, &self.entries) else {
             encode_answer(bytes, self.revision, now_ms, 0, iter::empty());
             return 0;
@@ -48,6 +49,7 @@ impl Registry {
 
     /// Returns the records that [`answer`](Self::answer) would append.
     pub fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
+        self.totals.note_look_up();
         let Some(instances) = self.by_name.get(query.name, &self.entries) else {
             return Vec::new();
         };

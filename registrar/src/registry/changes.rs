@@ -18,6 +18,10 @@ impl Registry {
         endpoints: &[Stamped],
     ) -> Outcome {
         let mut outcome = Outcome::default();
+        match earlier {
+            Some(_) => self.totals.replaced += 1,
+            None => self.totals.registered += 1,
+        }
         let (key, known) = match earlier {
             Some(key) => (key, Some(self.reattach(key, entry, endpoints, &mut outcome))),
             None => {
@@ -59,6 +63,7 @@ impl Registry {
         let visibility = self.logged_visibility(key);
         let epoch = self.detach(key);
         let instance = self.entries.remove(key).instance();
+        self.totals.note_removal(removal.reason);
         let lost = removal.reason != RemovalReason::Unregistered;
         self.tokens.forget(key, &instance.name, lost);
         self.lines.freed(&instance.name);
@@ -78,6 +83,7 @@ impl Registry {
             self.leases.remove(&(deadline_ms, key));
         }
         self.leases.insert((now_ms + ttl_ms, key));
+        self.totals.renewed += 1;
         Ok(())
     }
 

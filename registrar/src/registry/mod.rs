@@ -36,6 +36,7 @@ mod suspicion;
 mod timeline;
 mod tokens;
 mod tombstones;
+mod totals;
 mod uuids;
 mod visibility;
 mod waiters;
@@ -79,6 +80,7 @@ pub(crate) use tokens::TokenChange;
 pub(crate) use tokens::TokenChanges;
 use tokens::Tokens;
 use tombstones::Tombstones;
+pub use totals::Totals;
 use uuids::Uuids;
 use waiters::Waiters;
 use watchers::Watchers;
@@ -129,6 +131,7 @@ pub struct Registry {
     rules: NameRules,
     /// The number of times that they have been set.
     rules_set: u32,
+    totals: Totals,
     has_shrunk: bool,
     is_stopping: bool,
 }
@@ -167,6 +170,7 @@ impl Registry {
             own: None,
             rules: NameRules::default(),
             rules_set: 1,
+            totals: Totals::default(),
             has_shrunk: false,
             is_stopping: false,
         }
