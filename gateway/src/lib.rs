@@ -27,4 +27,5 @@
 
 #[cfg(feature = "dns")]
 pub mod dns;
+pub mod json;
 pub mod tractor;

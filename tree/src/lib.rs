@@ -88,7 +88,6 @@ pub use export::{Call, CallError, CalleeError, Context, Dialogue, Ended, Export,
 pub use handle::{find::LookupActorError, pool::Reached, portal::Portal};
 pub use kind::Kind;
 pub use macros::{export, main};
-pub use messages::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};
 pub use outcome::{
     backtrace::CalleeBacktrace,
     cancel::CancelReason,
@@ -109,3 +108,4 @@ pub use scope::{
 };
 pub use settings::{SettingsError, SettingsSource};
 pub use status::{ChildState, Phase};
+pub use wire::supervised::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};

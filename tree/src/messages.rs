@@ -41,15 +41,6 @@ pub(crate) const UNREGISTER: &str = "tree.unregister";
 /// Reports that sockets of an actor were bound again.
 pub(crate) const RELOCATE: &str = "tree.relocate";
 
-/// The registry's metadata of an actor: its path in the tree, its kind, and its process.
-pub const PATH_KEY: &str = "tree.path";
-/// As [`PATH_KEY`].
-pub const KIND_KEY: &str = "tree.kind";
-/// As [`PATH_KEY`].
-pub const PID_KEY: &str = "tree.pid";
-/// The UUID of the parent's instance; a root has none.
-pub const PARENT_KEY: &str = "tree.parent";
-
 /// The message with a child's specification.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct SpawnSpec {

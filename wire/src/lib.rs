@@ -23,6 +23,7 @@
 //! | `folded`, `encoded` | records in little memory; messages of them |
 //! | `whoami` | a registrar's view of a caller |
 //! | [`registrar`], [`callbacks`] | the calls that a registrar answers, and those that it makes |
+//! | [`supervised`] | the metadata of actors in trees |
 //! | `proof` | proof of identity |
 //!
 //! ```
@@ -56,6 +57,7 @@ mod readable;
 mod reader;
 mod record;
 pub mod registrar;
+pub mod supervised;
 mod whoami;
 
 pub use body::{DEPTH_MAX, WireError, decode_body, encode_body};

@@ -1,23 +1,21 @@
 //! `callsign resolve`: the candidates of a name, in the order in which they would be dialed.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use anyhow::anyhow;
 use discovery::{
-    Candidate, Explanation, LookupOptions, LookupResult, Outcome, Resolve, TableSource, explain,
-    probe,
+    Candidate, LookupOptions, LookupResult, Outcome, Resolve, TableSource, explain, probe,
 };
-use endpoints::{Endpoint, EndpointTable, Locality, Name, Plain};
-use serde::Serialize;
-use uuid::Uuid;
-use wire::{Epoch, Owner, Record, State};
+use endpoints::{EndpointTable, Name, Plain};
+use gateway::json::{ResolvedJson, Row, Source, rows};
+use wire::{Owner, State};
 
 use crate::{
     context::Context,
     failure::{Exit, Failure},
     hints,
     lookup::query::{self, not_ready, out_of_reach},
-    lookup::ranking::{LeftOutJson, LifetimeJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
+    lookup::ranking::{Seen, doubt_in_words, short_uuid},
     lookup::suggestion,
     output::notices::{note, warn_unanswered, with_causes},
     output::{Table, brief, fits, fitted},
@@ -89,8 +87,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         note(context, hint);
     }
     if context.json {
-        let candidates = rows.iter().map(Row::to_json).collect();
-        context.print_json(&ResolvedJson { name: name.as_str(), source, candidates })?;
+        context.print_json(&ResolvedJson::of(name.as_str(), source, &rows))?;
     } else {
         let says_more = args.explain || args.probe;
         let width = context.width();
@@ -143,119 +140,24 @@ fn table_of_settings(context: &Context) -> Result<Option<EndpointTable>, Failure
     Ok(Some(table).filter(|it| !it.is_empty()))
 }
 
-/// The source of records.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Source {
-    Registrar,
-    Table,
+/// Returns the rank of an endpoint, its locality, and its instance.
+fn columns(row: &Row<'_>) -> [String; 3] {
+    let rank = row.rank.map_or("-".to_owned(), |it| it.to_string());
+    let locality = row.verdict.as_ref().map_or("left out", |it| it.as_str()).to_owned();
+    let instance = row.instance.map_or("-".to_owned(), |(uuid, _)| short_uuid(&uuid));
+    [rank, locality, instance]
 }
 
-/// An endpoint of an instance, and its description.
-#[derive(Debug)]
-struct Row<'a> {
-    /// The order in which it would be dialed, from 1; `None` if it is left out.
-    rank: Option<usize>,
-    /// The registration and the instance; a table knows neither.
-    instance: Option<(Uuid, Epoch)>,
-    record: &'a Record,
-    endpoint: &'a Endpoint,
-    verdict: Result<Locality, LeftOutJson>,
-    /// Whether its registrant has seen the place.
-    is_verified: bool,
-    outcome: Option<&'a Outcome>,
-}
-
-/// Sorts the judged endpoints, then adds those of instances that are not ready.
-fn rows<'a>(
-    source: Source,
-    explanation: &'a Explanation,
-    ready: &'a [Record],
-    others: &'a [Record],
-) -> Vec<Row<'a>> {
-    let instance = |record: &Record| match source {
-        Source::Registrar => Some((record.uuid, record.epoch)),
-        Source::Table => None,
-    };
-    let mut rows = Vec::new();
-    for (at, candidate) in explanation.candidates.iter().enumerate() {
-        let is_of_candidate = |it: &&Record| it.uuid == candidate.instance.uuid;
-        let record = ready.iter().find(is_of_candidate).expect("the candidates are theirs");
-        rows.push(Row {
-            rank: candidate.verdict.is_ok().then_some(at + 1),
-            instance: instance(record),
-            record,
-            endpoint: &candidate.stamped.endpoint,
-            verdict: candidate.verdict.clone().map_err(|it| LeftOutJson::of(&it)),
-            is_verified: candidate.stamped.is_verified(),
-            outcome: Some(&candidate.outcome),
-        });
-    }
-    for record in others {
-        rows.extend(record.endpoints.iter().map(|stamped| Row {
-            rank: None,
-            instance: instance(record),
-            record,
-            endpoint: &stamped.endpoint,
-            verdict: Err(LeftOutJson::of_state(record.state)),
-            is_verified: stamped.is_verified(),
-            outcome: None,
-        }));
-    }
-    rows
-}
-
-impl Row<'_> {
-    fn columns(&self) -> [String; 3] {
-        let rank = self.rank.map_or("-".to_owned(), |it| it.to_string());
-        let locality = self.verdict.as_ref().map_or("left out", |it| it.as_str()).to_owned();
-        let instance = self.instance.map_or("-".to_owned(), |(uuid, _)| short_uuid(&uuid));
-        [rank, locality, instance]
-    }
-
-    fn verdict(&self) -> String {
-        match (&self.verdict, self.outcome) {
-            (Err(left_out), _) => left_out.message.clone(),
-            (Ok(_), Some(Outcome::Connected { took, assurance })) => {
-                format!("answers in {}, {assurance}", brief(*took))
-            }
-            (Ok(_), Some(Outcome::Failed { error, .. })) => with_causes(error),
-            (Ok(_), _) if self.record.proves => "within reach, proves who it is".to_owned(),
-            (Ok(_), _) if !self.is_verified => "within reach, unproved, unverified".to_owned(),
-            (Ok(_), _) => "within reach, unproved".to_owned(),
+fn verdict(row: &Row<'_>) -> String {
+    match (&row.verdict, row.outcome) {
+        (Err(left_out), _) => left_out.message.clone(),
+        (Ok(_), Some(Outcome::Connected { took, assurance })) => {
+            format!("answers in {}, {assurance}", brief(*took))
         }
-    }
-
-    fn to_json(&self) -> CandidateJson<'_> {
-        let dial = |took: &Duration, assurance, error| DialJson {
-            took_us: took.as_micros() as u64,
-            assurance,
-            error,
-        };
-        CandidateJson {
-            rank: self.rank,
-            endpoint: self.endpoint,
-            encoded: self.endpoint.to_encoded(),
-            locality: self.verdict.as_ref().ok().copied(),
-            left_out: self.verdict.as_ref().err(),
-            uuid: self.instance.map(|(uuid, _)| uuid),
-            epoch: self.instance.map(|(_, epoch)| epoch),
-            state: self.record.state,
-            lifetime: LifetimeJson::of(self.record.lifetime),
-            suspicion: self.record.suspicion.map(SuspicionJson::of),
-            proves: self.record.proves,
-            verified: self.is_verified,
-            owner: self.record.owner.as_ref(),
-            dial: match self.outcome {
-                Some(Outcome::Connected { took, assurance }) => {
-                    Some(dial(took, Some(assurance.to_string()), None))
-                }
-                Some(Outcome::Failed { error, took }) => {
-                    Some(dial(took, None, Some(with_causes(error))))
-                }
-                _ => None,
-            },
-        }
+        (Ok(_), Some(Outcome::Failed { error, .. })) => with_causes(error),
+        (Ok(_), _) if row.record.proves => "within reach, proves who it is".to_owned(),
+        (Ok(_), _) if !row.is_verified => "within reach, unproved, unverified".to_owned(),
+        (Ok(_), _) => "within reach, unproved".to_owned(),
     }
 }
 
@@ -263,7 +165,7 @@ impl Row<'_> {
 fn table(rows: &[Row<'_>]) -> String {
     let mut table = Table::new(["#", "LOCALITY", "INSTANCE", "ENDPOINT"]);
     for row in rows {
-        let [rank, locality, instance] = row.columns();
+        let [rank, locality, instance] = columns(row);
         table.row([rank, locality, instance, row.endpoint.to_string()]);
     }
     table.render()
@@ -274,7 +176,7 @@ fn table(rows: &[Row<'_>]) -> String {
 fn verdicts(rows: &[Row<'_>], now_ms: u64, says_more: bool, width: Option<u16>) -> String {
     let mut text = String::new();
     for row in rows {
-        let [rank, locality, instance] = row.columns();
+        let [rank, locality, instance] = columns(row);
         let endpoint = format!("{rank:<2} {}", row.endpoint);
         _ = writeln!(text, "{}", fitted(&endpoint, width, 0, 3));
         let mut said = format!("   {locality:<12} {instance}");
@@ -282,7 +184,7 @@ fn verdicts(rows: &[Row<'_>], now_ms: u64, says_more: bool, width: Option<u16>) 
         // If a column would be narrow, its text gets a separate line.
         let hang = if width.is_some_and(|it| usize::from(it) < 2 * indent) { 5 } else { indent };
         if says_more {
-            said += &format!("  {}", Plain(&row.verdict()));
+            said += &format!("  {}", Plain(&verdict(row)));
         }
         _ = writeln!(text, "{}", fitted(&said, width, 0, hang));
         if let Some(owner) = owner_of(row.record).filter(|_| says_more) {
@@ -295,39 +197,6 @@ fn verdicts(rows: &[Row<'_>], now_ms: u64, says_more: bool, width: Option<u16>) 
         }
     }
     text
-}
-
-/// The candidates of a name for programs, as `docs/json.md` describes them.
-#[derive(Debug, Serialize)]
-struct ResolvedJson<'a> {
-    name: &'a str,
-    source: Source,
-    candidates: Vec<CandidateJson<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct CandidateJson<'a> {
-    rank: Option<usize>,
-    endpoint: &'a Endpoint,
-    encoded: String,
-    locality: Option<Locality>,
-    left_out: Option<&'a LeftOutJson>,
-    uuid: Option<Uuid>,
-    epoch: Option<Epoch>,
-    state: State,
-    suspicion: Option<SuspicionJson>,
-    lifetime: LifetimeJson,
-    proves: bool,
-    verified: bool,
-    owner: Option<&'a Owner>,
-    dial: Option<DialJson>,
-}
-
-#[derive(Debug, Serialize)]
-struct DialJson {
-    took_us: u64,
-    assurance: Option<String>,
-    error: Option<String>,
 }
 
 #[cfg(test)]

@@ -7,11 +7,9 @@ use std::{fmt::Write as _, time::Duration};
 use anyhow::anyhow;
 use discovery::{Client, Registrar, RegistrarFailure, Standing};
 use endpoints::{Endpoint, Plain};
+use gateway::json::StatusJson;
 use serde::Serialize;
-use wire::{
-    OwnerUse,
-    registrar::{Owners, Status},
-};
+use wire::{OwnerUse, registrar::Owners};
 
 use crate::{
     context::Context,
@@ -136,15 +134,6 @@ struct RegistrarJson<'a> {
     owners_total: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
-struct StatusJson<'a> {
-    #[serde(flatten)]
-    status: &'a Status,
-    endpoints_encoded: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    published_encoded: Vec<String>,
-}
-
 impl<'a> RegistrarJson<'a> {
     fn of(registrar: &'a Registrar, owners: &'a Option<Result<Owners, RegistrarFailure>>) -> Self {
         let owners = owners.as_ref().and_then(|it| it.as_ref().ok());
@@ -163,13 +152,7 @@ impl<'a> RegistrarJson<'a> {
         match &registrar.standing {
             Standing::Up { status, took } => {
                 let took_us = Some(took.as_micros() as u64);
-                let encoded = |it: &[Endpoint]| it.iter().map(Endpoint::to_encoded).collect();
-                let status = StatusJson {
-                    status,
-                    endpoints_encoded: encoded(&status.endpoints),
-                    published_encoded: encoded(&status.published),
-                };
-                Self { took_us, status: Some(status), ..is("up") }
+                Self { took_us, status: Some(StatusJson::of(status)), ..is("up") }
             }
             Standing::SameAs(other) => {
                 let same_as_encoded = Some(other.to_encoded());

@@ -1,13 +1,14 @@
 //! `callsign tree`: the trees of supervised actors, as the registrars know them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use endpoints::{Endpoint, Plain};
-use serde::Serialize;
-use tree::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};
+use endpoints::Plain;
+use gateway::json::{Supervised, forest};
 use unicode_width::UnicodeWidthStr;
-use uuid::Uuid;
-use wire::{Record, State};
+use wire::{
+    Record,
+    supervised::{KIND_KEY, PID_KEY},
+};
 
 use crate::{
     context::Context,
@@ -48,44 +49,8 @@ pub(crate) async fn run(_args: Args, context: &Context) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-/// An actor, and those that it supervises.
-struct Node<'a> {
-    record: &'a Record,
-    children: Vec<Self>,
-}
-
-/// Arranges actors below their parents. An actor without its parent is a root.
-fn forest(records: &[Record]) -> Vec<Node<'_>> {
-    let supervised: BTreeMap<Uuid, &Record> = records
-        .iter()
-        .filter(|it| it.metadata.contains_key(PATH_KEY))
-        .map(|it| (it.uuid, it))
-        .collect();
-    let parent = |it: &Record| {
-        let uuid = it.metadata.get(PARENT_KEY)?.parse().ok()?;
-        // An actor that claims to be its own parent has none.
-        (uuid != it.uuid && supervised.contains_key(&uuid)).then_some(uuid)
-    };
-    let mut below: BTreeMap<Option<Uuid>, Vec<&Record>> = BTreeMap::new();
-    for record in supervised.values() {
-        below.entry(parent(record)).or_default().push(record);
-    }
-    grow(&mut below, None)
-}
-
-/// Takes the actors below a parent. Each is taken once, so a circle of parents does not loop.
-fn grow<'a>(
-    below: &mut BTreeMap<Option<Uuid>, Vec<&'a Record>>,
-    parent: Option<Uuid>,
-) -> Vec<Node<'a>> {
-    let mut records = below.remove(&parent).unwrap_or_default();
-    records.sort_by(|one, other| (&one.name, one.epoch).cmp(&(&other.name, other.epoch)));
-    let node = |record: &'a Record| Node { record, children: grow(below, Some(record.uuid)) };
-    records.into_iter().map(node).collect()
-}
-
 /// Draws the trees as a table, or where that would be too wide with the endpoints below.
-fn draw(forest: &[Node<'_>], now_ms: u64, width: Option<u16>) -> String {
+fn draw(forest: &[Supervised<'_>], now_ms: u64, width: Option<u16>) -> String {
     let mut drawing = Drawing {
         table: Table::new(["NAME", "KIND", "PID", "STATE", "AGE", "ENDPOINTS"]),
         rows: Vec::new(),
@@ -118,14 +83,14 @@ fn branches(count: usize) -> impl Iterator<Item = (&'static str, &'static str)> 
 
 /// Writes an actor after `branch`, and its endpoints and the actors below it after `indent`.
 fn below_each_other(
-    node: &Node<'_>,
+    node: &Supervised<'_>,
     branch: &str,
     indent: &str,
     now_ms: u64,
     width: Option<u16>,
     text: &mut String,
 ) {
-    let Node { record, children } = node;
+    let Supervised { record, children } = node;
     let trunk = format!("{indent}{}  ", if children.is_empty() { " " } else { "│" });
     let room = width.map(|it| it.saturating_sub(trunk.width() as u16).max(ROOM_MIN));
     let what = Plain(&what_it_is(record, now_ms).join("  ")).to_string();
@@ -156,8 +121,8 @@ struct Drawing {
 
 impl Drawing {
     /// Draws an actor after `branch`, and those below it after `indent`.
-    fn node(&mut self, node: &Node<'_>, branch: &str, indent: &str) {
-        let Node { record, children } = node;
+    fn node(&mut self, node: &Supervised<'_>, branch: &str, indent: &str) {
+        let Supervised { record, children } = node;
         let endpoints: Vec<_> = record.endpoints.iter().map(|it| it.endpoint.to_string()).collect();
         let [name, kind, pid, state, age] = what_it_is(record, self.now_ms);
         let name = format!("{branch}{name}");
@@ -189,41 +154,10 @@ impl Drawing {
     }
 }
 
-/// An actor, for programs.
-#[derive(Serialize)]
-struct NodeJson<'a> {
-    name: &'a str,
-    uuid: Uuid,
-    path: Option<&'a str>,
-    kind: Option<&'a str>,
-    pid: Option<u32>,
-    state: State,
-    age_ms: u64,
-    endpoints: Vec<&'a Endpoint>,
-    endpoints_encoded: Vec<String>,
-    children: Vec<Self>,
-}
-
-impl<'a> Node<'a> {
-    fn to_json(&self, now_ms: u64) -> NodeJson<'a> {
-        let Record { name, uuid, metadata, state, since_ms, endpoints, .. } = self.record;
-        NodeJson {
-            name: name.as_str(),
-            uuid: *uuid,
-            path: metadata.get(PATH_KEY).map(String::as_str),
-            kind: metadata.get(KIND_KEY).map(String::as_str),
-            pid: metadata.get(PID_KEY).and_then(|it| it.parse().ok()),
-            state: *state,
-            age_ms: now_ms.saturating_sub(*since_ms),
-            endpoints: endpoints.iter().map(|it| &it.endpoint).collect(),
-            endpoints_encoded: endpoints.iter().map(|it| it.endpoint.to_encoded()).collect(),
-            children: self.children.iter().map(|it| it.to_json(now_ms)).collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use wire::supervised::{PARENT_KEY, PATH_KEY};
+
     use super::*;
     use crate::lookup::ranking::sample::record;
 

@@ -1,13 +1,12 @@
 //! A record as seen from here: which of its endpoints are within reach, and how near.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use endpoints::{Endpoint, Here, Locality, Look, Ranked, Stamp, Stamped, Unreachable, rank};
-use serde::Serialize;
-use serde_json::Value;
+use endpoints::{Endpoint, Here, Locality, Look, Ranked, Stamped, Unreachable, rank};
+use gateway::json::{RecordJson, age_ms};
 use transport::{Listening, listening_at_each};
 use uuid::Uuid;
-use wire::{Lifetime, Owner, Record, State, Suspicion};
+use wire::{Lifetime, Record, State, Suspicion};
 
 use crate::output::age;
 
@@ -69,43 +68,7 @@ impl<'a> Seen<'a> {
 
     /// Returns the record for machines. `now_ms` is the registrar's clock, where that is known.
     pub(crate) fn to_json(&self, now_ms: Option<u64>) -> RecordJson<'a> {
-        let Record {
-            name,
-            uuid,
-            epoch,
-            metadata,
-            state,
-            lifetime,
-            since_ms,
-            suspicion,
-            proves,
-            owner,
-            token,
-            waiting,
-            ..
-        } = self.record;
-        let nearest = self.nearest();
-        RecordJson {
-            name: name.as_str(),
-            uuid: uuid.to_string(),
-            epoch: *epoch,
-            state: *state,
-            suspicion: suspicion.map(SuspicionJson::of),
-            lifetime: LifetimeJson::of(*lifetime),
-            proves: *proves,
-            user: self.record.user(),
-            owner: owner.as_ref(),
-            token: *token,
-            waiting: *waiting,
-            ttl_ms: lifetime.ttl_ms(),
-            since_ms: *since_ms,
-            age_ms: now_ms.and_then(|now_ms| age_ms(self.record, now_ms)),
-            metadata,
-            nearest: nearest.map(|(endpoint, _)| endpoint),
-            nearest_encoded: nearest.map(|(endpoint, _)| endpoint.to_encoded()),
-            locality: nearest.map(|(_, locality)| locality),
-            endpoints: self.candidates.iter().map(EndpointJson::of).collect(),
-        }
+        RecordJson::of(self.record, &self.candidates, now_ms)
     }
 }
 
@@ -129,11 +92,6 @@ fn leave_out_silent(seen: &mut [Seen<'_>]) {
     for seen in starting {
         seen.candidates.sort_by_key(|it| it.verdict.is_err());
     }
-}
-
-/// Returns the age of an entry by the registrar's clock, if the registrar has sent its beginning.
-fn age_ms(record: &Record, now_ms: u64) -> Option<u64> {
-    (record.since_ms > 0).then(|| now_ms.saturating_sub(record.since_ms))
 }
 
 /// Returns the age of an entry in its largest unit, if it is known.
@@ -214,117 +172,6 @@ pub(crate) fn in_short(unreachable: &Unreachable) -> &'static str {
         Unreachable::OtherZone(_) | Unreachable::NoZone => "on another link",
         Unreachable::BindOnly => "can only be bound",
         _ => "cannot be looked at",
-    }
-}
-
-/// A record for machines, as `docs/json.md` describes it.
-#[derive(Debug, Serialize)]
-pub(crate) struct RecordJson<'a> {
-    name: &'a str,
-    uuid: String,
-    epoch: u64,
-    state: State,
-    suspicion: Option<SuspicionJson>,
-    lifetime: LifetimeJson,
-    proves: bool,
-    user: Option<u32>,
-    owner: Option<&'a Owner>,
-    token: Option<u64>,
-    waiting: u64,
-    ttl_ms: Option<u64>,
-    since_ms: u64,
-    age_ms: Option<u64>,
-    metadata: &'a BTreeMap<String, String>,
-    nearest: Option<&'a Endpoint>,
-    nearest_encoded: Option<String>,
-    locality: Option<Locality>,
-    endpoints: Vec<EndpointJson<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct SuspicionJson {
-    reports: u32,
-    silent: bool,
-    since_ms: u64,
-}
-
-impl SuspicionJson {
-    pub(crate) fn of(suspicion: Suspicion) -> Self {
-        let Suspicion { reports, since_ms, silent } = suspicion;
-        Self { reports, silent, since_ms }
-    }
-}
-
-/// The lifetime of a record, as one word.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum LifetimeJson {
-    Session,
-    Lease,
-    Declared,
-    Foreign,
-    Unknown,
-}
-
-impl LifetimeJson {
-    pub(crate) fn of(lifetime: Lifetime) -> Self {
-        match lifetime {
-            Lifetime::Session => Self::Session,
-            Lifetime::Lease { .. } => Self::Lease,
-            Lifetime::Declared => Self::Declared,
-            Lifetime::Foreign => Self::Foreign,
-            Lifetime::Unknown => Self::Unknown,
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct EndpointJson<'a> {
-    endpoint: &'a Endpoint,
-    encoded: String,
-    locality: Option<Locality>,
-    left_out: Option<LeftOutJson>,
-    verified: bool,
-    stamp: Stamp,
-}
-
-impl<'a> EndpointJson<'a> {
-    fn of(candidate: &Ranked<&'a Stamped>) -> Self {
-        Self {
-            endpoint: &candidate.stamped.endpoint,
-            encoded: candidate.stamped.endpoint.to_encoded(),
-            locality: candidate.verdict.as_ref().ok().copied(),
-            left_out: candidate.verdict.as_ref().err().map(LeftOutJson::of),
-            verified: candidate.stamped.is_verified(),
-            stamp: candidate.stamped.stamp,
-        }
-    }
-}
-
-/// Why an endpoint is left out: a word for programs, and a sentence for people.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct LeftOutJson {
-    pub(crate) kind: String,
-    pub(crate) message: String,
-}
-
-impl LeftOutJson {
-    pub(crate) fn of(unreachable: &Unreachable) -> Self {
-        Self { kind: kind_of(unreachable), message: unreachable.to_string() }
-    }
-
-    /// Says that an instance is not in a state to be dialed.
-    pub(crate) fn of_state(state: State) -> Self {
-        Self { kind: state.to_string(), message: format!("it is {state}") }
-    }
-}
-
-/// Returns the variant's name as on the wire, without its fields.
-fn kind_of(unreachable: &Unreachable) -> String {
-    match serde_json::to_value(unreachable) {
-        Ok(Value::String(kind)) => kind,
-        Ok(Value::Object(object)) => object.into_iter().map(|(kind, _)| kind).collect(),
-        _ => String::new(),
     }
 }
 
@@ -490,6 +337,5 @@ mod tests {
             ],
         });
         assert_eq!(json, expected);
-        assert_eq!(kind_of(&Unreachable::OtherZone("eth0".to_owned())), "other-zone");
     }
 }

@@ -23,12 +23,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use transport::Peer;
-use wire::Epoch;
+use wire::{Epoch, supervised::PATH_KEY};
 
 use crate::{
     ActorPath,
     cache::{Cache, Guard, OpenError, Resource},
-    messages::PATH_KEY,
 };
 
 /// The connections to actors that this process has looked up, each open for as long as there is a

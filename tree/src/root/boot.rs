@@ -23,7 +23,10 @@ use transport::{
     BindAllError, BindError, BindOptions, DialError, Listener, Published, dial_within,
 };
 use uuid::Uuid;
-use wire::InstanceSecret;
+use wire::{
+    InstanceSecret,
+    supervised::{KIND_KEY, PATH_KEY, PID_KEY},
+};
 
 use super::{RootError, RootOptions};
 use crate::{
@@ -33,7 +36,6 @@ use crate::{
         peers::{self, Acceptors},
         places,
     },
-    messages::{KIND_KEY, PATH_KEY, PID_KEY},
     process_context::ProcessContext,
     registration::{
         routes::Routes,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use discovery::{Client, Lost, Registered};
 use endpoints::{Endpoint, InstanceId, Stamped};
+use gateway::json::LifetimeJson;
 use serde::Serialize;
 use tokio::{task::JoinSet, time::timeout};
 use transport::{Silence, unknown_host};
@@ -14,7 +15,7 @@ use super::{Plan, tracker::linked_to};
 use crate::{
     context::Context,
     failure::Failure,
-    lookup::ranking::{LifetimeJson, short_uuid},
+    lookup::ranking::short_uuid,
     output::fitted,
     output::notices::{note, warn, with_causes},
 };

@@ -9,6 +9,7 @@ use std::{
 
 use discovery::{Change, Client, ConnectError, RegistrarFailure};
 use endpoints::{Endpoint, NamePattern, Plain};
+use gateway::json::RecordJson;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use crate::{
     failure::{Exit, Failure},
     lookup::digits::instance_meant,
     lookup::query::pattern,
-    lookup::ranking::{RecordJson, Seen, short_uuid, state_in_words},
+    lookup::ranking::{Seen, short_uuid, state_in_words},
     lookup::suggestion,
     output::notices::{note, warn, with_causes},
     output::{self, fitted},

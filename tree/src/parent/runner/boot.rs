@@ -10,13 +10,16 @@ use std::{
 };
 
 use tokio::time::timeout;
-use wire::State;
+use wire::{
+    State,
+    supervised::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY},
+};
 
 use super::{BOOT_TIMEOUT, ChildRunner};
 use crate::{
     Portal,
     child::LocalChild,
-    messages::{KIND_KEY, Listening, PARENT_KEY, PATH_KEY, PID_KEY, RegisterRequest, SpawnSpec},
+    messages::{Listening, RegisterRequest, SpawnSpec},
     parent::{
         backend::{self, Launched, RunningChild},
         link::{ChildLink, StopCause},
