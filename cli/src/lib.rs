@@ -57,6 +57,8 @@
 
 #[cfg(feature = "dns")]
 pub mod dns;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod registrar;
 pub mod tractor;
 

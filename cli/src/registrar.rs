@@ -5,7 +5,7 @@ pub use registrar::{
     ProtocolAdapter, QuotaRules, Quotas, Recognised, RegistryHandle, Serving,
     registry::{
         Account, Caller, Claimant, Counts, Event, Foreign, Grantee, Limits, NameRule, NameRules,
-        Names, Owner, SessionId,
+        Names, Owner, SessionId, Totals,
     },
 };
 pub use wire::{

@@ -100,6 +100,10 @@ fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
 /// The actor that the table `[registrar]` describes.
 pub(crate) const REGISTRAR: &str = "registrar";
 
+/// What the table `[http]` describes, which cannot share an endpoint with an actor either. No actor
+/// has that name.
+pub(crate) const HTTP: &str = "[http]";
+
 /// How certain it is that two actors cannot both have their endpoints.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Clash {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The tables of the file.
 pub(crate) const TABLES: &[&str] =
-    &["host", "registrar", "network", "declared", "names", "quotas", "dns", "tls"];
+    &["host", "registrar", "network", "declared", "names", "quotas", "dns", "tls", "http"];
 
 /// The keys of `[tls]`.
 pub(crate) const TLS_KEYS: &[&str] = &["ca", "certificate", "key"];

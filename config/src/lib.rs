@@ -1,11 +1,11 @@
 //! The settings file: its syntax, its meaning, and its diagnostics.
 //!
-//! The file is TOML with eight tables. `[host]` identifies the host, `[registrar]` configures a
+//! The file is TOML with nine tables. `[host]` identifies the host, `[registrar]` configures a
 //! registrar node, `[network]` lists the endpoints of each actor, and `[declared]` the actors that
 //! never register themselves. `[names]` has the rules of names, `[quotas]` the limits of each
-//! owner, `[dns]` the DNS server, and `[tls]` the files of this program's certificate. Reading has
-//! two steps with a type each, settings as written and as meant, so that all faults are found
-//! together, each with its place.
+//! owner, `[dns]` the DNS server, `[http]` the HTTP server, and `[tls]` the files of this program's
+//! certificate. Reading has two steps with a type each, settings as written and as meant, so that all
+//! faults are found together, each with its place.
 //!
 //! This crate opens no file except by [`SettingsFile::read`], reads no environment variable and
 //! prints nothing: its caller passes in text and shows the [`Diagnostics`]. It does not know how a
@@ -35,6 +35,7 @@
 //! | `tls` | the files of a program's certificate |
 //! | `quotas` | the limits of an owner's use of a registrar |
 //! | `dns` | the DNS server of a registrar |
+//! | `http` | the HTTP server of a registrar |
 //! | `claims` | claims of actors to endpoints, and conflicts between them |
 //! | `registrars` | the registrars that a client asks |
 //! | `diagnostic` | the fault of a setting, its place, and its remedy |
@@ -70,6 +71,7 @@ mod diagnostic;
 mod dns;
 mod durations;
 mod file;
+mod http;
 mod keys;
 mod meaning;
 mod mend;
@@ -93,6 +95,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity, Source, 
 pub use dns::DnsSettings;
 pub use durations::{DurationFault, duration};
 pub use file::{NamedBy, Said, SettingsFile, read_once};
+pub use http::HttpSettings;
 pub use meaning::{check, read};
 pub use names::{Account, Grantee, NameRule, Names};
 pub use overrides::{Layer, Overrides, overlay};

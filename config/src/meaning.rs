@@ -5,9 +5,10 @@ use std::sync::Arc;
 use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 
 use crate::{
-    claims::{self, Claim, REGISTRAR},
+    claims::{self, Claim, HTTP, REGISTRAR},
     diagnostic::{Diagnostic, Diagnostics, Related, Source},
     dns,
+    http::HttpSettings,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
@@ -16,7 +17,9 @@ use crate::{
     shape, syntax, tls,
     uses::Use,
     values,
-    written::{Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
+    written::{
+        Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenHttp, WrittenRegistrar,
+    },
 };
 
 /// Reads the text of a settings file. `name` is what the file is called in diagnostics.
@@ -89,6 +92,7 @@ impl<'a> Meaning<'a> {
             quotas: quotas::quotas(&written.quotas, &mut self.diagnostics),
             dns: dns::dns(&written.dns, &mut self.diagnostics),
             tls: tls::tls(&written.tls, &mut self.diagnostics),
+            http: self.http(&written.http),
         };
         // The one that comes first in the file is the first to claim.
         self.claims.sort_by_key(|it| it.place.span.start);
@@ -162,6 +166,20 @@ impl<'a> Meaning<'a> {
             Some(Switch(true)) => Tractor::Everywhere,
             Some(Switch(false)) => Tractor::Nowhere,
         };
+        settings
+    }
+
+    fn http(&mut self, written: &'a WrittenHttp) -> HttpSettings {
+        let mut settings = HttpSettings::default();
+        let Some(listen) = &written.listen else { return settings };
+        for endpoint in &listen.list {
+            if let Some(endpoint) = self.endpoint("http", HTTP, endpoint)
+                && !settings.listen.contains(&endpoint)
+            {
+                settings.listen.push(endpoint);
+            }
+        }
+        settings.place = listen.place.as_ref().map(names::place);
         settings
     }
 

@@ -6,6 +6,7 @@ use endpoints::{Endpoint, EndpointTable, HostId};
 
 use crate::{
     dns::DnsSettings,
+    http::HttpSettings,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
@@ -34,6 +35,8 @@ pub struct Settings {
     pub dns: DnsSettings,
     /// The files of this program's certificate.
     pub tls: Option<TlsSettings>,
+    /// The HTTP server of a registrar.
+    pub http: HttpSettings,
 }
 
 /// The settings of a registrar node.

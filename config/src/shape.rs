@@ -1,6 +1,7 @@
 //! From TOML to [`Written`]: the right tables, keys and types, and where they stand.
 
 mod dns;
+mod http;
 mod quotas;
 mod rules;
 mod tls;
@@ -42,6 +43,7 @@ pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Di
             "quotas" => written.quotas = shape.quotas(value),
             "dns" => written.dns = shape.dns(value),
             "tls" => written.tls = shape.tls(key, value),
+            "http" => written.http = shape.http(value),
             _ => shape.unknown_at_top(key, value),
         }
     }

@@ -13,6 +13,9 @@ pub(crate) enum Use {
     Actor,
     /// Endpoints that a registrar binds: those that other processes can dial.
     Registrar,
+    /// Endpoints at which a registrar answers HTTP: those that other hosts cannot dial, because
+    /// HTTP is neither encrypted nor authenticated there.
+    Http,
     /// Endpoints that are published as written: those that others can dial.
     Declared,
     /// Endpoints that this process dials.
@@ -25,6 +28,7 @@ impl Use {
         match table {
             "registrar" => Self::Registrar,
             "declared" => Self::Declared,
+            "http" => Self::Http,
             _ => Self::Actor,
         }
     }
@@ -53,7 +57,7 @@ impl Use {
         }
         let (message, help) = match (self, endpoint) {
             (Self::Actor, _) => return None,
-            (Self::Registrar, Endpoint::Memory(_)) => (
+            (Self::Registrar | Self::Http, Endpoint::Memory(_)) => (
                 format!("`{endpoint}` can be reached from within the same process alone"),
                 "let it listen at a Unix socket or a port",
             ),
@@ -61,6 +65,22 @@ impl Use {
                 format!("`{endpoint}` is known only within one process"),
                 "declare an endpoint that other processes can dial",
             ),
+            (Self::Http, Endpoint::Tcp(tcp)) if tcp.tls => {
+                let plain = Endpoint::Tcp(TcpAddress { tls: false, ..tcp.clone() });
+                let help = self.takes(&plain).then(|| format!("leave it out: `{plain}`"));
+                return Some((format!("`{endpoint}`: HTTP is answered without TLS"), help));
+            }
+            (Self::Http, Endpoint::Tcp(tcp)) if !is_loopback(tcp) => {
+                let host = match tcp.host.ip() {
+                    Some(IpAddr::V6(_)) => Host::Ip6(Ipv6Addr::LOCALHOST),
+                    _ => Host::Ip4(Ipv4Addr::LOCALHOST),
+                };
+                let near = Endpoint::Tcp(TcpAddress { host, ..tcp.clone() });
+                let message = format!(
+                    "`{endpoint}` can be reached from other hosts, and HTTP is not encrypted there"
+                );
+                return Some((message, Some(format!("write `{near}`, or a Unix socket"))));
+            }
             (Self::Dialed, _) if endpoint.is_bind_only() => {
                 let seen = seen_from_here(endpoint).filter(|it| self.takes(it));
                 let help = seen.map(|it| format!("did you mean `{it}`?"));
@@ -83,6 +103,7 @@ impl Use {
     pub(crate) fn help(self, error: &ParseEndpointError) -> Option<String> {
         let port = match self {
             Self::Actor | Self::Declared => EXAMPLE_PORT,
+            Self::Http => HTTP_PORT,
             Self::Registrar | Self::Dialed => DEFAULT_PORT,
         };
         error.help_for(port, |endpoint| match self {
@@ -103,6 +124,11 @@ impl Use {
     }
 }
 
+/// Tells whether an address is of the loopback, whatever anybody resolves.
+fn is_loopback(tcp: &TcpAddress) -> bool {
+    tcp.host.ip().is_some_and(|ip| ip.to_canonical().is_loopback())
+}
+
 /// Writes an endpoint in quotes, which it must not contain itself.
 pub(crate) fn toml_text(endpoint: &Endpoint) -> Option<String> {
     let text = endpoint.to_string();
@@ -111,6 +137,9 @@ pub(crate) fn toml_text(endpoint: &Endpoint) -> Option<String> {
 
 /// A port for examples, above those of well-known services.
 const EXAMPLE_PORT: u16 = 5555;
+
+/// A port for examples of HTTP that takes no root.
+const HTTP_PORT: u16 = 8080;
 
 /// The default port of a registrar.
 pub const DEFAULT_PORT: u16 = 1616;

@@ -48,6 +48,19 @@ pub(crate) struct Written {
     pub(crate) dns: WrittenDns,
     /// The certificate with which this program listens and dials at `/tls` endpoints.
     pub(crate) tls: WrittenTls,
+    /// The HTTP server of the registrar: an interface of JSON, metrics, and a page to look at.
+    pub(crate) http: WrittenHttp,
+}
+
+/// The HTTP server of a registrar.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "Http", default, deny_unknown_fields)]
+pub(crate) struct WrittenHttp {
+    /// The endpoints at which it answers: Unix sockets, such as "/unix/run/callsign/http.sock", and
+    /// ports of the loopback, such as "/ip4/127.0.0.1/tcp/8080". The socket files have the mode and
+    /// the group of the registrar's. If absent, there is no HTTP server.
+    #[schemars(with = "OneOrMoreEndpoints")]
+    pub(crate) listen: Option<Endpoints>,
 }
 
 /// The DNS server of a registrar.

@@ -27,5 +27,10 @@
 
 #[cfg(feature = "dns")]
 pub mod dns;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod json;
+mod namespaces;
+#[cfg(any(feature = "dns", feature = "http"))]
+mod surroundings;
 pub mod tractor;

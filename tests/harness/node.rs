@@ -15,6 +15,7 @@ pub(crate) struct Node<'room> {
     running: Running,
     endpoints: Vec<String>,
     dns: Option<String>,
+    http: Vec<String>,
 }
 
 /// The contents of a registrar, as in `callsign status --json`.
@@ -46,11 +47,15 @@ impl<'room> Node<'room> {
         let mut command = room.command(&["registrar", "--ready-fd", "1"]);
         command.args(more).args(listen.iter().flat_map(|it| ["--listen", *it]));
         let mut running = Running::start(command);
-        let (mut endpoints, mut dns) = (Vec::new(), None);
+        let (mut endpoints, mut dns, mut http) = (Vec::new(), None, Vec::new());
         loop {
             let line = running.line("a place or `ready`", |_| true);
             if let Some(address) = line.strip_prefix("answering DNS at ") {
                 dns = Some(address.to_owned());
+                continue;
+            }
+            if let Some(endpoint) = line.strip_prefix("answering HTTP at ") {
+                http.push(endpoint.to_owned());
                 continue;
             }
             match line.strip_prefix("listening on ") {
@@ -58,7 +63,7 @@ impl<'room> Node<'room> {
                 None => {
                     assert_eq!(line, "ready", "{running}");
                     let more = more.iter().map(|it| (*it).to_owned()).collect();
-                    return Self { room, more, running, endpoints, dns };
+                    return Self { room, more, running, endpoints, dns, http };
                 }
             }
         }
@@ -98,6 +103,11 @@ impl<'room> Node<'room> {
     pub(crate) fn dns(&self) -> SocketAddr {
         let address = self.dns.as_ref().expect("its settings make it a DNS server");
         address.parse().expect("it prints an address and a port")
+    }
+
+    /// Returns the endpoints at which it answers HTTP.
+    pub(crate) fn http(&self) -> &[String] {
+        &self.http
     }
 
     /// Returns the room in which it runs.

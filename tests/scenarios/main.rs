@@ -19,6 +19,7 @@ mod full_disk;
 mod harness;
 mod herd;
 mod host_id;
+mod http;
 mod inheritance;
 mod keys;
 mod leases;

@@ -16,10 +16,10 @@ use tokio::{
 };
 
 use super::{
-    asker::Surroundings,
     serve::{bind, serve_connections, serve_datagrams},
     zone::Zone,
 };
+use crate::surroundings::Surroundings;
 
 /// Answers questions of DNS from the registry of a node, at addresses of its own.
 ///

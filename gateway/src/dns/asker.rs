@@ -1,29 +1,15 @@
 //! Where the asker of a question is, so that the nearest endpoints come first.
 
-use std::{net::IpAddr, sync::Mutex, time::Duration};
+use std::net::IpAddr;
 
 use endpoints::{Endpoint, Here, Interface, Locality, Stamped, Unreachable, locate};
-use tokio::time::Instant;
 
-/// The interfaces of this host, read from time to time.
-#[derive(Debug)]
-pub(super) struct Surroundings(Mutex<Option<(Instant, Here)>>);
+use crate::surroundings::Surroundings;
 
-impl Surroundings {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    /// Returns the place of an asker at an address, as far as this host can tell: one at an
-    /// address of this network namespace is in it.
-    pub(super) fn of(&self, asker: IpAddr) -> Here {
-        let mut cached = self.0.lock().expect("nothing panics while it holds the lock");
-        let here = match &*cached {
-            Some((read_at, here)) if read_at.elapsed() < READ_AGAIN => here,
-            _ => &cached.insert((Instant::now(), transport::here())).1,
-        };
-        seen_from(asker.to_canonical(), here)
-    }
+/// Returns the place of an asker at an address, as far as this host can tell: one at an address of
+/// this network namespace is in it.
+pub(super) fn place_of(asker: IpAddr, surroundings: &Surroundings) -> Here {
+    seen_from(asker.to_canonical(), &surroundings.here())
 }
 
 fn seen_from(asker: IpAddr, here: &Here) -> Here {
@@ -41,10 +27,6 @@ pub(super) fn judge(stamped: &Stamped, asker: &Here) -> Option<Locality> {
     let Endpoint::Tcp(_) = &stamped.endpoint else { return None };
     locate(stamped, asker, &|_| Err(Unreachable::Missing)).ok()
 }
-
-/// How long the interfaces are believed: an order of answers may be wrong for so long after a
-/// change.
-const READ_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -117,7 +117,8 @@ mod tests {
     };
     use uuid::Uuid;
 
-    use super::{super::asker::Surroundings, *};
+    use super::*;
+    use crate::surroundings::Surroundings;
 
     /// A domain with an actor `feed` of so many endpoints.
     fn zone(endpoints: u8) -> Zone {

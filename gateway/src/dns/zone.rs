@@ -22,10 +22,11 @@ use uuid::Uuid;
 use wire::State;
 
 use super::{
-    asker::{Surroundings, judge},
+    asker::{judge, place_of},
     label::{ADDRESSES, labels},
     question::Subject,
 };
+use crate::surroundings::Surroundings;
 
 /// The domain, and what it is answered from.
 #[derive(Debug)]
@@ -234,7 +235,7 @@ impl Question<'_> {
 
     fn host(&self, uuid: Uuid, index: usize, asker: IpAddr) -> Answer {
         let record = self.zone.registry.record_for(uuid, &self.by);
-        let asker = self.zone.surroundings.of(asker);
+        let asker = place_of(asker, &self.zone.surroundings);
         let stamped = record.as_ref().and_then(|it| it.endpoints.get(index));
         match stamped.filter(|it| judge(it, &asker).is_some()).and_then(ip) {
             Some(ip) => Answer::of(self.address(self.name, ip).into_iter().collect()),
@@ -266,7 +267,7 @@ impl Question<'_> {
         if records.is_empty() {
             return None;
         }
-        let asker: Here = self.zone.surroundings.of(asker);
+        let asker: Here = place_of(asker, &self.zone.surroundings);
         let mut places = Vec::new();
         for record in records.into_iter().filter(|it| it.state == State::Ready) {
             let is_suspect = record.suspicion.is_some();

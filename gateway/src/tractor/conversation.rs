@@ -3,7 +3,7 @@
 mod calls;
 mod everything;
 
-use std::{collections::HashMap, fs, future::pending, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::pending, ops::ControlFlow, sync::Arc, time::Duration};
 
 use endpoints::{Endpoint, Stamped};
 use registrar::{Accepted, ForeignSession};
@@ -29,6 +29,7 @@ use super::{
     shared::Shared,
     uid::Form,
 };
+use crate::namespaces::is_in_another;
 
 /// Talks with one program until either side ends the conversation.
 pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
@@ -283,13 +284,6 @@ async fn until(at: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => pending().await,
     }
-}
-
-/// Tells whether a process is visibly in another namespace of a kind. The namespaces of another
-/// user's process may be invisible; that user is compared when the actor is dialed.
-fn is_in_another(namespace: &str, pid: i32) -> bool {
-    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{namespace}")).ok();
-    matches!((of(&pid.to_string()), of("self")), (Some(theirs), Some(own)) if theirs != own)
 }
 
 /// The time limit for a program's introduction: the original's.

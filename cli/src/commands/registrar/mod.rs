@@ -1,6 +1,7 @@
 //! `callsign registrar`.
 
 mod dns;
+mod http;
 mod places;
 mod quotas;
 mod reload;
@@ -55,7 +56,7 @@ use crate::{
 ///
 /// The table [quotas] of the settings file limits what one user or address may use;
 /// `callsign status --owners` shows it. The table [dns] makes it a DNS server, so that any program
-/// finds actors by name, as `feed.callsign`.
+/// finds actors by name, as `feed.callsign`. The table [http] makes it an HTTP server.
 ///
 /// Flags override environment variables (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), which override
 /// the [registrar] table of the settings file.
@@ -154,19 +155,24 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     if listeners.is_empty() {
         warn_of_idle(&endpoints, context);
     }
-    let places = Places::of(&endpoints, &listeners, context);
+    let own = [&endpoints[..], &settings.http.listen].concat();
+    let places = Places::of(&own, &listeners, context);
     places.warn(&settings.registrar, context);
     let all: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
     let (ledger, tokens_file) = context.state_files(&all).map(|it| (it.tractor, it.tokens)).unzip();
     let dns = dns::bind(&settings.dns).await?;
     let questions_at = dns.as_ref().map(|it| it.addresses().to_vec()).unwrap_or_default();
+    let access = places.access(&settings.registrar, group);
+    let http = http::bind(&settings.http, access).await?;
+    let requests_at = http.as_ref().map(|it| it.endpoints().to_vec()).unwrap_or_default();
     let dns = dns.map(|it| Arc::new(it) as Arc<dyn ProtocolAdapter>);
+    let http = http.map(|it| Arc::new(it) as Arc<dyn ProtocolAdapter>);
     let tractor = tractor_door(settings.registrar.tractor, ledger);
     let options = NodeOptions {
-        access: Some(places.access(&settings.registrar, group)),
+        access: Some(access),
         quotas,
         tokens_file,
-        adapters: tractor.into_iter().chain(dns).collect(),
+        adapters: tractor.into_iter().chain(dns).chain(http).collect(),
         rules,
         ..options(&settings)
     };
@@ -175,7 +181,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         node = bind(listeners, &mut endpoints, usual_port, options, context) => node?,
         signal = start.ended(&mut signals) => return Ok(Exit::Signal(signal)),
     };
-    announce(&node.endpoints(), &questions_at, ready_fd, context)?;
+    announce(&node.endpoints(), &questions_at, &requests_at, ready_fd, context)?;
     let controls = node.controls().clone();
     let mut reload = Reload::new(settings, group, overrides.to_vec(), places, controls, context);
     if start.is_reload_due {
@@ -347,6 +353,7 @@ fn tractor_door(tractor: Tractor, ledger: Option<PathBuf>) -> Option<Arc<dyn Pro
 fn announce(
     endpoints: &[Endpoint],
     questions_at: &[SocketAddr],
+    requests_at: &[Endpoint],
     ready_fd: Option<File>,
     context: &Context,
 ) -> Result<(), Failure> {
@@ -361,9 +368,18 @@ fn announce(
     }
     for &address in questions_at {
         if context.json {
-            context.announce_json(&Answering { event: "answering", protocol: "dns", address })?;
+            let place = AnsweringAt::Address { address };
+            context.announce_json(&Answering { event: "answering", protocol: "dns", place })?;
         } else {
             context.announce(format_args!("answering DNS at {address}"));
+        }
+    }
+    for endpoint in requests_at {
+        if context.json {
+            let place = AnsweringAt::Endpoint { endpoint, encoded: endpoint.to_encoded() };
+            context.announce_json(&Answering { event: "answering", protocol: "http", place })?;
+        } else {
+            context.announce(format_args!("answering HTTP at {endpoint}"));
         }
     }
     if let Some(mut file) = ready_fd {
@@ -389,12 +405,20 @@ struct Listening<'a> {
     encoded: String,
 }
 
-/// The output for each address at which questions of another protocol are answered, for programs.
+/// The output for each place at which another protocol is answered, for programs.
 #[derive(Serialize)]
-struct Answering {
+struct Answering<'a> {
     event: &'static str,
     protocol: &'static str,
-    address: SocketAddr,
+    #[serde(flatten)]
+    place: AnsweringAt<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AnsweringAt<'a> {
+    Address { address: SocketAddr },
+    Endpoint { endpoint: &'a Endpoint, encoded: String },
 }
 
 /// Opens a descriptor that this process was started with once more, which takes no `unsafe` code.

@@ -233,6 +233,7 @@ impl<'a> Reload<'a> {
         now.registrar = RegistrarSettings { listen, tractor, ..now.registrar };
         now.host_id.clone_from(&was.host_id);
         now.dns.clone_from(&was.dns);
+        now.http.clone_from(&was.http);
         (self.settings, self.group) = (now, group);
         Ok(())
     }
@@ -251,6 +252,7 @@ fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
         ("[registrar] tractor", was.tractor != is.tractor),
         ("[host] id", before.host_id != now.host_id),
         ("[dns]", is_other(&before.dns, &now.dns)),
+        ("[http]", before.http.listen != now.http.listen),
     ];
     changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
 }

@@ -1,0 +1,31 @@
+//! The HTTP server of a registrar.
+
+use config::HttpSettings;
+use gateway::http::{HttpAdapter, HttpError};
+use transport::Access;
+
+use crate::{
+    failure::{Exit, Failure},
+    hints,
+};
+
+/// Binds the HTTP server that the settings ask for.
+pub(super) async fn bind(
+    settings: &HttpSettings,
+    access: Access,
+) -> Result<Option<HttpAdapter>, Failure> {
+    if settings.listen.is_empty() {
+        return Ok(None);
+    }
+    HttpAdapter::bind(&settings.listen, Some(access)).await.map(Some).map_err(|error| {
+        let HttpError::Bind { endpoint, source } = &error else { return Failure::usage(error) };
+        let hints = hints::unbound(endpoint, &settings.listen, source);
+        let exit = Exit::of_bind(source);
+        let hints = hints.into_iter().map(Into::into).collect();
+        let failure = Failure { exit, hints, ..Failure::usage(error) };
+        match &settings.place {
+            Some(place) => failure.context(format!("`[http] listen`, {place}")),
+            None => failure,
+        }
+    })
+}

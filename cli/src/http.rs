@@ -1,0 +1,3 @@
+//! The HTTP server of a registrar that a program embeds. `docs/http.md` says what it answers.
+
+pub use gateway::http::{HttpAdapter, HttpError};

@@ -1,0 +1,75 @@
+//! The table `[http]`: its meaning, and the diagnostics of faulty ones.
+
+use config::read;
+
+#[test]
+fn http_is_answered_at_its_endpoints() {
+    let http = |source: &str| {
+        let (settings, warnings) = read(source, "test.toml").unwrap();
+        assert!(warnings.0.is_empty(), "{warnings:?}");
+        settings.http
+    };
+    assert!(http("").listen.is_empty());
+    let one = http("[http]\nlisten = \"/unix/run/callsign/http.sock\"\n");
+    assert_eq!(one.listen, ["/unix/run/callsign/http.sock".parse().unwrap()]);
+    assert_eq!(one.place.as_deref(), Some("test.toml:2"));
+    let several = http(
+        "[http]\nlisten = [\"/ip4/127.0.0.1/tcp/8080\", \"/unix/@http\", \"/ip6/::1/tcp/0\"]\n",
+    );
+    assert_eq!(several.listen.len(), 3);
+}
+
+#[track_caller]
+fn check(table: &str, expected: &[&str]) {
+    let found = config::check(table, "test.toml", |_| Vec::new());
+    let found: Vec<_> = found
+        .0
+        .iter()
+        .map(|it| {
+            let (line, column) = it.place.line_column();
+            let help = it.help.as_deref().unwrap_or_default();
+            format!("{line}:{column} {} | {help}", it.message)
+        })
+        .collect();
+    assert_eq!(found, expected, "in\n{table}");
+}
+
+#[test]
+fn other_hosts_are_kept_out() {
+    for (endpoint, near) in [
+        ("/ip4/0.0.0.0/tcp/8080", "/ip4/127.0.0.1/tcp/8080"),
+        ("/ip4/10.0.0.7/tcp/80", "/ip4/127.0.0.1/tcp/80"),
+        ("/ip6/::/tcp/8080", "/ip6/::1/tcp/8080"),
+        ("/dns/localhost/tcp/8080", "/ip4/127.0.0.1/tcp/8080"),
+    ] {
+        let expected = format!(
+            "2:11 `{endpoint}` can be reached from other hosts, and HTTP is not encrypted there \
+             | write `{near}`, or a Unix socket"
+        );
+        check(&format!("[http]\nlisten = \"{endpoint}\"\n"), &[&expected]);
+    }
+    check(
+        "[http]\nlisten = \"/memory/7\"\n",
+        &["2:11 `/memory/7` can be reached from within the same process alone \
+           | let it listen at a Unix socket or a port"],
+    );
+    check(
+        "[http]\nlisten = \"/ip4/127.0.0.1/tcp/80/tls\"\n",
+        &["2:11 `/ip4/127.0.0.1/tcp/80/tls`: HTTP is answered without TLS \
+           | leave it out: `/ip4/127.0.0.1/tcp/80`"],
+    );
+}
+
+#[test]
+fn other_keys_and_other_places() {
+    check("[http]\nport = 80\n", &["2:1 unknown key `port` in `[http]` | did you mean `listen`?"]);
+    check(
+        "[http]\ncors = true\n",
+        &["2:1 unknown key `cors` in `[http]` | its only key is `listen`"],
+    );
+    check(
+        "[registrar]\nlisten = \"/ip4/127.0.0.1/tcp/80\"\n[http]\nlisten = \"/ip4/127.0.0.1/tcp/80\"\n",
+        &["4:11 `/ip4/127.0.0.1/tcp/80` is claimed by `registrar` and by `[http]` \
+           | give one of them another endpoint; two actors cannot listen at one"],
+    );
+}

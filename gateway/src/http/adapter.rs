@@ -1,0 +1,178 @@
+//! The server, bound.
+
+use std::{
+    fmt, mem,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, put},
+};
+use endpoints::Endpoint;
+use registrar::{Accepted, ProtocolAdapter, Recognised, RegistryHandle, Serving};
+use thiserror::Error;
+use transport::{Access, BindError, BindOptions, Listener, Stream};
+
+use super::{actors, lease, openapi, problem::Problem, serve, shared::Shared, status, watch};
+use crate::surroundings::Surroundings;
+
+/// Answers HTTP from the registry of a node, at endpoints of its own.
+///
+/// ```
+/// # use callsign_gateway as callsign;
+/// use std::sync::Arc;
+///
+/// use callsign::http::HttpAdapter;
+/// use registrar::{Node, NodeOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let http = HttpAdapter::bind(&["/ip4/127.0.0.1/tcp/0".parse()?], None).await?;
+/// println!("look at {}", http.endpoints()[0]);
+/// let options = NodeOptions { adapters: vec![Arc::new(http)], ..NodeOptions::default() };
+/// let node = Node::bind(&["/memory/0".parse()?], options).await?;
+/// # drop(node);
+/// # Ok(())
+/// # }
+/// ```
+pub struct HttpAdapter {
+    endpoints: Vec<Endpoint>,
+    /// Until the node takes them.
+    listeners: Mutex<Vec<Listener>>,
+    shared: Arc<Shared>,
+}
+
+/// Why HTTP cannot be answered.
+///
+/// ```
+/// # use callsign_gateway as callsign;
+/// use callsign::http::{HttpAdapter, HttpError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let error = HttpAdapter::bind(&["/ip4/0.0.0.0/tcp/0".parse()?], None).await.unwrap_err();
+/// assert!(matches!(error, HttpError::Exposed { .. }), "{error}");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// Other hosts could reach an endpoint.
+    #[error("HTTP is answered at Unix sockets and the loopback alone, and not at {endpoint}")]
+    Exposed {
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
+    /// An endpoint cannot be listened at.
+    #[error("cannot answer HTTP at {endpoint}")]
+    Bind {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// What is in the way.
+        source: BindError,
+    },
+}
+
+impl HttpAdapter {
+    /// Binds Unix sockets and ports of the loopback, to answer HTTP there. `access` is that to the
+    /// socket files; without it, the umask decides.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError`]; nothing stays bound then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing bound.
+    pub async fn bind(listen: &[Endpoint], access: Option<Access>) -> Result<Self, HttpError> {
+        let mut listeners = Vec::with_capacity(listen.len());
+        for endpoint in listen {
+            if !is_local(endpoint) {
+                return Err(HttpError::Exposed { endpoint: endpoint.clone() });
+            }
+            let options = BindOptions { access, is_watched: true };
+            let bound = Listener::bind_with(endpoint, options).await;
+            listeners.push(
+                bound.map_err(|source| HttpError::Bind { endpoint: endpoint.clone(), source })?,
+            );
+        }
+        let endpoints = listeners.iter().map(|it| it.bound().clone()).collect();
+        let shared = Arc::new(Shared {
+            router: router(),
+            surroundings: Surroundings::new(),
+            root: transport::root(),
+        });
+        Ok(Self { endpoints, listeners: Mutex::new(listeners), shared })
+    }
+
+    /// Returns where it listens, with the real ports in place of port 0.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+}
+
+impl fmt::Debug for HttpAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpAdapter").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+impl ProtocolAdapter for HttpAdapter {
+    fn serves(&self, _: &Endpoint) -> bool {
+        false
+    }
+
+    fn recognises(&self, _: &[u8]) -> Recognised {
+        Recognised::No
+    }
+
+    fn serve(&self, accepted: Accepted) -> Serving {
+        Box::pin(serve::serve(accepted, self.shared.clone()))
+    }
+
+    fn take_listeners(&self) -> Vec<Listener> {
+        mem::take(&mut *self.listeners.lock().expect("nothing panics while it holds the lock"))
+    }
+
+    fn turn_away(&self, stream: Stream, why: &str) {
+        serve::turn_away(stream, why);
+    }
+
+    fn run(&self, _: RegistryHandle) -> Serving {
+        // Each connection brings its access to the registry.
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn is_local(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(_) => true,
+        Endpoint::Tcp(tcp) => {
+            tcp.host.ip().is_some_and(|ip| ip.to_canonical().is_loopback()) && !tcp.tls
+        }
+        Endpoint::Memory(_) => false,
+    }
+}
+
+fn router() -> Router {
+    Router::new()
+        .route("/v1/actors", get(actors::list))
+        .route("/v1/actors/{name}", get(actors::instances))
+        .route("/v1/resolve/{name}", get(actors::resolve))
+        .route("/v1/tree", get(actors::tree))
+        .route("/v1/status", get(status::status))
+        .route("/v1/watch", get(watch::watch))
+        .route("/v1/instances/{uuid}", put(lease::put).delete(lease::delete))
+        .route("/v1/openapi.json", get(openapi::serve))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .fallback(async || Problem::not_found("there is nothing here"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .method_not_allowed_fallback(async || Problem::not_allowed())
+}
+
+/// The longest body of a request: twice as much as the largest registration takes.
+const BODY_BYTES_MAX: usize = 128 * 1024;

@@ -1,0 +1,47 @@
+//! The HTTP server: every program that can make a request finds actors, and people a page.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/actors` | all actors, as `callsign ls --json` prints them |
+//! | `GET /v1/actors/feed` | the instances of a name; with `wait`, once there is something new |
+//! | `GET /v1/resolve/feed` | the endpoints of a name in the order of dialing |
+//! | `GET /v1/tree` | the trees of supervised actors |
+//! | `GET /v1/status` | the registrar |
+//! | `GET /v1/watch` | changes as they happen, as server-sent events |
+//! | `PUT`, `DELETE /v1/instances/<uuid>` | registers an actor for a time, or removes it |
+//! | `GET /v1/openapi.json` | the description of all this |
+//! | `GET /healthz`, `GET /readyz` | whether it serves, and whether it knows all clients again |
+//!
+//! The kernel tells who asks, as for the registrar's own protocol, so the same rules of names hold,
+//! and a connection counts as a session of its owner. There is no TLS: it listens at Unix sockets and
+//! the loopback alone.
+//!
+//! | module | its one idea |
+//! |---|---|
+//! | `adapter` | the server, bound |
+//! | `serve` | a connection, within bounds |
+//! | `host` | which requests are meant for this server |
+//! | `actors`, `status` | answers |
+//! | `watch` | changes as they happen |
+//! | `lease` | registrations |
+//! | `openapi` | the description of the interface |
+//! | `seen` | records as seen from the registrar |
+//! | `problem` | errors |
+//! | `peer`, `shared`, `patience` | the one who asks, and what all of them share; peers that read nothing |
+
+mod actors;
+mod adapter;
+mod host;
+mod lease;
+mod openapi;
+mod patience;
+mod peer;
+mod problem;
+mod seen;
+mod serve;
+mod shared;
+mod status;
+mod watch;
+
+pub use adapter::{HttpAdapter, HttpError};
+pub use openapi::openapi;

@@ -1,0 +1,39 @@
+//! The one who asks.
+
+use std::sync::Arc;
+
+use registrar::{ForeignSession, Holding};
+use tokio_util::sync::CancellationToken;
+use transport::Peer as TransportPeer;
+
+use super::{problem::Problem, seen::Viewpoint, shared::Shared};
+
+/// The one who asks over a connection.
+pub(super) struct Peer {
+    pub(super) session: ForeignSession,
+    pub(super) from: TransportPeer,
+    pub(super) shared: Arc<Shared>,
+    /// Cancelled when the node stops.
+    pub(super) stop: CancellationToken,
+}
+
+impl Peer {
+    /// Charges bytes that wait to be written to the owner of the connection, until the result is
+    /// dropped.
+    pub(super) fn charge(&self, bytes: usize) -> Result<Holding, Problem> {
+        let mut holding = self.session.holding();
+        holding.set(bytes)?;
+        Ok(holding)
+    }
+
+    /// Lets `look` see records from here.
+    pub(super) fn seen<T>(&self, look: impl FnOnce(&Viewpoint<'_>) -> T) -> T {
+        let here = self.shared.surroundings.here();
+        look(&Viewpoint { here: &here, root: self.shared.root })
+    }
+
+    /// Tells whether the connection is over a Unix socket.
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self.from, TransportPeer::Unix { .. })
+    }
+}

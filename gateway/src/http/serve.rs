@@ -1,0 +1,108 @@
+//! A connection, within bounds.
+
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    http::{
+        HeaderValue,
+        header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
+    },
+    response::{IntoResponse, Response},
+};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use registrar::Accepted;
+use tokio::time::timeout;
+use tracing::debug;
+use transport::{Peer as TransportPeer, Stream};
+use wire::ErrorKind;
+
+use super::{
+    host,
+    patience::Patient,
+    peer::Peer,
+    problem::{PROBLEM_JSON, Problem},
+    shared::Shared,
+};
+
+/// Answers the requests of a connection, one at a time, until its peer has no more or the node stops.
+pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
+    let Accepted { stream, session, stop } = accepted;
+    let from = *stream.peer();
+    let is_port = matches!(from, TransportPeer::Tcp(_));
+    let router = TowerToHyperService::new(shared.router.clone());
+    let peer = Arc::new(Peer { session, from, shared, stop: stop.clone() });
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let checked = host::check(request.uri(), request.version(), request.headers(), is_port);
+        request.extensions_mut().insert(peer.clone());
+        let router = router.clone();
+        async move {
+            let mut response = match checked {
+                Ok(()) => router.call(request).await.unwrap_or_else(never),
+                Err(problem) => problem.into_response(),
+            };
+            let headers = response.headers_mut();
+            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let stream = TokioIo::new(Patient::new(stream, WRITE_TIMEOUT));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new());
+    builder.header_read_timeout(HEADER_TIMEOUT).max_headers(HEADERS_MAX);
+    builder.max_buf_size(BUFFER_BYTES);
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match timeout(LAST_ANSWER, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return debug!("cut in the middle of an answer"),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ends");
+    }
+}
+
+/// Says why there is no place for a connection, if that can be written at once.
+pub(super) fn turn_away(mut stream: Stream, why: &str) {
+    let status = axum::http::StatusCode::SERVICE_UNAVAILABLE;
+    let body = Problem::new(status, ErrorKind::LimitReached, why).body();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\n\
+         content-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    let said = stream.write_at_once(&[head.as_bytes(), &body].concat());
+    debug!(?said, "turned away");
+}
+
+fn never(never: Infallible) -> Response {
+    match never {}
+}
+
+/// The time for the head of a request to arrive, and for the next one to begin.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time for which a peer may take nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time for an answer that is under way when the node stops.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
+/// The most header lines of a request: browsers send some twenty.
+const HEADERS_MAX: usize = 64;
+
+/// The longest head of a request, and what may wait to be written beside a body's part.
+const BUFFER_BYTES: usize = 16 * 1024;

@@ -1,0 +1,13 @@
+//! What all connections share.
+
+use axum::Router;
+use endpoints::RootId;
+
+use crate::surroundings::Surroundings;
+
+/// What all connections share.
+pub(super) struct Shared {
+    pub(super) router: Router,
+    pub(super) surroundings: Surroundings,
+    pub(super) root: Option<RootId>,
+}
