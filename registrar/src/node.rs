@@ -269,6 +269,7 @@ impl Node {
             registry: registry.clone(),
             listeners: listeners.iter().map(Arc::downgrade).collect(),
         });
+        let _open = tokens_file.as_ref().map(TokensFile::open);
         let mut helpers = JoinSet::new();
         // The instances that an adapter already knows are entered before any query.
         for adapter in &adapters {

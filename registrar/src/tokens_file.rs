@@ -41,6 +41,17 @@ pub(crate) struct TokensFile {
     is_failing: Arc<AtomicBool>,
 }
 
+/// Nothing is written once this is dropped, which waits for the write that goes on: whoever runs in
+/// this node's place from then on has the file for itself.
+#[derive(Debug)]
+pub(crate) struct OpenFile(TokensFile);
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.0.contents().is_final = true;
+    }
+}
+
 /// The tokens by which names are had, as far as they were written or are about to be.
 #[derive(Debug, Default)]
 struct KnownTokens {
@@ -127,6 +138,11 @@ impl TokensFile {
     /// Writes the final contents, and nothing after that.
     pub(crate) async fn write_last(&self, registry: &RegistryHandle) {
         self.write(registry, true).await;
+    }
+
+    /// Returns what ends the writing when it is dropped.
+    pub(crate) fn open(&self) -> OpenFile {
+        OpenFile(self.clone())
     }
 
     /// Writes the first contents immediately.
@@ -403,6 +419,28 @@ mod tests {
         file.changes().push(change(&[(11, true)], &[], 11, false));
         assert!(file.write_now(false).unwrap().is_none());
         assert_eq!(written(), (10, vec![9, 10]), "it was the last");
+    }
+
+    #[test]
+    fn nothing_is_written_for_a_node_that_was_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokensFile::new(folder.path().join("callsign/tokens"));
+        let open = file.open();
+        let change = || {
+            let secret = ProofSecret::new([7; 32]);
+            TokenChanges {
+                secret,
+                latest: 1,
+                changed: [].into(),
+                spent: [].into(),
+                is_settling: true,
+            }
+        };
+        file.changes().push(change());
+        assert!(file.write_now(false).unwrap().is_some());
+        file.changes().push(change());
+        drop(open);
+        assert!(file.write_now(false).unwrap().is_none());
     }
 
     /// Of however many tokens there are, those of a change alone are taken from the registry.

@@ -38,10 +38,9 @@ impl Temporary {
     ///
     /// # Errors
     ///
-    /// The error lists all of them.
+    /// The error lists all of them, and what is in a folder, whose name is mostly drawn.
     pub(crate) fn has_nothing_left(&self) -> Result<()> {
-        let entries = fs::read_dir(&self.path)?.flatten();
-        let mut left: Vec<_> = entries.map(|it| it.path().display().to_string()).collect();
+        let mut left = files_below(&self.path)?;
         left.extend(processes_with(&self.path)?);
         left.extend(mounts_below(&self.path)?);
         if left.is_empty() {
@@ -58,6 +57,19 @@ impl Drop for Temporary {
             eprintln!("xtask: cannot remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// Returns the paths of all that is in a directory, and in the directories there.
+fn files_below(directory: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        found.push(entry.path().display().to_string());
+        if entry.file_type()?.is_dir() {
+            found.extend(files_below(&entry.path())?);
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the processes that have a directory in their environment, as text.
@@ -95,16 +107,17 @@ mod tests {
         temporary.has_nothing_left().unwrap();
 
         fs::create_dir(path.join("room")).unwrap();
+        fs::write(path.join("room/door"), "").unwrap();
         let mut left = Command::new("cat");
         left.env("TMPDIR", &path).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut left = left.spawn().unwrap();
         let told = temporary.has_nothing_left().unwrap_err().to_string();
-        assert!(told.contains(&path.join("room").display().to_string()), "{told}");
+        assert!(told.contains(&path.join("room/door").display().to_string()), "{told}");
         assert!(told.contains(&format!("process {}: cat", left.id())), "{told}");
 
         drop(left.stdin.take());
         left.wait().unwrap();
-        fs::remove_dir(path.join("room")).unwrap();
+        fs::remove_dir_all(path.join("room")).unwrap();
         temporary.has_nothing_left().unwrap();
         drop(temporary);
         assert!(!path.exists());
