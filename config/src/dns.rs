@@ -1,10 +1,11 @@
 //! The DNS server of a registrar: converts its settings as written into settings as meant.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use endpoints::{Endpoint, Host, Quoted};
 
 use crate::{
+    claims::Claim,
     diagnostic::{Diagnostic, Place},
     names,
     text::Text,
@@ -28,12 +29,22 @@ impl Default for DnsSettings {
     }
 }
 
-pub(crate) fn dns(written: &WrittenDns, diagnostics: &mut Vec<Diagnostic>) -> DnsSettings {
+/// Converts the table, and notes its claims: a question over TCP needs the port as an actor does.
+pub(crate) fn dns(
+    written: &WrittenDns,
+    claims: &mut Vec<Claim<'_>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> DnsSettings {
     let mut dns = DnsSettings::default();
     for text in written.listen.iter().flatten() {
         match address(&text.value) {
-            Ok(address) if dns.listen.contains(&address) => {}
-            Ok(address) => dns.listen.push(address),
+            Ok(address) => {
+                let endpoint = Endpoint::from(address);
+                claims.push(Claim { table: "dns", actor: "[dns]", endpoint, place: text.inside() });
+                if !dns.listen.contains(&address) {
+                    dns.listen.push(address);
+                }
+            }
             Err((message, help)) => {
                 diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
             }
@@ -75,6 +86,10 @@ fn address(text: &str) -> Result<SocketAddr, (String, String)> {
             );
             Err((message, help))
         }
+        Ok(address) if is_of_many(address.ip()) => {
+            let message = format!("{quoted} is no address of one host");
+            Err((message, format!("name an address of this host, as in `{EXAMPLE}`")))
+        }
         Ok(address) => Ok(address),
         Err(_) => {
             let meant = meant(text).unwrap_or_else(|| EXAMPLE.to_owned());
@@ -84,11 +99,24 @@ fn address(text: &str) -> Result<SocketAddr, (String, String)> {
     }
 }
 
+/// Tells whether an address is of several hosts, or of all.
+fn is_of_many(ip: IpAddr) -> bool {
+    ip.is_multicast() || ip == IpAddr::from(Ipv4Addr::BROADCAST)
+}
+
 /// Returns the address that was probably meant.
 fn meant(text: &str) -> Option<String> {
     let with = |ip: IpAddr, port| SocketAddr::new(ip, port).to_string();
     let here = IpAddr::from(Ipv4Addr::LOCALHOST);
-    let bare = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let text = text.trim();
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    // Without its brackets, an IPv6 address and a port read as a longer address.
+    if let (Ok(ip), true) = (host.parse::<Ipv6Addr>(), port.len() > 3 || port == "53")
+        && let Ok(port) = port.parse()
+    {
+        return Some(with(ip.into(), port));
+    }
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Some(with(if ip.is_unspecified() { here } else { ip }, PORT));
     }
@@ -99,11 +127,9 @@ fn meant(text: &str) -> Option<String> {
         };
         return Some(with(ip, tcp.port));
     }
-    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     let port = port.trim().parse().ok()?;
     match host.trim() {
         "" | "localhost" | "*" => Some(with(here, port)),
-        // IPv6 without its brackets would have been read as an address alone.
         host => Some(with(host.parse().ok()?, port)),
     }
 }

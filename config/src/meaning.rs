@@ -90,7 +90,7 @@ impl<'a> Meaning<'a> {
             declared: self.table("declared", &written.declared),
             names: names::rules(&written.names, &mut self.diagnostics),
             quotas: quotas::quotas(&written.quotas, &mut self.diagnostics),
-            dns: dns::dns(&written.dns, &mut self.diagnostics),
+            dns: dns::dns(&written.dns, &mut self.claims, &mut self.diagnostics),
             tls: tls::tls(&written.tls, &mut self.diagnostics),
             http: self.http(&written.http),
         };

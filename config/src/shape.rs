@@ -341,9 +341,8 @@ impl Shape<'_> {
                 let message = format!("found {} where a duration is expected", article(other));
                 let help = match other {
                     DeValue::Integer(number) => {
-                        let first = values::with_units(&number.to_string(), limits).next();
-                        match first {
-                            Some((it, _)) => format!("write the unit: {} = \"{it}\"", limits.key),
+                        match values::with_likely_unit(&number.to_string(), limits) {
+                            Some(it) => format!("write the unit: {} = \"{it}\"", limits.key),
                             None => values::range(limits),
                         }
                     }

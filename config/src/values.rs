@@ -129,6 +129,16 @@ pub(crate) fn with_units(
     written.into_iter().filter(move |(text, _)| fits(text))
 }
 
+/// Writes a number with the unit that puts it nearest to the default, within the limits.
+pub(crate) fn with_likely_unit(number: &str, limits: &Limits<Duration>) -> Option<String> {
+    let default = limits.default.as_millis().max(1);
+    let times_default = |text: &str| {
+        let millis = parse_duration(text).map_or(0, |it| it.as_millis()).max(1);
+        millis.max(default) / millis.min(default)
+    };
+    with_units(number, limits).map(|(text, _)| text).min_by_key(|text| times_default(text))
+}
+
 /// Describes the range of a duration.
 pub(crate) fn range(limits: &Limits<Duration>) -> String {
     format!("it may be from {} to {}", format_duration(limits.min), format_duration(limits.max))

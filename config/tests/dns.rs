@@ -14,9 +14,7 @@ fn a_dns_server_answers_at_its_addresses() {
     let one = dns("[dns]\nlisten = \"127.0.0.1:5300\"\n");
     assert_eq!(one.listen, ["127.0.0.1:5300".parse().unwrap()]);
     assert_eq!(one.place.as_deref(), Some("test.toml:2"));
-    let two = dns(
-        "[dns]\nlisten = [\"10.0.0.7:53\", \"[::1]:0\", \"10.0.0.7:53\"]\ndomain = \"Actors.Example.\"\n",
-    );
+    let two = dns("[dns]\nlisten = [\"10.0.0.7:53\", \"[::1]:0\"]\ndomain = \"Actors.Example.\"\n");
     assert_eq!(two.listen, ["10.0.0.7:53".parse().unwrap(), "[::1]:0".parse().unwrap()]);
     assert_eq!(two.domain, "actors.example");
 }
@@ -45,6 +43,9 @@ fn invalid_addresses() {
         ("localhost:5300", "127.0.0.1:5300"),
         ("::1", "[::1]:5300"),
         ("[::1]", "[::1]:5300"),
+        ("::1:5301", "[::1]:5301"),
+        ("2001:db8::7:53", "[2001:db8::7]:53"),
+        ("2001:db8::7:8", "[2001:db8::7:8]:5300"),
         ("::", "127.0.0.1:5300"),
         ("/ip4/10.0.0.7/udp/53", "10.0.0.7:53"),
         ("/ip6/::1/tcp/53", "[::1]:53"),
@@ -59,6 +60,13 @@ fn invalid_addresses() {
         let expected = format!(
             "2:12 `{written}` is every address of this host | name each address, as in `{meant}`: \
              an answer comes from the address that was asked"
+        );
+        check(&format!("listen = [\"{written}\"]\n"), &[&expected]);
+    }
+    for written in ["224.0.0.1:53", "[ff02::fb]:5300", "255.255.255.255:53"] {
+        let expected = format!(
+            "2:12 `{written}` is no address of one host | name an address of this host, as in \
+             `127.0.0.1:5300`"
         );
         check(&format!("listen = [\"{written}\"]\n"), &[&expected]);
     }
@@ -100,5 +108,28 @@ fn invalid_domains() {
         "domain = \"actors\"\n",
         &["2:11 `domain` without `listen`: nothing answers for it \
            | add listen = [\"127.0.0.1:5300\"]"],
+    );
+}
+
+#[test]
+fn no_one_else_has_its_addresses() {
+    check(
+        "listen = [\"127.0.0.1:5300\", \"127.0.0.1:5300\"]\n",
+        &["2:30 `[dns]` has `/ip4/127.0.0.1/tcp/5300` twice | leave it out here; it binds once"],
+    );
+    let help = "give one of them another port";
+    let both = "give one of them another endpoint; two actors cannot listen at one";
+    check(
+        "listen = [\"127.0.0.1:5300\"]\n[registrar]\nlisten = [\"/ip4/127.0.0.1/tcp/5300\"]\n",
+        &[&format!(
+            "4:12 `/ip4/127.0.0.1/tcp/5300` is claimed by `[dns]` and by `registrar` | {both}"
+        )],
+    );
+    check(
+        "listen = [\"[::1]:5300\"]\n[network]\nfeed = [\"/ip6/::/tcp/5300\"]\n",
+        &[&format!(
+            "4:10 `/ip6/::/tcp/5300` of `feed` is the same place as `/ip6/::1/tcp/5300` of `[dns]` \
+             | {help}"
+        )],
     );
 }

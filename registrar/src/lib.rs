@@ -104,6 +104,7 @@ pub use error::NodeError;
 pub use foreign_session::ForeignSession;
 pub use handle::RegistryHandle;
 pub use local_client::LocalClient;
+pub use meter::thread_time;
 pub use node::Node;
 pub use options::NodeOptions;
 pub use quotas::{QuotaRules, Quotas};

@@ -25,7 +25,14 @@ pub(crate) struct Reading {
 }
 
 /// Returns the processor time of this thread.
-pub(crate) fn thread_time() -> Duration {
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// let began = callsign::thread_time();
+/// let ran = callsign::thread_time() - began;
+/// println!("{ran:?} of work, however busy the machine is");
+/// ```
+pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

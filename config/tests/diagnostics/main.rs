@@ -274,6 +274,12 @@ fn wrong_types() {
              | write it without quotes: true",
         ],
     );
+    for (number, meant) in [("900", "900ms"), ("2", "2s"), ("90000", "90000ms")] {
+        let expected = format!(
+            "«{number}» 2:13 found a number where a duration is expected | write the unit: heartbeat = \"{meant}\""
+        );
+        check(&format!("[registrar]\nheartbeat = {number}"), &[&expected]);
+    }
     check(
         "[registrar]\ntractor = 1",
         &["«1» 2:11 found a number where `true` or `false` is expected | write tractor = true"],

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     serve::{bind, serve_connections, serve_datagrams},
-    zone::Zone,
+    zone::{Types, Zone},
 };
 use crate::surroundings::Surroundings;
 
@@ -132,6 +132,7 @@ impl ProtocolAdapter for DnsAdapter {
             registry,
             servers: self.addresses.clone(),
             surroundings: Surroundings::new(),
+            types: Types::default(),
         });
         Box::pin(async move {
             let mut serving = JoinSet::new();

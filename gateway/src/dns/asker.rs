@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use endpoints::{Endpoint, Here, Interface, Locality, Stamped, Unreachable, locate};
+use endpoints::{Endpoint, Here, Host, Interface, Locality, Stamped, Unreachable, locate};
 
 use crate::surroundings::Surroundings;
 
@@ -24,7 +24,11 @@ fn seen_from(asker: IpAddr, here: &Here) -> Here {
 
 /// Tells how near an endpoint is to an asker. Only endpoints that DNS can name are judged.
 pub(super) fn judge(stamped: &Stamped, asker: &Here) -> Option<Locality> {
-    let Endpoint::Tcp(_) = &stamped.endpoint else { return None };
+    // No record has a zone, not even for an asker who could use it.
+    let is_named = |host: &Host| !matches!(host, Host::Ip6Zone { .. });
+    if !matches!(&stamped.endpoint, Endpoint::Tcp(tcp) if is_named(&tcp.host)) {
+        return None;
+    }
     locate(stamped, asker, &|_| Err(Unreachable::Missing)).ok()
 }
 
@@ -67,7 +71,10 @@ mod tests {
         check("/ip4/10.0.0.9/tcp/80", Stamp::default(), "10.0.0.9", Some(Locality::ThisHost));
         check("/ip4/10.0.0.5/tcp/80", stamp, "192.0.2.7", Some(Locality::Remote));
         check("/dns/feed.example/tcp/80", Stamp::default(), "192.0.2.7", Some(Locality::Remote));
-        check("/ip6zone/eth0/ip6/fe80::1/tcp/80", stamp, "10.0.0.9", None);
+        for asker in ["10.0.0.9", "10.0.0.5", "::1"] {
+            check("/ip6zone/eth0/ip6/fe80::1/tcp/80", stamp, asker, None);
+            check("/ip6zone/lo/ip6/fe80::2/tcp/80", stamp, asker, None);
+        }
         check("/unix/run/feed.sock", stamp, "127.0.0.1", None);
     }
 }

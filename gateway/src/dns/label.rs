@@ -3,6 +3,8 @@
 //! DNS takes letters of either case for equal, and some resolvers change the case of what they ask,
 //! so only small letters stand for themselves.
 
+use std::mem;
+
 use endpoints::Name;
 
 /// Writes a name as labels, the outermost last.
@@ -10,36 +12,45 @@ use endpoints::Name;
 /// - A dot between two parts of a name separates labels.
 /// - `a` to `z`, `0` to `9` and, within a part, `-` stand for themselves. Every other byte of the
 ///   name's UTF-8 is `_` and two hexadecimal digits.
-/// - A part longer than a label is continued in the next label: one that ends with a lone `_`.
+/// - A part longer than a label is continued in the next label: one that ends with a lone `_`. The
+///   first label of a name leaves room for the `_` that makes it a service's.
 /// - A part that would be [`ADDRESSES`] is escaped where that would be read as the domain of
 ///   addresses.
 pub(super) fn labels(name: &Name) -> Vec<String> {
-    let mut labels = vec![String::new()];
+    let mut labels = Vec::new();
     let parts: Vec<_> = parts(name.as_str());
     let last = parts.len() - 1;
     for (at, part) in parts.into_iter().enumerate() {
         let is_reserved = at == last && at > 0 && part == ADDRESSES;
-        if at > 0 {
-            labels.push(String::new());
-        }
-        for (index, byte) in part.bytes().enumerate() {
-            let is_plain = match byte {
-                b'-' => index > 0 && index + 1 < part.len(),
-                _ => byte.is_ascii_lowercase() || byte.is_ascii_digit(),
-            };
-            let written = if is_plain && !(is_reserved && index == 0) {
-                char::from(byte).to_string()
-            } else {
-                format!("_{byte:02x}")
-            };
-            let label = labels.last_mut().expect("it begins with one");
-            if label.len() + written.len() >= LABEL_BYTES_MAX {
+        let written: Vec<_> = part
+            .bytes()
+            .enumerate()
+            .map(|(index, byte)| {
+                let is_plain = match byte {
+                    b'-' => index > 0 && index + 1 < part.len(),
+                    _ => byte.is_ascii_lowercase() || byte.is_ascii_digit(),
+                };
+                if is_plain && !(is_reserved && index == 0) {
+                    char::from(byte).to_string()
+                } else {
+                    format!("_{byte:02x}")
+                }
+            })
+            .collect();
+        let mut left: usize = written.iter().map(String::len).sum();
+        let mut label = String::new();
+        for written in written {
+            let max = if labels.is_empty() { LABEL_BYTES_MAX - 1 } else { LABEL_BYTES_MAX };
+            // What follows it in the label: the rest of the part, or the mark of a continuation.
+            let is_last = label.len() + left <= max;
+            if !is_last && label.len() + written.len() + 1 > max {
                 label.push('_');
-                labels.push(written);
-            } else {
-                label.push_str(&written);
+                labels.push(mem::take(&mut label));
             }
+            left -= written.len();
+            label.push_str(&written);
         }
+        labels.push(label);
     }
     labels
 }
@@ -123,11 +134,15 @@ mod tests {
         check("x.addr", &["x", "_61ddr"]);
         check("addr.x", &["addr", "x"]);
         check(&"a".repeat(62), &["a".repeat(62).as_str()]);
-        let (first, second) = (format!("{}_", "a".repeat(62)), "a".repeat(2));
-        check(&"a".repeat(64), &[&first, &second]);
+        let (first, second) = (format!("{}_", "a".repeat(61)), "a".repeat(2));
+        check(&"a".repeat(63), &[&first, &second]);
+        let whole = "a".repeat(63);
+        check(&format!("x.{whole}"), &["x", &whole]);
+        let first = format!("{}_", "a".repeat(62));
+        check(&format!("x.{whole}a"), &["x", &first, "aa"]);
         // An escape is not cut in two.
-        let first = format!("{}_", "a".repeat(60));
-        check(&format!("{}É", "a".repeat(60)), &[&first, "_c3_89"]);
+        let first = format!("{}_", "a".repeat(59));
+        check(&format!("{}É", "a".repeat(59)), &[&first, "_c3_89"]);
     }
 
     #[test]

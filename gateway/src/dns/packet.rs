@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, ResponseCode},
-    rr::{DNSClass, RecordType},
+    rr::{DNSClass, RData, Record, RecordType},
 };
 
 use super::zone::Zone;
@@ -40,17 +40,24 @@ pub(super) fn answer(
         edns.set_max_payload(UDP_BYTES_MAX).set_dnssec_ok(it.flags().dnssec_ok);
         edns
     });
-    response.metadata.response_code = fill(zone, &request, &mut response, asker);
-    let limit = match (transport, &request.edns) {
+    let limit = usize::from(match (transport, &request.edns) {
         (Transport::Tcp, _) => u16::MAX,
         (Transport::Udp, None) => PLAIN_BYTES_MAX,
         (Transport::Udp, Some(edns)) => edns.max_payload().clamp(PLAIN_BYTES_MAX, UDP_BYTES_MAX),
-    };
-    fit(response, limit.into())
+    });
+    let most = limit / RECORD_BYTES_MIN;
+    response.metadata.response_code = fill(zone, &request, &mut response, asker, most);
+    fit(response, limit, transport)
 }
 
-/// Adds the records that answer a request, and returns the code.
-fn fill(zone: &Zone, request: &Message, response: &mut Message, asker: IpAddr) -> ResponseCode {
+/// Adds the records that answer a request, no more than can matter, and returns the code.
+fn fill(
+    zone: &Zone,
+    request: &Message,
+    response: &mut Message,
+    asker: IpAddr,
+    most: usize,
+) -> ResponseCode {
     let version = request.edns.as_ref().map_or(0, Edns::version);
     let [query] = &request.queries[..] else { return ResponseCode::FormErr };
     match () {
@@ -63,7 +70,7 @@ fn fill(zone: &Zone, request: &Message, response: &mut Message, asker: IpAddr) -
         }
         () => {}
     }
-    let answer = zone.answer(&query.name, query.query_type, asker);
+    let answer = zone.answer(&query.name, query.query_type, asker, most);
     response.metadata.authoritative = answer.code != ResponseCode::Refused;
     if answer.is_negative() {
         response.authorities.push(zone.soa());
@@ -74,8 +81,12 @@ fn fill(zone: &Zone, request: &Message, response: &mut Message, asker: IpAddr) -
 }
 
 /// Writes a response within a limit. What the asker can ask for separately goes first, then records
-/// of the answer, and it is told so.
-fn fit(mut response: Message, limit: usize) -> Option<Vec<u8>> {
+/// of the answer, and over UDP it is told so, because over TCP it gets more.
+fn fit(mut response: Message, limit: usize, transport: Transport) -> Option<Vec<u8>> {
+    // The library cuts a longer message itself, within a record.
+    if shorten(&mut response) {
+        response.metadata.truncation = transport == Transport::Udp;
+    }
     loop {
         let bytes = response.to_vec().ok()?;
         let (too_long, answers) = (bytes.len() > limit, response.answers.len());
@@ -85,7 +96,7 @@ fn fit(mut response: Message, limit: usize) -> Option<Vec<u8>> {
         if !response.additionals.is_empty() {
             response.additionals.clear();
         } else if answers > 0 {
-            response.metadata.truncation = true;
+            response.metadata.truncation = transport == Transport::Udp;
             // As many as fit if all are alike, but fewer than now.
             response.answers.truncate((answers * limit / bytes.len()).min(answers - 1));
         } else if !response.authorities.is_empty() {
@@ -95,6 +106,44 @@ fn fit(mut response: Message, limit: usize) -> Option<Vec<u8>> {
         }
     }
 }
+
+/// Leaves out what no message has room for, and tells whether it was a part of the answer.
+fn shorten(response: &mut Message) -> bool {
+    let mut length = HEAD_BYTES_MAX;
+    let mut has_room = |record: &Record| {
+        length += length_max(record);
+        length <= u16::MAX.into()
+    };
+    let fitting = response.answers.iter().take_while(|it| has_room(it)).count();
+    let is_cut = fitting < response.answers.len();
+    response.answers.truncate(fitting);
+    if !response.additionals.iter().all(has_room) {
+        response.additionals.clear();
+    }
+    is_cut
+}
+
+/// Returns the length of a record without compression.
+fn length_max(record: &Record) -> usize {
+    let data = match &record.data {
+        RData::A(_) => 4,
+        RData::AAAA(_) => 16,
+        RData::PTR(name) => name.len() + 1,
+        RData::SRV(service) => 6 + service.target.len() + 1,
+        RData::TXT(text) => text.txt_data.iter().map(|it| it.len() + 1).sum(),
+        // One of them is in an answer.
+        _ => 0,
+    };
+    record.name.len() + 1 + RECORD_HEAD_BYTES + data
+}
+
+/// The type, the class, the TTL and the length of a record (RFC 1035, section 4.1.3); and with a
+/// name that is compressed and the shortest data, the least that a record takes.
+const RECORD_HEAD_BYTES: usize = 10;
+const RECORD_BYTES_MIN: usize = 2 + RECORD_HEAD_BYTES + 2;
+
+/// The most that the header, the question, an authority and the options of EDNS take.
+const HEAD_BYTES_MAX: usize = 1536;
 
 /// The header of a message (RFC 1035, section 4.1.1), and in its third byte the flag of an answer.
 const HEADER_BYTES: usize = 12;
@@ -110,14 +159,17 @@ const UDP_BYTES_MAX: u16 = 1232;
 mod tests {
     use std::{collections::BTreeMap, net::Ipv4Addr};
 
-    use hickory_proto::{op::Query, rr::Name};
+    use hickory_proto::{
+        op::Query,
+        rr::{Name, rdata::PTR},
+    };
     use registrar::{
         RegistryHandle,
         registry::{Foreign, Limits, Owner},
     };
     use uuid::Uuid;
 
-    use super::*;
+    use super::{super::zone::Types, *};
     use crate::surroundings::Surroundings;
 
     /// A domain with an actor `feed` of so many endpoints.
@@ -141,6 +193,7 @@ mod tests {
             registry,
             servers: vec!["127.0.0.1:53".parse().unwrap()],
             surroundings: Surroundings::new(),
+            types: Types::default(),
         }
     }
 
@@ -185,6 +238,33 @@ mod tests {
         let mut addresses = question("feed.callsign.", RecordType::A);
         addresses.edns = services.edns;
         check(&addresses, Transport::Udp, 1232, false);
+    }
+
+    #[test]
+    fn an_answer_over_tcp_has_the_records_that_fit() {
+        let zone = zone(1);
+        let long = "x".repeat(50);
+        for number in 0..2000 {
+            let foreign = Foreign {
+                name: format!("{long}-{number:04}").parse().unwrap(),
+                uuid: Uuid::from_u128(1000 + number),
+                endpoint: None,
+                metadata: BTreeMap::new(),
+            };
+            zone.registry.remember_foreign(foreign, Owner::User(1000)).unwrap();
+        }
+        let mut browsing = question("_services._dns-sd._udp.callsign.", RecordType::PTR);
+        browsing.edns = Some(Edns::new());
+        for (transport, is_cut) in [(Transport::Tcp, false), (Transport::Udp, true)] {
+            let (answer, length) = ask(&zone, &browsing, transport);
+            assert_eq!(answer.metadata.truncation, is_cut);
+            assert!(answer.edns.is_some());
+            let first = RData::PTR(PTR(Name::from_ascii("_feed._tcp.callsign.").unwrap()));
+            assert_eq!(answer.answers[0].data, first, "they are sorted");
+            let (least, most) = if is_cut { (5, 9) } else { (500, 1999) };
+            assert!((least..most).contains(&answer.answers.len()), "{}", answer.answers.len());
+            assert!(length * 3 > if is_cut { 512 } else { 65535 }, "{length}");
+        }
     }
 
     #[test]

@@ -2,12 +2,16 @@
 
 use std::{
     collections::HashMap,
-    io,
-    net::{IpAddr, SocketAddr},
+    io, mem,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use registrar::{
+    registry::{Account, Owner},
+    thread_time,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -15,6 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
+use transport::{Stream, Who};
 
 use super::{
     packet::{Transport, answer},
@@ -41,16 +46,12 @@ pub(super) async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListe
 /// Answers datagrams. An answer that the socket does not take at once is lost, as datagrams are.
 pub(super) async fn serve_datagrams(socket: UdpSocket, zone: Arc<Zone>) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
-    let mut in_turn = 0;
+    let turn = Turn::default();
     loop {
-        if in_turn == TURN_MAX {
-            in_turn = 0;
-            yield_now().await;
-        }
-        in_turn += 1;
         match socket.recv_from(&mut buffer).await {
             Ok((length, from)) => {
-                let answer = answer(&zone, &buffer[..length], from.ip(), Transport::Udp);
+                let question = &buffer[..length];
+                let answer = turn.take(|| answer(&zone, question, from.ip(), Transport::Udp)).await;
                 if let Some(Err(error)) = answer.map(|it| socket.try_send_to(&it, from)) {
                     debug!(%from, %error, "an answer is lost");
                 }
@@ -65,26 +66,34 @@ pub(super) async fn serve_datagrams(socket: UdpSocket, zone: Arc<Zone>) {
 
 /// Accepts connections, and answers one question at a time at each. Whoever has many gets no more.
 pub(super) async fn serve_connections(listener: TcpListener, zone: Arc<Zone>) {
-    let places = Arc::new(Places::default());
+    let (places, turn) = (Arc::new(Places::default()), Arc::new(Turn::default()));
     let mut connections = JoinSet::new();
+    let mut is_failing = false;
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => match places.take(from.ip()) {
-                    Some(place) => {
-                        let zone = zone.clone();
-                        connections.spawn(async move {
-                            if let Err(error) = converse(stream, from, &zone).await {
-                                debug!(%from, %error, "a connection ends");
-                            }
-                            drop(place);
-                        });
-                    }
-                    None => debug!(%from, "turned away: too many connections"),
-                },
+                Ok((stream, from)) => {
+                    is_failing = false;
+                    // One that has gone already needs no answer.
+                    let Some((stream, account)) = with_account(stream) else { continue };
+                    let Some(place) = places.take(account) else {
+                        debug!(%from, %account, "turned away: too many connections");
+                        continue;
+                    };
+                    let (zone, turn) = (zone.clone(), turn.clone());
+                    connections.spawn(async move {
+                        if let Err(error) = converse(stream, from, &zone, &turn).await {
+                            debug!(%from, %error, "a connection ends");
+                        }
+                        drop(place);
+                    });
+                }
+                // Mostly no descriptors are left: the connection waits.
                 Err(error) => {
-                    warn!(%error, "a connection is lost");
+                    if !mem::replace(&mut is_failing, true) {
+                        warn!(%error, "cannot take a connection; trying again");
+                    }
                     sleep(AFTER_ERROR).await;
                 }
             }
@@ -92,8 +101,26 @@ pub(super) async fn serve_connections(listener: TcpListener, zone: Arc<Zone>) {
     }
 }
 
+/// Returns on whose account a connection is: the kernel knows the users of this host.
+fn with_account(stream: TcpStream) -> Option<(Stream, Account)> {
+    let stream = Stream::try_from(stream).ok()?;
+    let owner = match stream.who() {
+        Who::Gone => return None,
+        Who::User { uid, .. } => Owner::User(uid),
+        Who::Address(ip) => Owner::Host(ip),
+        Who::Here => Owner::Registrar,
+        _ => Owner::Unknown(0),
+    };
+    Some((stream, owner.account()))
+}
+
 /// Reads questions and writes answers until the peer has no more, or is too slow.
-async fn converse(mut stream: TcpStream, from: SocketAddr, zone: &Zone) -> io::Result<()> {
+async fn converse(
+    mut stream: Stream,
+    from: SocketAddr,
+    zone: &Zone,
+    turn: &Turn,
+) -> io::Result<()> {
     loop {
         let question = async {
             let length = stream.read_u16().await?;
@@ -105,26 +132,47 @@ async fn converse(mut stream: TcpStream, from: SocketAddr, zone: &Zone) -> io::R
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             question => question?,
         };
-        let Some(answer) = answer(zone, &question, from.ip(), Transport::Tcp) else {
-            return Ok(());
-        };
+        let answer = turn.take(|| answer(zone, &question, from.ip(), Transport::Tcp)).await;
+        let Some(answer) = answer else { return Ok(()) };
         let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
         let framed = [&length.to_be_bytes()[..], &answer].concat();
         timeout(PATIENCE, stream.write_all(&framed)).await??;
-        yield_now().await;
     }
 }
 
-/// The connections of each address.
+/// Answers one question at a time, and leaves the processor to the rest of the node in between: for
+/// as long as a long one took.
 #[derive(Debug, Default)]
-struct Places(Mutex<HashMap<IpAddr, usize>>);
+struct Turn(tokio::sync::Mutex<Duration>);
+
+impl Turn {
+    async fn take<T>(&self, answer: impl FnOnce() -> T) -> T {
+        let mut taken = self.0.lock().await;
+        let began = thread_time();
+        let answered = answer();
+        let ran = thread_time().saturating_sub(began);
+        *taken += ran;
+        if ran >= TURN_MAX {
+            sleep(ran).await;
+            *taken = Duration::ZERO;
+        } else if *taken >= TURN_MAX {
+            yield_now().await;
+            *taken = Duration::ZERO;
+        }
+        answered
+    }
+}
+
+/// The connections on each account.
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<Account, usize>>);
 
 /// A connection's place, until it is dropped.
 #[derive(Debug)]
-struct Place(Arc<Places>, IpAddr);
+struct Place(Arc<Places>, Account);
 
 impl Places {
-    fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
+    fn take(self: &Arc<Self>, from: Account) -> Option<Place> {
         let mut taken = self.0.lock().expect("nothing panics while it holds the lock");
         if taken.values().sum::<usize>() >= CONNECTIONS_MAX {
             return None;
@@ -157,10 +205,10 @@ const PORTS_TRIED_MAX: usize = 16;
 /// The longest question that is read whole: a longer one is none.
 const DATAGRAM_BYTES_MAX: usize = 4096;
 
-/// How many datagrams are answered before others get their turn.
-const TURN_MAX: usize = 16;
+/// The processor time of answers after which others get their turn.
+const TURN_MAX: Duration = Duration::from_millis(1);
 
-/// The most connections in total, and from one address. A resolver keeps a few.
+/// The most connections in total, and on one account. A resolver keeps a few.
 const CONNECTIONS_MAX: usize = 256;
 const CONNECTIONS_EACH_MAX: usize = 64;
 
@@ -175,9 +223,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_address_takes_all_places() {
+    fn no_account_takes_all_places() {
         let places = Arc::new(Places::default());
-        let from = |last| IpAddr::from([10, 0, 0, last]);
+        let from = Account::User;
         let mut held: Vec<_> = (0..CONNECTIONS_EACH_MAX).map(|_| places.take(from(1))).collect();
         assert!(held.iter().all(Option::is_some));
         assert!(places.take(from(1)).is_none(), "it has its share");

@@ -4,6 +4,8 @@ use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
     str,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use endpoints::{Endpoint, Here, Host, Locality, Stamped};
@@ -18,6 +20,7 @@ use registrar::{
     RegistryHandle,
     registry::{Caller, Owner},
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 use wire::State;
 
@@ -36,7 +39,12 @@ pub(super) struct Zone {
     /// Where this server listens.
     pub(super) servers: Vec<SocketAddr>,
     pub(super) surroundings: Surroundings,
+    pub(super) types: Types,
 }
+
+/// The names of all actors as types of services, sorted, as of the last time that they were read.
+#[derive(Debug, Default)]
+pub(super) struct Types(Mutex<Option<(Instant, Arc<[Name]>)>>);
 
 /// The answer to a question.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +96,14 @@ struct Place {
 }
 
 impl Zone {
-    /// Answers a question.
-    pub(super) fn answer(&self, name: &Name, wanted: RecordType, asker: IpAddr) -> Answer {
+    /// Answers a question, with no more records than `most` where there are many.
+    pub(super) fn answer(
+        &self,
+        name: &Name,
+        wanted: RecordType,
+        asker: IpAddr,
+        most: usize,
+    ) -> Answer {
         let lower = name.to_lowercase();
         if !self.domain.zone_of(&lower) {
             return Answer::refused();
@@ -98,9 +112,7 @@ impl Zone {
         // What is no text names nothing.
         let labels: Result<Vec<_>, _> = lower.iter().take(own).map(str::from_utf8).collect();
         let subject = labels.map_or(Subject::Nothing, |it| Subject::read(&it));
-        // Whoever asks may ask for others, so it is told what everybody may know.
-        let by = Caller::from(Owner::Host(asker));
-        let question = Question { zone: self, name, wanted, by };
+        let question = Question { zone: self, name, wanted, most, by: anybody() };
         let answer = match subject {
             // There will be none, whoever comes.
             Subject::Nothing => return Answer::no_such_name(),
@@ -121,11 +133,34 @@ impl Zone {
     /// Returns the record that says whose domain it is, and for how long a "no" is to be believed:
     /// not at all, because the next moment may bring an actor.
     pub(super) fn soa(&self) -> Record {
-        let serial = self.registry.status().revision as u32;
+        let serial = self.registry.revision() as u32;
         let hostmaster = self.below(["hostmaster"]).unwrap_or_else(|| self.domain.clone());
         let (refresh, retry, expire, minimum) = (60, 10, 600, 0);
         let soa = SOA::new(self.server(), hostmaster, serial, refresh, retry, expire, minimum);
         Record::from_rdata(self.domain.clone(), TTL, RData::SOA(soa))
+    }
+
+    /// Returns the names of all actors as types of services: those of a moment ago, because there may
+    /// be many.
+    fn types(&self) -> Arc<[Name]> {
+        let mut types = self.types.0.lock().expect("nothing panics while it holds the lock");
+        match &*types {
+            Some((read_at, types)) if read_at.elapsed() < READ_AGAIN => types.clone(),
+            _ => types.insert((Instant::now(), self.read_types())).1.clone(),
+        }
+    }
+
+    fn read_types(&self) -> Arc<[Name]> {
+        let mut names = self.registry.names_for(&anybody());
+        names.sort_unstable();
+        let types = names.iter().filter_map(|it| {
+            let labels = labels(&endpoints::Name::new(it).ok()?);
+            let (first, rest) = labels.split_first()?;
+            let first = format!("_{first}");
+            let rest = rest.iter().map(String::as_str).chain(["_tcp"]);
+            self.below([first.as_str()].into_iter().chain(rest))
+        });
+        types.collect()
     }
 
     fn server(&self) -> Name {
@@ -145,7 +180,14 @@ struct Question<'a> {
     /// As it was written, which answers repeat.
     name: &'a Name,
     wanted: RecordType,
+    most: usize,
     by: Caller,
+}
+
+/// Returns somebody whom no rule names: whoever asks may ask for others, and an address may be
+/// forged, so an asker is told what everybody may know.
+fn anybody() -> Caller {
+    Caller::from(Owner::Unknown(u64::MAX))
 }
 
 impl Question<'_> {
@@ -206,9 +248,7 @@ impl Question<'_> {
         };
         let mut answer = Answer::no_data();
         if self.wants(RecordType::SRV) {
-            let places = self.places(actor, asker).unwrap_or_default();
-            let own: Vec<_> = places.into_iter().filter(|it| it.instance == uuid).collect();
-            answer = self.services(&own);
+            answer = self.services(&self.places_of([&record], asker));
         }
         if self.wants(RecordType::TXT) {
             // What is longer than a string of DNS is left out (RFC 6763, section 6.1).
@@ -248,37 +288,48 @@ impl Question<'_> {
         if !self.wants(RecordType::PTR) {
             return Answer::no_data();
         }
-        let mut names = self.zone.registry.names_for(&self.by);
-        names.sort_unstable();
-        let types = names.iter().filter_map(|it| {
-            let labels = labels(&endpoints::Name::new(it).ok()?);
-            let (first, rest) = labels.split_first()?;
-            let first = format!("_{first}");
-            let rest = rest.iter().map(String::as_str).chain(["_tcp"]);
-            self.zone.below([first.as_str()].into_iter().chain(rest))
-        });
-        Answer::of(types.map(|it| self.record(RData::PTR(PTR(it)))).collect())
+        let types = self.zone.types();
+        Answer::of(
+            types
+                .iter()
+                .take(self.most)
+                .map(|it| self.record(RData::PTR(PTR(it.clone()))))
+                .collect(),
+        )
     }
 
-    /// Returns the endpoints of the ready instances of a name that the asker can reach, the nearest
-    /// first; the order of those that are equally near is drawn. `None` if nobody has the name.
+    /// Returns the places of a name. `None` if nobody has it.
     fn places(&self, actor: &endpoints::Name, asker: IpAddr) -> Option<Vec<Place>> {
         let records = self.zone.registry.instances_for(actor, &self.by);
-        if records.is_empty() {
-            return None;
-        }
+        (!records.is_empty()).then(|| self.places_of(&records, asker))
+    }
+
+    /// Returns the endpoints of ready instances that the asker can reach, the nearest first; the
+    /// order of those that are equally near is drawn.
+    fn places_of<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a wire::Record>,
+        asker: IpAddr,
+    ) -> Vec<Place> {
         let asker: Here = place_of(asker, &self.zone.surroundings);
         let mut places = Vec::new();
-        for record in records.into_iter().filter(|it| it.state == State::Ready) {
+        let mut records: Vec<_> =
+            records.into_iter().filter(|it| it.state == State::Ready).collect();
+        fastrand::shuffle(&mut records);
+        for record in records {
+            if places.len() >= PLACES_MAX {
+                break;
+            }
             let is_suspect = record.suspicion.is_some();
-            for (index, stamped) in record.endpoints.into_iter().enumerate() {
-                let Some(locality) = judge(&stamped, &asker) else { continue };
-                places.push(Place { instance: record.uuid, index, stamped, locality, is_suspect });
+            for (index, stamped) in record.endpoints.iter().enumerate() {
+                let Some(locality) = judge(stamped, &asker) else { continue };
+                let (instance, stamped) = (record.uuid, stamped.clone());
+                places.push(Place { instance, index, stamped, locality, is_suspect });
             }
         }
         fastrand::shuffle(&mut places);
         places.sort_by_key(|it| (it.is_suspect, it.locality));
-        Some(places)
+        places
     }
 
     /// The places as services, with the addresses of their hosts beside them. Suspect instances
@@ -335,16 +386,22 @@ fn healthy(places: &[Place]) -> impl Iterator<Item = &Place> {
     places.iter().filter(move |it| !is_any || !it.is_suspect)
 }
 
-/// Returns the address of an endpoint that any host can use: none that has a zone.
+/// Returns the address of an endpoint, unless its host is a name.
 fn ip(stamped: &Stamped) -> Option<IpAddr> {
     match &stamped.endpoint {
-        Endpoint::Tcp(tcp) if !matches!(tcp.host, Host::Ip6Zone { .. }) => tcp.host.ip(),
+        Endpoint::Tcp(tcp) => tcp.host.ip(),
         _ => None,
     }
 }
 
 /// For how many seconds answers may be kept: not at all, because an actor may end at any time.
 const TTL: u32 = 0;
+
+/// How long the list of all names is kept. That of one name is read for each question.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// The number of endpoints after which no further instance of a name is looked at.
+const PLACES_MAX: usize = 1024;
 
 /// The weight of each service among those that are equally near.
 const WEIGHT: u16 = 1;

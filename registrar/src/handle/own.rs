@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 
 use endpoints::{Endpoint, Name, Stamped};
-use wire::registrar::Status;
+use wire::{Revision, registrar::Status};
 
 use super::{OWN_NAME, RegistryHandle};
 use crate::{
@@ -64,6 +64,18 @@ impl RegistryHandle {
     pub fn jobs(&self) -> (usize, usize) {
         let most = self.0.jobs.max_capacity();
         (most - self.0.jobs.capacity(), most)
+    }
+
+    /// Returns the revision of the latest change.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// assert_eq!(registry.revision(), registry.status().revision);
+    /// ```
+    pub fn revision(&self) -> Revision {
+        self.read(|registry| registry.revision())
     }
 
     /// Returns what each owner uses.

@@ -19,21 +19,20 @@ pub(super) async fn bind(settings: &DnsSettings) -> Result<Option<DnsAdapter>, F
             io::ErrorKind::AddrInUse => {
                 format!("`ss -lntup 'sport = :{port}'` shows who has the port; any other serves")
             }
-            io::ErrorKind::PermissionDenied => {
-                "a port below 1024 takes root, or `AmbientCapabilities=CAP_NET_BIND_SERVICE` in \
-                 its unit; port 5300 takes neither"
-                    .to_owned()
-            }
+            io::ErrorKind::PermissionDenied => "a port below 1024 takes root, or in its unit both \
+                 `AmbientCapabilities=CAP_NET_BIND_SERVICE` and \
+                 `CapabilityBoundingSet=CAP_NET_BIND_SERVICE`; port 5300 takes neither"
+                .to_owned(),
             io::ErrorKind::AddrNotAvailable => {
                 format!("no interface of this host has {}; `ip address` lists theirs", address.ip())
             }
             _ => String::new(),
         };
         let failure = Failure { exit: Exit::of_io(source), ..Failure::usage(error) };
-        let failure = match &settings.place {
-            Some(place) => failure.context(format!("`[dns] listen`, {place}")),
+        let failure = if hint.is_empty() { failure } else { failure.hint(hint) };
+        match &settings.place {
+            Some(place) => failure.hint(format!("the address is in `[dns] listen`, {place}")),
             None => failure,
-        };
-        if hint.is_empty() { failure } else { failure.hint(hint) }
+        }
     })
 }
