@@ -231,6 +231,27 @@ fn the_demo_fits_the_screen() {
     }
 }
 
+/// A window may be made small while somebody else is meant to see it.
+#[test]
+fn no_screen_is_too_narrow() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    node.callsign(&["register", "feed", "/unix/@feed", "--ttl", "10m", "--state", "ready"])
+        .succeeds();
+    room.write("wrong.toml", WRONG);
+    for width in [1, 5, 14] {
+        let typed: Vec<_> = SCREENS.iter().map(|it| format!("$CALLSIGN {it} 2>&1")).collect();
+        let script = format!("stty rows 40 cols {width}; unset COLUMNS; {}", typed.join("\n"));
+        room.write("script", &script);
+        let mut terminal = on_terminal(&room, &node, &["sh", "script"]);
+        assert_eq!(terminal.line_or_end("no such line is there"), None);
+        let outcome = terminal.outcome();
+        let shown: String = outcome.stdout.split_whitespace().collect();
+        assert!(shown.contains("feedready"), "{width}: {outcome}");
+        assert!(!shown.contains("panicked"), "{width}: {outcome}");
+    }
+}
+
 const SCREENS: &[&str] = &[
     "-h",
     "--help",

@@ -30,7 +30,12 @@ pub(crate) fn fitted(line: &str, width: Option<u16>, start: usize, hang: usize) 
         }
         let mut word = word;
         while column + word.width() > width {
-            let piece = &word[..break_of(word, if column == hang { room } else { width - column })];
+            let taken = match width.saturating_sub(column) {
+                _ if column == hang => break_of(word, room),
+                0 => 0,
+                left => break_of(word, left),
+            };
+            let piece = &word[..taken];
             fitted += &format!("{piece}\n{:hang$}", "");
             column = hang;
             word = &word[piece.len()..];
@@ -107,7 +112,21 @@ mod tests {
         check("xxxxxxxxxxxx", 5, 0, 1, "xxxxx\n xxxx\n xxx");
         check("東京東京", 3, 0, 0, "東\n京\n東\n京");
         check("a  b", 80, 0, 0, "a  b");
+        check("    at x", 2, 4, 4, "\n at\n x");
         assert_eq!(fitted(&"x".repeat(200), None, 0, 0).len(), 200);
+    }
+
+    #[test]
+    fn every_width_has_its_lines() {
+        let words = |text: &str| text.split_whitespace().collect::<String>();
+        for line in ["", "error: /unix/run/callsign/x.sock is 東京", "      a     b"] {
+            for width in 1..=20 {
+                for (start, hang) in (0..=25).flat_map(|it| [(0, it), (it, 0), (it, it)]) {
+                    let fitted = fitted(line, Some(width), start, hang);
+                    assert_eq!(words(&fitted), words(line), "{width} {start} {hang}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
+use anyhow::anyhow;
 use endpoints::Endpoint;
 use serde_json::json;
 use transport::{DialError, Listener};
@@ -44,13 +45,18 @@ pub(crate) struct Args {
     #[arg(long, hide = true)]
     act: Option<Role>,
     /// Its endpoint
-    #[arg(hide = true, requires = "act", value_parser = clap::value_parser!(Endpoint))]
-    at: Vec<Endpoint>,
+    #[arg(hide = true)]
+    at: Vec<String>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if let Some(role) = args.act {
-        return act::run(role, &args.at, context).await;
+        let at: Result<Vec<Endpoint>, _> = args.at.iter().map(|it| it.parse()).collect();
+        return act::run(role, &at.map_err(Failure::usage)?, context).await;
+    }
+    if let Some(surplus) = args.at.first() {
+        let error = anyhow!("unexpected argument `{surplus}`");
+        return Err(Failure::usage(error).hint("`callsign demo` takes flags only"));
     }
     require_loopback().await?;
     let mut signals = Signals::new()?;

@@ -232,7 +232,11 @@ impl<'a> Stage<'a> {
     /// Shows a command as if it were typed.
     pub(super) fn prompt(&self, line: &str) -> Result<(), Failure> {
         let width = self.context.width().map_or(COLUMNS, usize::from);
-        self.print(format_args!("{} {}\n", "$".dimmed(), broken_up(line, width - 2).cyan()))
+        self.print(format_args!(
+            "{} {}\n",
+            "$".dimmed(),
+            broken_up(line, width.saturating_sub(2)).cyan()
+        ))
     }
 
     fn program(&mut self, name: &str) -> &mut Program {
