@@ -19,8 +19,8 @@ pub(crate) struct Global {
     /// Read settings from this file [env:CALLSIGN_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Wait this long for further registrars after the first answer, and for one that has just
-    /// started; without it, as long as they take
+    /// How long to wait for further registrars after the first answer, and for the actors of one
+    /// that has just started; without it, as long as they take
     #[arg(long, global = true, value_name = "DURATION", value_parser = typed::duration)]
     pub(crate) patience: Option<Duration>,
     /// Print JSON, for programs

@@ -31,7 +31,7 @@ pub enum Closed {
     #[error("the peer gave the connection up for now: {0}")]
     ForNow(String),
     /// The other side gave no sign of life.
-    #[error("the peer was silent for {0:?}")]
+    #[error("the peer was silent for {:?}", rounded(*.0))]
     Silent(Duration),
     /// The other side sent what the protocol does not allow.
     #[error("the peer broke the protocol")]
@@ -95,7 +95,7 @@ pub enum CallError {
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The other side did not speak in time.
-    #[error("the peer did not complete the handshake within {0:?}")]
+    #[error("the peer did not complete the handshake within {:?}", rounded(*.0))]
     TimedOut(Duration),
     /// The other side went away.
     #[error("the peer closed the connection during the handshake")]
@@ -178,4 +178,9 @@ impl fmt::Display for WithCauses<'_> {
         }
         Ok(())
     }
+}
+
+/// A time limit to the millisecond: what was left of a longer one would show nine digits.
+fn rounded(limit: Duration) -> Duration {
+    Duration::from_millis((limit.as_secs_f64() * 1000.0).round() as u64)
 }

@@ -68,7 +68,9 @@ impl<L: Borrow<Listener>> Incoming<L> {
                 // Most likely there are no descriptors left: an immediate retry would only burn
                 // time.
                 Err(error) => {
-                    warn!(%error, endpoint = %listener.bound(), "cannot take a connection");
+                    if self.pause == PAUSE_MIN {
+                        warn!(%error, endpoint = %listener.bound(), "cannot take a connection; trying again");
+                    }
                     self.retry_at = Some(Instant::now() + self.pause);
                     self.pause = (self.pause * 2).min(PAUSE_MAX);
                 }

@@ -23,8 +23,8 @@ Examples:
   callsign drain 3f2a91c0       the instance with this UUID prefix
   callsign drain feed --undo    ready again
 
-Only `find --all` and `ls --all` show a draining actor, and nobody connects to it. Its connections \
-stay, and it keeps running. Its program is notified, and stays draining across restarts of the \
+Nobody connects to a draining actor any more: `find` and `ls` show it with `--all` only, `watch` and \
+`resolve --explain` as draining. Its connections stay, and it keeps running. Its program is notified, and stays draining across restarts of the \
 registrar, for as long as it keeps itself registered. The exit code is 3 if a registrar that may \
 still name it did not answer.")]
 pub(crate) struct Args {

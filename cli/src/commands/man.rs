@@ -90,7 +90,10 @@ fn page(command: clap::Command) -> io::Result<Page> {
     let extra = extra.split("\n.SH VERSION\n").next().unwrap_or_default();
     // An empty date means none, instead of the program's name; a line is broken once.
     let text = text.replacen(" 1  \"", " 1 \"\" \"", 1).replace("\n.br\n\n.br\n", "\n.br\n");
-    let text = format!("{}\n{}{ENDING}", text.trim_end(), laid_out(extra));
+    let others = SEE_ALSO.into_iter().filter(|it| *it != name);
+    let others = others.map(|it| format!(".BR {} (1)", it.replace('-', "\\-")));
+    let others = others.collect::<Vec<_>>().join(",\n");
+    let text = format!("{}\n{}{ENDING}{others}\n", text.trim_end(), laid_out(extra));
     Ok(Page { file: format!("{name}.1"), text })
 }
 
@@ -153,8 +156,16 @@ If set, the output has no colours.
 .B COLUMNS
 The width of tables and of the help where the output is no terminal.
 .TP
+.B CALLSIGN_SYSTEM_DIR
+The folder of the system's registrar, instead of
+.IR /run/callsign .
+.TP
 .B XDG_RUNTIME_DIR
 The folder in which the default registrar has its socket.
+.TP
+.B TMPDIR
+The folder of temporary files, instead of
+.IR /tmp .
 .SH FILES
 .TP
 .I $XDG_RUNTIME_DIR/callsign/registrar.sock
@@ -189,7 +200,8 @@ In use: somebody else listens there.
 The output cannot be written. If its reader has gone, the exit status is 141, as by SIGPIPE.
 .TP
 .B 7
-The system failed: a full or read\-only disk, no more descriptors, a killed guardian.
+The system failed: a full or read\-only disk, no more descriptors, an address that the host does not
+have, a killed guardian.
 .TP
 .B 125
 The program of
@@ -200,12 +212,11 @@ has moved to the background, or another instance has its name.
 The program cannot be executed, or is not there. If it runs, its own exit status is that of
 .BR register .
 .SH SEE ALSO
-.BR callsign (1),
-.BR callsign\-registrar (1),
-.BR callsign\-ls (1),
-.BR callsign\-find (1),
-.BR callsign\-register (1)
 "#;
+
+/// The pages that each refers to.
+const SEE_ALSO: [&str; 5] =
+    ["callsign", "callsign-registrar", "callsign-ls", "callsign-find", "callsign-register"];
 
 fn write(pages: &[Page], folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;

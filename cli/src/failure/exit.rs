@@ -50,6 +50,8 @@ impl Exit {
             BindError::InUse { .. } => Self::InUse,
             BindError::NoPermission { .. } | BindError::NotInGroup { .. } => Self::Denied,
             BindError::Io { source, .. } => Self::of_io(source),
+            // A host may get its addresses, or a resolver, after its services have begun.
+            BindError::NotOurAddress | BindError::NoSuchHost(_) => Self::Failed,
             _ => Self::Usage,
         }
     }
@@ -64,7 +66,6 @@ impl Exit {
             | io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::AddrNotAvailable
             | io::ErrorKind::InvalidInput
             | io::ErrorKind::InvalidFilename
             | io::ErrorKind::InvalidData
@@ -132,5 +133,7 @@ mod tests {
             check(errno, Exit::Usage);
         }
         check(Errno::ACCESS, Exit::Denied);
+        assert_eq!(Exit::of_io(&Errno::ADDRNOTAVAIL.into()), Exit::Failed);
+        assert_eq!(Exit::of_bind(&BindError::NotOurAddress), Exit::Failed);
     }
 }

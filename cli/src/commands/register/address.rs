@@ -69,7 +69,8 @@ impl Placeholder {
             _ => {
                 let many = values.join("` or `");
                 let error = anyhow!("`{self}` in the arguments is ambiguous: `{many}`");
-                Err(Failure::usage(error).hint("write out there which one is meant"))
+                Err(Failure::usage(error)
+                    .hint(format!("write the one that is meant instead of `{self}`")))
             }
         }
     }
