@@ -29,14 +29,15 @@
 //! ```
 
 use std::{
+    collections::BTreeMap,
     io,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use ::hyper::rt::{Read, ReadBufCursor, Write};
-use discovery::{Assurance, Client, Connection};
-use endpoints::{Endpoint, InstanceId, Locality};
+use discovery::{Assurance, Client, Connection, LookupError};
+use endpoints::{Endpoint, InstanceId, Locality, Name};
 use http::Uri;
 use hyper_util::{
     client::legacy::connect::{self, Connected},
@@ -44,12 +45,9 @@ use hyper_util::{
 };
 use tower_service::Service;
 use transport::Stream;
+use wire::State;
 
-use crate::{
-    ReachActorError,
-    authority::name_in,
-    reach::{reach_instance, reach_name},
-};
+use crate::{ReachActorError, authority::name_in, reach::reach_instance};
 
 /// Connects to the actor that a URI names. Clones share the client.
 ///
@@ -119,6 +117,30 @@ impl Service<Uri> for Connector {
             Ok(HttpStream::from(connection))
         })
     }
+}
+
+/// Connects to the nearest ready instance of a name.
+async fn reach_name(client: &Client, name: &Name) -> Result<Connection, ReachActorError> {
+    match client.find_actor(name.as_str()).await? {
+        Some(connection) => Ok(connection),
+        None => Err(why_not(client, name).await?),
+    }
+}
+
+/// Says why a name has no ready instance.
+async fn why_not(client: &Client, name: &Name) -> Result<ReachActorError, LookupError> {
+    let records = client.query_all(name.as_str()).await?.records;
+    let mut states = BTreeMap::<State, usize>::new();
+    for record in records.iter().filter(|it| it.state != State::Ready) {
+        *states.entry(record.state).or_default() += 1;
+    }
+    let name = name.clone();
+    if states.is_empty() {
+        let registrars: Vec<_> = client.registrars().map(ToString::to_string).collect();
+        return Ok(ReachActorError::NotRegistered { name, registrars: registrars.join(", ") });
+    }
+    let states: Vec<_> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    Ok(ReachActorError::NotReady { name, states: states.join(", ") })
 }
 
 /// The instance that a request has reached, and how: an extension of hyper's responses.

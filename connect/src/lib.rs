@@ -11,7 +11,7 @@
 //! | module | its one idea |
 //! |---|---|
 //! | `authority` | a name as the host of a URI, and back |
-//! | `reach` | from a name or an instance to a connection, or why there is none |
+//! | `reach` | from an instance to a connection, or why there is none |
 //! | `hyper` | the connector for hyper-util's client |
 //! | `tonic` | gRPC channels |
 //! | `axum` | the caller of a handler; listeners that prove their identity |

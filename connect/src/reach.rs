@@ -1,22 +1,8 @@
-//! From a name or an instance to a connection, or why there is none.
-
-use std::collections::BTreeMap;
+//! From an instance to a connection, or why there is none.
 
 use discovery::{Client, Connection, FindError, LookupError, ResolveError};
 use endpoints::{InstanceId, Name};
 use thiserror::Error;
-use wire::State;
-
-/// Connects to the nearest ready instance of a name.
-pub(crate) async fn reach_name(
-    client: &Client,
-    name: &Name,
-) -> Result<Connection, ReachActorError> {
-    match client.find_actor(name.as_str()).await? {
-        Some(connection) => Ok(connection),
-        None => Err(why_not(client, name).await?),
-    }
-}
 
 /// Connects to one instance.
 pub(crate) async fn reach_instance(
@@ -28,22 +14,6 @@ pub(crate) async fn reach_instance(
         Some(located) => Ok(located.connect().await.map_err(FindError::NoneAnswered)?),
         None => Err(ReachActorError::Gone(instance.clone())),
     }
-}
-
-/// Says why a name has no ready instance.
-async fn why_not(client: &Client, name: &Name) -> Result<ReachActorError, LookupError> {
-    let records = client.query_all(name.as_str()).await?.records;
-    let mut states = BTreeMap::<State, usize>::new();
-    for record in records.iter().filter(|it| it.state != State::Ready) {
-        *states.entry(record.state).or_default() += 1;
-    }
-    let name = name.clone();
-    if states.is_empty() {
-        let registrars: Vec<_> = client.registrars().map(ToString::to_string).collect();
-        return Ok(ReachActorError::NotRegistered { name, registrars: registrars.join(", ") });
-    }
-    let states: Vec<_> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    Ok(ReachActorError::NotReady { name, states: states.join(", ") })
 }
 
 /// Why an actor could not be connected to.
