@@ -95,7 +95,7 @@ fn play(seed: u64) {
     let after_kib = node.resident_kib();
     assert!(
         after_kib < before_kib + 2 * crate::KEPT_KIB_MAX,
-        "{before_kib} KiB were local_client before, and {after_kib} KiB are after"
+        "{before_kib} KiB were resident before, and {after_kib} KiB are after"
     );
     node.stop().succeeds();
 }

@@ -47,7 +47,7 @@ fn endure(strangers: impl Fn(&Node<'_>, &str)) {
     let after_kib = node.resident_kib();
     assert!(
         after_kib < before_kib + KEPT_KIB_MAX,
-        "{before_kib} KiB were local_client before, and {after_kib} KiB are after"
+        "{before_kib} KiB were resident before, and {after_kib} KiB are after"
     );
     let ended = node.stop().succeeds();
     assert_eq!(ended.stderr, "", "a stranger is nothing to tell of\n{ended}");

@@ -62,7 +62,7 @@ fn weigh(node: &Node<'_>, before_kib: u64) {
     let during_kib = node.resident_kib();
     assert!(
         during_kib < most,
-        "{before_kib} KiB were local_client before, and {during_kib} KiB while nobody reads"
+        "{before_kib} KiB were resident before, and {during_kib} KiB while nobody reads"
     );
 }
 

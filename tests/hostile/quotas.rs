@@ -33,7 +33,7 @@ fn endure_crowd(abuse: impl Fn(&mut [Peer])) {
     // Everything sent has been read when a newcomer has had a turn.
     sync(&place);
     let during_kib = node.resident_kib();
-    assert!(during_kib < RESIDENT_KIB_MAX, "{during_kib} KiB are local_client");
+    assert!(during_kib < RESIDENT_KIB_MAX, "{during_kib} KiB are resident");
 
     drop(peers);
     sync(&place);
