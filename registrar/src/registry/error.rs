@@ -51,10 +51,11 @@ pub enum RegistryError {
     #[error("another call waits in line for it, or has registered it, meanwhile")]
     StandsElsewhere,
     #[error(
-        "`{name}` has all the instances that its rule lets it have, which is {limit} ({place}); end \
-         some, take another name, or have its `max_instances` raised"
+        "`{name}` has all the instances that its rule lets it have{} ({place}); end some, take \
+         another name, or have its `max_instances` raised",
+        .limit.map(|it| format!(", which is {it}")).unwrap_or_default()
     )]
-    TooManyOfName { name: Name, limit: usize, place: String },
+    TooManyOfName { name: Name, limit: Option<usize>, place: String },
     #[error("no instance {uuid} is registered")]
     NotFound { uuid: Uuid },
     #[error(

@@ -66,6 +66,7 @@ impl Registry {
         let limit = rule.instances_max.unwrap_or(usize::MAX);
         if earlier.is_none() && instances.len() >= limit && others.take(limit).count() >= limit {
             let (name, place) = (name.clone(), self.place_for(caller, rule));
+            let limit = rule.instances_max.filter(|_| self.lets_find(caller, rule));
             return Err(RegistryError::TooManyOfName { name, limit, place });
         }
         Ok(false)

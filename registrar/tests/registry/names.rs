@@ -150,8 +150,34 @@ fn a_rule_bounds_the_instances_of_a_name() {
     enter(&mut registry, session, 1, USER).unwrap();
     enter(&mut registry, session, 2, USER).unwrap();
     let refused = enter(&mut registry, session, 3, USER).unwrap_err();
-    assert!(matches!(refused, RegistryError::TooManyOfName { limit: 2, .. }), "{refused}");
+    assert!(matches!(refused, RegistryError::TooManyOfName { limit: Some(2), .. }), "{refused}");
     enter(&mut registry, session, 2, USER).unwrap();
+}
+
+#[test]
+fn the_bound_of_a_name_is_told_to_those_only_who_may_find_it() {
+    for (find, by, expected) in [
+        (None, OTHER, Some(2)),
+        (Some(vec![Grantee::User(1001)]), OTHER, Some(2)),
+        (Some(vec![Grantee::User(1001)]), Owner::User(0), Some(2)),
+        (Some(vec![Grantee::Group(7)]), OTHER, None),
+        (Some(Vec::new()), OTHER, None),
+        (Some(Vec::new()), Owner::Unknown(1), None),
+    ] {
+        let (mut registry, session) = opened();
+        let few = NameRule {
+            find: find.clone(),
+            instances_max: Some(2),
+            ..rule("feed", Some(vec![Grantee::Any]))
+        };
+        set(&mut registry, rules([few]));
+        enter(&mut registry, session, 1, USER).unwrap();
+        enter(&mut registry, session, 2, USER).unwrap();
+        let refused = enter(&mut registry, session, 3, by).unwrap_err();
+        let RegistryError::TooManyOfName { limit, .. } = &refused else { panic!("{refused}") };
+        assert_eq!(*limit, expected, "{find:?} {by}");
+        assert_eq!(refused.to_string().contains('2'), expected.is_some(), "{refused}");
+    }
 }
 
 #[test]
