@@ -164,6 +164,11 @@ impl Accounts {
         Self::new(QuotaRules { trusted, others, named: HashMap::new() }, usize::MAX, 0)
     }
 
+    /// Returns the bytes that are charged to all accounts together.
+    pub fn bytes(&self) -> usize {
+        self.ledger().bytes
+    }
+
     /// Applies other quotas. An account that exceeds them keeps what it has, and gets no more.
     pub fn set(&self, rules: QuotaRules, sessions_max: usize) {
         let mut ledger = self.ledger();

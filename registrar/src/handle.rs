@@ -479,11 +479,13 @@ impl RegistryHandle {
         }
         for Claimant { uuid, epoch, stamped } in outcome.evicted {
             let endpoint = stamped.endpoint;
+            state.registry.totals().note_eviction();
             info!(target: "callsign", %uuid, epoch, %endpoint, "an endpoint is evicted");
         }
         for Suspected { uuid, epoch, suspicion } in outcome.suspected {
             match suspicion {
                 Some(Suspicion { reports, since_ms, silent }) => {
+                    state.registry.totals().note_suspicion();
                     info!(
                         target: "callsign", %uuid, epoch, reports, silent, since_ms,
                         "an instance is suspect"

@@ -446,3 +446,62 @@ fn a_place_that_is_taken_is_told_with_its_settings() {
     node.process().signal(Signal::TERM);
     node.outcome();
 }
+
+#[test]
+fn metrics_count_what_happens_and_promtool_finds_no_fault() {
+    if !has_curl() {
+        return;
+    }
+    let room = Room::new();
+    let node = start(&room, "");
+    let feed = actor(&node, "feed");
+    feed.kill();
+    let deadline = crate::harness::now() + LIMIT;
+    while get(&room, "/v1/actors/feed").status != 404 {
+        assert!(crate::harness::now() < deadline, "it has not gone");
+    }
+    let metrics = get(&room, "/metrics");
+    assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let value = |name: &str| {
+        let line = metrics.body.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}: {}", metrics.body)).parse::<f64>().unwrap()
+    };
+    assert_eq!(value("callsign_instances"), 0.0);
+    assert_eq!(value("callsign_registrations_total"), 1.0);
+    assert_eq!(value("callsign_removals_total{reason=\"session-ended\"}"), 1.0);
+    assert!(value("callsign_lookups_total") > 0.0 && value("process_open_fds") > 0.0);
+    let missing = "callsign_http_requests_total{route=\"/v1/actors/{name}\",code=\"404\"}";
+    assert!(value(missing) > 0.0);
+
+    let mut promtool = room.other_command("promtool");
+    promtool.args(["check", "metrics"]);
+    if Command::new("promtool").arg("--version").output().is_err() {
+        eprintln!("skipped: `promtool` cannot be started");
+    } else {
+        let checked = Running::start(promtool).write(&metrics.body).outcome().succeeds();
+        assert_eq!((&*checked.stdout, &*checked.stderr), ("", ""), "{checked}");
+    }
+    node.stop().succeeds();
+}
+
+#[test]
+fn the_page_runs_its_own_script_alone() {
+    if !has_curl() {
+        return;
+    }
+    let room = Room::new();
+    let node = start(&room, "");
+    let policy = |page: &Answer| page.header("content-security-policy");
+    let (first, second) = (get(&room, "/"), get(&room, "/"));
+    assert_eq!(first.header("content-type"), "text/html; charset=utf-8");
+    assert_ne!(policy(&first), policy(&second), "the number is drawn for each answer");
+    let policy = policy(&first);
+    assert!(policy.starts_with("default-src 'none'; script-src 'nonce-"), "{policy}");
+    let nonce = policy.split("'nonce-").nth(1).and_then(|it| it.split('\'').next()).unwrap();
+    for part in ["script", "style"] {
+        let count = first.body.matches(&format!("<{part}")).count();
+        let own = first.body.matches(&format!("<{part} nonce=\"{nonce}\">")).count();
+        assert_eq!((count, own), (1, 1), "{part}");
+    }
+    node.stop().succeeds();
+}

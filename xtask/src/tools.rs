@@ -111,6 +111,11 @@ const TOOLS: &[Tool] = &[
         package: "bind9-dnsutils",
         without: "the tests of the DNS server say that they are skipped",
     },
+    Tool {
+        program: "promtool",
+        package: "prometheus",
+        without: "the test of the metrics does not have Prometheus check them",
+    },
     Tool { program: "nginx", package: "nginx", without: DAEMONS },
     Tool { program: "redis-server", package: "redis-server", without: DAEMONS },
     Tool { program: "memcached", package: "memcached", without: DAEMONS },

@@ -15,7 +15,10 @@ use registrar::{Accepted, ProtocolAdapter, Recognised, RegistryHandle, Serving};
 use thiserror::Error;
 use transport::{Access, BindError, BindOptions, Listener, Stream};
 
-use super::{actors, lease, openapi, problem::Problem, serve, shared::Shared, status, watch};
+use super::{
+    actors, lease, metrics, openapi, page, problem::Problem, requests::Requests, serve,
+    shared::Shared, status, watch,
+};
 use crate::surroundings::Surroundings;
 
 /// Answers HTTP from the registry of a node, at endpoints of its own.
@@ -104,6 +107,7 @@ impl HttpAdapter {
             router: router(),
             surroundings: Surroundings::new(),
             root: transport::root(),
+            requests: Requests::new(),
         });
         Ok(Self { endpoints, listeners: Mutex::new(listeners), shared })
     }
@@ -167,6 +171,8 @@ fn router() -> Router {
         .route("/v1/watch", get(watch::watch))
         .route("/v1/instances/{uuid}", put(lease::put).delete(lease::delete))
         .route("/v1/openapi.json", get(openapi::serve))
+        .route("/metrics", get(metrics::metrics))
+        .route("/", get(page::page))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .fallback(async || Problem::not_found("there is nothing here"))

@@ -9,6 +9,8 @@
 //! | `GET /v1/status` | the registrar |
 //! | `GET /v1/watch` | changes as they happen, as server-sent events |
 //! | `PUT`, `DELETE /v1/instances/<uuid>` | registers an actor for a time, or removes it |
+//! | `GET /metrics` | metrics for Prometheus |
+//! | `GET /` | a page for people |
 //! | `GET /v1/openapi.json` | the description of all this |
 //! | `GET /healthz`, `GET /readyz` | whether it serves, and whether it knows all clients again |
 //!
@@ -24,6 +26,8 @@
 //! | `actors`, `status` | answers |
 //! | `watch` | changes as they happen |
 //! | `lease` | registrations |
+//! | `metrics`, `requests` | metrics, and the answers that they count |
+//! | `page` | the page |
 //! | `openapi` | the description of the interface |
 //! | `seen` | records as seen from the registrar |
 //! | `problem` | errors |
@@ -33,10 +37,13 @@ mod actors;
 mod adapter;
 mod host;
 mod lease;
+mod metrics;
 mod openapi;
+mod page;
 mod patience;
 mod peer;
 mod problem;
+mod requests;
 mod seen;
 mod serve;
 mod shared;

@@ -6,7 +6,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use super::{actors, lease, status, watch};
+use super::{actors, lease, metrics, status, watch};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,7 @@ use super::{actors, lease, status, watch};
         watch::watch,
         lease::put,
         lease::delete,
+        metrics::metrics,
     )
 )]
 struct Description;

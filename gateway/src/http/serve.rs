@@ -19,7 +19,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use registrar::Accepted;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 use transport::{Peer as TransportPeer, Stream};
 use wire::ErrorKind;
@@ -42,12 +42,14 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let checked = host::check(request.uri(), request.version(), request.headers(), is_port);
         request.extensions_mut().insert(peer.clone());
-        let router = router.clone();
+        let (router, peer) = (router.clone(), peer.clone());
+        let (path, began) = (request.uri().path().to_owned(), Instant::now());
         async move {
             let mut response = match checked {
                 Ok(()) => router.call(request).await.unwrap_or_else(never),
                 Err(problem) => problem.into_response(),
             };
+            peer.shared.requests.note(&path, response.status().as_u16(), began.elapsed());
             let headers = response.headers_mut();
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -3,6 +3,7 @@
 use axum::Router;
 use endpoints::RootId;
 
+use super::requests::Requests;
 use crate::surroundings::Surroundings;
 
 /// What all connections share.
@@ -10,4 +11,5 @@ pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) surroundings: Surroundings,
     pub(super) root: Option<RootId>,
+    pub(super) requests: Requests,
 }

@@ -26,6 +26,10 @@ pub struct Totals {
     pub removed: [u64; Self::REASONS.len()],
     /// Look-ups of a name.
     pub looked_up: Cell<u64>,
+    /// Times that an instance became suspect.
+    pub suspected: Cell<u64>,
+    /// Endpoints that were found dead and removed.
+    pub evicted: Cell<u64>,
 }
 
 impl Totals {
@@ -46,6 +50,14 @@ impl Totals {
 
     pub(super) fn note_look_up(&self) {
         self.looked_up.set(self.looked_up.get() + 1);
+    }
+
+    pub(crate) fn note_suspicion(&self) {
+        self.suspected.set(self.suspected.get() + 1);
+    }
+
+    pub(crate) fn note_eviction(&self) {
+        self.evicted.set(self.evicted.get() + 1);
     }
 }
 

@@ -1,0 +1,181 @@
+//! Metrics, as Prometheus reads them.
+
+use std::{
+    fmt, fs,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Extension,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeGaugeValue, EncodeMetric,
+        prometheus_text::{self, CONTENT_TYPE as PROMETHEUS_TEXT},
+    },
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+use registrar::{RegistryHandle, registry::Totals};
+use serde_json::Value;
+use wire::RemovalReason;
+
+use super::peer::Peer;
+
+/// Metrics of the registrar
+///
+/// In the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, description = "The metrics.", body = String,
+               content_type = "text/plain; version=0.0.4")),
+)]
+pub(super) async fn metrics(Extension(peer): Extension<Arc<Peer>>) -> Response {
+    let mut registry = Registry::default();
+    let requests = &peer.shared.requests;
+    registry.register(
+        "callsign_http_requests",
+        "Requests that were answered, by route and status",
+        requests.total.clone(),
+    );
+    registry.register_with_unit(
+        "callsign_http_request_duration",
+        "Time until an answer began, by route",
+        Unit::Seconds,
+        requests.duration.clone(),
+    );
+    registry.register_collector(Box::new(Present(peer.session.registry().clone())));
+    let mut text = String::new();
+    prometheus_text::encode(&mut text, &registry).expect("a string takes it all");
+    ([(CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response()
+}
+
+/// The registrar's present numbers.
+#[derive(Debug)]
+struct Present(RegistryHandle);
+
+impl Collector for Present {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (status, totals) = (self.0.status(), self.0.totals());
+        let (jobs, jobs_max) = self.0.jobs();
+        let charged = self.0.accounts().bytes() as u64;
+        let is_settling = u64::from(self.0.settling().is_some());
+        let gauges = [
+            ("callsign_instances", "Registered instances", status.instances),
+            ("callsign_sessions", "Connections, those by HTTP included", status.sessions),
+            ("callsign_waiters", "Calls that wait for a name", status.waiters),
+            ("callsign_watchers", "Watches", status.watchers),
+            ("callsign_standbys", "Instances in line for an exclusive name", status.in_line),
+            ("callsign_jobs_waiting", "Looks at endpoints and the like that wait", jobs as u64),
+            ("callsign_jobs_waiting_limit", "The most jobs that may wait", jobs_max as u64),
+            ("callsign_charged_memory_bytes", "Memory that is charged to owners", charged),
+            ("callsign_settling", "1 while earlier clients may still return, else 0", is_settling),
+        ];
+        for (name, help, value) in gauges {
+            gauge(&mut encoder, name, help, value)?;
+        }
+        let counters = [
+            ("callsign_registrations", "Instances that were registered", totals.registered),
+            ("callsign_replacements", "Registrations in place of earlier ones", totals.replaced),
+            ("callsign_renewals", "Renewals of leases", totals.renewed),
+            ("callsign_lookups", "Look-ups of a name", totals.looked_up.get()),
+            (
+                "callsign_suspicions",
+                "Times that an instance became suspect",
+                totals.suspected.get(),
+            ),
+            ("callsign_evictions", "Endpoints found dead and removed", totals.evicted.get()),
+        ];
+        for (name, help, value) in counters {
+            let described = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(described)?;
+        }
+        let (name, help) = ("callsign_removals", "Instances that are gone, by reason");
+        let mut removals = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (reason, count) in Totals::REASONS.iter().zip(totals.removed) {
+            let labels = [("reason", word(reason))];
+            ConstCounter::new(count).encode(removals.encode_family(&labels)?)?;
+        }
+        let (name, help) = ("callsign_build_info", "The version; always 1");
+        let mut info = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let labels = [("version", env!("CARGO_PKG_VERSION"))];
+        ConstGauge::new(1_u64).encode(info.encode_family(&labels)?)?;
+        process(&mut encoder, Duration::from_millis(status.uptime_ms))
+    }
+}
+
+/// Returns a reason, as changes have it.
+fn word(reason: &RemovalReason) -> String {
+    match serde_json::to_value(reason) {
+        Ok(Value::String(word)) => word,
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Writes the numbers of this process that every program of Prometheus has, as far as they can be
+/// read.
+fn process(encoder: &mut DescriptorEncoder<'_>, uptime: Duration) -> Result<(), fmt::Error> {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    if let Some(seconds) = cpu_seconds(&stat) {
+        let (name, help) = ("process_cpu_seconds", "Processor time in user and system mode");
+        let described = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(seconds).encode(described)?;
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if let Some(bytes) = resident_bytes(&status) {
+        gauge(encoder, "process_resident_memory_bytes", "Resident memory", bytes)?;
+    }
+    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+        gauge(encoder, "process_open_fds", "Open file descriptors", open.count() as u64)?;
+    }
+    let start = SystemTime::now().checked_sub(uptime);
+    let start = start.and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+    let (name, help) = ("process_start_time_seconds", "Start of the registrar since 1970");
+    gauge(encoder, name, help, start.unwrap_or_default().as_secs_f64())
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: impl EncodeGaugeValue,
+) -> Result<(), fmt::Error> {
+    let described = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(value).encode(described)
+}
+
+/// Reads the processor time of a line of `/proc/<pid>/stat`.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // The program's name is in parentheses, and may have any characters.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ').skip(11).map(str::parse::<u64>);
+    let (user, system) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    // On Linux, programs see a hundred ticks a second whatever the kernel counts.
+    Some((user + system) as f64 / 100.0)
+}
+
+/// Reads the resident memory of `/proc/<pid>/status`.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"))?;
+    line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|it| it * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_of_this_process() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 1 0 9 0 0";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(resident_bytes("VmPeak:\t 9 kB\nVmRSS:\t    12 kB\n"), Some(12 * 1024));
+        for bad in ["", "7 (a) S 1", "7 (a) S 1 7 7 0 -1 4194304 100 0 0 0 x y"] {
+            assert_eq!((cpu_seconds(bad), resident_bytes(bad)), (None, None));
+        }
+    }
+}
