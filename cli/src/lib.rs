@@ -119,9 +119,9 @@ pub use tree::{
 };
 pub use uuid::Uuid;
 pub use wire::{
-    Challenge, Epoch, ErrorDetails, ErrorKind, ErrorPayload, Hello, InstanceSecret, Lifetime,
-    NameRight, Owner, OwnerUse, Proof, ProofKey, ProofSecret, Quota, QuotaExceeded, Record,
-    RemoteError, RemovalReason, State, Suspicion, Use, Wanted, Whoami, WireError,
+    Challenge, ChannelBinding, Epoch, ErrorDetails, ErrorKind, ErrorPayload, Hello, InstanceSecret,
+    Lifetime, NameRight, Owed, Owner, OwnerUse, Proof, ProofKey, ProofSecret, Quota, QuotaExceeded,
+    Record, RemoteError, RemovalReason, State, Suspicion, Use, Wanted, Whoami, WireError,
     callbacks::LostCause,
     preface::PrefaceError,
     registrar::{Evidence, Owners, Report},

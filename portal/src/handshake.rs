@@ -141,7 +141,7 @@ pub(crate) async fn hear<IO: AsyncRead + AsyncWrite + Unpin>(
 
 /// A connection whose dialer has sent its hello, and waits for an answer.
 pub(crate) struct Heard<IO> {
-    io: IO,
+    pub(crate) io: IO,
     pub(crate) peer: Hello,
     leftover: BytesMut,
 }

@@ -9,8 +9,9 @@ use tokio::{
     sync::watch,
     time::timeout,
 };
+use transport::Stream;
 use uuid::Uuid;
-use wire::{Challenge, Epoch, Hello, Proof, ProofKey, Wanted};
+use wire::{Challenge, ChannelBinding, Epoch, Hello, Proof, ProofKey, Wanted};
 
 use crate::{
     Established, HandshakeError, Options, ProveError,
@@ -136,13 +137,13 @@ impl Identity {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection.
-    pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
+    pub async fn accept(
         &self,
-        io: IO,
+        stream: Stream,
         options: &Options,
-    ) -> Result<Established<IO>, HandshakeError> {
+    ) -> Result<Established<Stream>, HandshakeError> {
         within(options.handshake_timeout, async {
-            let mut heard = hear(io).await?;
+            let mut heard = hear(stream).await?;
             let wanted = heard.peer.wanted.take();
             let mut hello =
                 Hello { instance: Some(self.instance().clone()), ..options.hello.clone() };
@@ -153,7 +154,8 @@ impl Identity {
                 }
                 wanted => {
                     if let Some(challenge) = wanted.and_then(|it| it.challenge) {
-                        hello.proof = self.prove(&challenge).await;
+                        let channel = heard.io.channel_binding().map(ChannelBinding::new);
+                        hello.proof = self.prove(&challenge, channel.as_ref()).await;
                     }
                     heard.answer(&hello).await
                 }
@@ -162,21 +164,29 @@ impl Identity {
         .await
     }
 
-    async fn prove(&self, challenge: &Challenge) -> Option<Proof> {
+    async fn prove(
+        &self,
+        challenge: &Challenge,
+        channel: Option<&ChannelBinding>,
+    ) -> Option<Proof> {
         let mut keys = self.0.keys.subscribe();
         let is_meant =
             |it: &&Key| (it.registrar, it.epoch) == (challenge.registrar, challenge.epoch);
         let known = keys.wait_for(|keys| keys.iter().any(|it| is_meant(&it)));
         let known = timeout(KEY_TIMEOUT, known).await.ok()?.expect("the identity has the sender");
         let key = known.iter().find(is_meant).expect("it was waited for").key;
-        Some(key.prove(self.instance(), challenge))
+        Some(match channel {
+            Some(channel) => key.prove_on(channel, self.instance(), challenge),
+            None => key.prove(self.instance(), challenge),
+        })
     }
 }
 
 /// Greets the actor at the other end of a connection that this side dialed, and makes sure that
 /// it is the one that is wanted. Nothing but the hello is sent.
 ///
-/// Without a challenge and its proof, what the peer says of itself is believed.
+/// Without a challenge and its proof, what the peer says of itself is believed. Over TLS, `expected`
+/// is the proof on this very connection: [`Owed::on`](wire::Owed::on).
 ///
 /// # Errors
 ///

@@ -14,13 +14,13 @@ pub(crate) fn caller(stream: &Stream) -> Option<Caller> {
         Who::Gone => return None,
         Who::User { uid, groups } => {
             let is_trusted = uid == 0 || uid == geteuid().as_raw();
-            Caller { owner: Owner::User(uid), groups: groups.into(), is_trusted }
+            Caller { is_trusted, groups: groups.into(), ..Owner::User(uid).into() }
         }
         Who::Address(ip) => Owner::Host(ip).into(),
         Who::Here => Owner::Registrar.into(),
         _ => Owner::Unknown(UNKNOWN.fetch_add(1, Ordering::Relaxed)).into(),
     };
-    Some(caller)
+    Some(Caller { is_private: stream.is_private(), ..caller })
 }
 
 /// Counts the connections of those whose user is unknown.

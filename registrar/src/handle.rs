@@ -31,7 +31,7 @@ use tokio::{
 use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
-    CallId, Challenge, Epoch, Proof, ProofKey, ProofSecret, Record, RemoteError, Suspicion, Wanted,
+    CallId, Challenge, Epoch, Owed, ProofKey, ProofSecret, Record, RemoteError, Suspicion, Wanted,
     encode_located,
     registrar::{Page, Query},
 };
@@ -116,7 +116,7 @@ struct RegistryState {
 #[derive(Clone, Debug)]
 pub(crate) struct Ticket {
     pub(crate) wanted: Wanted,
-    pub(crate) proof: Proof,
+    pub(crate) owed: Owed,
 }
 
 impl RegistryHandle {
@@ -396,13 +396,13 @@ impl RegistryHandle {
         let (nonce, now_ms) = (Uuid::new_v4(), self.now_ms());
         let (state, mut taken) = self.look_at_declared(query.name);
         encode_located(bytes, self.0.registrar, nonce, |bytes| {
-            let prove = |instance: &InstanceId, epoch| {
+            let prove = |instance: &InstanceId, epoch, has_tls| {
                 let challenge = Challenge { registrar: self.0.registrar, epoch, nonce };
-                self.proof_key(instance.uuid, epoch).prove(instance, &challenge)
+                self.proof_key(instance.uuid, epoch).owed(instance, &challenge, has_tls)
             };
-            let (proofs, steps) = state.registry.locate(query, by, now_ms, bytes, prove);
+            let (owed, steps) = state.registry.locate(query, by, now_ms, bytes, prove);
             taken += steps;
-            proofs
+            owed
         });
         taken
     }
@@ -412,13 +412,19 @@ impl RegistryHandle {
         ProofKey::derive(&self.0.secret, uuid, epoch)
     }
 
+    /// Tells whether an instance proves its identity, or would if it had a key.
+    pub(crate) fn proves(&self, uuid: Uuid) -> bool {
+        self.read(|registry| registry.record(uuid)).is_some_and(|it| it.proves)
+    }
+
     /// Returns what an instance is to be asked by the registrar itself, if it proves who it is.
     pub(crate) fn ticket(&self, uuid: Uuid) -> Option<Ticket> {
-        let record = self.read(|registry| registry.record(uuid)).filter(|it| it.proves)?;
+        let can_prove = |registry: &Registry| registry.has_key(uuid).then(|| registry.record(uuid));
+        let record = self.read(can_prove).flatten()?;
         let (instance, epoch) = (record.instance(), record.epoch);
         let challenge = Challenge { registrar: self.0.registrar, epoch, nonce: Uuid::new_v4() };
-        let proof = self.proof_key(uuid, epoch).prove(&instance, &challenge);
-        Some(Ticket { wanted: Wanted { instance, challenge: Some(challenge) }, proof })
+        let owed = self.proof_key(uuid, epoch).owed(&instance, &challenge, true);
+        Some(Ticket { wanted: Wanted { instance, challenge: Some(challenge) }, owed })
     }
 
     /// Ends expired leases, and records the passing of time, for as long as it is polled.

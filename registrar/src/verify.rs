@@ -25,7 +25,7 @@ use transport::{
     DialError, Listening, ListeningSocket, Silence, Stream, here, is_there, look, root,
 };
 use uuid::Uuid;
-use wire::registrar::Evidence;
+use wire::{ChannelBinding, registrar::Evidence};
 
 use crate::{
     RegistryHandle,
@@ -170,7 +170,7 @@ async fn look_into(
     let registrant = registry.owner(*uuid).unwrap_or(by);
     let ticket = registry.ticket(*uuid);
     // An instance that proves its identity would come back as another one.
-    let comes_back = ticket.is_none();
+    let comes_back = !registry.proves(*uuid);
     let owners = [registrant, by];
     let proves = ticket.is_some();
     let seen = look_in_turn(registry, stamped, proves, owners, one_at_a_time).await;
@@ -450,9 +450,11 @@ fn is_of_this_network(stamped: &Stamped, here: &Here) -> bool {
 }
 
 /// Lets the peer prove its identity.
-async fn prove(stream: Stream, Ticket { wanted, proof }: Ticket) -> Result<(), ProveError> {
+async fn prove(stream: Stream, Ticket { wanted, owed }: Ticket) -> Result<(), ProveError> {
     let options = Options { handshake_timeout: LOOK_TIMEOUT, ..Options::default() };
-    handshake_actor(stream, &options, wanted, Some(proof)).await.map(drop)
+    let channel = stream.channel_binding().map(ChannelBinding::new);
+    let expected = owed.on(channel.as_ref());
+    handshake_actor(stream, &options, wanted, expected).await.map(drop)
 }
 
 /// The time limit for a look: many times what any host on a network needs to answer.

@@ -195,6 +195,44 @@ impl Stream {
         Some(TcpEnds { near: near.ok()?, far })
     }
 
+    /// Returns what only the two ends of this connection over TLS know, by which a proof is tied to
+    /// it: the exporter of RFC 9266. `None` without TLS, and until its handshake is done.
+    ///
+    /// ```
+    /// use transport::Stream;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (near, _far) = Stream::pair();
+    /// assert_eq!(near.channel_binding(), None, "it has no TLS");
+    /// # }
+    /// ```
+    pub fn channel_binding(&self) -> Option<[u8; 32]> {
+        match &self.kind {
+            Kind::Tls(tls) => tls.channel_binding(),
+            Kind::Unix(_) | Kind::Tcp(_) | Kind::Memory(_) => None,
+        }
+    }
+
+    /// Tells whether nobody but its two ends, and root, can read it: it stays within this host, or
+    /// TLS is spoken on it.
+    ///
+    /// ```
+    /// use transport::Stream;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (near, _far) = Stream::pair();
+    /// assert!(near.is_private());
+    /// # }
+    /// ```
+    pub fn is_private(&self) -> bool {
+        match (&self.kind, self.peer) {
+            (Kind::Tcp(_), Peer::Tcp(far)) => far.ip().is_loopback(),
+            _ => true,
+        }
+    }
+
     /// Splits the stream into a half that reads and one that writes, for two tasks. Neither waits
     /// for the other. When the half that writes is dropped, the peer reads the end of the stream.
     ///

@@ -6,7 +6,7 @@ use rmp::encode::{write_array_len, write_nil, write_str_len, write_uint};
 use uuid::Uuid;
 
 use crate::{
-    Epoch, FoldedRecord, Proof, RemovalReason, Revision, encode_body,
+    Epoch, FoldedRecord, Owed, RemovalReason, Revision, encode_body,
     registrar::{Changed, Registered},
 };
 
@@ -39,16 +39,24 @@ pub fn encode_located(
     bytes: &mut BytesMut,
     registrar: Uuid,
     nonce: Uuid,
-    answer: impl FnOnce(&mut BytesMut) -> Vec<Option<Proof>>,
+    answer: impl FnOnce(&mut BytesMut) -> Vec<Option<Owed>>,
 ) {
+    let head = bytes.len();
     bytes.put_slice(b"\x84\xa6answer");
-    let proofs = answer(bytes);
+    let owed = answer(bytes);
+    let proofs: Vec<_> = owed.iter().map(|it| it.map(|it| it.proof)).collect();
     bytes.put_slice(b"\xa9registrar");
     bytes.put_slice(&encode_body(&registrar));
     bytes.put_slice(b"\xa5nonce");
     bytes.put_slice(&encode_body(&nonce));
     bytes.put_slice(b"\xa6proofs");
     bytes.put_slice(&encode_body(&proofs));
+    if owed.iter().flatten().any(|it| it.over_tls.is_some()) {
+        let over_tls: Vec<_> = owed.iter().map(|it| it.and_then(|it| it.over_tls)).collect();
+        bytes[head] = b'\x85';
+        bytes.put_slice(b"\xa8over_tls");
+        bytes.put_slice(&encode_body(&over_tls));
+    }
 }
 
 /// Appends a [`Registered`].
@@ -173,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Challenge, Folding, Lifetime, ProofKey, ProofSecret, Record, State,
+        Challenge, Folding, Lifetime, ProofKey, ProofSecret, Record, State, decode_body,
         registrar::{Answer, Change, Located, Page},
     };
 
@@ -247,17 +255,28 @@ mod tests {
         let nonce = Uuid::from_u128(5);
         let challenge = Challenge { registrar: Uuid::from_u128(9), epoch: 1, nonce };
         let key = ProofKey::derive(&ProofSecret::new([7; 32]), Uuid::from_u128(1), 1);
-        let proofs = vec![Some(key.prove(&records[0].instance(), &challenge)), None];
-        let mut bytes = BytesMut::new();
-        encode_located(&mut bytes, challenge.registrar, nonce, |bytes| {
-            encode_answer(bytes, revision, now_ms, 2, encoded());
-            proofs.clone()
-        });
-        let answer = Answer { revision, now_ms, total: 2, records: records.clone() };
-        assert_eq!(
-            bytes,
-            encode_body(&Located { answer, registrar: challenge.registrar, nonce, proofs })
-        );
+        for has_tls in [false, true] {
+            let owed = key.owed(&records[0].instance(), &challenge, has_tls);
+            let mut bytes = BytesMut::from(&b"before"[..]);
+            encode_located(&mut bytes, challenge.registrar, nonce, |bytes| {
+                encode_answer(bytes, revision, now_ms, 2, encoded());
+                vec![Some(owed), None]
+            });
+            let answer = Answer { revision, now_ms, total: 2, records: records.clone() };
+            let located = Located {
+                answer,
+                registrar: challenge.registrar,
+                nonce,
+                proofs: vec![Some(owed.proof), None],
+                over_tls: if has_tls { vec![owed.over_tls, None] } else { Vec::new() },
+            };
+            assert_eq!(bytes[6..], encode_body(&located));
+            let read: Located = decode_body(&bytes[6..]).unwrap();
+            let [Some(read), None] = read.owed().collect::<Vec<_>>()[..] else {
+                panic!("{read:?}")
+            };
+            assert_eq!((read.proof, read.over_tls), (owed.proof, owed.over_tls));
+        }
 
         for next in [None, Some(70_000)] {
             let mut bytes = BytesMut::new();

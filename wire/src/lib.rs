@@ -72,7 +72,9 @@ pub use error::{
 pub use folded::{FoldedRecord, Folding};
 pub use frame::{CallId, FRAME_BYTES_MAX, Frame, Hello, encode_item_head, encode_return};
 pub use owner::Owner;
-pub use proof::{Challenge, InstanceSecret, Proof, ProofKey, ProofSecret, Wanted};
+pub use proof::{
+    Challenge, ChannelBinding, InstanceSecret, Owed, Proof, ProofKey, ProofSecret, Wanted,
+};
 pub use quota::{OwnerUse, Quota, QuotaExceeded, Use};
 pub use reader::FrameReader;
 pub use record::{

@@ -14,8 +14,12 @@
 //!         ───────── hello with the proof ────────▶ │ equal? then payload may follow
 //! ```
 //!
-//! The construction is HMAC-SHA256 (RFC 2104), cut to 16 bytes as its section 5 allows. It
-//! protects against impostors, not against eavesdroppers: connections are not encrypted.
+//! The construction is HMAC-SHA256 (RFC 2104), cut to 16 bytes as its section 5 allows.
+//!
+//! Over TLS the proof covers the connection too: it is another one, and only its hash with what both
+//! ends of the connection export (RFC 9266) is sent. So a program in between, with a certificate of
+//! its own and a connection to each side, cannot pass it on; nor does it help that program to ask the
+//! actor over a connection without TLS.
 
 use std::fmt;
 
@@ -117,11 +121,62 @@ impl ProofKey {
     /// }
     /// ```
     pub fn prove(&self, instance: &InstanceId, challenge: &Challenge) -> Proof {
+        self.proof(b"callsign: proof", instance, challenge)
+    }
+
+    /// Makes the proof that an instance owes over a connection with TLS.
+    ///
+    /// ```
+    /// use callsign_wire::{ChannelBinding, Challenge, Proof, ProofKey};
+    /// use endpoints::InstanceId;
+    ///
+    /// /// Answers a caller over TLS.
+    /// fn answer(
+    ///     (key, own): (&ProofKey, &InstanceId),
+    ///     challenge: &Challenge,
+    ///     channel: &ChannelBinding,
+    /// ) -> Proof {
+    ///     key.prove_on(channel, own, challenge)
+    /// }
+    /// ```
+    pub fn prove_on(
+        &self,
+        channel: &ChannelBinding,
+        instance: &InstanceId,
+        challenge: &Challenge,
+    ) -> Proof {
+        self.proof_over_tls(instance, challenge).bound_to(channel)
+    }
+
+    /// Makes what a caller needs to recognise the proof of an instance.
+    ///
+    /// ```
+    /// use callsign_wire::{Challenge, Owed, ProofKey};
+    /// use endpoints::InstanceId;
+    ///
+    /// /// Returns what the instance owes, which listens with and without TLS.
+    /// fn owed(key: &ProofKey, instance: &InstanceId, challenge: &Challenge) -> Owed {
+    ///     key.owed(instance, challenge, true)
+    /// }
+    /// ```
+    pub fn owed(&self, instance: &InstanceId, challenge: &Challenge, has_tls: bool) -> Owed {
+        Owed {
+            proof: self.prove(instance, challenge),
+            over_tls: has_tls.then(|| self.proof_over_tls(instance, challenge)),
+        }
+    }
+
+    /// Makes the proof over TLS, which is sent only when it is bound.
+    fn proof_over_tls(&self, instance: &InstanceId, challenge: &Challenge) -> Proof {
+        self.proof(b"callsign: proof over TLS", instance, challenge)
+    }
+
+    fn proof(&self, kind: &[u8], instance: &InstanceId, challenge: &Challenge) -> Proof {
         let Challenge { registrar, epoch, nonce } = challenge;
         let whole = digest(
             keyed(&*self.0),
             &[
-                b"callsign: proof",
+                kind,
                 registrar.as_bytes(),
                 &epoch.to_be_bytes(),
                 nonce.as_bytes(),
@@ -244,6 +299,12 @@ pub struct Challenge {
 pub struct Proof(ByteArray<16>);
 
 impl Proof {
+    fn bound_to(&self, channel: &ChannelBinding) -> Self {
+        let whole = digest(keyed(&*self.0), &[b"callsign: channel", &channel.0]);
+        let (half, _) = whole.split_first_chunk().expect("a digest has 32 bytes");
+        Self(ByteArray::new(*half))
+    }
+
     /// Makes what shows a registrar that somebody had a name by a fencing token: the registrar hands
     /// it to the holder alone, and knows it again by its secret, also after a restart.
     ///
@@ -289,6 +350,76 @@ impl PartialEq for Proof {
 }
 
 impl Eq for Proof {}
+
+/// By what a caller recognises the proof of an instance.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::{ChannelBinding, Owed, Proof};
+///
+/// /// Returns what the instance has to send on that connection.
+/// fn expected(owed: &Owed, channel: Option<&ChannelBinding>) -> Option<Proof> {
+///     owed.on(channel)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Owed {
+    /// The response to the challenge over a connection without TLS.
+    pub proof: Proof,
+    /// What the response over TLS is made of, if it listens there.
+    pub over_tls: Option<Proof>,
+}
+
+impl Owed {
+    /// Returns the response on one connection; `None` over TLS if the registrar has not told what it
+    /// is made of.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::Owed;
+    ///
+    /// /// Tells whether its proof can be recognised over TLS.
+    /// fn covers_tls(owed: &Owed) -> bool {
+    ///     owed.on(Some(&callsign::ChannelBinding::new([7; 32]))).is_some()
+    /// }
+    /// ```
+    pub fn on(&self, channel: Option<&ChannelBinding>) -> Option<Proof> {
+        match channel {
+            None => Some(self.proof),
+            Some(channel) => self.over_tls.map(|it| it.bound_to(channel)),
+        }
+    }
+}
+
+/// What only the two ends of one connection over TLS know: the exporter of RFC 9266.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::ChannelBinding;
+///
+/// let channel = ChannelBinding::new([7; 32]);
+/// assert_ne!(channel, ChannelBinding::new([8; 32]));
+/// ```
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct ChannelBinding([u8; 32]);
+
+impl ChannelBinding {
+    /// Takes the bytes that TLS exports under the label `EXPORTER-Channel-Binding`.
+    ///
+    /// ```
+    /// let channel = callsign_wire::ChannelBinding::new([7; 32]);
+    /// assert_eq!(format!("{channel:?}"), "ChannelBinding(_)", "it is not for logs");
+    /// ```
+    pub fn new(exported: [u8; 32]) -> Self {
+        Self(exported)
+    }
+}
+
+impl fmt::Debug for ChannelBinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChannelBinding(_)")
+    }
+}
 
 /// The instance that the dialer means, and the challenge for it.
 ///
@@ -376,6 +507,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_proof_over_tls_is_good_for_one_connection() {
+        let key = ProofKey::derive(&ProofSecret::new([7; 32]), Uuid::from_u128(1), 41);
+        let challenge =
+            Challenge { registrar: Uuid::from_u128(9), epoch: 41, nonce: Uuid::from_u128(5) };
+        let (feed, channel) = (instance("feed", 1), ChannelBinding::new([1; 32]));
+        let owed = key.owed(&feed, &challenge, true);
+        let expected = owed.on(Some(&channel)).unwrap();
+        assert_eq!(key.prove_on(&channel, &feed, &challenge), expected);
+        assert_eq!(Some(key.prove(&feed, &challenge)), owed.on(None));
+        // What an actor tells over a connection without TLS makes none.
+        for other in [
+            owed.proof,
+            owed.over_tls.unwrap(),
+            owed.proof.bound_to(&channel),
+            key.prove_on(&ChannelBinding::new([2; 32]), &feed, &challenge),
+        ] {
+            assert_ne!(other, expected);
+        }
+        assert_eq!(key.owed(&feed, &challenge, false).on(Some(&channel)), None);
+    }
+
     /// Computed once by another implementation of RFC 2104, Python's.
     #[test]
     fn the_construction_is_the_documented_one() {
@@ -383,8 +536,11 @@ mod tests {
             Challenge { registrar: Uuid::from_u128(9), epoch: 41, nonce: Uuid::from_u128(5) };
         let key = ProofKey::derive(&ProofSecret::new([7; 32]), Uuid::from_u128(1), 41);
         let proof = key.prove(&instance("feed", 1), &challenge);
-        let hex: String = proof.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "b571df680678d848116a702941556db8");
+        let hex = |it: Proof| it.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hex(proof), "b571df680678d848116a702941556db8");
+        let channel = ChannelBinding::new([3; 32]);
+        let over_tls = key.prove_on(&channel, &instance("feed", 1), &challenge);
+        assert_eq!(hex(over_tls), "7f3b249a2a9dd11503bcfa2988f22f58");
     }
 
     #[test]

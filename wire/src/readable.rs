@@ -214,9 +214,11 @@ mod tests {
             registrar: Uuid::nil(),
             nonce: Uuid::nil(),
             proofs: proofs.clone(),
+            over_tls: proofs.clone(),
         };
         let read = Located::from(located);
         assert!(read.proofs == [proofs[0], proofs[2]]);
+        assert!(read.over_tls == [proofs[0], proofs[2]]);
     }
 
     #[test]

@@ -18,12 +18,14 @@
 //! | [`OWNERS`] | nothing | [`Owners`] |
 //! | [`WHOAMI`] | nothing | [`Whoami`](crate::Whoami) |
 
+use std::iter;
+
 use endpoints::{Endpoint, InstanceId, Name, NamePattern};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Owner, OwnerUse, Proof, WireError,
+    Owed, Owner, OwnerUse, Proof, WireError,
     body::short_str,
     decode_body,
     optional::or_default,
@@ -152,6 +154,28 @@ pub struct Located {
     /// The response that each instance owes to its challenge, in the order of the answer's records;
     /// `None` for one that does not [prove](Record::proves) its identity.
     pub proofs: Vec<Option<Proof>>,
+    /// What the response of each instance is made of over TLS; empty if none of them listens there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub over_tls: Vec<Option<Proof>>,
+}
+
+impl Located {
+    /// Returns by what to recognise the proof of each instance, in the order of the records.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::registrar::Located;
+    ///
+    /// /// Counts the instances that can be recognised.
+    /// fn count(located: &Located) -> usize {
+    ///     located.owed().flatten().count()
+    /// }
+    /// ```
+    pub fn owed(&self) -> impl Iterator<Item = Option<Owed>> {
+        let over_tls = self.over_tls.iter().copied().chain(iter::repeat(None));
+        let owed = self.proofs.iter().zip(over_tls);
+        owed.map(|(proof, over_tls)| proof.map(|proof| Owed { proof, over_tls }))
+    }
 }
 
 /// A [`Located`] as written: its proofs are in the order of its records.
@@ -161,6 +185,8 @@ pub(crate) struct WrittenLocated {
     pub(crate) registrar: Uuid,
     pub(crate) nonce: Uuid,
     pub(crate) proofs: Vec<Option<Proof>>,
+    #[serde(default)]
+    pub(crate) over_tls: Vec<Option<Proof>>,
 }
 
 #[derive(Deserialize)]
@@ -173,19 +199,21 @@ pub(crate) struct WrittenAnswer {
 
 impl From<WrittenLocated> for Located {
     fn from(it: WrittenLocated) -> Self {
-        let WrittenLocated { answer, registrar, nonce, proofs } = it;
+        let WrittenLocated { answer, registrar, nonce, proofs, over_tls } = it;
         let WrittenAnswer { revision, now_ms, total, records } = answer;
-        let (mut read, mut theirs) = (Vec::with_capacity(records.len()), Vec::new());
-        let mut proofs = proofs.into_iter();
+        let mut read = Vec::with_capacity(records.len());
+        let mut theirs = (Vec::new(), Vec::new());
+        let (mut proofs, mut over_tls) = (proofs.into_iter(), over_tls.into_iter());
         for record in records {
-            let proof = proofs.next();
+            let (proof, over_tls) = (proofs.next(), over_tls.next());
             if let Ok(record) = record.try_into() {
                 read.push(record);
-                theirs.extend(proof);
+                theirs.0.extend(proof);
+                theirs.1.extend(over_tls);
             }
         }
         let answer = Answer { revision, now_ms, total, records: read };
-        Self { answer, registrar, nonce, proofs: theirs }
+        Self { answer, registrar, nonce, proofs: theirs.0, over_tls: theirs.1 }
     }
 }
 

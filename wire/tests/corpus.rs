@@ -172,10 +172,12 @@ fn recorded_calls_and_answers_are_read() {
         Record { proves: true, owner: Some(Owner::User(1000)), ..record(Lifetime::Session) };
     let records = vec![proving, record(Lifetime::Declared)];
     let answer = Answer { revision: 57, now_ms: NOW_MS, total: 2, records };
-    check(
-        "located",
-        &Located { answer, registrar: uuid(9), nonce: uuid(5), proofs: vec![Some(proof()), None] },
-    );
+    let (registrar, nonce) = (uuid(9), uuid(5));
+    let proofs = vec![Some(proof()), None];
+    let located =
+        Located { answer, registrar, nonce, proofs: proofs.clone(), over_tls: Vec::new() };
+    check("located", &located);
+    check("located-over-tls", &Located { over_tls: proofs, ..located });
     check("suspicion-silent", &Suspicion { reports: 0, since_ms: NOW_MS, silent: true });
     check("wait", &Wait { name: name("feed") });
     check("list", &List { pattern: pattern("feed*"), after: 41 });

@@ -288,10 +288,11 @@ impl Client {
         let answers = self.ask_for_names(registrar::FIND, query).await;
         let mut tickets = Tickets::default();
         let mut part = |Reply { value, settles_at }: Reply<Located>| {
-            let Located { answer, registrar, nonce, proofs } = value;
-            for (record, proof) in answer.records.iter().zip(proofs) {
+            let owed: Vec<_> = value.owed().collect();
+            let Located { answer, registrar, nonce, .. } = value;
+            for (record, owed) in answer.records.iter().zip(owed) {
                 let challenge = Challenge { registrar, epoch: record.epoch, nonce };
-                let ticket = proof.map(|proof| Ticket { challenge, proof });
+                let ticket = owed.map(|owed| Ticket { challenge, owed });
                 tickets.extend(ticket.map(|it| ((record.uuid, record.epoch), it)));
             }
             RegistrarAnswer::of(answer, settles_at)

@@ -7,7 +7,7 @@ use portal::{HandshakeError, Options, ProveError, handshake_actor};
 use thiserror::Error;
 use tokio::time::Instant;
 use transport::{DialError, Peer, Stream, dial_stamped, user_ids_are_global};
-use wire::{Challenge, Hello, Proof, Wanted, registrar::Evidence};
+use wire::{Challenge, ChannelBinding, Hello, Owed, Wanted, registrar::Evidence};
 
 use crate::DialOptions;
 
@@ -43,7 +43,7 @@ impl fmt::Display for Assurance {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     pub(crate) challenge: Challenge,
-    pub(crate) proof: Proof,
+    pub(crate) owed: Owed,
 }
 
 /// The instance to reach, and its endpoint.
@@ -82,7 +82,12 @@ impl Target {
         };
         let wanted =
             Wanted { instance: self.instance, challenge: self.ticket.map(|it| it.challenge) };
-        let expected = self.ticket.map(|it| it.proof);
+        let channel = stream.channel_binding().map(ChannelBinding::new);
+        let expected = match self.ticket {
+            None => None,
+            // Over TLS a proof that does not cover the connection proves nothing.
+            Some(ticket) => Some(ticket.owed.on(channel.as_ref()).ok_or(ProveError::NoProof)?),
+        };
         let mut greeted = handshake_actor(stream, &conversation, wanted, expected).await?;
         let assurance = if expected.is_some() { Assurance::Proved } else { Assurance::Claimed };
         let peer = Some(std::mem::take(&mut greeted.peer));

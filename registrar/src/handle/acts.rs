@@ -68,7 +68,7 @@ impl RegistryHandle {
             info!(target: AUDIT, %by, session, %name, %uuid, "kept out: it was removed while away");
             return (Ok(Entered::Registered(registered)), steps);
         }
-        registered.key = Some(self.proof_key(uuid, registered.epoch));
+        registered.key = caller.is_private.then(|| self.proof_key(uuid, registered.epoch));
         let Registered { epoch, token, .. } = registered;
         match replaced {
             None => info!(target: AUDIT, %by, session, %name, %uuid, epoch, token, "registered"),
@@ -90,7 +90,8 @@ impl RegistryHandle {
         let Granted { session, call, uuid, name, result } = granted;
         let result = match result {
             Ok(mut registered) => {
-                registered.key = Some(self.proof_key(uuid, registered.epoch));
+                let has_key = state.registry.has_key(uuid);
+                registered.key = has_key.then(|| self.proof_key(uuid, registered.epoch));
                 let Registered { epoch, token, .. } = registered;
                 let by = state.registry.owner(uuid).map(|it| it.to_string());
                 info!(

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::HashSet, iter};
 use bytes::BytesMut;
 use endpoints::{InstanceId, Matcher, Name};
 use wire::{
-    CallId, Epoch, Proof, Record, encode_answer, encode_page,
+    CallId, Epoch, Owed, Record, encode_answer, encode_page,
     registrar::{List, NamesPage, Query, RECORDS_BYTES_MAX, RECORDS_MAX},
 };
 
@@ -59,19 +59,20 @@ impl Registry {
     }
 
     /// Appends the answer to a query, as [`answer`](Self::answer) does, and returns for each record
-    /// the result of `prove`, if it proves its identity, and the steps.
+    /// the result of `prove`, if it can prove its identity, and the steps. `prove` learns whether it
+    /// listens with TLS.
     pub fn locate(
         &self,
         query: &Query<'_>,
         by: &Caller,
         now_ms: u64,
         bytes: &mut BytesMut,
-        prove: impl Fn(&InstanceId, Epoch) -> Proof,
-    ) -> (Vec<Option<Proof>>, usize) {
+        prove: impl Fn(&InstanceId, Epoch, bool) -> Owed,
+    ) -> (Vec<Option<Owed>>, usize) {
         let steps = Cell::new(self.answer(query, by, now_ms, bytes));
         let prove = |key: Key| {
             let entry = &self.entries[key];
-            entry.proves.then(|| prove(&entry.instance(), entry.epoch))
+            entry.has_key.then(|| prove(&entry.instance(), entry.epoch, entry.has_tls))
         };
         let instances = self.by_name.get(query.name, &self.entries).into_iter();
         let found = instances

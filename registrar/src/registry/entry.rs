@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use endpoints::{InstanceId, Name};
+use endpoints::{Endpoint, InstanceId, Name};
 use smallvec::SmallVec;
 use uuid::Uuid;
 use wire::{Epoch, FoldedRecord, Lifetime, Record, State};
@@ -22,7 +22,10 @@ pub(super) struct Entry {
     pub(super) epoch: Epoch,
     pub(super) state: State,
     pub(super) lifetime: Lifetime,
-    pub(super) proves: bool,
+    /// Whether it proves its identity, and has the key to do so.
+    pub(super) has_key: bool,
+    /// Whether it listens with TLS.
+    pub(super) has_tls: bool,
     /// The bytes charged to its owner's account.
     pub(super) charged: u32,
     /// Whether it is gone, but not yet removed.
@@ -60,14 +63,15 @@ impl Entry {
     ) -> Self {
         let lease_until_ms = record.lifetime.ttl_ms().map(|it| now_ms + it);
         let kept = forms.keep(record);
-        let Record { name, uuid, epoch, state, lifetime, proves, .. } = record;
+        let Record { name, uuid, epoch, state, lifetime, .. } = record;
         Self {
             name: name.clone(),
             uuid: *uuid,
             epoch: *epoch,
             state: *state,
             lifetime: *lifetime,
-            proves: *proves,
+            has_key: record.proves,
+            has_tls: has_tls(record),
             charged: 0,
             is_gone: false,
             record: kept,
@@ -81,6 +85,7 @@ impl Entry {
     /// Replaces its record by another of the same instance.
     pub(super) fn store(&mut self, record: &Record, forms: &mut Forms) {
         self.state = record.state;
+        self.has_tls = has_tls(record);
         self.record = forms.keep(record);
     }
 
@@ -134,6 +139,10 @@ impl Entry {
     pub(super) fn is_present(&self) -> bool {
         self.state == State::Ready && self.lifetime != Lifetime::Declared
     }
+}
+
+fn has_tls(record: &Record) -> bool {
+    record.endpoints.iter().any(|it| matches!(&it.endpoint, Endpoint::Tcp(tcp) if tcp.tls))
 }
 
 /// The steps of changing a short entry in every index, and the bytes for each further step of

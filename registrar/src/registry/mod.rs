@@ -322,7 +322,8 @@ impl Registry {
             waiting,
         };
         let (token, registrant) = (record.token, Registrant { owner, session: Some(session) });
-        let entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
+        let mut entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
+        entry.has_key &= caller.is_private;
         let former = earlier.or(squatter);
         self.check_quotas(&entry, record.endpoints.len(), former)?;
         let mut lost = Outcome::default();
@@ -441,6 +442,11 @@ impl Registry {
     /// Returns the record of an instance.
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
         self.live(uuid).map(|key| self.entries[key].record())
+    }
+
+    /// Tells whether an instance has a key with which it proves its identity.
+    pub(crate) fn has_key(&self, uuid: Uuid) -> bool {
+        self.live(uuid).is_some_and(|key| self.entries[key].has_key)
     }
 
     /// Returns the record of an instance, if the caller may see it.

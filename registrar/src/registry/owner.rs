@@ -166,11 +166,13 @@ pub struct Caller {
     /// Whether it is exempt from the rules of names: user 0, the node's own user, and the node
     /// itself.
     pub is_trusted: bool,
+    /// Whether nobody else can read its connection: only then it is given the key of a registration.
+    pub is_private: bool,
 }
 
 impl From<Owner> for Caller {
     fn from(owner: Owner) -> Self {
         let is_trusted = owner.may_change_all();
-        Self { owner, groups: Arc::new([]), is_trusted }
+        Self { owner, groups: Arc::new([]), is_trusted, is_private: true }
     }
 }

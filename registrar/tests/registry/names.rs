@@ -205,10 +205,10 @@ fn seen_by(registry: &mut Registry, session: SessionId, caller: &Caller) -> Vec<
     assert_eq!(answer.total, answer.records.len() as u64);
     seen.extend(names(answer.records).map(|it| format!("query {it}")));
     let query = Query { all: true, ..Query::of("db-main") };
-    let prove = |instance: &InstanceId, epoch| {
+    let prove = |instance: &InstanceId, epoch, has_tls| {
         let key = ProofKey::derive(&ProofSecret::new([0; 32]), instance.uuid, epoch);
         let nonce = Uuid::from_u128(7);
-        key.prove(instance, &Challenge { registrar: REGISTRAR, epoch, nonce })
+        key.owed(instance, &Challenge { registrar: REGISTRAR, epoch, nonce }, has_tls)
     };
     let proofs = registry.locate(&query, caller, NOW, &mut bytes, prove);
     seen.extend(proofs.0.iter().map(|_| "locate".to_owned()));

@@ -65,6 +65,21 @@ impl TlsStream {
         }
     }
 
+    /// Returns what only the two ends of this connection know (RFC 9266); `None` until the handshake
+    /// is done.
+    pub(crate) fn channel_binding(&self) -> Option<[u8; 32]> {
+        let State::Established(stream) = &self.0 else { return None };
+        let exported = match &**stream {
+            Established::Client(it) => {
+                it.get_ref().1.export_keying_material([0; 32], BINDING_LABEL, None)
+            }
+            Established::Server(it) => {
+                it.get_ref().1.export_keying_material([0; 32], BINDING_LABEL, None)
+            }
+        };
+        exported.ok()
+    }
+
     /// Goes on with the handshake, and returns the stream once it is done.
     fn poll_established(
         &mut self,
@@ -83,6 +98,9 @@ impl TlsStream {
         }
     }
 }
+
+/// The label of the exporter `tls-exporter` (RFC 9266).
+const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 fn failure(error: &io::Error) -> TlsError {
     match TlsError::of(error) {
