@@ -145,7 +145,13 @@ impl Context {
     /// Returns the options of this program's client.
     pub(crate) fn client_options(&self) -> ClientOptions {
         let patience = self.global.patience;
-        ClientOptions { patience, trust: self.trust(), ..ClientOptions::default() }
+        let insecure = self.settings().is_ok_and(|it| self.is_insecure(&it));
+        ClientOptions { patience, trust: self.trust(), insecure, ..ClientOptions::default() }
+    }
+
+    /// Tells whether TCP beyond the loopback may be without TLS.
+    pub(crate) fn is_insecure(&self, settings: &Settings) -> bool {
+        self.global.insecure || settings.registrar.insecure
     }
 
     /// Tells whether the registrars were configured.

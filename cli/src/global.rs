@@ -16,6 +16,9 @@ pub(crate) struct Global {
     /// Ask this registrar; may be repeated [env:CALLSIGN_REGISTRAR]
     #[arg(long, global = true, value_name = "ENDPOINT")]
     pub(crate) registrar: Vec<String>,
+    /// Talk to registrars beyond the loopback without TLS; and as a registrar, listen there
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
     /// Read settings from this file [env:CALLSIGN_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -56,6 +56,10 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
     let is_absent =
         |it: &&RegistrarFailure| matches!(*it.error, LinkError::Dial(DialError::Refused));
     hints.extend(padded(failures.iter().filter(is_absent).map(|it| &it.registrar)));
+    if failures.iter().any(|it| matches!(*it.error, LinkError::Insecure)) {
+        hints.extend(INSECURE_REGISTRAR.iter().map(|it| (*it).to_owned()));
+        return hints;
+    }
     // A caller that is refused has found the registrar.
     let has_refused = |it: &RegistrarFailure| {
         matches!(
@@ -147,6 +151,18 @@ fn can_be_bound_here(endpoint: &Endpoint) -> bool {
 /// What to do without a certificate.
 const NO_CERTIFICATE: &str = "name one in the table `[tls]` of the settings file, with `ca`, \
                               `certificate` and `key`; `callsign keys` makes them";
+
+/// The two ways out for a registrar beyond the loopback without TLS.
+const INSECURE_REGISTRAR: [&str; 2] = [
+    "encrypt: let it listen with `/tls`, name it so, and name a certificate in `[tls]`",
+    "or trust the network: `--insecure`, or `insecure = true` in `[registrar]`",
+];
+
+/// The same, for who starts one.
+pub(crate) const INSECURE_LISTENER: [&str; 2] = [
+    "encrypt: add `/tls`, and name a certificate in `[tls]`; `callsign keys` makes them",
+    "or trust the network: `--insecure`, or `insecure = true` in `[registrar]`",
+];
 
 /// Explains what to do about an endpoint of a list that cannot be bound.
 pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError) -> Vec<String> {

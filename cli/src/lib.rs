@@ -105,7 +105,7 @@ pub use transport::{
     Handed, HandedError, HostKnown, Listener, Peer, PeerProcess, Published, ReadHalf,
     ResolveError as ResolveHostError, RuntimeDirError, Stream, TlsError, TlsFault, TlsFile,
     TlsFiles, TlsFilesError, Whereabouts, WriteHalf, dial, dial_stamped, dial_within, here, look,
-    set_host_id, set_tls, stamp,
+    set_host_id, set_tls, stamp, tls_files,
 };
 #[cfg(feature = "tree")]
 #[doc(inline)]

@@ -11,6 +11,7 @@ pub(crate) const TLS_KEYS: &[&str] = &["ca", "certificate", "key"];
 
 pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "listen",
+    "insecure",
     SOCKET_MODE,
     SOCKET_GROUP,
     "handshake_timeout",

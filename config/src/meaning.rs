@@ -128,6 +128,7 @@ impl<'a> Meaning<'a> {
             }
         }
         let diagnostics = &mut self.diagnostics;
+        settings.insecure = written.insecure.is_some_and(|Switch(it)| it);
         let mode = written.socket_mode.as_ref();
         settings.socket_mode = mode.and_then(|it| values::socket_mode(it, diagnostics));
         let group = written.socket_group.as_ref();

@@ -44,6 +44,8 @@ pub struct Settings {
 pub struct RegistrarSettings {
     /// The registrar's endpoints; if empty, [`default_registrars`](crate::default_registrars).
     pub listen: Vec<Endpoint>,
+    /// Whether it listens beyond the loopback without TLS, and clients talk to it there.
+    pub insecure: bool,
     /// The mode of the socket files: a program that may write to one may connect. If absent, the
     /// program that binds them chooses.
     pub socket_mode: Option<u32>,
@@ -86,6 +88,7 @@ impl Default for RegistrarSettings {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            insecure: false,
             socket_mode: None,
             socket_group: None,
             handshake_timeout: HANDSHAKE_TIMEOUT.default,

@@ -61,6 +61,7 @@ impl Shape<'_> {
         for (key, value) in self.table("registrar", value) {
             match key.get_ref().as_ref() {
                 "listen" => registrar.listen = self.endpoints(key, value, "registrar"),
+                "insecure" => registrar.insecure = self.switch(key, value),
                 SOCKET_MODE => registrar.socket_mode = self.word(SOCKET_MODE, "0660", value),
                 SOCKET_GROUP => registrar.socket_group = self.word(SOCKET_GROUP, "callsign", value),
                 "handshake_timeout" => {

@@ -139,6 +139,11 @@ pub(crate) struct WrittenRegistrar {
     /// and port 1616 of the loopback.
     #[schemars(with = "OneOrMoreEndpoints")]
     pub(crate) listen: Option<Endpoints>,
+    /// Whether the registrar listens at TCP endpoints beyond the loopback without `/tls`, and its
+    /// clients talk to it there: then whoever can read the network reads everything, and changes
+    /// what it likes.
+    #[schemars(with = "bool", extend("default" = false))]
+    pub(crate) insecure: Option<Switch>,
     /// The mode of the socket files, in the octal digits of `chmod`: write permission allows to
     /// connect. If absent, it is "0600", the registrar's own user only; "0660" if `socket_group` is
     /// set; and "0666", everybody on this host, for the system's registrar at

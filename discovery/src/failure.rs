@@ -5,7 +5,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 use endpoints::{Endpoint, NameError, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
-use transport::{DialError, HostKnown, ResolveError, TlsError};
+use transport::{DialError, HostKnown, ResolveError, TlsError, TlsFilesError};
 use wire::{ErrorKind, Quota, QuotaExceeded, RemoteError, WireError};
 
 use crate::Lost;
@@ -143,6 +143,10 @@ pub enum LinkError {
         /// Its user, if the kernel says.
         user: Option<u32>,
     },
+    /// It listens beyond the loopback without TLS, and that is not
+    /// [allowed](crate::ClientOptions::insecure).
+    #[error("it is beyond the loopback, and has no TLS")]
+    Insecure,
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
@@ -291,6 +295,7 @@ impl LinkError {
             | Self::TooManyWaits
             | Self::TooLong(_)
             | Self::Unreadable(_)
+            | Self::Insecure
             | Self::Lost(_)
             | Self::ClientClosed => false,
         }
@@ -354,6 +359,9 @@ pub enum EnvironmentError {
     /// The process already uses another host id than the settings file gives.
     #[error(transparent)]
     Host(#[from] HostKnown),
+    /// The certificate that the settings file names cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFilesError),
 }
 
 /// The variable of the environment that names the settings file.
@@ -471,6 +479,7 @@ mod tests {
         check(DialError::Tls(TlsError::NotTls).into(), false);
         check(DialError::Tls(TlsError::Ended).into(), true);
         check(LinkError::NotARegistrar { agent: String::new() }, false);
+        check(LinkError::Insecure, false);
         let denied = RemoteError::new(wire::ErrorKind::Denied, "no");
         check(LinkError::Refused(denied), false);
         assert!(!RegistrarFailures::default().may_pass());

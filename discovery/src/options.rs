@@ -44,6 +44,9 @@ pub struct ClientOptions {
     pub dial: DialOptions,
     /// The trust in registrars.
     pub trust: Trust,
+    /// Whether it talks to a registrar beyond the loopback without TLS: then whoever can read the
+    /// network reads everything, and changes what it likes.
+    pub insecure: bool,
 }
 
 impl Default for ClientOptions {
@@ -58,6 +61,7 @@ impl Default for ClientOptions {
             backoff: BackoffOptions::default(),
             dial: DialOptions::default(),
             trust: Trust::default(),
+            insecure: false,
         }
     }
 }

@@ -137,6 +137,21 @@ impl Endpoint {
         matches!(self, Self::Unix(UnixAddress::Path(_)))
     }
 
+    /// Tells whether others can read what is said there: it is TCP beyond the loopback, without TLS.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// assert!("/ip4/0.0.0.0/tcp/1616".parse::<Endpoint>()?.is_exposed());
+    /// for private in ["/ip4/0.0.0.0/tcp/1616/tls", "/ip4/127.0.0.1/tcp/1616", "/unix/@feed"] {
+    ///     assert!(!private.parse::<Endpoint>()?.is_exposed());
+    /// }
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
+    pub fn is_exposed(&self) -> bool {
+        matches!(self, Self::Tcp(tcp) if !tcp.tls && !tcp.host.is_loopback())
+    }
+
     /// Tells whether one actor that binds `self` keeps another on the same host from binding
     /// `other`. TLS makes no difference, and a wildcard address takes the others with it.
     ///

@@ -30,6 +30,13 @@ pub enum NodeError {
         /// Why.
         source: BindError,
     },
+    /// An endpoint without TLS is beyond the loopback, and that is not
+    /// [allowed](crate::NodeOptions::insecure).
+    #[error("`{endpoint}` is beyond the loopback, and has no TLS")]
+    Insecure {
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
     /// A socket file cannot be given another group or mode.
     #[error("`{endpoint}` keeps its former access")]
     Access {

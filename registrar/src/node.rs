@@ -109,6 +109,11 @@ impl Node {
         endpoints: &[Endpoint],
         options: NodeOptions,
     ) -> Result<Self, NodeError> {
+        let given = listeners.iter().map(Listener::bound);
+        let mut exposed = given.chain(endpoints).filter(|it| it.is_exposed());
+        if let Some(endpoint) = exposed.next().filter(|_| !options.insecure) {
+            return Err(NodeError::Insecure { endpoint: endpoint.clone() });
+        }
         let is_taken_in = |it: &&Endpoint| listeners.iter().any(|given| given.takes_in(it));
         let missing: Vec<_> = endpoints.iter().filter(|it| !is_taken_in(it)).cloned().collect();
         let bind_options = BindOptions { access: options.access, is_watched: true };

@@ -28,6 +28,9 @@ pub struct NodeOptions {
     pub agent: String,
     /// The access to its socket files; without it, the umask decides.
     pub access: Option<Access>,
+    /// Whether it listens beyond the loopback without TLS: then whoever can read the network reads
+    /// everything, and changes what it likes.
+    pub insecure: bool,
     /// The time limit for a handshake.
     pub handshake_timeout: Duration,
     /// The heartbeat. Over TCP, a silent peer is cut; over a Unix socket, its entries are marked as
@@ -62,6 +65,7 @@ impl Default for NodeOptions {
         Self {
             agent: concat!("callsign/", env!("CARGO_PKG_VERSION")).to_owned(),
             access: None,
+            insecure: false,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             heartbeat: Heartbeat::default(),
             sessions_max: 4096,

@@ -40,7 +40,7 @@ fn sockets_handed_over_are_served_and_left_in_place() {
     let socket = format!("unix:{}", room.file("r.sock").display());
     let other = room.unix("other.sock");
     // One of the listed endpoints is handed over, the other is not.
-    let args = ["registrar", "--listen", &other, "--listen", &place, "--json"];
+    let args = ["registrar", "--listen", &other, "--listen", &place, "--json", "--insecure"];
     let mut manager = Running::start(manager(&room, &[&socket, "any"], &args));
     let port = manager.line_with("port");
     let port: u16 = port.trim_start_matches("port ").parse().unwrap();

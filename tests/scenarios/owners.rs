@@ -69,7 +69,7 @@ fn a_look_up_for_one_owner_is_not_crowded_out_by_another() {
 #[test]
 fn no_user_changes_what_is_anothers_over_any_transport() {
     let Some(users) = Users::new() else { return };
-    let node = users.node(&["/ip4/127.0.0.1/tcp/0", "/ip6/::/tcp/0"]);
+    let node = users.node_with(&["/ip4/127.0.0.1/tcp/0", "/ip6/::/tcp/0"], &["--insecure"]);
     let place = users.room.abstract_unix("web");
     let dialed: Vec<_> =
         node.endpoints().iter().map(|it| it.replace("/ip6/::/", "/ip6/::1/")).collect();

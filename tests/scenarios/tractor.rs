@@ -159,7 +159,8 @@ fn tractor_programs_are_let_in_as_far_as_the_settings_say() {
     let unix = room.unix("registrar.sock");
     let listen = [&*unix, "/ip4/127.0.0.1/tcp/0", "/ip4/0.0.0.0/tcp/0"];
     let check = |setting: &str, expected: [bool; 3]| {
-        let settings = room.write("callsign.toml", &format!("[registrar]\n{setting}\n"));
+        let settings =
+            room.write("callsign.toml", &format!("[registrar]\ninsecure = true\n{setting}\n"));
         let node = Node::start_with(&room, &listen, &["--config", &settings]);
         let is_let_in = node.endpoints().iter().map(|it| is_let_in(it));
         assert_eq!(is_let_in.collect::<Vec<_>>(), expected, "{setting}");

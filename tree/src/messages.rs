@@ -56,10 +56,24 @@ pub(crate) struct SpawnSpec {
     pub(crate) entry_point: Option<String>,
     /// The registrars.
     pub(crate) registrars: Vec<Endpoint>,
+    /// Whether they may be beyond the loopback without TLS.
+    #[serde(default)]
+    pub(crate) insecure: bool,
+    /// The files of the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsPaths>,
     /// The endpoints of the tree's actors, by name.
     pub(crate) table: BTreeMap<Name, Vec<Endpoint>>,
     /// The destination of a dump if an end takes too long.
     pub(crate) dumps: PathBuf,
+}
+
+/// The files of a process's certificate.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct TlsPaths {
+    pub(crate) ca: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Reports the endpoints at which a child listens.

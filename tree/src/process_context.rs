@@ -13,6 +13,8 @@ use crate::{handle::pool::ConnectionPool, messages::SpawnSpec};
 #[derive(Debug)]
 pub(crate) struct ProcessContext {
     pub(crate) registrars: Vec<Endpoint>,
+    /// Whether they may be beyond the loopback without TLS.
+    pub(crate) insecure: bool,
     /// The endpoints of the tree's actors, by name.
     pub(crate) table: BTreeMap<Name, Vec<Endpoint>>,
     /// The destination of a dump if an end takes too long.
@@ -26,18 +28,19 @@ pub(crate) struct ProcessContext {
 
 impl ProcessContext {
     pub(crate) fn new(
-        registrars: Vec<Endpoint>,
+        (registrars, insecure): (Vec<Endpoint>, bool),
         table: BTreeMap<Name, Vec<Endpoint>>,
         dumps: PathBuf,
     ) -> Self {
         let runtime = Handle::current();
         let pool = Arc::new(ConnectionPool::new(runtime.clone()));
-        Self { registrars, table, dumps, runtime, client: OnceCell::new(), pool }
+        Self { registrars, insecure, table, dumps, runtime, client: OnceCell::new(), pool }
     }
 
     /// Makes the context of a process that is an actor.
     pub(crate) fn of(spec: &SpawnSpec) -> Self {
-        Self::new(spec.registrars.clone(), spec.table.clone(), spec.dumps.clone())
+        let registrars = (spec.registrars.clone(), spec.insecure);
+        Self::new(registrars, spec.table.clone(), spec.dumps.clone())
     }
 
     /// Lends an existing client.
@@ -50,7 +53,8 @@ impl ProcessContext {
     pub(crate) async fn client(&self) -> Result<&Client, ConnectError> {
         let open = async || {
             let _entered = self.runtime.enter();
-            Client::open(&self.registrars, ClientOptions::default())
+            let options = ClientOptions { insecure: self.insecure, ..ClientOptions::default() };
+            Client::open(&self.registrars, options)
         };
         self.client.get_or_try_init(open).await
     }

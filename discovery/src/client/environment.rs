@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{REGISTRARS_VARIABLE, Settings, SettingsFile};
+use config::{REGISTRARS_VARIABLE, Settings, SettingsFile, TlsPath};
 use endpoints::Endpoint;
+use transport::TlsFiles;
 
 use crate::{
     Client, ClientOptions, ConnectError, EnvironmentError, Trust, failure::CONFIG_VARIABLE,
@@ -22,7 +23,8 @@ impl Client {
     /// 3. else those at the usual places: this user's folder for sockets, the system's, and port
     ///    1616 of the loopback. They are trusted as [`Trust::Usual`] says.
     ///
-    /// The process uses the host id of the settings file, if there is one.
+    /// The process uses the host id and the certificate (`[tls]`) of the settings file, if there are
+    /// such. With `insecure = true` in it, a registrar beyond the loopback may be without TLS.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -40,7 +42,8 @@ impl Client {
         Self::from_env_with(ClientOptions::default()).await
     }
 
-    /// Connects as [`from_env`](Self::from_env) does, with options, but for their `trust`.
+    /// Connects as [`from_env`](Self::from_env) does, with options, but for their `trust`; either
+    /// these or the settings file may be `insecure`.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -57,8 +60,8 @@ impl Client {
     ///
     /// As [`from_env`](Self::from_env).
     pub async fn from_env_with(options: ClientOptions) -> Result<Self, ConnectError> {
-        let (registrars, trust) = of_process(Path::is_dir)?;
-        Self::connect_with(registrars, ClientOptions { trust, ..options }).await
+        let (registrars, options) = of_process(Path::is_dir, options)?;
+        Self::connect_with(registrars, options).await
     }
 
     /// Begins to connect to the registrars that [`from_env`](Self::from_env) asks, and does not
@@ -85,39 +88,55 @@ impl Client {
     /// As [`open`](Self::open).
     pub fn open_from_env(options: ClientOptions) -> Result<Self, ConnectError> {
         // The folder of the system's registrar may be made by that.
-        let (registrars, trust) = of_process(|_| true)?;
-        Self::open(registrars, ClientOptions { trust, ..options })
+        let (registrars, options) = of_process(|_| true, options)?;
+        Self::open(registrars, options)
     }
 }
 
-/// Returns the registrars that the environment of this process names.
-fn of_process(has_system: fn(&Path) -> bool) -> Result<(Vec<Endpoint>, Trust), EnvironmentError> {
-    registrars(|name| std::env::var_os(name), &std::env::temp_dir(), has_system)
+/// Returns the registrars that the environment of this process names, and the options for them.
+fn of_process(
+    has_system: fn(&Path) -> bool,
+    options: ClientOptions,
+) -> Result<(Vec<Endpoint>, ClientOptions), EnvironmentError> {
+    let variable = |name: &str| std::env::var_os(name);
+    let settings = settings(variable)?;
+    if let Some(host_id) = &settings.host_id {
+        transport::set_host_id(host_id)?;
+    }
+    if let Some(tls) = &settings.tls {
+        let folder = variable(CREDENTIALS_VARIABLE);
+        // Without that folder the path is as it is written: no such file.
+        let path =
+            |it: &TlsPath| it.path(folder.as_deref()).unwrap_or_else(|| (&it.written).into());
+        let (ca, certificate, key) = (path(&tls.ca), path(&tls.certificate), path(&tls.key));
+        transport::set_tls(TlsFiles { ca, certificate, key })?;
+    }
+    let (registrars, trust) = registrars(variable, &settings, &std::env::temp_dir(), has_system)?;
+    let insecure = options.insecure || settings.registrar.insecure;
+    Ok((registrars, ClientOptions { trust, insecure, ..options }))
+}
+
+/// Returns the settings that an environment names.
+fn settings(variable: impl Fn(&str) -> Option<OsString>) -> Result<Settings, EnvironmentError> {
+    let named = variable(CONFIG_VARIABLE);
+    let named = named.as_deref().map(|path| (CONFIG_VARIABLE, path));
+    let Some(file) = SettingsFile::choose(None, named, None) else {
+        return Ok(Settings::default());
+    };
+    let path = file.path.clone();
+    let text = file.read().map_err(|source| EnvironmentError::File { path, source })?;
+    let read = config::read(&text, &file.path.to_string_lossy());
+    Ok(read.map_err(EnvironmentError::Settings)?.0)
 }
 
 /// Returns the registrars that an environment names, or the default ones; the latter include the
 /// system's, if its folder is trusted.
 fn registrars(
     variable: impl Fn(&str) -> Option<OsString>,
+    settings: &Settings,
     temp_dir: &Path,
     has_system: fn(&Path) -> bool,
 ) -> Result<(Vec<Endpoint>, Trust), EnvironmentError> {
-    let settings = match SettingsFile::choose(
-        None,
-        variable(CONFIG_VARIABLE).as_deref().map(|path| (CONFIG_VARIABLE, path)),
-        None,
-    ) {
-        Some(file) => {
-            let path = file.path.clone();
-            let text = file.read().map_err(|source| EnvironmentError::File { path, source })?;
-            let read = config::read(&text, &file.path.to_string_lossy());
-            read.map_err(EnvironmentError::Settings)?.0
-        }
-        None => Settings::default(),
-    };
-    if let Some(host_id) = &settings.host_id {
-        transport::set_host_id(host_id)?;
-    }
     let named = variable(REGISTRARS_VARIABLE).filter(|it| !it.is_empty());
     let named = named.map(|it| it.to_string_lossy().into_owned());
     let listen = &settings.registrar.listen;
@@ -151,6 +170,9 @@ fn registrars(
     Ok((registrars, trust))
 }
 
+/// The variable with the folder of a systemd service's credentials.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -175,13 +197,15 @@ mod tests {
                 _ => of(name),
             };
             let found =
-                registrars(of, folder.path(), Path::is_dir).map_err(|error| error.to_string());
+                settings(of).and_then(|it| registrars(of, &it, folder.path(), Path::is_dir));
             match (found, expected) {
                 (Ok((found, _)), Ok(expected)) => {
                     let found: Vec<_> = found.iter().map(Endpoint::to_string).collect();
                     assert_eq!(found, expected);
                 }
-                (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+                (Err(error), Err(expected)) => {
+                    assert!(error.to_string().contains(expected), "{error}");
+                }
                 (found, _) => panic!("{variables:?}: {found:?}"),
             }
         };
@@ -210,7 +234,8 @@ mod tests {
             "XDG_RUNTIME_DIR" => Some(folder.path().as_os_str().to_owned()),
             _ => None,
         };
-        let count = |has_system| registrars(of, folder.path(), has_system).unwrap().0.len();
+        let none = Settings::default();
+        let count = |has_system| registrars(of, &none, folder.path(), has_system).unwrap().0.len();
         assert_eq!((count(Path::is_dir), count(|_| true)), (2, 3));
 
         check(&[("CALLSIGN_REGISTRAR", Path::new("feed"))], Err("no `/` at the beginning"));

@@ -95,6 +95,9 @@ impl Connector {
         let Hub { options, links, .. } = &*self.hub;
         let registrar = &links[self.index].registrar;
         let stream = transport::dial_within(registrar, options.dial_timeout).await?;
+        if !options.insecure && !stream.is_private() {
+            return Err(LinkError::Insecure);
+        }
         let pid = match stream.peer() {
             Peer::Unix { pid, .. } => *pid,
             Peer::Tcp(_) | Peer::Memory => None,

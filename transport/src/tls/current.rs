@@ -31,6 +31,16 @@ pub fn set_tls(files: TlsFiles) -> Result<(), TlsFilesError> {
     Ok(())
 }
 
+/// Returns the files of this process's certificate, to pass them on to a process that it starts.
+///
+/// ```
+/// # use transport as callsign;
+/// assert_eq!(callsign::tls_files(), None, "none is set yet");
+/// ```
+pub fn tls_files() -> Option<TlsFiles> {
+    lock().as_ref().map(|it| it.files.clone())
+}
+
 /// Returns the certificate of this process, as its files have it now.
 pub(crate) fn current() -> Result<Credentials, TlsError> {
     let mut followed = lock();

@@ -24,7 +24,7 @@ use tracing::{
     Instrument as _, Span, error_span,
     field::{Empty, display},
 };
-use transport::{Listener, Stream, Whereabouts};
+use transport::{Listener, Stream, TlsFiles, Whereabouts};
 use wire::{ErrorKind, RemoteError, encode_body};
 
 pub(crate) use self::within::{LocalChild, Near};
@@ -32,7 +32,7 @@ use self::{calls::Calls, peers::Acceptors, signals::Signals};
 use crate::{
     Actor, CalleeError, CancelReason, Exit, Phase, Pressure,
     actor::{Core, CoreParts},
-    messages::{Listening, Note, RUN, RelocateRequest, SpawnSpec},
+    messages::{Listening, Note, RUN, RelocateRequest, SpawnSpec, TlsPaths},
     process_context::ProcessContext,
     registration::{routes::Routes, uplink::Uplink},
     sockets,
@@ -147,6 +147,12 @@ async fn begin(spec: SpawnSpec, span: Span, parent: &portal::Portal) -> Result<L
     let name = Name::new(spec.path.name()).map_err(|error| {
         RemoteError::new(ErrorKind::Invalid, format!("`{}`: {error}", spec.path))
     })?;
+    if let Some(TlsPaths { ca, certificate, key }) = spec.tls.clone() {
+        let files = TlsFiles { ca, certificate, key };
+        transport::set_tls(files).map_err(|error| {
+            RemoteError::new(ErrorKind::Failed, format!("its certificate: {error}"))
+        })?;
+    }
     let listeners = spec.places.listen().await?;
     let parts = CoreParts {
         context: Arc::new(ProcessContext::of(&spec)),

@@ -68,9 +68,7 @@ pub(crate) fn like(
                 place
             }
             Endpoint::Unix(UnixAddress::Abstract(_)) => apart(&id),
-            Endpoint::Tcp(TcpAddress { host, .. }) => {
-                Endpoint::Tcp(TcpAddress { host: host.clone(), port: 0, tls: false })
-            }
+            Endpoint::Tcp(tcp) => Endpoint::Tcp(TcpAddress { port: 0, ..tcp.clone() }),
             // Nobody beyond the process could reach it there.
             Endpoint::Memory(_) if kind.is_process() => continue,
             Endpoint::Memory(_) => Endpoint::Memory(0),

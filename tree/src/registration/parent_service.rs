@@ -186,7 +186,7 @@ pub(crate) mod tests {
             uplink: Uplink::Parent(parent),
             routes: Routes::new(Identity::new(instance)),
             context: Arc::new(ProcessContext::new(
-                Vec::new(),
+                (Vec::new(), false),
                 BTreeMap::new(),
                 std::env::temp_dir(),
             )),

@@ -118,9 +118,9 @@ impl RootOptions {
                 owner_at(&registrars[0]).map(|it| LocalClient::open(node.registry().clone(), it));
             serving.spawn(node.serve(stop.clone()));
         }
-        let client = Client::connect_with(&registrars, ClientOptions::default())
-            .await
-            .map_err(RootError::Connect)?;
+        let options = ClientOptions { insecure: self.insecure, ..ClientOptions::default() };
+        let connected = Client::connect_with(&registrars, options).await;
+        let client = connected.map_err(RootError::Connect)?;
         sweep::remove_forsaken(&bound).await;
         let path = ActorPath::root(&name);
         let mut registration = Registration::new(name.as_str())
@@ -146,7 +146,7 @@ impl RootOptions {
             transport::runtime_dir(None, temp).unwrap_or_else(|_| temp.to_owned())
         });
         let place = registrars[0].clone();
-        let context = ProcessContext::new(registrars, table, dumps);
+        let context = ProcessContext::new((registrars, self.insecure), table, dumps);
         context.lend(client.clone());
         let registry = local_client.map_or_else(|| Registry::Others(client.clone()), Registry::Own);
         let core = Core::new(CoreParts {
@@ -199,6 +199,7 @@ impl RootOptions {
             let options = NodeOptions {
                 declared: self.declared.clone(),
                 settle_time: self.settle_time,
+                insecure: self.insecure,
                 ..NodeOptions::default()
             };
             match Node::bind(&places, options).await {

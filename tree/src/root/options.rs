@@ -30,6 +30,7 @@ pub struct RootOptions {
     pub(super) table: EndpointTable,
     pub(super) declared: EndpointTable,
     pub(super) settle_time: Duration,
+    pub(super) insecure: bool,
     pub(super) expose: Vec<String>,
     pub(super) ensures_registrar: bool,
     pub(super) heeds_signals: bool,
@@ -46,6 +47,7 @@ impl Default for RootOptions {
             table: EndpointTable::default(),
             declared: EndpointTable::default(),
             settle_time: RegistrarSettings::default().settle_time,
+            insecure: false,
             expose: Vec::new(),
             ensures_registrar: false,
             heeds_signals: false,
@@ -78,6 +80,7 @@ impl RootOptions {
         self.table = settings.network;
         self.declared = settings.declared;
         self.settle_time = settings.registrar.settle_time;
+        self.insecure |= settings.registrar.insecure;
         self
     }
 
@@ -85,6 +88,20 @@ impl RootOptions {
     /// none.
     pub fn registrar(mut self, endpoint: impl IntoEndpoint) -> Self {
         note(endpoint, &mut self.registrars, &mut self.fault);
+        self
+    }
+
+    /// Lets a registrar be beyond the loopback without TLS: then whoever can read the network reads
+    /// everything, and changes what it likes.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::Root;
+    /// let options = Root::options().registrar("/ip4/10.0.0.1/tcp/1616").insecure();
+    /// # drop(options);
+    /// ```
+    pub fn insecure(mut self) -> Self {
+        self.insecure = true;
         self
     }
 

@@ -119,6 +119,10 @@ pub(super) fn warn_of_idle(endpoints: &[Endpoint], context: &Context) {
 
 /// Explains why an endpoint cannot be bound, and what to do.
 pub(super) fn explain(error: NodeError, list: &[Endpoint], context: &Context) -> Failure {
+    if let NodeError::Insecure { .. } = error {
+        let hints = hints::INSECURE_LISTENER.iter().map(|it| (*it).to_owned().into()).collect();
+        return Failure { hints, ..Failure::usage(error) };
+    }
     let NodeError::Bind { endpoint, source } = &error else { return Failure::usage(error) };
     let is_same = |it: &Endpoint| it == endpoint || it.conflicts_in_list_with(endpoint);
     let is_in_list = || list.iter().any(|it| it != endpoint && is_same(it));

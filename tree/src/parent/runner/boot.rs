@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::time::timeout;
+use transport::TlsFiles;
 use wire::{
     State,
     supervised::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY},
@@ -19,7 +20,7 @@ use super::{BOOT_TIMEOUT, ChildRunner};
 use crate::{
     Portal,
     child::LocalChild,
-    messages::{Listening, RegisterRequest, SpawnSpec},
+    messages::{Listening, RegisterRequest, SpawnSpec, TlsPaths},
     parent::{
         backend::{self, Launched, RunningChild},
         link::{ChildLink, StopCause},
@@ -131,6 +132,12 @@ impl ChildRunner {
             expose: self.spec.expose.clone(),
             entry_point: self.spec.entry_point.as_ref().map(|it| it.path.clone()),
             registrars: context.registrars.clone(),
+            insecure: context.insecure,
+            tls: transport::tls_files().map(|TlsFiles { ca, certificate, key }| TlsPaths {
+                ca,
+                certificate,
+                key,
+            }),
             table: context.table.clone(),
             dumps: context.dumps.clone(),
         }
