@@ -12,7 +12,8 @@ use crate::{
 /// The required owner of an actor.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct Demanded {
-    /// Only what this user registered, by the registrar's kernel: a name or a number
+    /// Only what this user registered, by the registrar's kernel: a name or a number; or what the
+    /// holder of this certificate did: a SPIFFE ID, or `tls:` and a DNS name
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
 }
@@ -26,6 +27,9 @@ impl Demanded {
 
 /// Reads a user's name or number, or an owner as it is written for programs.
 fn read(text: &str) -> Result<Owner, Failure> {
+    if text.starts_with("spiffe://") {
+        return Ok(Owner::Certified(text.to_owned()));
+    }
     let Ok(owner) = text.parse();
     let user = match &owner {
         Owner::Other(user) => user.strip_prefix("user:").unwrap_or(user),
@@ -45,7 +49,8 @@ fn read(text: &str) -> Result<Owner, Failure> {
     };
     number.map(Owner::User).ok_or_else(|| {
         Failure::usage(anyhow!("there is no user {} on this machine", Quoted(user))).hint(
-            "write a user's name or number, or `address:10.0.0.7` for a registrant on the network",
+            "write a user's name or number; for a registrant on the network, its SPIFFE ID, \
+             `tls:feed.example` or `address:10.0.0.7`",
         )
     })
 }
@@ -60,6 +65,7 @@ pub(crate) fn in_words(owner: &Owner) -> String {
     match owner {
         Owner::User(user) => user_name(*user),
         Owner::Address(address) => address.to_string(),
+        Owner::Certified(name) => name.clone(),
         Owner::Registrar => "the registrar".to_owned(),
         other => other.to_string(),
     }
@@ -116,6 +122,10 @@ mod tests {
         check("4711", Owner::User(4711));
         check("address:10.0.0.7", Owner::Address([10, 0, 0, 7].into()));
         check("registrar", Owner::Registrar);
+        let feed = "spiffe://callsign.internal/feed";
+        check(feed, Owner::Certified(feed.to_owned()));
+        check(&format!("tls:{feed}"), Owner::Certified(feed.to_owned()));
+        check("tls:feed.example", Owner::Certified("feed.example".to_owned()));
         for wrong in ["nobody-of-that-name", "", "address:nowhere", "user:"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

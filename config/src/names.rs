@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, net::IpAddr};
 
-use endpoints::{NamePattern, Quoted};
+use endpoints::{DnsName, NamePattern, Quoted, SpiffeId, TrustDomain};
 
 use crate::{
     diagnostic::{Diagnostic, Place},
@@ -60,6 +60,9 @@ pub enum Grantee {
     Group(Account),
     /// The peers at addresses with this many leading bits of this one.
     Address(IpAddr, u8),
+    /// The holder of a certificate, by its name there: a SPIFFE ID, all below one
+    /// (`spiffe://market/*`), or a DNS name.
+    Certified(String),
 }
 
 /// A user or a group by name or number. Only the program that uses the settings knows whether it
@@ -205,6 +208,7 @@ fn grantee(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Grantee> {
         Some(("user", name)) => account(name).map(Grantee::User),
         Some(("group", name)) => account(name).map(Grantee::Group),
         Some(("address", address)) => network(address),
+        Some(("tls", name)) => are_certified(name).then(|| Grantee::Certified(name.to_owned())),
         _ => None,
     };
     if read.is_none() {
@@ -219,7 +223,9 @@ fn whom(written: &str) -> String {
     match meant(written) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None if is_account(written) => format!("write `user:{written}` or `group:{written}`"),
-        None => "write `user:root`, `group:root`, `address:10.0.0.0/8` or `any`".to_owned(),
+        None => "write `user:root`, `group:root`, `address:10.0.0.0/8`, \
+                 `tls:spiffe://callsign.internal/feed` or `any`"
+            .to_owned(),
     }
 }
 
@@ -230,6 +236,7 @@ pub(crate) fn meant(written: &str) -> Option<String> {
         return Some("any".to_owned());
     }
     let (kind, rest) = match written.split_once([':', '=']) {
+        _ if written.starts_with(SPIFFE) => ("tls", written),
         Some((kind, rest)) => (KINDS.meant(kind)?, rest.trim()),
         // As `sudo` has it.
         None if written.starts_with(['@', '%']) => ("group", &written[1..]),
@@ -237,6 +244,7 @@ pub(crate) fn meant(written: &str) -> Option<String> {
     };
     let is_one = match kind {
         "address" => network(rest).is_some(),
+        "tls" => are_certified(rest),
         _ => is_name(rest),
     };
     is_one.then(|| format!("{kind}:{rest}"))
@@ -250,6 +258,30 @@ pub(crate) fn is_account(written: &str) -> bool {
 fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains([':', '\0', ' ', '/', '=', '@'])
 }
+
+/// Tells whether certificates may name their holders so: one of them, or all below a SPIFFE ID or a
+/// trust domain.
+fn are_certified(name: &str) -> bool {
+    let Some(above) = name.strip_prefix(SPIFFE).and_then(|it| it.strip_suffix("/*")) else {
+        return is_certified(name);
+    };
+    match above.split_once('/') {
+        None => TrustDomain::new(above).is_ok(),
+        Some(_) => format!("{SPIFFE}{above}").parse::<SpiffeId>().is_ok(),
+    }
+}
+
+/// Tells whether a certificate may name its holder so.
+pub(crate) fn is_certified(name: &str) -> bool {
+    if name.starts_with(SPIFFE) {
+        name.parse::<SpiffeId>().is_ok()
+    } else {
+        DnsName::new(name).is_ok()
+    }
+}
+
+/// The beginning of a SPIFFE ID.
+const SPIFFE: &str = "spiffe://";
 
 fn network(text: &str) -> Option<Grantee> {
     let (address, bits) = match text.split_once('/') {
@@ -267,7 +299,7 @@ pub(crate) const POLICIES: Words = Words { known: &["same-user", "open"], aliase
 
 /// The kinds of owners.
 pub(crate) const KINDS: Words = Words {
-    known: &["user", "group", "address"],
+    known: &["user", "group", "address", "tls"],
     aliases: &[
         ("uid", "user"),
         ("account", "user"),
@@ -281,6 +313,10 @@ pub(crate) const KINDS: Words = Words {
         ("ip6", "address"),
         ("net", "address"),
         ("network", "address"),
+        ("certificate", "tls"),
+        ("cert", "tls"),
+        ("dns", "tls"),
+        ("spiffe", "tls"),
     ],
 };
 

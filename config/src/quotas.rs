@@ -7,7 +7,7 @@ use endpoints::Quoted;
 use crate::{
     diagnostic::{Diagnostic, Place},
     keys::{COUNTS, TRUSTED},
-    names::KINDS,
+    names::{KINDS, is_certified},
     text::Text,
     values,
     written::{WrittenQuota, WrittenQuotas},
@@ -51,6 +51,8 @@ pub enum QuotaOwner {
     User(QuotaUser),
     /// The peers at an address; for IPv6, in its network (the first 64 bits).
     Address(IpAddr),
+    /// The holder of a certificate, by its name there: a SPIFFE ID or a DNS name.
+    Certified(String),
 }
 
 /// A user by name or number.
@@ -101,15 +103,20 @@ fn owner(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<QuotaOwner> {
             Some(QuotaOwner::User(QuotaUser { name: name.to_owned(), place: text.inside() }))
         }
         Some(("address", address)) => address.parse().ok().map(QuotaOwner::Address),
+        Some(("tls", name)) => is_certified(name).then(|| QuotaOwner::Certified(name.to_owned())),
         _ => None,
     };
     if owner.is_none() {
         let message = format!("{} does not say whose quotas these are", Quoted(&text.value));
-        let meant = text.value.split_once([':', '=']).and_then(|(kind, rest)| {
+        let bare = Some(("tls", &*text.value)).filter(|(_, it)| it.starts_with("spiffe://"));
+        let meant = bare.or_else(|| text.value.split_once([':', '='])).and_then(|(kind, rest)| {
             let kind = KINDS.meant(kind).filter(|it| *it != "group")?;
             let rest = rest.trim();
-            let is_right =
-                if kind == "user" { is_name(rest) } else { rest.parse::<IpAddr>().is_ok() };
+            let is_right = match kind {
+                "user" => is_name(rest),
+                "tls" => is_certified(rest),
+                _ => rest.parse::<IpAddr>().is_ok(),
+            };
             is_right.then(|| format!("\"{kind}:{rest}\""))
         });
         let help = match text.value.as_str() {

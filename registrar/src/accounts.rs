@@ -438,7 +438,9 @@ impl Ledger {
         match account {
             Account::Registrar | Account::User(0) => true,
             Account::User(user) => user == self.user,
-            Account::Unknown | Account::Host(_) | Account::Network(_) => false,
+            Account::Unknown | Account::Host(_) | Account::Network(_) | Account::Certified(_) => {
+                false
+            }
         }
     }
 

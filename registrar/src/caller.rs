@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::process::geteuid;
 use transport::{Stream, Who};
 
-use crate::registry::{Caller, Owner};
+use crate::registry::{Caller, Certified, Owner};
 
 /// Asks the kernel for the identity of a connection's peer: once, at its beginning. `None` if the
 /// peer has gone, because its messages would be charged to nobody.
@@ -21,6 +21,13 @@ pub(crate) fn caller(stream: &Stream) -> Option<Caller> {
         _ => Owner::Unknown(UNKNOWN.fetch_add(1, Ordering::Relaxed)).into(),
     };
     Some(Caller { is_private: stream.is_private(), ..caller })
+}
+
+/// Returns whom the certificate of a connection's peer names, once the handshake of TLS is done. What
+/// the kernel knows of its user counts no more: that is the same however far away it is.
+pub(crate) fn certified(stream: &Stream) -> Option<Caller> {
+    let name = Certified::new(&stream.certified_name()?)?;
+    Some(Owner::Certified(name).into())
 }
 
 /// Counts the connections of those whose user is unknown.

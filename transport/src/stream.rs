@@ -214,6 +214,54 @@ impl Stream {
         }
     }
 
+    /// Completes the handshake of TLS, which otherwise takes place when an accepted connection is
+    /// first read or written. Without TLS, nothing is to be done.
+    ///
+    /// ```
+    /// use transport::Stream;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let (mut near, _far) = Stream::pair();
+    /// near.handshake().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the connection, which is of no use then; [`TlsError::of`](crate::TlsError::of) has the
+    /// reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the handshake continues with the next use.
+    pub async fn handshake(&mut self) -> io::Result<()> {
+        match &mut self.kind {
+            Kind::Tls(tls) => tls.handshake().await,
+            Kind::Unix(_) | Kind::Tcp(_) | Kind::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Returns the name that the certificate of the peer gives it: its SPIFFE ID, or else its first
+    /// DNS name. `None` if it has none, without TLS, and until the handshake is done.
+    ///
+    /// ```
+    /// use transport::Stream;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (near, _far) = Stream::pair();
+    /// assert_eq!(near.certified_name(), None, "it has no TLS");
+    /// # }
+    /// ```
+    pub fn certified_name(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Tls(tls) => tls.holder(),
+            Kind::Unix(_) | Kind::Tcp(_) | Kind::Memory(_) => None,
+        }
+    }
+
     /// Tells whether nobody but its two ends, and root, can read it: it stays within this host, or
     /// TLS is spoken on it.
     ///

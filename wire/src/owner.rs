@@ -35,6 +35,8 @@ pub enum Owner {
     /// The peers in an IPv6 network, by its first 64 bits. It owns no record, only
     /// [quotas](crate::Quota), because a host has all addresses of its network.
     Network(Ipv6Addr),
+    /// The holder of a certificate, by its name there: a SPIFFE ID, or a DNS name.
+    Certified(String),
     /// A kind that this version does not know, as it is written.
     Other(String),
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Owner {
             Self::Unknown => f.pad("unknown"),
             Self::Address(address) => write!(f, "address:{address}"),
             Self::Network(network) => write!(f, "network:{network}/64"),
+            Self::Certified(name) => write!(f, "tls:{name}"),
             Self::Other(text) => f.pad(text),
         }
     }
@@ -60,6 +63,7 @@ impl FromStr for Owner {
             None if text == "registrar" => Some(Self::Registrar),
             None if text == "unknown" => Some(Self::Unknown),
             Some(("user", number)) => number.parse().ok().map(Self::User),
+            Some(("tls", name)) => (!name.is_empty()).then(|| Self::Certified(name.to_owned())),
             Some(("address", address)) => address.parse().ok().map(Self::Address),
             Some(("network", network)) => {
                 network.strip_suffix("/64").and_then(|it| it.parse().ok()).map(Self::Network)
@@ -96,7 +100,10 @@ mod tests {
             "user:4294967295",
             "address:10.0.0.7",
             "address:fe80::1",
-            "certificate:spiffe://market/feed",
+            "tls:spiffe://market/feed",
+            "tls:feed.example",
+            "tls:",
+            "badge:feed",
             "user:-1",
             "address:nowhere",
             "network:2001:db8::/64",
@@ -106,9 +113,11 @@ mod tests {
             let owner: Owner = text.parse().unwrap();
             assert_eq!(owner.to_string(), text);
             let is_known = !matches!(owner, Owner::Other(_));
-            let is_whole =
-                !matches!(text, "user:-1" | "address:nowhere" | "network:2001:db8::/48" | "");
-            assert_eq!(is_known, is_whole && !text.starts_with("certificate"), "{text}");
+            let is_whole = !matches!(
+                text,
+                "user:-1" | "address:nowhere" | "network:2001:db8::/48" | "tls:" | ""
+            );
+            assert_eq!(is_known, is_whole && !text.starts_with("badge"), "{text}");
         }
     }
 }

@@ -194,6 +194,9 @@ fn recorded_calls_and_answers_are_read() {
         |owner: Owner| Record { owner: Some(owner), token: Some(40), ..record(Lifetime::Session) };
     let records = owners.map(owned).into();
     check("answer-owners", &Answer { revision: 57, now_ms: NOW_MS, total: 4, records });
+    let certified = Owner::Certified("spiffe://callsign.internal/feed".to_owned());
+    let records = vec![Record { owner: Some(certified), ..record(Lifetime::Session) }];
+    check("answer-certified", &Answer { revision: 57, now_ms: NOW_MS, total: 1, records });
     let records = vec![record(Lifetime::Lease { ttl_ms: 30_000 })];
     check("page", &Page { revision: 57, now_ms: NOW_MS, next: Some(41), records });
     let names = vec!["feed.eu".to_owned(), "feed.us".to_owned()];

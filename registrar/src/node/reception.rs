@@ -2,16 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use endpoints::Endpoint;
+use portal::{HandshakeError, WithCauses};
 use tokio::{
     task::{JoinSet, yield_now},
     time::{Instant, timeout},
 };
-use tracing::{Instrument as _, debug, field::Empty, info, info_span, warn};
+use tracing::{Instrument as _, Span, debug, field::Empty, info, info_span, warn};
 use transport::{Incoming, Listener, Stream};
 
 use super::{Context, own::Own, record, serve};
 use crate::{
-    Accepted, ForeignSession, ProtocolAdapter, adapter, caller::caller, registry::Caller,
+    Accepted, ForeignSession, ProtocolAdapter, adapter,
+    caller::{caller, certified},
+    places::{NoPlace, Place},
+    registry::Caller,
     scheduler::TURN_MAX,
 };
 
@@ -32,6 +37,7 @@ pub(super) async fn serve_listener(
     context: Context,
 ) {
     let mut connections = JoinSet::new();
+    let speaks_tls = matches!(listener.bound(), Endpoint::Tcp(tcp) if tcp.tls);
     let (mut incoming, mut accepted_in_turn) = (Incoming::new(listener), 0);
     loop {
         if accepted_in_turn == ACCEPTED_MAX {
@@ -41,7 +47,14 @@ pub(super) async fn serve_listener(
         tokio::select! {
             biased;
             () = context.stop.cancelled() => break,
-            Some(_) = connections.join_next() => {}
+            Some(done) = connections.join_next() => if let Ok(Some(guest)) = done {
+                // Its certificate says who it is, and on whose account it is served from now on.
+                let guest: Guest = guest;
+                let account = guest.caller.owner.account();
+                let scheduler = context.controls.scheduler().clone();
+                let session = guest.receive(reception.clone(), context.clone());
+                connections.spawn(scheduler.schedule(account, session));
+            },
             accepted = incoming.next() => match accepted {
                 Ok(stream) => {
                     accepted_in_turn += 1;
@@ -56,27 +69,16 @@ pub(super) async fn serve_listener(
                         Ok(place) => {
                             let (reception, context) = (reception.clone(), context.clone());
                             let span = info_span!(target: "callsign", "session", id = Empty, peer = %stream.peer());
-                            let session = async move {
-                                match reception {
-                                    Reception::Shared(adapters) => {
-                                        receive(stream, caller, &adapters, context).await;
-                                    }
-                                    Reception::Sole(adapter) => {
-                                        hand_over(stream, caller, &*adapter, context).await;
-                                    }
-                                }
-                                drop(place);
-                            };
-                            let session = session.instrument(span);
-                            connections.spawn(scheduler.schedule(account, session));
-                        }
-                        Err(why) => match &reception {
-                            Reception::Shared(_) => why.turn_away(stream),
-                            Reception::Sole(adapter) => {
-                                debug!(peer = %stream.peer(), %why, "no place for another session");
-                                adapter.turn_away(stream, &why.to_string());
+                            let guest = Guest { stream, caller, place, span };
+                            if speaks_tls {
+                                let shaken = guest.shake_hands(reception, context);
+                                connections.spawn(scheduler.schedule(account, shaken));
+                            } else {
+                                let session = guest.receive(reception, context);
+                                connections.spawn(scheduler.schedule(account, session));
                             }
-                        },
+                        }
+                        Err(why) => reception.turn_away(stream, &why),
                     }
                     let took = accepted_at.elapsed().min(TURN_MAX);
                     scheduler.charge(account, ACCEPT_COST + took);
@@ -96,6 +98,76 @@ pub(super) async fn serve_listener(
     // The socket file goes first: a client that looks for a registrar now finds none.
     drop(incoming);
     while connections.join_next().await.is_some() {}
+}
+
+impl Reception {
+    /// Tells a peer that there is no place for it.
+    fn turn_away(&self, stream: Stream, why: &NoPlace) {
+        match self {
+            Self::Shared(_) => why.turn_away(stream),
+            Self::Sole(adapter) => {
+                debug!(peer = %stream.peer(), %why, "no place for another session");
+                adapter.turn_away(stream, &why.to_string());
+            }
+        }
+    }
+}
+
+/// A peer that has a place.
+struct Guest {
+    stream: Stream,
+    caller: Caller,
+    place: Place,
+    span: Span,
+}
+
+impl Guest {
+    /// Completes the handshake of TLS, and looks at the certificate of the peer.
+    async fn shake_hands(mut self, reception: Reception, context: Context) -> Option<Self> {
+        let span = self.span.clone();
+        let shaken = async {
+            let limit = context.controls.now().handshake_timeout;
+            let shaken = tokio::select! {
+                () = context.stop.cancelled() => return None,
+                shaken = timeout(limit, self.stream.handshake()) => shaken,
+            };
+            let error = match shaken {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(HandshakeError::from(error)),
+                Err(_) => Some(HandshakeError::TimedOut(limit)),
+            };
+            if let Some(error) = error {
+                info!(error = %WithCauses(&error), "turned away");
+                return None;
+            }
+            if let Some(caller) = certified(&self.stream) {
+                self.caller = caller;
+                match context.controls.place(self.caller.owner.account()) {
+                    Ok(place) => self.place = place,
+                    Err(why) => {
+                        reception.turn_away(self.stream, &why);
+                        return None;
+                    }
+                }
+            }
+            Some(self)
+        };
+        shaken.instrument(span).await
+    }
+
+    /// Talks with the peer until either side has enough.
+    async fn receive(self, reception: Reception, context: Context) -> Option<Self> {
+        let Self { stream, caller, place, span } = self;
+        let served = async {
+            match reception {
+                Reception::Shared(adapters) => receive(stream, caller, &adapters, context).await,
+                Reception::Sole(adapter) => hand_over(stream, caller, &*adapter, context).await,
+            }
+        };
+        served.instrument(span).await;
+        drop(place);
+        None
+    }
 }
 
 /// Leads a peer to the adapter for the protocol that it speaks.

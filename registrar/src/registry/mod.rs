@@ -72,7 +72,7 @@ use instances::ByName;
 use lines::Lines;
 use log::Log;
 pub use names::{Grantee, NameRule, NameRules, Names, UNNAMED_ROOT};
-pub use owner::{Account, Caller, Owner};
+pub use owner::{Account, Caller, Certified, Owner};
 use timeline::Timeline;
 pub use tokens::Former;
 #[cfg(test)]

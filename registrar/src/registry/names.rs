@@ -110,7 +110,7 @@ pub struct NameRule {
 /// let grantees = [Grantee::Group(27), network];
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Grantee {
     /// All that can connect.
@@ -121,6 +121,9 @@ pub enum Grantee {
     Group(u32),
     /// The peers at an address, or at those with this many of its leading bits.
     Address(IpAddr, u8),
+    /// The holder of a certificate, by its name there; `spiffe://market/*` are all below
+    /// `spiffe://market/`.
+    Certified(String),
 }
 
 impl NameRules {
@@ -244,12 +247,16 @@ pub(super) struct Ruled {
 
 impl Grantee {
     /// Tells whether it includes a caller.
-    pub fn is(self, caller: &Caller) -> bool {
+    pub fn is(&self, caller: &Caller) -> bool {
         match (self, caller.owner) {
             (Self::Any, _) => true,
-            (Self::User(user), Owner::User(own)) => user == own,
-            (Self::Group(group), _) => caller.groups.contains(&group),
-            (Self::Address(net, bits), Owner::Host(own)) => begins_alike(net, own, bits),
+            (Self::User(user), Owner::User(own)) => *user == own,
+            (Self::Group(group), _) => caller.groups.contains(group),
+            (Self::Address(net, bits), Owner::Host(own)) => begins_alike(*net, own, *bits),
+            (Self::Certified(name), Owner::Certified(own)) => match name.strip_suffix('*') {
+                Some(above) => own.as_str().strip_prefix(above).is_some_and(|it| !it.is_empty()),
+                None => name == own.as_str(),
+            },
             _ => false,
         }
     }

@@ -1,9 +1,10 @@
 //! Owners, and the accounts that are charged.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// The one that may change a registration: its registrant.
@@ -29,7 +30,60 @@ pub enum Owner {
     Unknown(u64),
     /// The peers at an address.
     Host(IpAddr),
+    /// The holder of a certificate.
+    Certified(Certified),
 }
+
+/// The name of a certificate's holder: a SPIFFE ID, or a DNS name. Each name is kept once, for as
+/// long as the process runs, so that an owner remains a value that is copied and compared at once.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::{Certified, Owner};
+///
+/// let feed = Certified::new("spiffe://callsign.internal/feed").ok_or("too many names")?;
+/// assert_eq!(Owner::Certified(feed).account().to_string(), feed.as_str());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Certified(&'static str);
+
+impl Certified {
+    /// Takes a name. `None` if it is too long, or there are too many.
+    pub fn new(name: &str) -> Option<Self> {
+        static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = names.get(name) {
+            return Some(Self(known));
+        }
+        if name.len() > CERTIFIED_BYTES_MAX || names.len() == CERTIFIED_MAX {
+            return None;
+        }
+        let kept: &'static str = name.to_owned().leak();
+        names.insert(kept);
+        Some(Self(kept))
+    }
+
+    /// Returns the name.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::registry::Certified;
+    ///
+    /// let desk = Certified::new("desk.example").ok_or("too many names")?;
+    /// assert_eq!(desk.as_str(), "desk.example");
+    /// # Ok::<(), &str>(())
+    /// ```
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+/// The longest SPIFFE ID that its specification allows.
+const CERTIFIED_BYTES_MAX: usize = 2048;
+
+/// The most names of certificates in the life of a process. Only trusted authorities make new ones.
+const CERTIFIED_MAX: usize = 65_536;
 
 impl Owner {
     /// Returns on whose account it uses the node.
@@ -38,6 +92,7 @@ impl Owner {
             Self::Registrar => Account::Registrar,
             Self::User(user) => Account::User(user),
             Self::Unknown(_) => Account::Unknown,
+            Self::Certified(name) => Account::Certified(name),
             Self::Host(IpAddr::V6(address)) => {
                 let [network @ .., _, _, _, _, _, _, _, _] = address.octets();
                 Account::Network(network)
@@ -72,6 +127,7 @@ impl From<Owner> for wire::Owner {
             Owner::User(user) => Self::User(user),
             Owner::Unknown(_) => Self::Unknown,
             Owner::Host(address) => Self::Address(address),
+            Owner::Certified(name) => Self::Certified(name.as_str().to_owned()),
         }
     }
 }
@@ -84,6 +140,7 @@ impl From<Account> for wire::Owner {
             Account::Unknown => Self::Unknown,
             Account::Host(address) => Self::Address(address.into()),
             Account::Network(network) => Self::Network(network_address(network)),
+            Account::Certified(name) => Self::Certified(name.as_str().to_owned()),
         }
     }
 }
@@ -119,6 +176,8 @@ pub enum Account {
     Host(Ipv4Addr),
     /// The peers in an IPv6 network (the first 64 bits): any host in one has all of its addresses.
     Network([u8; 8]),
+    /// The holder of a certificate.
+    Certified(Certified),
 }
 
 impl fmt::Display for Account {
@@ -129,6 +188,7 @@ impl fmt::Display for Account {
             Self::Unknown => f.write_str("users who are unknown in this user namespace"),
             Self::Host(address) => write!(f, "{address}"),
             Self::Network(network) => write!(f, "{}/64", network_address(*network)),
+            Self::Certified(name) => f.write_str(name.as_str()),
         }
     }
 }
@@ -142,6 +202,7 @@ impl fmt::Display for Owner {
                 f.write_str("a user that this registrar's kernel does not identify")
             }
             Self::Host(address) => write!(f, "a program at {address}"),
+            Self::Certified(name) => f.write_str(name.as_str()),
         }
     }
 }

@@ -3,18 +3,20 @@
 //! A process has one identity: the files of [`TlsFiles`], which [`set_tls`] reads. They are read
 //! again when they change; connections that are open stay. The peer's certificate has to be signed
 //! by an authority of the file `ca`. A dialer also checks that the listener's certificate names the
-//! host that was dialed. What a certificate says of its holder beyond that is not used yet.
+//! host that was dialed. Who the holder of a peer's certificate is, is for the registrar to use.
 //!
 //! | module | its one idea |
 //! |---|---|
 //! | `credentials` | the files, their faults, and the settings of rustls made of them |
 //! | `current` | those of this process, followed as the files change |
 //! | `stream` | an encrypted connection, whose handshake runs with its first use |
+//! | `name` | the name of a certificate's holder |
 //! | `error` | why there is no such connection, in words of ours |
 
 mod credentials;
 mod current;
 mod error;
+mod name;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,9 @@
 //! An encrypted connection, whose handshake runs with its first use.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -18,6 +20,7 @@ use tokio_rustls::{Accept, TlsAcceptor, TlsConnector, TlsStream as Established};
 use super::{
     credentials::Credentials,
     error::{TlsError, explained},
+    name,
 };
 
 /// An encrypted connection.
@@ -78,6 +81,21 @@ impl TlsStream {
             }
         };
         exported.ok()
+    }
+
+    /// Completes the handshake.
+    pub(crate) async fn handshake(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_established(cx).map_ok(drop)).await
+    }
+
+    /// Returns the name of the peer, as its certificate has it.
+    pub(crate) fn holder(&self) -> Option<String> {
+        let State::Established(stream) = &self.0 else { return None };
+        let certificates = match &**stream {
+            Established::Client(it) => it.get_ref().1.peer_certificates(),
+            Established::Server(it) => it.get_ref().1.peer_certificates(),
+        };
+        name::holder(certificates?.first()?)
     }
 
     /// Goes on with the handshake, and returns the stream once it is done.

@@ -3,7 +3,7 @@
 use config::{Diagnostics, Quota, QuotaOwner, Settings};
 use registrar::{
     QuotaRules, Quotas,
-    registry::{Account, Owner},
+    registry::{Account, Certified, Owner},
 };
 use rustix::process::geteuid;
 
@@ -23,6 +23,10 @@ pub(crate) fn quotas(settings: &Settings) -> Result<QuotaRules, Diagnostics> {
     for (owner, quota) in &said.named {
         let account = match owner {
             QuotaOwner::Address(address) => Owner::Host(address.to_canonical()).account(),
+            QuotaOwner::Certified(name) => match Certified::new(name) {
+                Some(name) => Account::Certified(name),
+                None => continue,
+            },
             QuotaOwner::User(user) => {
                 match user_number(&user.name).or_else(|| user.name.parse().ok()) {
                     Some(number) => Account::User(number),

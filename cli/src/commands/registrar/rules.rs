@@ -16,6 +16,7 @@ pub(crate) fn rules(settings: &Settings) -> Result<NameRules, Diagnostics> {
         let read = |it: &config::Grantee| match it {
             config::Grantee::Any => Some(Grantee::Any),
             config::Grantee::Address(address, bits) => Some(Grantee::Address(*address, *bits)),
+            config::Grantee::Certified(name) => Some(Grantee::Certified(name.clone())),
             config::Grantee::User(user) => {
                 let number = user_number(&user.name).or_else(|| user.name.parse().ok());
                 diagnostics.extend(number.is_none().then(|| user.unknown_user()));
