@@ -19,6 +19,7 @@ use rustls::{
     version::TLS13,
 };
 use thiserror::Error as ThisError;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 /// The files of a process's certificate, all in PEM.
 ///
@@ -122,8 +123,8 @@ pub enum TlsFault {
 pub(crate) struct Credentials {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
-    /// Whether it expires within [`WARNED_BEFORE`].
-    pub(crate) ends_soon: bool,
+    /// When it expires, or the first of those between it and the authority.
+    pub(crate) ends_at: SystemTime,
 }
 
 impl Credentials {
@@ -148,13 +149,11 @@ impl Credentials {
 
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), PROVIDER.clone());
         let verifier = verifier.build().map_err(|it| of_ca(TlsFault::Other(it.to_string())))?;
-        let verified = |at: SystemTime| {
-            let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let at = UnixTime::since_unix_epoch(since);
-            verifier.verify_client_cert(&chain[0], &chain[1..], at)
-        };
-        verified(now).map_err(|it| of_certificate(TlsFault::of(&it)))?;
-        let ends_soon = verified(now + WARNED_BEFORE).is_err();
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let at = UnixTime::since_unix_epoch(since);
+        let verified = verifier.verify_client_cert(&chain[0], &chain[1..], at);
+        verified.map_err(|it| of_certificate(TlsFault::of(&it)))?;
+        let ends_at = chain.iter().map(end).min().expect("a chain has a certificate");
 
         let unusable = |error: Error| of_certificate(TlsFault::Other(error.to_string()));
         let certified = Arc::new(SingleCertAndKey::from(certified));
@@ -169,7 +168,7 @@ impl Credentials {
             .with_root_certificates(roots)
             .with_client_cert_resolver(certified);
         client.resumption = Resumption::in_memory_sessions(RESUMED_MAX);
-        Ok(Self { server: Arc::new(server), client: Arc::new(client), ends_soon })
+        Ok(Self { server: Arc::new(server), client: Arc::new(client), ends_at })
     }
 }
 
@@ -194,6 +193,13 @@ impl TlsFault {
             error => Self::Other(error.to_string()),
         }
     }
+}
+
+/// Returns when a certificate expires, which rustls has read.
+fn end(certificate: &CertificateDer<'_>) -> SystemTime {
+    let read = X509Certificate::from_der(certificate).ok();
+    let end = read.map_or(0, |(_, it)| it.validity().not_after.timestamp());
+    SystemTime::UNIX_EPOCH + Duration::from_secs(end.try_into().unwrap_or(0))
 }
 
 /// Reads the authorities of a file, or of all files of a folder.
@@ -275,9 +281,6 @@ fn check_access(status: &fs::Metadata) -> Result<(), TlsFault> {
 /// The cryptography of all connections.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
-
-/// How long before its end a certificate is warned of.
-pub(crate) const WARNED_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The most bytes of a file: a thousand authorities.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -26,8 +26,10 @@ use super::{
 pub fn set_tls(files: TlsFiles) -> Result<(), TlsFilesError> {
     let seen = Seen::of(&files);
     let credentials = Credentials::read(&files, SystemTime::now())?;
-    warn_of_end(&files, &credentials);
-    *lock() = Some(Followed { files, seen, credentials, looked_at: Instant::now() });
+    let looked_at = Instant::now();
+    let mut followed = Followed { files, seen, credentials, looked_at, warned_at: None };
+    followed.warn_of_end();
+    *lock() = Some(followed);
     Ok(())
 }
 
@@ -59,6 +61,8 @@ struct Followed {
     seen: Seen,
     credentials: Credentials,
     looked_at: Instant,
+    /// When it was last warned of the end of the certificate.
+    warned_at: Option<Instant>,
 }
 
 impl Followed {
@@ -69,25 +73,34 @@ impl Followed {
         self.looked_at = Instant::now();
         let seen = Seen::of(&self.files);
         if seen == self.seen {
-            return;
+            return self.warn_of_end();
         }
         // Of several files some may be new already and others not: the rest is another change.
         self.seen = seen;
         match Credentials::read(&self.files, SystemTime::now()) {
             Ok(credentials) => {
                 info!(certificate = %self.files.certificate.display(), "read anew");
-                warn_of_end(&self.files, &credentials);
-                self.credentials = credentials;
+                (self.credentials, self.warned_at) = (credentials, None);
+                self.warn_of_end();
             }
             Err(error) => warn!(%error, "the former certificate stays in use"),
         }
     }
-}
 
-fn warn_of_end(files: &TlsFiles, credentials: &Credentials) {
-    if credentials.ends_soon {
-        let certificate = files.certificate.display();
-        warn!(%certificate, "expires within 14 days: `callsign keys show` says when");
+    /// Warns once a day of a certificate that expires soon.
+    fn warn_of_end(&mut self) {
+        let left = self.credentials.ends_at.duration_since(SystemTime::now()).unwrap_or_default();
+        if left > WARNED_BEFORE || self.warned_at.is_some_and(|it| it.elapsed() < WARN_INTERVAL) {
+            return;
+        }
+        self.warned_at = Some(Instant::now());
+        let certificate = self.files.certificate.display();
+        match left.as_secs() / DAY_SECONDS {
+            0 if left.is_zero() => warn!(%certificate, "has expired: peers refuse it"),
+            0 => warn!(%certificate, "expires in less than a day"),
+            1 => warn!(%certificate, "expires in a day"),
+            days => warn!(%certificate, "expires in {days} days"),
+        }
     }
 }
 
@@ -117,6 +130,14 @@ fn lock() -> std::sync::MutexGuard<'static, Option<Followed>> {
 }
 
 static FOLLOWED: Mutex<Option<Followed>> = Mutex::new(None);
+
+const DAY_SECONDS: u64 = 24 * 3600;
+
+/// How long before its end a certificate is warned of: enough to find who issues another.
+const WARNED_BEFORE: Duration = Duration::from_secs(14 * DAY_SECONDS);
+
+/// The time between two warnings.
+const WARN_INTERVAL: Duration = Duration::from_secs(DAY_SECONDS);
 
 /// The time between two looks at the files: a rotation takes effect within it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
