@@ -1,11 +1,11 @@
-//! Look-ups by name against a bare framed echo, in one run: over a Unix socket and over TCP, one
-//! at a time and 64 deep. Both ends run on one thread, so that no wake-up across processors
+//! Look-ups by name against a bare framed echo, in one run: over a Unix socket, over TCP and over
+//! TLS, one at a time and 64 deep. Both ends run on one thread, so that no wake-up across processors
 //! hides the work.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run had better stop")]
 
 use std::hint::black_box;
 
-use callsign_bench::{Client, Server, batches, lookups, registrations, transports};
+use callsign_bench::{Client, Server, batches, certify, lookups, registrations, transports};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::{Builder, Runtime};
 
@@ -14,7 +14,12 @@ const NAMES: usize = 1000;
 fn lookup(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    for (transport, endpoint) in transports(folder.path()) {
+    certify(folder.path());
+    let all = || {
+        let tls = "/ip4/127.0.0.1/tcp/0/tls".parse().unwrap();
+        transports(folder.path()).into_iter().chain([("tls", tls)])
+    };
+    for (transport, endpoint) in all() {
         let names = || (0..NAMES).map(|it| format!("feed-{it}"));
         let (registrar, mut client) = runtime.block_on(async {
             let (registrar, _) = Server::registrar(&endpoint).await;
@@ -24,7 +29,7 @@ fn lookup(criterion: &mut Criterion) {
         });
         let requests = lookups(names());
         let answer = runtime.block_on(client.ask(&batches(&requests, 1)[0]));
-        let echo_endpoint = transports(folder.path()).into_iter().find(|it| it.0 == transport);
+        let echo_endpoint = all().find(|it| it.0 == transport);
         let (echo, mut echo_client) = runtime.block_on(async {
             let echo = Server::echo(&echo_endpoint.unwrap().1, answer).await;
             let client = Client::connect(&echo.endpoint).await;

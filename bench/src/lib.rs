@@ -12,11 +12,12 @@ pub mod server;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::{Buf, BytesMut};
-use endpoints::{Endpoint, SocketId, Stamp, Stamped};
+use endpoints::{Endpoint, SocketId, SpiffePath, Stamp, Stamped, TrustDomain};
+use keys::{Authority, KeyKind};
 use portal::Heartbeat;
 use registrar::{Node, NodeOptions, RegistryHandle};
 use tokio::{
@@ -24,7 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use transport::{Listener, Stream, dial};
+use transport::{Listener, Stream, TlsFiles, dial, set_tls};
 use uuid::Uuid;
 use wire::{
     Frame, FrameReader, encode_body, preface,
@@ -35,6 +36,21 @@ use wire::{
 pub fn transports(folder: &std::path::Path) -> [(&'static str, Endpoint); 2] {
     let socket = format!("/unix{}/{}.sock", folder.display(), Uuid::new_v4());
     [("unix", socket.parse().unwrap()), ("tcp", "/ip4/127.0.0.1/tcp/0".parse().unwrap())]
+}
+
+/// Makes a certificate for the loopback in a folder, and lets this process listen and dial with it.
+///
+/// Called again, it forgets the sessions that could be resumed.
+pub fn certify(folder: &Path) {
+    let (keys, now) = (folder.join("keys"), SystemTime::now());
+    if !keys.exists() {
+        let domain = TrustDomain::new("bench.internal").unwrap();
+        let authority = Authority::create(&keys, domain, KeyKind::default(), now).unwrap();
+        let (path, host) = (SpiffePath::new("node").unwrap(), "127.0.0.1".parse().unwrap());
+        authority.issue(path, &[host], Duration::from_secs(24 * 3600), now).unwrap();
+    }
+    let [ca, certificate, key] = ["ca.pem", "node.pem", "node.key"].map(|it| keys.join(it));
+    set_tls(TlsFiles { ca, certificate, key }).unwrap();
 }
 
 /// A server on the runtime of the caller. It ends when it is dropped.

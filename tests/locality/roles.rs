@@ -130,10 +130,9 @@ async fn told_to_end() {
 
 async fn keep(listen: &[String]) {
     let listen: Vec<Endpoint> = listen.iter().map(|it| it.parse().unwrap()).collect();
-    let node =
-        Node::bind(&listen, NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() })
-            .await
-            .unwrap();
+    let settle_time = Duration::ZERO;
+    let options = NodeOptions { settle_time, insecure: true, ..NodeOptions::default() };
+    let node = Node::bind(&listen, options).await.unwrap();
     say(&Listening { endpoints: node.endpoints().iter().map(Endpoint::to_string).collect() });
     let stop = CancellationToken::new();
     let ending = async {
@@ -144,7 +143,8 @@ async fn keep(listen: &[String]) {
 }
 
 async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
-    let client = Client::connect([registrar]).await.unwrap();
+    let options = ClientOptions { insecure: true, ..ClientOptions::default() };
+    let client = Client::connect_with([registrar], options).await.unwrap();
     let mut serving = JoinSet::new();
     let mut kept = Vec::new();
     let mut said = Registered::new();
@@ -229,7 +229,7 @@ async fn call_all(registrar: &str, names: &[String]) -> Found {
         stagger_beyond: Duration::from_secs(10),
         ..DialOptions::default()
     };
-    let options = ClientOptions { dial, ..ClientOptions::default() };
+    let options = ClientOptions { dial, insecure: true, ..ClientOptions::default() };
     let client = Client::connect_with([registrar], options).await.unwrap();
     let mut found = Found::new();
     for name in names {

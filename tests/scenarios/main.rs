@@ -54,6 +54,8 @@ mod taken_out;
 mod taken_over;
 mod threads;
 mod tls;
+mod tls_actors;
+mod tls_owners;
 mod tractor;
 mod transports;
 mod unread;

@@ -5,18 +5,18 @@ use std::{fs, io::Read, net::TcpStream, os::unix::fs::PermissionsExt};
 use crate::harness::{LIMIT, Node, Outcome, Room, now};
 
 /// Where a registrar listens with TLS, and without.
-const TLS: &str = "/ip4/127.0.0.1/tcp/0/tls";
+pub(crate) const TLS: &str = "/ip4/127.0.0.1/tcp/0/tls";
 const PLAIN: &str = "/ip4/127.0.0.1/tcp/0";
 
 /// Makes an authority with certificates for a node at the loopback, and for a client.
-fn authority(room: &Room, folder: &str) {
+pub(crate) fn authority(room: &Room, folder: &str) {
     room.callsign(&["keys", "init", folder]).succeeds();
     room.callsign(&["keys", "issue", folder, "node", "--host", "127.0.0.1"]).succeeds();
     room.callsign(&["keys", "issue", folder, "client"]).succeeds();
 }
 
 /// Writes settings with a certificate of an authority.
-fn settings(room: &Room, file: &str, folder: &str, name: &str) {
+pub(crate) fn settings(room: &Room, file: &str, folder: &str, name: &str) {
     let tls = format!(
         "[tls]\nca = \"{folder}/ca.pem\"\ncertificate = \"{folder}/{name}.pem\"\n\
          key = \"{folder}/{name}.key\"\n"

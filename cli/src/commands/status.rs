@@ -23,7 +23,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   callsign status
-  callsign status --registrar /ip4/10.0.0.7/tcp/1616
+  callsign status --registrar /ip4/10.0.0.7/tcp/1616/tls
   callsign status --owners
   callsign status --json | jq '.[].status.instances'
 

@@ -164,8 +164,9 @@ fn unknown_keys() {
              | did you mean `handshake_timeout`?",
             "«max-sessions» 4:1 unknown key `max-sessions` in `[registrar]` \
              | did you mean `sessions_max`?",
-            "«foo» 5:1 unknown key `foo` in `[registrar]` | its keys are `listen`, \
-             `socket_mode`, `socket_group`, `handshake_timeout`, `heartbeat`, `heartbeat_misses`, `sessions_max`, `settle_time`, \
+            "«foo» 5:1 unknown key `foo` in `[registrar]` | its keys are `listen`, `insecure`, \
+             `socket_mode`, `socket_group`, `handshake_timeout`, `heartbeat`, \
+             `heartbeat_misses`, `sessions_max`, `settle_time`, \
              `drain_timeout`, `tractor`, `names`",
         ],
     );

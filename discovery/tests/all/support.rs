@@ -59,8 +59,15 @@ impl Running {
             }
             _ => None,
         };
-        let options =
-            NodeOptions { settle_time, drain_timeout, rules, tokens_file, ..Default::default() };
+        // Some of them are on a network of their test's own.
+        let options = NodeOptions {
+            settle_time,
+            drain_timeout,
+            rules,
+            tokens_file,
+            insecure: true,
+            ..Default::default()
+        };
         let node = Node::bind(endpoints, options).await.unwrap();
         let (registry, stop) = (node.registry().clone(), CancellationToken::new());
         let endpoint = node.endpoints()[0].clone();

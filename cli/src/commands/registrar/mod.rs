@@ -66,7 +66,7 @@ Examples:
   callsign registrar
   callsign registrar --config examples/market.toml
   callsign registrar --tractor-defaults
-  callsign registrar --listen /unix/run/a.sock --listen /ip4/0.0.0.0/tcp/0")]
+  callsign registrar --listen /unix/run/a.sock --listen /ip4/0.0.0.0/tcp/0/tls")]
 pub(crate) struct Args {
     /// Listen here instead; may be repeated
     #[arg(long, value_name = "ENDPOINT")]
