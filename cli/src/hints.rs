@@ -2,7 +2,12 @@
 //!
 //! A hint is safe to follow, also as root: it removes nothing, and ends no process.
 
-use std::{fs, io, net::Ipv4Addr, net::Ipv6Addr, path::Path, slice};
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    path::Path,
+    slice,
+};
 
 use discovery::{Candidate, Explanation, LinkError, Outcome, ReachError, RegistrarFailure};
 use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, UnixPath, is_plain};
@@ -191,18 +196,30 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
             vec!["add its user to the group (of a unit: `SupplementaryGroups=`)".to_owned()]
         }
         BindError::NotOurAddress => match endpoint {
-            Endpoint::Tcp(tcp) => {
-                let host = match tcp.host {
-                    Host::Ip6(_) | Host::Ip6Zone { .. } => Host::Ip6(Ipv6Addr::UNSPECIFIED),
-                    Host::Ip4(_) | Host::Dns(..) => Host::Ip4(Ipv4Addr::UNSPECIFIED),
-                };
-                let all = Endpoint::Tcp(TcpAddress { host, ..tcp.clone() });
-                vec![format!("to listen at all addresses of this machine: `{all}`")]
-            }
+            Endpoint::Tcp(tcp) => not_ours(tcp),
             _ => Vec::new(),
         },
         _ => Vec::new(),
     }
+}
+
+/// Returns what to do about an address that this machine does not have: never to listen at more
+/// addresses than that.
+fn not_ours(tcp: &TcpAddress) -> Vec<String> {
+    let other: IpAddr = match tcp.host {
+        Host::Ip4(address) if address.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+        Host::Ip6(address) if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        _ => return vec!["see the addresses of this machine: `ip address`".to_owned()],
+    };
+    if UdpSocket::bind((other, 0)).is_err() {
+        return vec!["bring its loopback up: `ip link set lo up`".to_owned()];
+    }
+    let host = match other {
+        IpAddr::V4(address) => Host::Ip4(address),
+        IpAddr::V6(address) => Host::Ip6(address),
+    };
+    let loopback = Endpoint::Tcp(TcpAddress { host, ..tcp.clone() });
+    vec![format!("the loopback of this machine is `{loopback}`")]
 }
 
 /// Returns the endpoint that a symbolic link at the path of one leads to, also if nothing is there.
@@ -441,6 +458,20 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_advised_to_listen_at_more_addresses() {
+        let error = BindError::NotOurAddress;
+        let hints = |place: &str| unbound(&endpoint(place), &[], &error).join(" ");
+        for place in ["/ip4/127.0.0.1/tcp/1616", "/ip6/::1/tcp/1616", "/ip4/127.8.8.8/tcp/80"] {
+            let hints = hints(place);
+            assert!(hints.contains("loopback"), "{hints}");
+            assert!(!hints.contains("0.0.0.0") && !hints.contains("/::/"), "{hints}");
+        }
+        for place in ["/ip4/192.0.2.9/tcp/1616", "/ip6/2001:db8::9/tcp/80"] {
+            assert_eq!(hints(place), "see the addresses of this machine: `ip address`");
+        }
+    }
+
+    #[test]
     fn nobody_is_advised_to_end_a_process() {
         let own = Holder { pid: Some(std::process::id() as i32), uid: 0, since: None };
         let init = Holder { pid: Some(1), uid: 0, since: None };
@@ -473,12 +504,10 @@ mod tests {
         check("/unix/x", no_folder(folder.clone()), &[]);
         check("/unix/x", no_folder(folder.join("c")), &[]);
 
-        let all = |it: &str| format!("to listen at all addresses of this machine: `{it}`");
-        let v4 = all("/ip4/0.0.0.0/tcp/7001");
-        check("/ip4/192.0.2.1/tcp/7001", BindError::NotOurAddress, &[&v4]);
-        let v6 = all("/ip6/::/tcp/7002");
-        check("/ip6/2001:db8::1/tcp/7002", BindError::NotOurAddress, &[&v6]);
-        check("/ip6zone/eth0/ip6/fe80::7/tcp/7002", BindError::NotOurAddress, &[&v6]);
+        let see = "see the addresses of this machine: `ip address`";
+        check("/ip4/192.0.2.1/tcp/7001", BindError::NotOurAddress, &[see]);
+        check("/ip6/2001:db8::1/tcp/7002", BindError::NotOurAddress, &[see]);
+        check("/ip6zone/eth0/ip6/fe80::7/tcp/7002", BindError::NotOurAddress, &[see]);
         let elsewhere = "that file stays as it is: let the registrar listen elsewhere";
         check("/unix/etc/passwd", BindError::NotASocket { found: "a file" }, &[elsewhere]);
 

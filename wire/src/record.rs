@@ -370,8 +370,8 @@ pub enum RemovalReason {
     FoundDead,
     /// The process that registered it has ended.
     ProcessEnded,
-    /// It went while its registrar was away: a watcher concludes this by itself, and no registrar
-    /// sends it.
+    /// It has not come back since its registrar was away: a watcher concludes this by itself, and no
+    /// registrar sends it.
     Missed,
     /// A reason that this version does not know.
     #[serde(other)]
@@ -386,7 +386,7 @@ impl fmt::Display for RemovalReason {
             Self::LeaseExpired => "its lease ran out",
             Self::FoundDead => "found dead",
             Self::ProcessEnded => "its process ended",
-            Self::Missed => "gone while the registrar was away",
+            Self::Missed => "not back since the registrar was away",
             Self::Unknown => "gone",
         })
     }

@@ -63,6 +63,11 @@ pub enum RegistryError {
         if .by.is_known() { "its owner" } else { "the connection that registered it" }
     )]
     NotOwner { owner: Owner, by: Owner },
+    #[error(
+        "it is the registrar itself, which nobody changes or takes out of its own registry: to end it, \
+         end its process"
+    )]
+    IsRegistrar,
     #[error("the UUID {uuid} cannot be had: take another")]
     UuidTaken { uuid: Uuid },
     #[error("the instance {uuid} is registered under another name")]
@@ -110,6 +115,7 @@ impl From<RegistryError> for RemoteError {
             E::Quota(exceeded) => return exceeded.into(),
             E::NotFound { .. } => ErrorKind::NotFound,
             E::NotOwner { .. }
+            | E::IsRegistrar
             | E::NameDenied { .. }
             | E::NameHeld { .. }
             | E::UuidTaken { .. }

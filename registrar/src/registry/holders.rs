@@ -243,7 +243,10 @@ impl Registry {
     pub(super) fn owned(&self, uuid: Uuid, by: Owner) -> Result<Key, RegistryError> {
         let key = self.live(uuid).ok_or(RegistryError::NotFound { uuid })?;
         let owner = self.entries[key].registrant.owner;
-        if self.own == Some(key) || !by.may_change(owner) {
+        if self.own == Some(key) {
+            return Err(RegistryError::IsRegistrar);
+        }
+        if !by.may_change(owner) {
             return Err(RegistryError::NotOwner { owner, by });
         }
         Ok(key)

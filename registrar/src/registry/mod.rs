@@ -280,10 +280,10 @@ impl Registry {
             Some(earlier) if earlier.name != register.name => {
                 return Err(RegistryError::OtherName { uuid: register.uuid });
             }
-            Some(earlier)
-                if earlier.uuid == self.registrar
-                    || !owner.may_change(earlier.registrant.owner) =>
-            {
+            Some(earlier) if earlier.uuid == self.registrar => {
+                return Err(RegistryError::IsRegistrar);
+            }
+            Some(earlier) if !owner.may_change(earlier.registrant.owner) => {
                 let owners = earlier.registrant.owner;
                 return Err(RegistryError::NotOwner { owner: owners, by: owner });
             }

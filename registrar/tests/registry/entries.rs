@@ -15,7 +15,8 @@ use wire::{
 };
 
 use crate::support::{
-    ACCOUNT, NOW, USER, answer, at, brief, read, register, registration, registry, with_limits,
+    ACCOUNT, NOW, REGISTRAR, USER, answer, at, brief, read, register, registration, registry,
+    with_limits,
 };
 
 #[test]
@@ -235,6 +236,30 @@ fn only_the_registrant_changes_what_it_registered() {
     assert_eq!(answer(&registry, "feed", false), [1]);
     drop(registry.apply(Event::Unregister { uuid, by: Owner::User(0) }, NOW).unwrap());
     assert_eq!(answer(&registry, "feed", false), []);
+}
+
+#[test]
+fn the_registrar_s_own_entry_is_said_to_be_its_own() {
+    let mut registry = registry();
+    registry.enter_own("registrar".parse().unwrap(), Vec::new(), 0, NOW);
+    let session = registry.open_session(ACCOUNT);
+    let (uuid, state) = (REGISTRAR, Some(State::Draining));
+    for by in [Owner::User(0), USER, Owner::Registrar] {
+        let update = Update { uuid, endpoints: None, metadata: None, state };
+        for event in [
+            Event::Unregister { uuid, by },
+            Event::UnregisterAll { uuids: vec![uuid], by },
+            Event::Renew { uuid, by },
+            Event::Update { update, by },
+        ] {
+            let refused = registry.apply(event, NOW).unwrap_err();
+            assert_eq!(refused, RegistryError::IsRegistrar);
+        }
+        let own = Register { uuid, ..registration("registrar", 1) };
+        let refused = registry.register(own, by, session, NOW).unwrap_err();
+        assert_eq!(refused, RegistryError::IsRegistrar);
+    }
+    assert!(RegistryError::IsRegistrar.to_string().contains("end its process"));
 }
 
 /// In a user namespace all unmapped users have one number, so nobody can tell them apart.

@@ -27,7 +27,7 @@ use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use transport::{BindError, Listener};
+use transport::Listener;
 
 pub(crate) use self::{places::group, quotas::quotas, rules::rules};
 use self::{
@@ -230,13 +230,10 @@ async fn bind(
         Ok(node) => return Ok(node),
         Err(error) => error,
     };
-    let is_taken = |port: &Endpoint| {
-        matches!(
-            &error,
-            NodeError::Bind { endpoint, source: BindError::InUse { .. } } if endpoint == port
-        )
-    };
-    let Some(at) = usual_port.filter(|it| endpoints.len() > 1 && is_taken(&endpoints[*it])) else {
+    // It may be taken, or the machine has no IPv4: the socket is enough, and nobody asked for more.
+    let is_it =
+        |port: &Endpoint| matches!(&error, NodeError::Bind { endpoint, .. } if endpoint == port);
+    let Some(at) = usual_port.filter(|it| endpoints.len() > 1 && is_it(&endpoints[*it])) else {
         return Err(explain(error, &[&handed[..], endpoints].concat(), context));
     };
     let port = endpoints.remove(at);

@@ -19,6 +19,8 @@ pub(super) struct View {
     /// Whether a snapshot has been complete once.
     has_synced: bool,
     is_stale: bool,
+    /// Whether some registrars are out of reach while others are not.
+    is_partial: bool,
 }
 
 /// A change to report.
@@ -54,8 +56,11 @@ pub(super) enum Reason {
     Unknown,
     /// The only registrar that had it is out of reach.
     OutOfReach,
-    /// It went while the registrar was out of reach.
+    /// It has not been there since the registrar was out of reach.
     Missed,
+    /// The registrar was there all the time, and does not list it any more: it has ended, or a rule
+    /// hides it now.
+    NotListed,
 }
 
 impl View {
@@ -83,8 +88,10 @@ impl View {
                 let was_stale = mem::replace(&mut self.is_stale, true);
                 if was_stale { Vec::new() } else { vec![Event::Lost(failures)] }
             }
-            Change::Partial { failures } if failures.0.is_empty() => vec![Event::AllThere],
-            Change::Partial { failures } => vec![Event::Missed(failures)],
+            Change::Partial { failures } => {
+                self.is_partial = !failures.0.is_empty();
+                vec![if self.is_partial { Event::Missed(failures) } else { Event::AllThere }]
+            }
             _ => Vec::new(),
         }
     }
@@ -118,7 +125,9 @@ impl View {
             for (instance, record) in &before {
                 if !self.known.contains_key(instance) {
                     let record = record.clone();
-                    events.push(Event::Remove { record, reason: Reason::Missed });
+                    let was_away = self.is_stale || self.is_partial;
+                    let reason = if was_away { Reason::Missed } else { Reason::NotListed };
+                    events.push(Event::Remove { record, reason });
                 }
             }
             for (instance, record) in &self.known {
@@ -165,6 +174,7 @@ impl fmt::Display for Reason {
             Self::Unknown => RemovalReason::Unknown.fmt(f),
             Self::OutOfReach => f.pad("its registrar is out of reach"),
             Self::Missed => RemovalReason::Missed.fmt(f),
+            Self::NotListed => f.pad("no longer listed"),
         }
     }
 }
@@ -245,7 +255,19 @@ mod tests {
         check("RESET +a +b SYNCED RESET +a +b SYNCED", "+a +b synced");
         check(
             "RESET +a +b SYNCED RESET +b1 +c SYNCED",
-            "+a +b synced -a (gone while the registrar was away) ~b1 +c",
+            "+a +b synced -a (no longer listed) ~b1 +c",
+        );
+        check(
+            "RESET +a SYNCED STALE RESET SYNCED",
+            "+a synced lost -a (not back since the registrar was away) back",
+        );
+        check(
+            "RESET +a SYNCED PARTIAL RESET SYNCED",
+            "+a synced missed -a (not back since the registrar was away)",
+        );
+        check(
+            "RESET +a SYNCED PARTIAL WHOLE RESET SYNCED",
+            "+a synced missed all-there -a (no longer listed)",
         );
         check("RESET SYNCED RESET +a -a +b ~b1 SYNCED", "synced +b");
         // The loss of the registrar is reported once, and its return once everything is known
