@@ -118,7 +118,7 @@ impl AsyncRead for ReadHalf {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let half = self.get_mut();
-        if super::read_again(&mut half.unread, buffer) {
+        if read_again(&mut half.unread, buffer) {
             return Poll::Ready(Ok(()));
         }
         forward!(&mut half.kind, Reading, inner => Pin::new(inner).poll_read(cx, buffer))
@@ -126,3 +126,13 @@ impl AsyncRead for ReadHalf {
 }
 
 forward_writes!(WriteHalf, 0, Writing);
+
+/// Reads bytes that were put back, if there are any, and tells whether there were.
+pub(super) fn read_again(unread: &mut Bytes, buffer: &mut ReadBuf<'_>) -> bool {
+    if unread.is_empty() {
+        return false;
+    }
+    let length = unread.len().min(buffer.remaining());
+    buffer.put_slice(&unread.split_to(length));
+    true
+}
