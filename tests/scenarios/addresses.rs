@@ -95,7 +95,7 @@ fn endpoints_without_a_port_get_the_same() {
     nobody.ends_with(2).says(&["which port", "-- COMMAND {port}"]);
     // An address that no program here has.
     let elsewhere = ["register", "web", "/ip4/203.0.113.7/tcp/0", "--", "echo", "{port}"];
-    let failed = node.callsign(&elsewhere).ends_with(2).says(&["no port can be drawn"]);
+    let failed = node.callsign(&elsewhere).ends_with(7).says(&["no port can be drawn"]);
     assert_eq!(failed.stdout, "");
 }
 

@@ -112,7 +112,7 @@ mod tests {
         check("xxxxxxxxxxxx", 5, 0, 1, "xxxxx\n xxxx\n xxx");
         check("東京東京", 3, 0, 0, "東\n京\n東\n京");
         check("a  b", 80, 0, 0, "a  b");
-        check("    at x", 2, 4, 4, "\n at\n x");
+        check("    at x", 2, 4, 4, "    \n a\n t\n x");
         assert_eq!(fitted(&"x".repeat(200), None, 0, 0).len(), 200);
     }
 
