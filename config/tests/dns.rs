@@ -1,6 +1,10 @@
 //! The table `[dns]`: its meaning, and the diagnostics of faulty ones.
 
+mod told;
+
 use config::read;
+
+use self::told::told;
 
 #[test]
 fn a_dns_server_answers_at_its_addresses() {
@@ -22,16 +26,7 @@ fn a_dns_server_answers_at_its_addresses() {
 #[track_caller]
 fn check(table: &str, expected: &[&str]) {
     let found = config::check(&format!("[dns]\n{table}"), "test.toml", |_| Vec::new());
-    let found: Vec<_> = found
-        .0
-        .iter()
-        .map(|it| {
-            let (line, column) = it.place.line_column();
-            let help = it.help.as_deref().unwrap_or_default();
-            format!("{line}:{column} {} | {help}", it.message)
-        })
-        .collect();
-    assert_eq!(found, expected, "in\n{table}");
+    assert_eq!(told(&found), expected, "in\n{table}");
 }
 
 #[test]

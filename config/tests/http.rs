@@ -1,6 +1,10 @@
 //! The table `[http]`: its meaning, and the diagnostics of faulty ones.
 
+mod told;
+
 use config::read;
+
+use self::told::told;
 
 #[test]
 fn http_is_answered_at_its_endpoints() {
@@ -22,16 +26,7 @@ fn http_is_answered_at_its_endpoints() {
 #[track_caller]
 fn check(table: &str, expected: &[&str]) {
     let found = config::check(table, "test.toml", |_| Vec::new());
-    let found: Vec<_> = found
-        .0
-        .iter()
-        .map(|it| {
-            let (line, column) = it.place.line_column();
-            let help = it.help.as_deref().unwrap_or_default();
-            format!("{line}:{column} {} | {help}", it.message)
-        })
-        .collect();
-    assert_eq!(found, expected, "in\n{table}");
+    assert_eq!(told(&found), expected, "in\n{table}");
 }
 
 #[test]

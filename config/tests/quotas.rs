@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
+mod told;
+
 use config::{Quota, QuotaOwner, read};
+
+use self::told::told;
 
 #[test]
 fn everybody_has_quotas_and_some_have_their_own() {
@@ -40,17 +44,8 @@ fn everybody_has_quotas_and_some_have_their_own() {
 
 #[track_caller]
 fn check(table: &str, expected: &[&str]) {
-    let diagnostics = read(table, "test.toml").unwrap_err();
-    let found: Vec<_> = diagnostics
-        .0
-        .iter()
-        .map(|it| {
-            let (line, column) = it.place.line_column();
-            let help = it.help.as_deref().unwrap_or_default();
-            format!("{line}:{column} {} | {help}", it.message)
-        })
-        .collect();
-    assert_eq!(found, expected, "in\n{table}");
+    let found = read(table, "test.toml").unwrap_err();
+    assert_eq!(told(&found), expected, "in\n{table}");
 }
 
 #[test]
