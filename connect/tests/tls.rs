@@ -9,11 +9,12 @@
 mod support;
 
 use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, SystemTime},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use endpoints::{SpiffePath, TrustDomain};
+use keys::{Authority, KeyKind};
 use transport::{TlsFiles, set_tls};
 
 use crate::support::{Registrar, Server, fetch, http};
@@ -36,24 +37,12 @@ async fn a_request_by_name_goes_over_tls_where_the_server_speaks_it() {
 }
 
 /// Makes an authority, and a certificate of it for the loopback.
-fn files(folder: &std::path::Path) -> TlsFiles {
-    let ca_key = KeyPair::generate().unwrap();
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    let certificate = params.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
-    let files = TlsFiles {
-        ca: folder.join("ca.pem"),
-        certificate: folder.join("it.pem"),
-        key: folder.join("it.key"),
-    };
-    fs::write(&files.ca, ca_pem).unwrap();
-    fs::write(&files.certificate, certificate.pem()).unwrap();
-    fs::write(&files.key, key.serialize_pem()).unwrap();
-    fs::set_permissions(&files.key, Permissions::from_mode(0o600)).unwrap();
-    files
+fn files(folder: &Path) -> TlsFiles {
+    let (keys, now) = (folder.join("keys"), SystemTime::now());
+    let domain = TrustDomain::new("example.internal").unwrap();
+    let authority = Authority::create(&keys, domain, KeyKind::default(), now).unwrap();
+    let (path, host) = (SpiffePath::new("it").unwrap(), "127.0.0.1".parse().unwrap());
+    authority.issue(path, &[host], Duration::from_secs(3600), now).unwrap();
+    let [ca, certificate, key] = ["ca.pem", "it.pem", "it.key"].map(|it| keys.join(it));
+    TlsFiles { ca, certificate, key }
 }
