@@ -12,7 +12,7 @@ use std::{
 
 use callsign_bench::certify;
 use endpoints::Endpoint;
-use rustix::time::{ClockId, clock_gettime};
+use registrar::thread_time;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::{Builder, Runtime},
@@ -55,11 +55,11 @@ fn serve() -> (Endpoint, Receiver<Duration>) {
             bound.send(listener.bound().clone()).unwrap();
             loop {
                 let mut stream = listener.accept().await.unwrap();
-                let began = processor_time();
+                let began = thread_time();
                 stream.handshake().await.unwrap();
                 stream.write_all(b"!").await.unwrap();
                 stream.flush().await.unwrap();
-                let took = processor_time() - began;
+                let took = thread_time() - began;
                 drop(stream.read_to_end(&mut Vec::new()).await);
                 if told.send(took).is_err() {
                     return;
@@ -72,20 +72,14 @@ fn serve() -> (Endpoint, Receiver<Duration>) {
 
 fn call(runtime: &Runtime, endpoint: &Endpoint) -> Duration {
     runtime.block_on(async {
-        let began = processor_time();
+        let began = thread_time();
         let mut stream = dial(endpoint).await.unwrap();
         // What is needed to resume comes with the first byte.
         assert_eq!(stream.read_u8().await.unwrap(), b'!');
-        processor_time() - began
+        thread_time() - began
     })
 }
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// Returns how long the processor has worked for this thread.
-fn processor_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.try_into().unwrap(), now.tv_nsec.try_into().unwrap())
 }

@@ -9,7 +9,17 @@ use crate::registry::{Caller, Certified, Owner};
 
 /// Asks the kernel for the identity of a connection's peer: once, at its beginning. `None` if the
 /// peer has gone, because its messages would be charged to nobody.
-pub(crate) fn caller(stream: &Stream) -> Option<Caller> {
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::Owner;
+/// use transport::Stream;
+///
+/// let (near, _far) = Stream::pair();
+/// let caller = callsign::caller(&near).expect("it is there");
+/// assert_eq!(caller.owner, Owner::Registrar, "a connection within this process");
+/// ```
+pub fn caller(stream: &Stream) -> Option<Caller> {
     let caller = match stream.who() {
         Who::Gone => return None,
         Who::User { uid, groups } => {

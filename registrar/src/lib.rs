@@ -99,6 +99,7 @@ mod verify;
 
 pub use accounts::{Accounts, Exceeded, Holding};
 pub use adapter::{Accepted, ProtocolAdapter, Recognised, Serving};
+pub use caller::caller;
 pub use controls::Controls;
 pub use error::NodeError;
 pub use foreign_session::ForeignSession;

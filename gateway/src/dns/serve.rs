@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use registrar::{
-    registry::{Account, Owner},
-    thread_time,
-};
+use registrar::{caller, registry::Account, thread_time};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -19,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
-use transport::{Stream, Who};
+use transport::Stream;
 
 use super::{
     packet::{Transport, answer},
@@ -104,14 +101,8 @@ pub(super) async fn serve_connections(listener: TcpListener, zone: Arc<Zone>) {
 /// Returns on whose account a connection is: the kernel knows the users of this host.
 fn with_account(stream: TcpStream) -> Option<(Stream, Account)> {
     let stream = Stream::try_from(stream).ok()?;
-    let owner = match stream.who() {
-        Who::Gone => return None,
-        Who::User { uid, .. } => Owner::User(uid),
-        Who::Address(ip) => Owner::Host(ip),
-        Who::Here => Owner::Registrar,
-        _ => Owner::Unknown(0),
-    };
-    Some((stream, owner.account()))
+    let account = caller(&stream)?.owner.account();
+    Some((stream, account))
 }
 
 /// Reads questions and writes answers until the peer has no more, or is too slow.
