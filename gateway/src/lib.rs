@@ -1,7 +1,9 @@
 //! Adapters for programs that speak other protocols, so that they find callsign's actors and are
 //! found like them.
 //!
-//! - [`dns`] answers questions of DNS: every program that can resolve a name finds actors.
+//! - `dns` answers questions of DNS: every program that can resolve a name finds actors.
+//! - `http` answers HTTP: JSON, a stream of changes, metrics, and a page to look at.
+//! - [`json`] describes records and their like, for HTTP and the command line alike.
 //! - [`tractor`] is the adapter for programs of the Python project tractor, and the way to theirs.
 //!
 //! An adapter translates; it keeps no names itself (that is `registrar`, whose node it is opened on),
@@ -25,6 +27,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "dns", feature = "http"))]
+mod cached;
 #[cfg(feature = "dns")]
 pub mod dns;
 #[cfg(feature = "http")]

@@ -17,9 +17,9 @@ use tokio::{
 
 use super::{
     serve::{bind, serve_connections, serve_datagrams},
-    zone::{Types, Zone},
+    zone::Zone,
 };
-use crate::surroundings::Surroundings;
+use crate::{cached::Cached, surroundings::Surroundings};
 
 /// Answers questions of DNS from the registry of a node, at addresses of its own.
 ///
@@ -132,7 +132,7 @@ impl ProtocolAdapter for DnsAdapter {
             registry,
             servers: self.addresses.clone(),
             surroundings: Surroundings::new(),
-            types: Types::default(),
+            types: Cached::new(),
         });
         Box::pin(async move {
             let mut serving = JoinSet::new();

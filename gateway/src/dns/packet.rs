@@ -169,8 +169,8 @@ mod tests {
     };
     use uuid::Uuid;
 
-    use super::{super::zone::Types, *};
-    use crate::surroundings::Surroundings;
+    use super::*;
+    use crate::{cached::Cached, surroundings::Surroundings};
 
     /// A domain with an actor `feed` of so many endpoints.
     fn zone(endpoints: u8) -> Zone {
@@ -193,7 +193,7 @@ mod tests {
             registry,
             servers: vec!["127.0.0.1:53".parse().unwrap()],
             surroundings: Surroundings::new(),
-            types: Types::default(),
+            types: Cached::new(),
         }
     }
 

@@ -4,8 +4,7 @@ use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
     str,
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::Arc,
 };
 
 use endpoints::{Endpoint, Here, Host, Locality, Stamped};
@@ -20,7 +19,6 @@ use registrar::{
     RegistryHandle,
     registry::{Caller, Owner},
 };
-use tokio::time::Instant;
 use uuid::Uuid;
 use wire::State;
 
@@ -29,7 +27,7 @@ use super::{
     label::{ADDRESSES, labels},
     question::Subject,
 };
-use crate::surroundings::Surroundings;
+use crate::{cached::Cached, surroundings::Surroundings};
 
 /// The domain, and what it is answered from.
 #[derive(Debug)]
@@ -39,12 +37,9 @@ pub(super) struct Zone {
     /// Where this server listens.
     pub(super) servers: Vec<SocketAddr>,
     pub(super) surroundings: Surroundings,
-    pub(super) types: Types,
+    /// The names of all actors as types of services, sorted.
+    pub(super) types: Cached<[Name]>,
 }
-
-/// The names of all actors as types of services, sorted, as of the last time that they were read.
-#[derive(Debug, Default)]
-pub(super) struct Types(Mutex<Option<(Instant, Arc<[Name]>)>>);
 
 /// The answer to a question.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,16 +133,6 @@ impl Zone {
         let (refresh, retry, expire, minimum) = (60, 10, 600, 0);
         let soa = SOA::new(self.server(), hostmaster, serial, refresh, retry, expire, minimum);
         Record::from_rdata(self.domain.clone(), TTL, RData::SOA(soa))
-    }
-
-    /// Returns the names of all actors as types of services: those of a moment ago, because there may
-    /// be many.
-    fn types(&self) -> Arc<[Name]> {
-        let mut types = self.types.0.lock().expect("nothing panics while it holds the lock");
-        match &*types {
-            Some((read_at, types)) if read_at.elapsed() < READ_AGAIN => types.clone(),
-            _ => types.insert((Instant::now(), self.read_types())).1.clone(),
-        }
     }
 
     fn read_types(&self) -> Arc<[Name]> {
@@ -288,7 +273,8 @@ impl Question<'_> {
         if !self.wants(RecordType::PTR) {
             return Answer::no_data();
         }
-        let types = self.zone.types();
+        // There may be many, so they are those of a moment ago.
+        let types = self.zone.types.get(|| self.zone.read_types());
         Answer::of(
             types
                 .iter()
@@ -396,9 +382,6 @@ fn ip(stamped: &Stamped) -> Option<IpAddr> {
 
 /// For how many seconds answers may be kept: not at all, because an actor may end at any time.
 const TTL: u32 = 0;
-
-/// How long the list of all names is kept. That of one name is read for each question.
-const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// The number of endpoints after which no further instance of a name is looked at.
 const PLACES_MAX: usize = 1024;

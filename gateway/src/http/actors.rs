@@ -366,7 +366,7 @@ const REVISION: &str = "callsign-revision";
 /// The number of the one watch of a connection.
 pub(super) const WATCH: CallId = 1;
 
-/// The longest wait: an hour's worth of them costs nothing, and a proxy cuts longer ones.
+/// The longest wait: proxies cut longer ones.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// The bytes of a page of records in JSON, at most: it takes three times as much as on the wire.
