@@ -33,6 +33,9 @@ impl TlsPath {
     /// What stands for the folder of a systemd service's credentials at the beginning of a path.
     pub const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
 
+    /// The variable with that folder, which systemd sets.
+    pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
     /// Returns the path, with the folder of the service's credentials in its place; `None` if the
     /// path names that folder, and there is none.
     ///

@@ -11,7 +11,7 @@ use super::Environment;
 ///
 /// [`Diagnostics`], if a path begins with the folder of a service's credentials, and there is none.
 pub(crate) fn files(tls: &TlsSettings, environment: &Environment) -> Result<TlsFiles, Diagnostics> {
-    let folder = environment.raw(CREDENTIALS_VARIABLE);
+    let folder = environment.raw(TlsPath::CREDENTIALS_VARIABLE);
     let path = |it: &TlsPath| {
         it.path(folder).ok_or_else(|| {
             let message = format!("`{}` is not set", TlsPath::CREDENTIALS);
@@ -62,6 +62,3 @@ fn fault(tls: &TlsSettings, error: &TlsFilesError) -> Diagnostic {
     };
     path.fault(error.to_string(), help)
 }
-
-/// The variable with the folder of a systemd service's credentials.
-const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";

@@ -104,7 +104,7 @@ fn of_process(
         transport::set_host_id(host_id)?;
     }
     if let Some(tls) = &settings.tls {
-        let folder = variable(CREDENTIALS_VARIABLE);
+        let folder = variable(TlsPath::CREDENTIALS_VARIABLE);
         // Without that folder the path is as it is written: no such file.
         let path =
             |it: &TlsPath| it.path(folder.as_deref()).unwrap_or_else(|| (&it.written).into());
@@ -169,9 +169,6 @@ fn registrars(
     };
     Ok((registrars, trust))
 }
-
-/// The variable with the folder of a systemd service's credentials.
-const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 
 #[cfg(test)]
 mod tests {
