@@ -5,6 +5,7 @@ use std::io;
 use config::DnsSettings;
 use gateway::dns::{DnsAdapter, DnsError};
 
+use super::listed;
 use crate::failure::{Exit, Failure};
 
 /// Binds the DNS server that the settings ask for.
@@ -30,9 +31,6 @@ pub(super) async fn bind(settings: &DnsSettings) -> Result<Option<DnsAdapter>, F
         };
         let failure = Failure { exit: Exit::of_io(source), ..Failure::usage(error) };
         let failure = if hint.is_empty() { failure } else { failure.hint(hint) };
-        match &settings.place {
-            Some(place) => failure.hint(format!("the address is in `[dns] listen`, {place}")),
-            None => failure,
-        }
+        listed("dns", settings.place.as_deref(), failure)
     })
 }

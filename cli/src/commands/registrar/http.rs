@@ -4,6 +4,7 @@ use config::HttpSettings;
 use gateway::http::{HttpAdapter, HttpError};
 use transport::Access;
 
+use super::listed;
 use crate::{
     failure::{Exit, Failure},
     hints,
@@ -23,9 +24,6 @@ pub(super) async fn bind(
         let exit = Exit::of_bind(source);
         let hints = hints.into_iter().map(Into::into).collect();
         let failure = Failure { exit, hints, ..Failure::usage(error) };
-        match &settings.place {
-            Some(place) => failure.context(format!("`[http] listen`, {place}")),
-            None => failure,
-        }
+        listed("http", settings.place.as_deref(), failure)
     })
 }

@@ -245,6 +245,14 @@ async fn bind(
     Node::bind(endpoints, options).await.map_err(|error| explain(error, endpoints, context))
 }
 
+/// Names the place in the settings of what another server of the node cannot listen at.
+fn listed(table: &str, place: Option<&str>, failure: Failure) -> Failure {
+    match place {
+        Some(place) => failure.hint(format!("the address is in `[{table}] listen`, {place}")),
+        None => failure,
+    }
+}
+
 fn is_port(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Tcp(_))
 }
