@@ -26,6 +26,9 @@ from callsign.sockets import SocketStream
 #: A bound against hanging, and nothing else: it holds on a busy machine.
 LIMIT = 60.0
 
+# Under `nohup` it would be ignored, and by every node that is started here too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 
 def binary() -> str:
     """Returns the path of `callsign`, which the variable `CALLSIGN_BIN` names."""
