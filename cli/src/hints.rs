@@ -238,19 +238,24 @@ fn in_use(endpoint: &Endpoint, list: &[Endpoint], holder: Option<&Holder>) -> Ve
     if let Some(rival) = rival {
         return vec![format!("it is the same place as `{rival}`: leave one of them out")];
     }
-    let mut hints: Vec<_> = match (holder, endpoint) {
-        (Some(holder), _) => who(holder).into_iter().collect(),
-        (None, Endpoint::Tcp(tcp)) => {
-            vec![format!("see who has it: `ss -ltnp 'sport = :{}'`", tcp.port)]
-        }
-        (None, _) => Vec::new(),
-    };
+    let mut hints: Vec<_> = held(endpoint, holder).into_iter().collect();
     if let Some(place) = asked_at(endpoint) {
         let command = format!("callsign status --registrar {}", quoted(&place.to_string()));
         hints.push(format!("if it is a registrar, it serves you too: `{command}`"));
     }
     hints.push("to run another, say where: `callsign registrar --listen ENDPOINT`".to_owned());
     hints
+}
+
+/// Says who has an endpoint, or how to find out.
+pub(crate) fn held(endpoint: &Endpoint, holder: Option<&Holder>) -> Option<String> {
+    match (holder, endpoint) {
+        (Some(holder), _) => who(holder),
+        (None, Endpoint::Tcp(it)) => {
+            Some(format!("see who has it: `ss -ltnp 'sport = :{}'`", it.port))
+        }
+        (None, _) => None,
+    }
 }
 
 /// Returns the address at which a listener at an endpoint is asked from here.

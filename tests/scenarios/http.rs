@@ -442,7 +442,8 @@ fn a_place_that_is_taken_is_told_with_its_settings() {
     let other = room.unix("other.sock");
     let failed =
         room.callsign(&["registrar", "--listen", &other, "--config", &settings]).ends_with(5);
-    failed.says(&["`[http] listen`", "other.toml:2", &port]);
+    let failed = failed.says(&["`[http] listen`", "other.toml:2", &port]);
+    assert!(!failed.stderr.contains("callsign status"), "{failed}");
     node.process().signal(Signal::TERM);
     node.outcome();
 }

@@ -2,7 +2,7 @@
 
 use config::HttpSettings;
 use gateway::http::{HttpAdapter, HttpError};
-use transport::Access;
+use transport::{Access, BindError};
 
 use super::listed;
 use crate::{
@@ -20,7 +20,13 @@ pub(super) async fn bind(
     }
     HttpAdapter::bind(&settings.listen, Some(access)).await.map(Some).map_err(|error| {
         let HttpError::Bind { endpoint, source } = &error else { return Failure::usage(error) };
-        let hints = hints::unbound(endpoint, &settings.listen, source);
+        let hints = match source {
+            // A registrar there would not answer HTTP.
+            BindError::InUse { holder } => {
+                hints::held(endpoint, holder.as_ref()).into_iter().collect()
+            }
+            _ => hints::unbound(endpoint, &settings.listen, source),
+        };
         let exit = Exit::of_bind(source);
         let hints = hints.into_iter().map(Into::into).collect();
         let failure = Failure { exit, hints, ..Failure::usage(error) };
