@@ -1,6 +1,13 @@
 //! Registrars that tests find, lose and find again.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
 
 use callsign_discovery::{BackoffOptions, Client, ClientOptions, Registration};
 use endpoints::{Endpoint, Stamped, UnixAddress};
@@ -31,6 +38,17 @@ pub(crate) struct Running {
     pub(crate) registry: RegistryHandle,
     stop: CancellationToken,
     tasks: JoinSet<()>,
+    serving: Serving,
+}
+
+/// The future that serves. It is dropped with [`Running`], and not with its task, which the runtime
+/// drops at some time later: the folder of its test may be gone by then.
+type Serving = Arc<Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>>;
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.serving.lock().unwrap().take());
+    }
 }
 
 impl Running {
@@ -72,8 +90,13 @@ impl Running {
         let (registry, stop) = (node.registry().clone(), CancellationToken::new());
         let endpoint = node.endpoints()[0].clone();
         let mut tasks = JoinSet::new();
-        tasks.spawn(node.serve(stop.clone()));
-        Self { endpoint, registry, stop, tasks }
+        let serving: Serving = Arc::new(Mutex::new(Some(Box::pin(node.serve(stop.clone())))));
+        let served = serving.clone();
+        tasks.spawn(poll_fn(move |context| match &mut *served.lock().unwrap() {
+            Some(serving) => serving.as_mut().poll(context),
+            None => Poll::Ready(()),
+        }));
+        Self { endpoint, registry, stop, tasks, serving }
     }
 
     /// Starts a registrar in memory.
@@ -85,7 +108,7 @@ impl Running {
     pub(crate) async fn stop(mut self) -> Endpoint {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
-        self.endpoint
+        self.endpoint.clone()
     }
 
     /// Waits until it has ended by itself.

@@ -15,8 +15,8 @@ use std::{
 use endpoints::{Endpoint, Interface, Stamp, Stamped, TcpAddress, UnixAddress, UnixPath};
 use tokio::time::Instant;
 use transport::{
-    DialError, Listening, ListeningSocket, Process, Silence, Whose, dial_within, endpoints_of,
-    expand, here, holders, is_of_other_host, listening, may_speak_for, stamp, whose,
+    DialError, Listening, ListeningSocket, Process, Silence, Whose, any_listens, dial_within,
+    endpoints_of, expand, here, holders, is_of_other_host, listening, may_speak_for, stamp, whose,
 };
 
 use super::former::Former;
@@ -190,20 +190,17 @@ impl KnownEndpoint {
         let mut listened = listening(endpoint);
         for _look in 1..LOOKS {
             let Listening::Sockets(sockets) = &listened else { break };
-            let judged = self.judge(sockets, program, former, servers, now);
-            if judged.0 != Finding::Others(None) {
+            if let Some(judged) = self.judge(sockets, program, former, servers, now) {
                 return judged;
             }
-            // Nobody is seen to hold them: they may have closed in between.
-            let again = listening(endpoint);
-            if inodes(&again) == inodes(&listened) {
-                return judged;
-            }
-            listened = again;
+            listened = listening(endpoint);
         }
         match listened {
             Listening::Nobody(silence) => (Finding::Nobody(silence), None),
-            Listening::Sockets(sockets) => self.judge(&sockets, program, former, servers, now),
+            Listening::Sockets(sockets) => {
+                let judged = self.judge(&sockets, program, former, servers, now);
+                judged.unwrap_or((Finding::Unknown, None))
+            }
             // What was seen here is not elsewhere now: another host may have been given the address.
             Listening::Unknown if self.was_own && is_of_other_host(endpoint) => {
                 (Finding::Nobody(Silence::AddressGone), None)
@@ -219,6 +216,7 @@ impl KnownEndpoint {
         }
     }
 
+    /// Tells whose the sockets are, like [`Self::look`]; `None` if they have closed meanwhile.
     fn judge(
         &mut self,
         sockets: &[ListeningSocket],
@@ -226,7 +224,7 @@ impl KnownEndpoint {
         former: &mut Option<Former>,
         servers: &[Former],
         now: Instant,
-    ) -> (Finding, Option<Option<Process>>) {
+    ) -> Option<(Finding, Option<Option<Process>>)> {
         let inodes = numbers(sockets);
         let mut successor = None;
         let stranger = sockets.iter().find_map(|it| it.uid.filter(|uid| !may_speak_for(*uid)));
@@ -234,12 +232,12 @@ impl KnownEndpoint {
             let known = self.others.as_ref().filter(|it| it.0 == inodes);
             let who = known.map_or_else(|| holders(sockets).first().copied(), |it| it.1);
             self.others = Some((inodes, who, now));
-            return (Finding::Strangers(user, who), None);
+            return Some((Finding::Strangers(user, who), None));
         }
         if !inodes.is_subset(&self.sockets) {
             match &self.others {
                 Some((theirs, who, at)) if *theirs == inodes && now - *at < LOOK_AGAIN => {
-                    return (Finding::Others(*who), None);
+                    return Some((Finding::Others(*who), None));
                 }
                 _ => {}
             }
@@ -257,22 +255,27 @@ impl KnownEndpoint {
                 // There is no evidence that another one has taken the place of the first.
                 Whose::Unknown => program.is_none().then_some(None),
             };
-            if program.is_none() {
-                match (former.as_mut(), other) {
-                    (None, None) => *former = Some(Former::of(sockets)),
-                    (None, Some(_)) => {}
-                    (Some(former), None) => former.extend(sockets),
-                    (Some(before), Some(_)) => {
-                        if let Some(now) = before.successor(sockets) {
-                            (successor, other) = (Some(now.process()), None);
-                            *former = Some(now);
-                        }
-                    }
+            let found = match (former.as_ref(), other) {
+                _ if program.is_some() => None,
+                (None, None) => Some(Former::of(sockets)),
+                (Some(before), Some(_)) => before.successor(sockets),
+                (None, Some(_)) | (Some(_), None) => None,
+            };
+            // Who held sockets that have closed cannot be told any more.
+            if !any_listens(&inodes) {
+                return None;
+            }
+            if let Some(found) = found {
+                if other.take().is_some() {
+                    successor = Some(found.process());
                 }
+                *former = Some(found);
+            } else if let (Some(former), None, None) = (former, program, other) {
+                former.extend(sockets);
             }
             if let Some(who) = other {
                 self.others = Some((inodes, who, now));
-                return (Finding::Others(who), None);
+                return Some((Finding::Others(who), None));
             }
             self.sockets = inodes;
         }
@@ -280,7 +283,7 @@ impl KnownEndpoint {
         if let Some(file) = sockets.iter().find_map(|it| it.file) {
             self.stamp.socket = Some(file);
         }
-        (Finding::Own, successor)
+        Some((Finding::Own, successor))
     }
 }
 
@@ -302,13 +305,6 @@ pub(super) fn linked_to(said: &Endpoint) -> Option<Endpoint> {
     }
     let linked = UnixPath::new(&fs::canonicalize(path).ok()?).ok()?;
     Some(Endpoint::Unix(UnixAddress::Path(linked)))
-}
-
-fn inodes(listening: &Listening) -> BTreeSet<u64> {
-    match listening {
-        Listening::Sockets(sockets) => numbers(sockets),
-        Listening::Nobody(_) | Listening::Unknown => BTreeSet::new(),
-    }
 }
 
 fn numbers(sockets: &[ListeningSocket]) -> BTreeSet<u64> {
