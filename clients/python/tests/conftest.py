@@ -21,7 +21,7 @@ import pytest
 from anyio.abc import ByteStream
 
 import callsign
-from callsign.sockets import SocketStream
+from callsign.streams import SocketStream
 
 #: A bound against hanging, and nothing else: it holds on a busy machine.
 LIMIT = 60.0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import LIMIT, Node, Room
+from test_tls import authority, keys, node_at
 
 import callsign
 import callsign.sync
@@ -91,6 +92,21 @@ def test_a_trio_service_proves_who_it_is(
         said = run(node, "script.py")
         assert said == f"clock ready {room.unix('clock.sock')}\nhigh time\n"
     gone(client, "clock")
+
+
+def test_an_actor_over_tls_proves_who_it_is(room: Room) -> None:
+    client_files = authority(room)
+    keys(room, "issue", "keys", "desk", "--host", "127.0.0.1")
+    node = node_at(room)
+    with (
+        running(node, "desk.py"),
+        callsign.sync.connect(node.endpoint, tls=client_files) as client,
+    ):
+        client.wait("desk", timeout=LIMIT)
+        owner = "tls:spiffe://callsign.internal/desk"
+        with client.find("desk", owner=owner) as desk:
+            assert desk.assurance is callsign.Assurance.PROVED
+            assert desk.socket.recv(100) == b"hello over TLS"
 
 
 def gone(client: callsign.sync.Client, name: str) -> None:

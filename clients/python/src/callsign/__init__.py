@@ -10,6 +10,7 @@ It works on asyncio and on trio alike. `callsign.sync` is a small face of it for
 """
 
 from .client import Client, connect, open
+from .credentials import Tls
 from .dial import Assurance, Candidate, Connection, Explanation
 from .endpoint import Endpoint, Memory, Tcp, UnixAbstract, UnixPath, endpoint
 from .errors import (
@@ -35,6 +36,7 @@ from .errors import (
     RemoteError,
     SettingsError,
     TimedOut,
+    TlsError,
     Unreachable,
     WireError,
 )
@@ -46,6 +48,7 @@ from .options import VERSION as __version__
 from .options import Options
 from .portal import Heartbeat
 from .registered import Registered
+from .secure import TlsListener
 from .view import Change
 from .watch import Watch
 
@@ -95,6 +98,9 @@ __all__ = [
     "Suspicion",
     "Tcp",
     "TimedOut",
+    "Tls",
+    "TlsError",
+    "TlsListener",
     "UnixAbstract",
     "UnixPath",
     "Unreachable",

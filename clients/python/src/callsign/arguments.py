@@ -41,7 +41,7 @@ def check_seconds(what: str, seconds: Any, least: float = 0.0) -> float:
 
 async def read_owner(owner: str | None) -> str | None:
     """Reads a user's name or number, or an owner as it is written for programs, and returns it in
-    the latter way: `user:1000`, `address:10.0.0.7`, `registrar`."""
+    the latter way: `user:1000`, `address:10.0.0.7`, `tls:feed.example`, `registrar`."""
     if owner in (None, "registrar", "unknown"):
         return owner
     if not isinstance(owner, str):
@@ -54,6 +54,8 @@ async def read_owner(owner: str | None) -> str | None:
             return f"network:{IPv6Network(address)}"
     except ValueError:
         raise _no_user(owner) from None
+    if kind == "tls" and address:
+        return owner
     user = owner.removeprefix("user:")
     if user.isascii() and user.isdigit() and int(user) <= _USER_MAX:
         return f"user:{int(user)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, Unpack
@@ -23,6 +24,7 @@ from .errors import (
     RegistrarFailure,
     SettingsError,
     Unreachable,
+    no_certificate,
 )
 from .finding import Wanted
 from .link import Connector, Dialing, Down, Hub, Link, Reply
@@ -34,6 +36,7 @@ from .places import Place
 from .registered import Registering
 from .remembered import Memory
 from .requests import request
+from .secure import TlsListener
 from .waiting import wait, wait_within_reach
 from .watch import Watch
 
@@ -203,6 +206,16 @@ class Client:
         none is within reach, it is registered as soon as one is."""
         return Registering(self, name, endpoints, details, patiently=True)
 
+    def tls_listener(self, listener: socket.socket) -> TlsListener:
+        """Lets the callers of a listening socket of TCP speak TLS, with this client's certificate:
+        to be registered, and served by `Registered.serve` or its own `serve`.
+
+        `TlsError` if this client has no certificate.
+        """
+        if self.hub.credentials is None:
+            raise no_certificate()
+        return TlsListener(listener, self.hub.credentials)
+
     # Requests about an instance, whoever registered it.
 
     async def unregister(self, uuid: UUID) -> None:
@@ -301,11 +314,14 @@ def _client(
     *,
     waits: bool,
 ) -> Client:
-    trust = Trust.NAMED
+    chosen = replace(options or Options(), **more)
     if given:
         registrars = list(dict.fromkeys(endpoint(it) for it in given))
-    else:
-        registrars, trust = environment.registrars(os.environ, is_patient=not waits)
-    if not registrars:
+        return Client(registrars, chosen, Trust.NAMED, waits=waits)
+    found = environment.read(os.environ, is_patient=not waits)
+    if not found.registrars:
         raise SettingsError("no registrar is configured")
-    return Client(registrars, replace(options or Options(), **more), trust, waits=waits)
+    chosen = replace(
+        chosen, tls=chosen.tls or found.tls, insecure=chosen.insecure or found.insecure
+    )
+    return Client(found.registrars, chosen, found.trust, waits=waits)

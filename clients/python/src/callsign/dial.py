@@ -12,6 +12,7 @@ from uuid import UUID
 import anyio
 
 from . import kernel
+from .credentials import Credentials
 from .endpoint import Endpoint
 from .errors import (
     DialError,
@@ -22,11 +23,14 @@ from .errors import (
     RegistrarFailure,
 )
 from .frames import handshake
+from .identity import bound
 from .locality import Locality, Look, OutOfReach, Stamped, Verdict, here_for, locate, look
 from .messages import Challenge, Hello, Instance, Record
 from .options import Options
+from .secure import binding_of
 from .signal import Signal
-from .sockets import SocketStream, dial
+from .sockets import dial
+from .streams import SocketStream
 from .text import brief, plain
 
 #: An instance that is not reached by so many dials will hardly be reached by more.
@@ -53,6 +57,17 @@ class Ticket:
 
     challenge: Challenge
     proof: bytes
+    #: What the proof over TLS is made of, if it listens there.
+    over_tls: bytes | None = None
+
+    def expected(self, binding: bytes | None) -> bytes:
+        """Returns the proof on one connection, of which `binding` is what only its ends know."""
+        if binding is None:
+            return self.proof
+        if self.over_tls is None:
+            # A proof that does not cover the connection proves nothing there.
+            raise _unproved()
+        return bound(self.over_tls, binding)
 
 
 Tickets = Mapping[tuple[UUID, int], Ticket]
@@ -172,7 +187,11 @@ Report = Callable[[Candidate, str], None]
 
 
 async def connect_nearest(
-    records: Sequence[Record], tickets: Tickets, options: Options, report: Report
+    records: Sequence[Record],
+    tickets: Tickets,
+    options: Options,
+    credentials: Credentials | None,
+    report: Report,
 ) -> Connection:
     """Connects to the nearest instance that answers and is the one meant.
 
@@ -180,7 +199,8 @@ async def connect_nearest(
     when one succeeds. What speaks against an instance is reported.
     """
     explanation = explain(records)
-    won = await _race(explanation.candidates, tickets, options)
+    dialing = _Dialing(tickets, options, credentials)
+    won = await _race(explanation.candidates, dialing)
     reached = None if won is None else won[0].record.uuid
     for candidate in explanation.candidates:
         evidence = candidate.evidence
@@ -195,10 +215,20 @@ async def connect_nearest(
     return Connection(sock, candidate, peer, explanation)
 
 
+@dataclass(frozen=True, slots=True)
+class _Dialing:
+    """What all dials share."""
+
+    tickets: Tickets
+    options: Options
+    credentials: Credentials | None
+
+
 _Won = tuple[Candidate, socket.socket, Hello | None]
 
 
-async def _race(candidates: Sequence[Candidate], tickets: Tickets, options: Options) -> _Won | None:
+async def _race(candidates: Sequence[Candidate], dialing: _Dialing) -> _Won | None:
+    options = dialing.options
     winner: list[_Won] = []
     failed, under_way, failures = Signal(), 0, 0
 
@@ -206,7 +236,7 @@ async def _race(candidates: Sequence[Candidate], tickets: Tickets, options: Opti
         nonlocal under_way, failures
         began = anyio.current_time()
         try:
-            sock, peer, assurance = await _reach(candidate, tickets, options)
+            sock, peer, assurance = await _reach(candidate, dialing)
         except LinkError as error:
             candidate.error = error
         else:
@@ -244,18 +274,20 @@ async def _race(candidates: Sequence[Candidate], tickets: Tickets, options: Opti
 
 
 async def _reach(
-    candidate: Candidate, tickets: Tickets, options: Options
+    candidate: Candidate, dialing: _Dialing
 ) -> tuple[socket.socket, Hello | None, Assurance]:
     """Dials, and checks the identity. Until that is done, the application sends no byte."""
-    record, expected = candidate.record, candidate.stamped.stamp.socket
+    options, record = dialing.options, candidate.record
+    expected = candidate.stamped.stamp.socket
     began = anyio.current_time()
-    sock = await dial(candidate.endpoint, options.actor_timeout, expected)
+    sock = await dial(candidate.endpoint, options.actor_timeout, dialing.credentials, expected)
     try:
         if not record.proves:
             _check_user(sock, record.user, has_inode=expected is not None)
             return sock, None, Assurance.UNPROVED
-        ticket = tickets.get((record.uuid, record.epoch))
+        ticket = dialing.tickets.get((record.uuid, record.epoch))
         challenge = None if ticket is None else ticket.challenge
+        proof = None if ticket is None else ticket.expected(binding_of(sock))
         hello = Hello(agent=options.agent, wanted=record.instance, challenge=challenge)
         left = options.actor_timeout - (anyio.current_time() - began)
         try:
@@ -263,14 +295,14 @@ async def _reach(
         except HandshakeError as error:
             what = f"the peer does not say who it is: {error}"
             raise HandshakeError(error.kind, what) from None
-        _check_identity(peer, record.instance, ticket)
+        _check_identity(peer, record.instance, proof)
         return sock, peer, Assurance.CLAIMED if ticket is None else Assurance.PROVED
     except BaseException:
         sock.close()
         raise
 
 
-def _check_identity(peer: Hello, meant: Instance, ticket: Ticket | None) -> None:
+def _check_identity(peer: Hello, meant: Instance, proof: bytes | None) -> None:
     if peer.instance is None:
         what = f'the peer is no actor: it calls itself "{plain(peer.agent)}"'
         raise IdentityError("other-identity", what)
@@ -278,9 +310,13 @@ def _check_identity(peer: Hello, meant: Instance, ticket: Ticket | None) -> None
         found = plain(str(peer.instance))
         what = f"{found} is there, not the actor that was meant"
         raise IdentityError("other-identity", what)
-    if ticket is not None and not hmac.compare_digest(peer.proof or b"", ticket.proof):
-        what = "the peer claims to be the actor that was meant, and cannot prove it"
-        raise IdentityError("other-identity", what)
+    if proof is not None and not hmac.compare_digest(peer.proof or b"", proof):
+        raise _unproved()
+
+
+def _unproved() -> IdentityError:
+    what = "the peer claims to be the actor that was meant, and cannot prove it"
+    return IdentityError("other-identity", what)
 
 
 def _check_user(sock: socket.socket, registrant: int | None, *, has_inode: bool) -> None:
@@ -320,4 +356,5 @@ def _evidence(error: LinkError) -> str | None:
         return "other-identity"
     if isinstance(error, HandshakeError) and error.kind == "handshake-timed-out":
         return "timed-out"
-    return "other"
+    # What this side cannot do says nothing against the other.
+    return None if error.kind == "unbound" else "other"

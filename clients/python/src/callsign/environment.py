@@ -8,15 +8,17 @@ import re
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
+from .credentials import Tls
 from .endpoint import Endpoint, Tcp, endpoint, of_path
 from .errors import EndpointError, SettingsError
 from .options import Trust
-from .settings import CONFIG_VARIABLE, read_settings, table
-from .text import quoted, system
+from .settings import CONFIG_VARIABLE, CREDENTIALS_VARIABLE, read_settings, read_tls, table
+from .text import kind_of, quoted, system
 
 #: Names the registrars to ask, with commas or spaces between them.
 REGISTRARS_VARIABLE = "CALLSIGN_REGISTRAR"
@@ -32,13 +34,35 @@ _SYSTEM_DIR = "/run/callsign"
 log = logging.getLogger("callsign")
 
 
-def registrars(environment: Mapping[str, str], *, is_patient: bool) -> tuple[list[Endpoint], Trust]:
-    """Returns the registrars of an environment: those of `CALLSIGN_REGISTRAR`, else that of the
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the environment of a process says."""
+
+    registrars: list[Endpoint]
+    trust: Trust
+    #: The certificate of the settings file, and whether it trusts the network.
+    tls: Tls | None
+    insecure: bool
+
+
+def read(environment: Mapping[str, str], *, is_patient: bool) -> Environment:
+    """Reads an environment: the registrars are those of `CALLSIGN_REGISTRAR`, else that of the
     settings file in `CALLSIGN_CONFIG`, else those at the usual places.
 
     Whoever is patient also asks the system's registrar, whose folder may yet be made.
     """
     settings = read_settings(environment.get(CONFIG_VARIABLE) or "")
+    tls = read_tls(settings, environment.get(CREDENTIALS_VARIABLE))
+    insecure = table(settings, "registrar", "the settings").get("insecure", False)
+    if not isinstance(insecure, bool):
+        raise SettingsError(f"[registrar] insecure: {kind_of(insecure)}, is not true or false")
+    registrars, trust = _registrars(environment, settings, is_patient=is_patient)
+    return Environment(registrars, trust, tls, insecure)
+
+
+def _registrars(
+    environment: Mapping[str, str], settings: dict[str, Any], *, is_patient: bool
+) -> tuple[list[Endpoint], Trust]:
     named = environment.get(REGISTRARS_VARIABLE, "")
     if named.strip():
         return read_list(named), Trust.NAMED

@@ -19,10 +19,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from .alerts import NO_CERTIFICATE
 from .text import plain, quoted
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class InvalidArgument(Error, ValueError):
 
 
 class SettingsError(Error):
-    """The environment names no registrar that could be asked."""
+    """The environment names no registrar that could be asked, or a certificate cannot be used."""
 
 
 class NotOpen(Error, RuntimeError):
@@ -146,12 +146,24 @@ _PASSING = frozenset(
         "others-port",
         "in-line",
         "panicked",
+        "tls-ended",
     }
 )
 
 
 class DialError(LinkError):
     """Why an endpoint could not be dialed."""
+
+
+class TlsError(DialError):
+    """Why there is no connection over TLS: what is wrong with a certificate, as a rule."""
+
+
+def no_certificate() -> TlsError:
+    """Makes the error of a program that has no certificate."""
+    error = TlsError("no-certificate", NO_CERTIFICATE)
+    error.add_note(f"hint: {_NAME_A_CERTIFICATE}")
+    return error
 
 
 class HandshakeError(LinkError):
@@ -173,16 +185,36 @@ class RegistrarFailure:
         return f"{self.registrar}: {plain(str(self.error))}"
 
 
+_NAME_A_CERTIFICATE = (
+    "name one by `tls=callsign.Tls(…)`, or in `[tls]` of the settings; `callsign keys` makes them"
+)
+
+#: What to do about registrars beyond the loopback.
+_HINTS = {
+    "insecure": (
+        "encrypt: let it listen with `/tls`, name it so, and name a certificate in `tls`, or in "
+        "`[tls]` of the settings",
+        "or trust the network: `insecure=True`, or `insecure = true` in `[registrar]`",
+    ),
+    "no-certificate": (_NAME_A_CERTIFICATE,),
+}
+
+
 class RegistrarsError(Error):
     """An error made of those of the registrars, of which it prints one a line."""
 
     def __init__(self, what: str, failures: Sequence[RegistrarFailure]) -> None:
         self.failures = tuple(failures)
         super().__init__("\n  ".join([f"{what}:", *map(str, self.failures)]))
+        for hint in dict.fromkeys(
+            hint for it in failures for hint in _HINTS.get(it.error.kind, ())
+        ):
+            self.add_note(f"hint: {hint}")
 
     def with_context(self, context: str) -> Self:
         """Returns the same error with what it came of before it."""
-        error = copy(self)
+        error = type(self).__new__(type(self))
+        error.__dict__.update(self.__dict__)
         error.args = (f"{context}: {self}",)
         return error
 

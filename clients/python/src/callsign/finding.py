@@ -91,6 +91,7 @@ async def find(client: Client, given: Wanted) -> Connection:
         records,
         found.tickets,
         client.options,
+        client.hub.credentials,
         lambda candidate, evidence: _report(client, found, candidate, evidence),
     )
     connection.unanswered = found.result.unanswered

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 
+from .alerts import may_pass
 from .errors import HandshakeError, RemoteError, WireError
 from .messages import Fields, Hello, pack, read_error, read_hello, unpack, write_hello
-from .sockets import receive, receive_exactly, send_all
+from .secure import Channel
+from .streams import receive, receive_exactly, send_all
 from .text import duration, plain, system
 
 #: Six bytes that no other protocol begins with, and the version.
@@ -83,10 +86,6 @@ async def answer(sock: Channel, answering: Answering, limit: float) -> Hello:
         await _send(sock, PREFACE + encode("hello", write_hello(own)))
         return caller
     raise _late(limit)
-
-
-#: A socket that does not block, or any stream of bytes of the library.
-Channel = socket.socket | anyio.abc.ByteStream
 
 
 async def _read_hello(sock: Channel) -> Hello:
@@ -163,7 +162,9 @@ class _failing:
         if isinstance(error, (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)):
             why = system(cause) if isinstance(cause, OSError) else "it was closed"
             what = f"the connection broke during the handshake: {why}"
-            raise HandshakeError("handshake-closed", what) from None
+            # A listener checks a certificate after its dialer has done with the handshake of TLS.
+            is_final = isinstance(cause, ssl.SSLError) and not may_pass(cause)
+            raise HandshakeError("tls" if is_final else "handshake-closed", what) from None
 
 
 def _late(limit: float) -> HandshakeError:

@@ -10,9 +10,10 @@ from uuid import UUID
 import anyio
 
 from .errors import HandshakeError
-from .frames import HANDSHAKE_TIMEOUT, Channel, answer
+from .frames import HANDSHAKE_TIMEOUT, answer
 from .messages import Challenge, Hello, Instance
 from .options import AGENT
+from .secure import Channel, binding_of
 from .signal import Signal
 
 #: Registrations with several registrars, and some earlier ones with each.
@@ -30,11 +31,17 @@ class Key:
     epoch: int
     key: bytes
 
-    def prove(self, instance: Instance, challenge: Challenge) -> bytes:
-        """Returns the response to a challenge."""
+    def prove(self, instance: Instance, challenge: Challenge, binding: bytes | None) -> bytes:
+        """Returns the response to a challenge on one connection; over TLS `binding` is what only
+        its ends know."""
+        if binding is None:
+            return self._proof(b"callsign: proof", instance, challenge)
+        return bound(self._proof(b"callsign: proof over TLS", instance, challenge), binding)
+
+    def _proof(self, use: bytes, instance: Instance, challenge: Challenge) -> bytes:
         text = b"".join(
             (
-                b"callsign: proof",
+                use,
                 challenge.registrar.bytes,
                 challenge.epoch.to_bytes(8, "big"),
                 challenge.nonce.bytes,
@@ -43,6 +50,11 @@ class Key:
             )
         )
         return hmac.new(self.key, text, hashlib.sha256).digest()[:16]
+
+
+def bound(proof: bytes, binding: bytes) -> bytes:
+    """Ties a proof to a connection over TLS."""
+    return hmac.new(proof, b"callsign: channel" + binding, hashlib.sha256).digest()[:16]
 
 
 class Identity:
@@ -80,7 +92,7 @@ class Identity:
             if caller.wanted is not None and caller.wanted != self.instance:
                 other.append(caller.wanted)
             elif caller.challenge is not None:
-                proof = await self._prove(caller.challenge)
+                proof = await self._prove(caller.challenge, binding_of(stream))
             return Hello(agent=agent, instance=self.instance, proof=proof)
 
         caller = await answer(stream, answering, limit)
@@ -88,11 +100,11 @@ class Identity:
             raise HandshakeError("meant-for-another", f"the peer means {other[0]}")
         return caller
 
-    async def _prove(self, challenge: Challenge) -> bytes | None:
+    async def _prove(self, challenge: Challenge, binding: bytes | None) -> bytes | None:
         with anyio.move_on_after(_KEY_TIMEOUT):
             await self._changed.until(lambda: self._meant(challenge) is not None)
         key = self._meant(challenge)
-        return None if key is None else key.prove(self.instance, challenge)
+        return None if key is None else key.prove(self.instance, challenge, binding)
 
     def _meant(self, challenge: Challenge) -> Key | None:
         meant = (challenge.registrar, challenge.epoch)

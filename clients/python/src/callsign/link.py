@@ -14,6 +14,7 @@ from uuid import UUID
 import anyio
 
 from . import kernel
+from .credentials import Credentials
 from .desired import Entry, token_of
 from .endpoint import Endpoint, Tcp
 from .errors import (
@@ -34,6 +35,7 @@ from .locality import is_there
 from .messages import Fields, Hello, pack, quota_of, read_lost, unpack
 from .options import Options, Trust
 from .portal import Overdue, Portal
+from .secure import is_private
 from .signal import Signal
 from .sockets import dial
 from .text import duration, plain
@@ -216,6 +218,7 @@ class Hub:
     def __init__(self, registrars: Sequence[Endpoint], options: Options, trust: Trust) -> None:
         self.options = options
         self.trust = trust
+        self.credentials = None if options.tls is None else Credentials(options.tls)
         self.entries: dict[UUID, Entry] = {}
         self.entries_changed = Signal()
         #: Those that are being taken out.
@@ -383,8 +386,10 @@ class Connector:
         """Dials the registrar and greets it."""
         options, place = self._hub.options, self._link.registrar
         self._number += 1
-        sock = await dial(place, options.dial_timeout)
+        sock = await dial(place, options.dial_timeout, self._hub.credentials)
         try:
+            if not options.insecure and not is_private(sock):
+                raise LinkError("insecure", "it is beyond the loopback, and has no TLS")
             is_tcp = isinstance(place, Tcp)
             # Within a host, a registrar that has not answered by then hangs.
             is_far = isinstance(place, Tcp) and not place.is_loopback

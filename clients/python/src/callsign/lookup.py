@@ -115,9 +115,9 @@ def located(hub: Hub, answers: Sequence[Reply[Located] | RegistrarFailure | None
             parts.append(answer)
             continue
         found = answer.value
-        for (uuid, epoch), proof in found.proofs.items():
+        for (uuid, epoch), owed in found.owed.items():
             challenge = Challenge(found.registrar, epoch, found.nonce)
-            tickets[uuid, epoch] = Ticket(challenge, proof)
+            tickets[uuid, epoch] = Ticket(challenge, *owed)
         parts.append(Reply(found.answer, answer.settles_at))
     together = merged(hub, parts)
     together.tickets = tickets

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -107,7 +108,8 @@ class Located:
     answer: Answer
     registrar: UUID
     nonce: UUID
-    proofs: Mapping[tuple[UUID, int], bytes]
+    #: The proof, and what it is made of over TLS if the instance listens there.
+    owed: Mapping[tuple[UUID, int], tuple[bytes, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,15 +447,16 @@ def read_located(fields: Fields) -> Located:
     answer = fields.map("answer")
     # The proofs belong to the records as they stand there, those included that are left out.
     records = _read_known(answer.items("records"))
-    proofs: dict[tuple[UUID, int], bytes] = {}
-    for record, proof in zip(records, fields.items("proofs"), strict=False):
-        if proof is not None and not isinstance(proof, bytes):
+    owed: dict[tuple[UUID, int], tuple[bytes, bytes | None]] = {}
+    proofs, over_tls = fields.items("proofs"), fields.items("over_tls", is_optional=True)
+    for record, proof, tls in zip_longest(records, proofs, over_tls):
+        if not isinstance(proof, bytes | None) or not isinstance(tls, bytes | None):
             raise WireError("a proof that is not binary")
         if record is not None and proof is not None:
-            proofs[record.uuid, record.epoch] = proof
+            owed[record.uuid, record.epoch] = proof, tls
     kept = tuple(it for it in records if it is not None)
     found = Answer(answer.number("now_ms"), answer.number("total"), kept)
-    return Located(found, fields.uuid("registrar"), fields.uuid("nonce"), proofs)
+    return Located(found, fields.uuid("registrar"), fields.uuid("nonce"), owed)
 
 
 def read_whoami(fields: Fields) -> Whoami:

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from .arguments import check_seconds
+from .credentials import Tls
 from .errors import InvalidArgument
 from .frames import HANDSHAKE_TIMEOUT
 from .portal import Heartbeat
@@ -56,6 +57,11 @@ class Options:
     #: 0.1 ms, and beyond it (RFC 8305).
     stagger_within_host: float = 0.01
     stagger_beyond: float = 0.25
+    #: The certificate with which it dials and listens at `…/tls`.
+    tls: Tls | None = None
+    #: Whether it talks to a registrar beyond the loopback without TLS: then whoever can read the
+    #: network reads all of that, and can change it.
+    insecure: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.agent, str):
@@ -69,6 +75,10 @@ class Options:
         if not isinstance(self.heartbeat, Heartbeat | None):
             what = f"`heartbeat` is a `callsign.Heartbeat`, not {kind_of(self.heartbeat)}"
             raise InvalidArgument(what)
+        if not isinstance(self.tls, Tls | None):
+            raise InvalidArgument(f"`tls` is a `callsign.Tls`, not {kind_of(self.tls)}")
+        if not isinstance(self.insecure, bool):
+            raise InvalidArgument(f"`insecure` is true or false, not {kind_of(self.insecure)}")
         match self.backoff:
             case (first, most):
                 check_seconds("backoff", most, check_seconds("backoff", first))

@@ -16,6 +16,7 @@ from . import kernel
 from .endpoint import Endpoint, Tcp, UnixAbstract, UnixPath, endpoint, of_path
 from .errors import EndpointError, InvalidRegistration
 from .locality import Stamped, stamp
+from .secure import TlsListener
 from .text import kind_of, quoted, system
 
 #: An endpoint as it is given: its text, its value, with a stamp of its own, or a listener.
@@ -46,7 +47,8 @@ def stamped_all(places: Iterable[Place]) -> list[Stamped]:
             case MultiListener():
                 found += stamped_all(place.listeners)
             case anyio.abc.Listener():
-                found += published(place.extra(SocketAttribute.raw_socket))
+                listener = place.extra(SocketAttribute.raw_socket)
+                found += published(listener, tls=isinstance(place, TlsListener))
             case _:
                 read = endpoint(place)
                 found.append(Stamped(read, stamp(read)))
@@ -75,7 +77,7 @@ def _is_wildcard(listener: sockets.socket) -> bool:
     return is_tcp and ip_address(listener.getsockname()[0].partition("%")[0]).is_unspecified
 
 
-def published(listener: sockets.socket) -> list[Stamped]:
+def published(listener: sockets.socket, *, tls: bool = False) -> list[Stamped]:
     """Returns the stamped endpoints of a listening socket: of a wildcard, those of all
     interfaces."""
     _check_listens(listener)
@@ -89,13 +91,13 @@ def published(listener: sockets.socket) -> list[Stamped]:
         return [stamped]
     ip, port = ip_address(name[0].partition("%")[0]), name[1]
     zone = sockets.if_indextoname(name[3]) if len(name) > 3 and name[3] else None
-    places = [_tcp(ip, port, zone)]
+    places = [_tcp(ip, port, zone, tls)]
     if ip.is_unspecified:
         takes = {ip.version}
         if ip.version == 6 and not listener.getsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY):
             takes.add(4)
         own = [it for it in kernel.interfaces() if it.ip.version in takes]
-        places = list(dict.fromkeys(_tcp(it.ip, port, it.name) for it in own))
+        places = list(dict.fromkeys(_tcp(it.ip, port, it.name, tls) for it in own))
     return [Stamped(it, stamp(it, listener)) for it in places]
 
 
@@ -142,6 +144,6 @@ def _of_unix(name: str | bytes) -> Endpoint:
     return of_path(path)
 
 
-def _tcp(ip: IPv4Address | IPv6Address, port: int, name: str | None = None) -> Tcp:
+def _tcp(ip: IPv4Address | IPv6Address, port: int, name: str | None, tls: bool) -> Tcp:
     zone = name if isinstance(ip, IPv6Address) and ip.is_link_local else None
-    return Tcp(ip, port, zone)
+    return Tcp(ip, port, zone, tls=tls)

@@ -19,7 +19,7 @@ from .errors import Closed, RemoteError, WireError
 from .frames import FRAME_BYTES_MAX, decode, encode
 from .messages import Fields, read_error
 from .signal import Signal
-from .sockets import READ_BYTES
+from .streams import NOT_NOW, READ_BYTES
 from .text import plain, system
 
 #: The calls of one portal: enough to keep any link busy.
@@ -201,9 +201,10 @@ class Portal:
             return await self._read_by(self._loop)
         data, reads = bytearray(), 0
         while True:
-            await anyio.wait_readable(self._sock)
+            # First, since a record of TLS that began with the handshake is not to be waited for.
             if closed := self._read_once(data):
                 return closed
+            await anyio.wait_readable(self._sock)
             reads += 1
             if reads % _READS_MAX == 0:
                 await anyio.lowlevel.checkpoint()
@@ -225,6 +226,7 @@ class Portal:
 
         loop.add_reader(self._sock, read)
         try:
+            read()  # as above
             return await ended
         finally:
             loop.remove_reader(self._sock)
@@ -233,7 +235,7 @@ class Portal:
         """Reads what is there behind `data`, and takes the frames that are complete."""
         try:
             part = self._sock.recv(READ_BYTES)
-        except (BlockingIOError, InterruptedError):
+        except NOT_NOW:
             return None
         except (ConnectionResetError, BrokenPipeError):
             return Closed("the peer closed the connection")
@@ -365,7 +367,7 @@ class Portal:
             try:
                 await anyio.wait_writable(self._sock)
                 written = self._sock.send(memoryview(bytes(self._output[:_OUTPUT_MAX])))
-            except (BlockingIOError, InterruptedError):
+            except NOT_NOW:
                 continue
             except OSError as error:
                 await anyio.sleep(_LAST_WORDS)

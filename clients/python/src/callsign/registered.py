@@ -11,11 +11,11 @@ import anyio.abc
 
 from .desired import Details, Entry, check_endpoints, check_metadata, check_state, make_entry
 from .errors import LinkError, Lost, NotOpen, RegistrarFailure, registrars_error
-from .frames import Channel
 from .link import Dialing, Down, Standby, Up, log
 from .locality import Stamp, Stamped
 from .messages import Hello, Instance, State
 from .places import Place, has_wildcard, stamped_all
+from .secure import Channel
 from .serving import Serving
 from .wildcards import follow
 

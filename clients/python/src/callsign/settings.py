@@ -8,11 +8,15 @@ import tomllib
 from typing import Any
 
 from . import kernel
+from .credentials import Tls
 from .errors import SettingsError
-from .text import system
+from .text import kind_of, system
 
 #: Names the settings file.
 CONFIG_VARIABLE = "CALLSIGN_CONFIG"
+
+#: Names the folder of a service's credentials, as systemd sets it.
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 _BYTES_MAX = 4 << 20
 
@@ -66,6 +70,36 @@ def _other_kind(status: os.stat_result) -> str | None:
 def _unreadable(path: str, why: str) -> SettingsError:
     what = f"cannot read the settings file `{path}`, which {CONFIG_VARIABLE} names"
     return SettingsError(f"{what}: {why}")
+
+
+def read_tls(settings: dict[str, Any], credentials: str | None) -> Tls | None:
+    """Returns the files of the table `[tls]`, if there is one. A path may begin with the folder of
+    a service's credentials."""
+    if "tls" not in settings:
+        return None
+    given = table(settings, "tls", "the settings")
+    for key in ("ca", "certificate", "key"):
+        if key not in given:
+            error = SettingsError(f"`[tls]` has no `{key}`")
+            error.add_note(
+                "hint: it takes `ca`, `certificate` and `key`, as `callsign keys` makes them"
+            )
+            raise error
+        if not isinstance(given[key], str) or not given[key] or "\0" in given[key]:
+            raise SettingsError(f"[tls] {key}: {kind_of(given[key])}, is not a path")
+
+    def path(key: str) -> str:
+        written: str = given[key]
+        folder, slash, rest = written.partition("/")
+        if folder != f"${CREDENTIALS_VARIABLE}":
+            return written
+        if credentials is None:
+            error = SettingsError(f"[tls] {key}: {folder} is not set")
+            error.add_note("hint: systemd sets it for a service with `LoadCredential=` in its unit")
+            raise error
+        return os.path.join(credentials, rest) if slash else credentials
+
+    return Tls(path("ca"), path("certificate"), path("key"))
 
 
 def table(settings: dict[str, Any], name: str, path: str) -> dict[str, Any]:

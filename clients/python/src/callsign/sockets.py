@@ -1,28 +1,22 @@
-"""Sockets that do not block, for asyncio and trio alike; and dialing an endpoint.
-
-The package waits for sockets by itself instead of using the streams of its library. So it reads no
-byte beyond a handshake and can give the bare socket away; and it can tell that a Unix socket is
-busy, which asyncio and trio take for a connection (connect(2) says EAGAIN there, not EINPROGRESS).
-"""
+"""Dialing an endpoint: a Unix socket by path or name, or a host by address or name."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import anyio
-import anyio.abc
-import anyio.lowlevel
-from anyio.abc import SocketAttribute
 
 from . import kernel
+from .credentials import Credentials
 from .endpoint import Endpoint, Memory, Tcp, UnixAbstract, UnixPath
-from .errors import DialError
+from .errors import DialError, no_certificate
 from .kernel import SocketId
+from .secure import connect
 from .text import system
 
 #: The first and the longest pause before a busy socket is tried again.
@@ -31,114 +25,15 @@ _BUSY_PAUSE_MIN, _BUSY_PAUSE_MAX = 0.001, 0.05
 #: The wait for one address of a host before the next is tried beside it (RFC 8305, section 5).
 _STAGGER = 0.25
 
-#: The most bytes that one read takes.
-READ_BYTES = 65536
 
-
-async def receive(sock: socket.socket, most: int = READ_BYTES) -> bytes:
-    """Reads what is there, and waits until something is; empty at the end."""
-    while True:
-        try:
-            return sock.recv(most)
-        except InterruptedError:
-            continue
-        except BlockingIOError:
-            await anyio.wait_readable(sock)
-
-
-async def receive_exactly(sock: socket.socket, length: int) -> bytes:
-    """Reads so many bytes; fewer at the end. Memory grows only as they arrive."""
-    parts: list[bytes] = []
-    while length > 0:
-        part = await receive(sock, min(length, READ_BYTES))
-        if not part:
-            break
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
-
-
-async def send_all(sock: socket.socket, data: bytes | bytearray | memoryview) -> None:
-    """Writes all of it."""
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[sock.send(rest) :]
-        except InterruptedError:
-            continue
-        except BlockingIOError:
-            await anyio.wait_writable(sock)
-
-
-class SocketStream(anyio.abc.ByteStream):
-    """A stream of bytes over a connected socket that does not block."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock: socket.socket | None = sock
-        self._receiving = anyio.ResourceGuard("reading from")
-        self._sending = anyio.ResourceGuard("writing to")
-
-    def detach(self) -> socket.socket:
-        """Gives the bare socket away, which does not block: to `asyncio.open_connection(sock=…)`,
-        an `aiohttp` connector, or `trio.SocketStream`. This stream is closed then."""
-        sock, self._sock = self._open(), None
-        return sock
-
-    async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
-        sock = self._open()
-        with self._receiving:
-            await anyio.lowlevel.checkpoint()
-            try:
-                data = await receive(sock, max_bytes)
-            except OSError as error:
-                raise self._broken() from error
-        if not data:
-            raise anyio.EndOfStream
-        return data
-
-    async def send(self, item: bytes) -> None:
-        sock = self._open()
-        with self._sending:
-            await anyio.lowlevel.checkpoint()
-            try:
-                await send_all(sock, item)
-            except OSError as error:
-                raise self._broken() from error
-
-    async def send_eof(self) -> None:
-        try:
-            self._open().shutdown(socket.SHUT_WR)
-        except OSError as error:
-            raise self._broken() from error
-        await anyio.lowlevel.checkpoint()
-
-    async def aclose(self) -> None:
-        sock, self._sock = self._sock, None
-        if sock is not None:
-            anyio.notify_closing(sock)
-            sock.close()
-        await anyio.lowlevel.checkpoint()
-
-    def _open(self) -> socket.socket:
-        if self._sock is None:
-            raise anyio.ClosedResourceError
-        return self._sock
-
-    def _broken(self) -> Exception:
-        return anyio.ClosedResourceError() if self._sock is None else anyio.BrokenResourceError()
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return {
-            SocketAttribute.family: lambda: self._open().family,
-            SocketAttribute.local_address: lambda: self._open().getsockname(),
-            SocketAttribute.raw_socket: self._open,
-            SocketAttribute.remote_address: lambda: self._open().getpeername(),
-        }
-
-
-async def dial(place: Endpoint, limit: float, expected: SocketId | None = None) -> socket.socket:
+async def dial(
+    place: Endpoint,
+    limit: float,
+    credentials: Credentials | None,
+    expected: SocketId | None = None,
+) -> socket.socket:
     """Connects to an endpoint within a time; where a socket is expected, to that one and no other.
+    Over TLS it shows the certificate of `credentials`, and checks that of the other side.
 
     A cancelled dial leaves no socket behind.
     """
@@ -155,7 +50,7 @@ async def dial(place: Endpoint, limit: float, expected: SocketId | None = None) 
                 return await _dial_unix(f"\0{place.name}".encode())
             case Tcp():
                 late = DialError("timed-out", "no answer in time")
-                return await _dial_tcp(place)
+                return await _dial_tcp(place, credentials)
     raise late
 
 
@@ -206,13 +101,17 @@ async def _dial_unix(address: bytes) -> socket.socket:
         raise
 
 
-async def _dial_tcp(place: Tcp) -> socket.socket:
-    if place.tls:
-        raise DialError("tls-unsupported", "TLS is not supported by this version")
+async def _dial_tcp(place: Tcp, credentials: Credentials | None) -> socket.socket:
+    if place.tls and credentials is None:
+        raise no_certificate()
     addresses = await _resolve(place)
     if len(addresses) == 1:
-        return await _dial_address(*addresses[0])
-    return await _dial_first(_alternate(addresses))
+        sock = await _dial_address(*addresses[0])
+    else:
+        sock = await _dial_first(_alternate(addresses))
+    if not place.tls or credentials is None:
+        return sock
+    return await connect(sock, place, credentials)
 
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]

@@ -1,7 +1,10 @@
 """Texts for people: foreign ones made harmless, durations, causes."""
 
+import ssl
 import unicodedata
 from collections.abc import Callable
+
+from .alerts import words
 
 #: Categories whose characters a screen obeys, hides, or cannot draw.
 _WITHOUT_SHAPE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
@@ -76,6 +79,8 @@ def brief(seconds: float) -> str:
 
 def system(error: OSError) -> str:
     """Describes an error of the system in a few words."""
+    if isinstance(error, ssl.SSLError):
+        return words(error)
     return error.strerror or str(error) or type(error).__name__
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import anyio
 
 from .errors import InvalidRegistration
-from .sockets import receive
+from .streams import receive
 
 #: The kernel's groups of messages on changed addresses (rtnetlink(7)).
 _ADDRESSES_CHANGED = 0x10 | 0x100
