@@ -18,7 +18,8 @@ import pytest
 from conftest import LIMIT, Room, listen
 
 import callsign
-from callsign import frames, messages
+from callsign import frames, messages, reading, writing
+from callsign.fields import Fields, pack, read
 
 pytestmark = pytest.mark.anyio
 
@@ -32,17 +33,17 @@ def test_the_example_of_the_document_is_read_and_written() -> None:
         bytes.fromhex("".join(line.partition("#")[0] for line in it.splitlines())) for it in blocks
     ]
     opening, theirs, asking, answering = told
-    hello = messages.write_hello(messages.Hello(agent="demo/1"))
+    hello = writing.write_hello(messages.Hello(agent="demo/1"))
     assert frames.PREFACE + frames.encode("hello", hello) == opening
-    body = messages.pack({"name": "feed", "all": False})
+    body = pack({"name": "feed", "all": False})
     call = {"id": 0, "method": "registrar.query", "body": body}
     assert frames.encode("call", call) == asking
 
     assert theirs.startswith(frames.PREFACE)
     kind, fields = frames.decode(theirs[len(frames.PREFACE) + 4 :])
-    assert (kind, messages.read_hello(fields).registrar) == ("hello", REGISTRAR)
+    assert (kind, reading.read_hello(fields).registrar) == ("hello", REGISTRAR)
     kind, fields = frames.decode(answering[4:])
-    answer = messages.read(messages.read_answer, fields.binary("body"), "an answer")
+    answer = read(reading.read_answer, fields.binary("body"), "an answer")
     (record,) = answer.records
     assert (kind, fields.number("id"), answer.total) == ("return", 0, 1)
     assert (record.name, record.state, record.lifetime) == ("feed", "ready", "session")
@@ -67,11 +68,11 @@ def test_later_versions_are_read() -> None:
         "owner": "planet:mars",
         "more": {"deep": [1, {"er": None}]},
     }
-    read = messages.read_record(messages.Fields(record, "a record"))
-    assert read is not None
-    assert (read.state, read.lifetime, read.owner) == ("unknown", "unknown", "planet:mars")
-    assert [str(it.endpoint) for it in read.endpoints] == ["/unix/@feed"]
-    assert messages.read_record(messages.Fields({**record, "name": "a b"}, "a record")) is None
+    found = reading.read_record(Fields(record, "a record"))
+    assert found is not None
+    assert (found.state, found.lifetime, found.owner) == ("unknown", "unknown", "planet:mars")
+    assert [str(it.endpoint) for it in found.endpoints] == ["/unix/@feed"]
+    assert reading.read_record(Fields({**record, "name": "a b"}, "a record")) is None
 
 
 def hello() -> bytes:
@@ -207,9 +208,9 @@ async def test_unknown_fields_and_a_big_answer_are_read(room: Room) -> None:
 
 
 async def test_a_watch_without_credit_ends_the_connection(room: Room) -> None:
-    reset = messages.pack("reset")
+    reset = pack("reset")
     started = {"revision": 1, "now_ms": 1, "resumed": False}
-    flood = frames.encode("started", {"id": 0, "body": messages.pack(started)})
+    flood = frames.encode("started", {"id": 0, "body": pack(started)})
     flood += frames.encode("item", {"id": 0, "body": reset}) * 4000
     with anyio.fail_after(LIMIT):
         async with registrar(room, lambda asked: flood if asked else hello()) as place:

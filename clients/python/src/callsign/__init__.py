@@ -12,7 +12,7 @@ It works on asyncio and on trio alike. `callsign.sync` is a small face of it for
 from .client import Client, connect, open
 from .credentials import Tls
 from .dial import Assurance, Candidate, Connection, Explanation
-from .endpoint import Endpoint, Memory, Tcp, UnixAbstract, UnixPath, endpoint
+from .endpoint import Endpoint, Memory, Tcp, UnixAbstract, UnixPath
 from .errors import (
     Closed,
     DialError,
@@ -44,9 +44,10 @@ from .identity import Identity
 from .locality import Locality, OutOfReach, Stamp, Stamped
 from .lookup import LookupResult
 from .messages import Hello, Instance, Record, Status, Suspicion, Whoami
+from .multiaddr import endpoint
 from .options import VERSION as __version__
 from .options import Options
-from .portal import Heartbeat
+from .pulse import Heartbeat
 from .registered import Registered
 from .secure import TlsListener
 from .view import Change

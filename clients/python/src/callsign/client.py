@@ -13,9 +13,10 @@ import anyio
 import anyio.abc
 
 from . import environment, finding
+from .connector import Connector
 from .desired import Details, Entry, check_state
 from .dial import Connection
-from .endpoint import Endpoint, endpoint
+from .endpoint import Endpoint
 from .errors import (
     CLOSED,
     LinkError,
@@ -26,13 +27,17 @@ from .errors import (
     Unreachable,
     no_certificate,
 )
+from .fields import pack
 from .finding import Wanted
-from .link import Connector, Dialing, Down, Hub, Link, Reply
+from .hub import Hub, Reply
+from .link import Dialing, Down, Link
 from .lookup import Asking, LookupResult, merged
-from .messages import Record, State, Status, Whoami, pack, read_status, read_whoami
+from .messages import Record, State, Status, Whoami
+from .multiaddr import endpoint
 from .names import check_name, check_pattern
 from .options import Options, Trust
 from .places import Place
+from .reading import read_status, read_whoami
 from .registered import Registering
 from .remembered import Memory
 from .requests import request

@@ -18,10 +18,11 @@ from .arguments import check_seconds, check_uuid
 from .errors import InvalidRegistration, LinkError, Lost
 from .identity import Identity
 from .locality import Stamped
-from .messages import Instance, State, write_stamped
+from .messages import Instance, State
 from .names import check_name
 from .signal import Signal
 from .text import duration, kind_of, quoted
+from .writing import write_stamped
 
 ENDPOINTS_MAX = 64
 METADATA_BYTES_MAX = 16 * 1024

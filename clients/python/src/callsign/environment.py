@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .credentials import Tls
-from .endpoint import Endpoint, Tcp, endpoint, of_path
+from .endpoint import Endpoint, Tcp
 from .errors import EndpointError, SettingsError
+from .multiaddr import endpoint, of_path
 from .options import Trust
 from .settings import CONFIG_VARIABLE, CREDENTIALS_VARIABLE, read_settings, read_tls, table
 from .text import kind_of, quoted, system

@@ -11,10 +11,12 @@ import anyio
 from .arguments import check_seconds, in_words, read_owner
 from .dial import Candidate, Connection, connect_nearest
 from .errors import NotFound, Unreachable
+from .fields import pack
 from .link import SETTLING_MAX
 from .lookup import Found, located, merged
-from .messages import Record, pack, read_answer, read_located
+from .messages import Record
 from .names import check_name
+from .reading import read_answer, read_located
 from .waiting import states
 
 if TYPE_CHECKING:

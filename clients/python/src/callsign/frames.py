@@ -11,10 +11,13 @@ import anyio
 
 from .alerts import may_pass
 from .errors import HandshakeError, RemoteError, WireError
-from .messages import Fields, Hello, pack, read_error, read_hello, unpack, write_hello
+from .fields import Fields, pack, unpack
+from .messages import Hello
+from .reading import read_error, read_hello
 from .secure import Channel
 from .streams import receive, receive_exactly, send_all
 from .text import duration, plain, system
+from .writing import write_hello
 
 #: Six bytes that no other protocol begins with, and the version.
 MAGIC = b"\xc5SGN\r\n"

@@ -13,9 +13,12 @@ import anyio
 
 from .desired import Entry, Progress, token_of
 from .errors import LinkError, Lost
+from .fields import Fields, pack, read_nothing
+from .hub import Hub
 from .identity import Key
-from .link import WAITS_MAX, Hub, Link, LinkConnection, log
-from .messages import Fields, Registered, pack, read_nothing, read_registered
+from .link import WAITS_MAX, Link, LinkConnection, log
+from .messages import Registered
+from .reading import read_registered
 
 T = TypeVar("T")
 

@@ -11,9 +11,11 @@ import anyio
 
 from .dial import Ticket
 from .errors import Incomplete, LinkError, RegistrarFailure, registrars_error
-from .link import Hub, Reply
-from .messages import Answer, Challenge, Located, Page, Record, pack, read_page
+from .fields import pack
+from .hub import Hub, Reply
+from .messages import Answer, Challenge, Located, Page, Record
 from .options import Trust
+from .reading import read_page
 from .view import newest_first
 
 T = TypeVar("T")

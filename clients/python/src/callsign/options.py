@@ -9,7 +9,7 @@ from .arguments import check_seconds
 from .credentials import Tls
 from .errors import InvalidArgument
 from .frames import HANDSHAKE_TIMEOUT
-from .portal import Heartbeat
+from .pulse import Heartbeat
 from .text import kind_of
 
 VERSION = "0.1.0"

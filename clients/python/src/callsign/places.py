@@ -13,9 +13,10 @@ from anyio.abc import SocketAttribute
 from anyio.streams.stapled import MultiListener
 
 from . import kernel
-from .endpoint import Endpoint, Tcp, UnixAbstract, UnixPath, endpoint, of_path
+from .endpoint import Endpoint, Tcp, UnixAbstract, UnixPath
 from .errors import EndpointError, InvalidRegistration
 from .locality import Stamped, stamp
+from .multiaddr import endpoint, of_path
 from .secure import TlsListener
 from .text import kind_of, quoted, system
 

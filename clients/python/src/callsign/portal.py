@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 
 from .errors import Closed, RemoteError, WireError
+from .fields import Fields
 from .frames import FRAME_BYTES_MAX, decode, encode
-from .messages import Fields, read_error
+from .items import WINDOW, Items, Overdue
+from .pulse import Heartbeat, Pulse, Service
+from .reading import read_error
 from .signal import Signal
 from .streams import NOT_NOW, READ_BYTES
 from .text import plain, system
@@ -31,43 +32,11 @@ _OUTPUT_MAX = 256 << 10
 #: Replies that the peer does not read: it asks without end, or is broken.
 _REPLIES_MAX = 1 << 20
 
-#: The items in transit, and the bytes of those that nobody has read yet.
-_WINDOW = 128
-_ITEM_BYTES_MAX = 32 << 20
-
 #: Reads in a row before the other tasks run.
 _READS_MAX = 16
 
-#: The data behind which a pong may still come over TCP.
-_PASSED_MAX = 64 << 20
-
 #: For how long a peer that no longer receives is read: it may have closed only its half.
 _LAST_WORDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """The interval of signs of life, and after how many of silence a peer is given up."""
-
-    interval: float = 0.9
-    misses: int = 3
-
-
-class Overdue(Exception):
-    """A call was not answered in time."""
-
-
-class Service(Protocol):
-    """What the other side may call, and is told of."""
-
-    def call(self, method: str, body: bytes) -> bytes:
-        """Answers a call, at once, or raises `RemoteError`."""
-
-    def fell_silent(self, silence: float) -> None:
-        """The peer gives no sign of life, though its connection lasts."""
-
-    def heard_again(self) -> None:
-        """It does again."""
 
 
 class _Call:
@@ -98,7 +67,6 @@ class Portal:
         self._sock = sock
         self._service = service
         self._heartbeat = heartbeat
-        self._ends_on_silence = ends_on_silence
         self._calls: dict[int, _Call] = {}
         self._next_id = 0
         self._room = anyio.Semaphore(CALLS_MAX, fast_acquire=True)
@@ -109,12 +77,7 @@ class Portal:
         #: asyncio's loop, if that runs this; and its clock, for callbacks too.
         self._loop = _asyncio_loop()
         self._clock = anyio.current_time if self._loop is None else self._loop.time
-        self._alive = self._moved = self._clock()
-        self._passed = 0
-        self._latency = 0.0
-        self._nonce = 0
-        self._asked_at: float | None = None
-        self._is_silent = False
+        self._pulse = Pulse(service, self._clock, ends_on_silence=ends_on_silence)
         #: Why it has ended.
         self.closed: Closed | None = None
 
@@ -127,7 +90,7 @@ class Portal:
             try:
                 await call.ended.wait()
             finally:
-                self._forget(number)
+                self.forget(number)
             return _answer(call)
 
     async def call_within(self, limit: float, method: str, body: bytes) -> bytes:
@@ -146,7 +109,7 @@ class Portal:
             try:
                 await call.ended.wait()
             finally:
-                self._forget(number)
+                self.forget(number)
             return _answer(call)
 
     def notify(self, method: str, body: bytes) -> None:
@@ -158,15 +121,15 @@ class Portal:
         """Calls a method that answers with items; returns its first value."""
         items = Items(self)
         number, call = await self._begin(method, body, items)
-        items._number = number
+        items.number = number
         try:
-            self._send("credit", {"id": number, "items": _WINDOW})
-            await items._changed.until(lambda: items.started is not None or items._is_over)
+            self.send("credit", {"id": number, "items": WINDOW})
+            await items.begun()
         except BaseException:
-            self._forget(number)
+            self.forget(number)
             raise
         if items.started is None:
-            self._forget(number)
+            self.forget(number)
             _answer(call)
             raise Closed("the peer ended a stream that had not begun")
         return items.started, items
@@ -176,7 +139,7 @@ class Portal:
         fields: dict[str, Any] = {"reason": reason}
         if returns:
             fields["returns"] = True
-        self._send("goodbye", fields)
+        self.send("goodbye", fields)
 
     async def run(self) -> Closed:
         """Drives the conversation to its end, closes the socket, and returns why it ended."""
@@ -243,7 +206,7 @@ class Portal:
             return Closed(f"the connection broke: {system(error)}")
         if not part:
             return Closed("the peer closed the connection")
-        self._heard(len(part))
+        self._pulse.heard(len(part))
         data += part
         try:
             return self._take_all(data)
@@ -276,13 +239,13 @@ class Portal:
                 if call is not None:
                     if call.items is None:
                         raise WireError(f"`{kind}` of a call that has no items")
-                    call.items._take(kind, body)
+                    call.items.take(kind, body)
             case "call":
                 self._reply(fields)
             case "ping":
-                self._send("pong", {"nonce": fields.number("nonce")}, is_reply=True)
+                self.send("pong", {"nonce": fields.number("nonce")}, is_reply=True)
             case "pong":
-                self._pong(fields.number("nonce"))
+                self._pulse.pong(fields.number("nonce"))
             case "goodbye":
                 how = "gave the connection up for now" if fields.truth("returns", False) else None
                 reason = plain(fields.text("reason"))
@@ -308,12 +271,12 @@ class Portal:
             answer = self._service.call(method, body)
         except RemoteError as error:
             said = {"kind": error.kind, "message": error.message}
-            self._send("error", {"id": number, "error": said}, is_reply=True)
+            self.send("error", {"id": number, "error": said}, is_reply=True)
         except WireError as error:
             said = {"kind": "invalid", "message": str(error)}
-            self._send("error", {"id": number, "error": said}, is_reply=True)
+            self.send("error", {"id": number, "error": said}, is_reply=True)
         else:
-            self._send("return", {"id": number, "body": answer}, is_reply=True)
+            self.send("return", {"id": number, "body": answer}, is_reply=True)
 
     # Writing.
 
@@ -337,14 +300,14 @@ class Portal:
         return number
 
     def _write_call(self, number: int, method: str, body: bytes) -> None:
-        self._send("call", {"id": number, "method": method, "body": body})
+        self.send("call", {"id": number, "method": method, "body": body})
 
-    def _forget(self, number: int) -> None:
+    def forget(self, number: int) -> None:
         """Withdraws a call, unless it has ended."""
         if self._calls.pop(number, None) is not None:
-            self._send("cancel", {"id": number})
+            self.send("cancel", {"id": number})
 
-    def _send(self, kind: str, fields: dict[str, Any], *, is_reply: bool = False) -> None:
+    def send(self, kind: str, fields: dict[str, Any], *, is_reply: bool = False) -> None:
         if self.closed is not None:
             return
         frame = encode(kind, fields)
@@ -375,7 +338,7 @@ class Portal:
                 scope.cancel()
                 return
             del self._output[:written]
-            self._moved = self._clock()
+            self._pulse.moved()
             self._output_changed.notify()
 
     async def _end_overdue(self) -> None:
@@ -394,62 +357,14 @@ class Portal:
             due = min((it.deadline for it in timed if it.deadline is not None), default=now)
             await anyio.sleep_until(due)
 
-    # Signs of life.
-
     async def _beat(self, heartbeat: Heartbeat, scope: anyio.CancelScope) -> None:
-        due = self._clock() + heartbeat.interval
-        while True:
-            await anyio.sleep_until(due)
-            now = self._clock()
-            if now - due > heartbeat.interval:
-                self._alive = now  # this process was stopped: the peer's time begins anew
-            silence = now - self._alive
-            if self._asked_at is None and silence >= heartbeat.interval * 0.99:
-                self._nonce += 1
-                self._asked_at = now
-                self._send("ping", {"nonce": self._nonce})
-            usual = heartbeat.interval * heartbeat.misses
-            limit = usual
-            if self._ends_on_silence and self._latency > heartbeat.interval:
-                limit = min(max(usual, 3 * self._latency), 10 * usual)
-            if silence >= limit and self._is_given_up(now, heartbeat.interval, silence):
-                scope.cancel()
-                return
-            left = limit - silence
-            due = now + (min(heartbeat.interval, left) if left > 0 else heartbeat.interval)
-
-    def _is_given_up(self, now: float, interval: float, silence: float) -> bool:
-        if not self._ends_on_silence:
-            if not self._is_silent:
-                self._is_silent = True
-                self._service.fell_silent(silence)
-            return False
-        # A ping that waits behind other data, or a pong that comes behind it, is no silence.
-        is_on_the_way = bool(self._output) or 0 < self._passed < _PASSED_MAX
-        if is_on_the_way and now - self._moved < 3 * interval:
-            return False
-        self.closed = Closed(f"the peer was silent for {silence:.1f}s")
-        return True
-
-    def _heard(self, length: int) -> None:
-        now = self._clock()
-        if self._ends_on_silence:
-            self._passed += length
-            self._moved = now
-        else:
-            self._revive(now)
-
-    def _pong(self, nonce: int) -> None:
-        if nonce == self._nonce and self._asked_at is not None:
-            now = self._clock()
-            self._latency = now - self._asked_at
-            self._revive(now)
-
-    def _revive(self, now: float) -> None:
-        self._alive, self._asked_at, self._passed = now, None, 0
-        if self._is_silent:
-            self._is_silent = False
-            self._service.heard_again()
+        """Asks for signs of life, and gives a peer up that gives none."""
+        self.closed = await self._pulse.beat(
+            heartbeat,
+            lambda nonce: self.send("ping", {"nonce": nonce}),
+            lambda: bool(self._output),
+        )
+        scope.cancel()
 
     def _finish(self, closed: Closed) -> None:
         self.closed = closed
@@ -460,61 +375,6 @@ class Portal:
         self._output.clear()
         self._output_changed.notify()
         self._sock.close()
-
-
-class Items:
-    """The items of a streaming call. Those that nobody reads are bounded by credit."""
-
-    def __init__(self, portal: Portal) -> None:
-        self._portal = portal
-        self._number = -1
-        self._changed = Signal()
-        self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
-        self._credit = _WINDOW
-        self._read = 0
-        self._is_over = False
-        self._error: RemoteError | Closed | Overdue | None = None
-        self.started: bytes | None = None
-
-    async def next(self) -> bytes | None:
-        """Returns the next item; `None` at the end."""
-        await self._changed.until(lambda: bool(self._queue) or self._is_over)
-        if not self._queue:
-            if self._error is not None:
-                raise self._error
-            return None
-        item = self._queue.popleft()
-        self._queued_bytes -= len(item)
-        self._read += 1
-        if self._read >= _WINDOW // 2 and not self._is_over:
-            self._credit += self._read
-            self._portal._send("credit", {"id": self._number, "items": self._read})
-            self._read = 0
-        return item
-
-    def close(self) -> None:
-        """Ends the call."""
-        self._portal._forget(self._number)
-
-    def _take(self, kind: str, body: bytes) -> None:
-        if kind == "started":
-            if self.started is not None:
-                raise WireError("a second `started`")
-            self.started = body
-        else:
-            if self.started is None or self._credit == 0:
-                raise WireError("an item without credit")
-            self._credit -= 1
-            self._queue.append(body)
-            self._queued_bytes += len(body)
-            if self._queued_bytes > _ITEM_BYTES_MAX:
-                raise WireError("items of more bytes than anybody has room for")
-        self._changed.notify()
-
-    def _end(self, error: RemoteError | Closed | Overdue | None) -> None:
-        self._is_over, self._error = True, error
-        self._changed.notify()
 
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
@@ -528,7 +388,7 @@ def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
 def _ended(call: _Call) -> None:
     call.ended.set()
     if call.items is not None:
-        call.items._end(call.error)
+        call.items.end(call.error)
 
 
 def _answer(call: _Call) -> bytes:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from .arguments import check_uuid
 from .errors import Incomplete, NotFound, Partly, Refused, RegistrarFailure, Unreachable
-from .link import Reply
-from .messages import pack, read_nothing
+from .fields import pack, read_nothing
+from .hub import Reply
 
 if TYPE_CHECKING:
     from .client import Client

@@ -17,9 +17,11 @@ from .errors import (
     TimedOut,
     registrars_error,
 )
+from .fields import pack
 from .link import WAITS_MAX, Down, Link, LinkConnection
-from .messages import Record, pack, read_answer
+from .messages import Record
 from .names import check_name
+from .reading import read_answer
 from .text import duration
 from .view import newest_first
 

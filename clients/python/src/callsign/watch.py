@@ -8,10 +8,11 @@ import anyio
 import anyio.lowlevel
 
 from .errors import Closed, LinkError, RemoteError, WireError
-from .link import Dialing, Down, Link, LinkConnection, Up, of_refusal, read_answer
-from .messages import pack, read_item, unpack
+from .fields import pack, unpack
+from .items import Items
+from .link import Dialing, Down, Link, LinkConnection, Up, of_refusal, read_body
 from .names import check_pattern
-from .portal import Items
+from .reading import read_item
 from .signal import Signal
 from .view import Change, View
 
@@ -170,7 +171,7 @@ class _Feed:
                 started, items = await connection.portal.stream("registrar.watch", pack(args))
             if items is None:
                 return connection.give_up(limit)
-            resumed = read_answer(started, lambda it: it.truth("resumed"))
+            resumed = read_body(started, lambda it: it.truth("resumed"))
             settles_at = connection.settles_at
             at = self._link.index
             await self._watch.tell("begun", at, is_resumed=resumed, settles_at=settles_at)

@@ -1,0 +1,127 @@
+"""What the parts of a client share: its links, and what is registered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic
+from uuid import UUID
+
+from .credentials import Credentials
+from .desired import Entry
+from .endpoint import Endpoint, Tcp
+from .errors import (
+    CLOSED,
+    NOT_ENTERED,
+    OTHER_PROCESS,
+    HandshakeError,
+    LinkError,
+    NotOpen,
+    RegistrarFailure,
+)
+from .fields import Fields, T
+from .link import Dialing, Down, Link, LinkConnection, Standby, Up
+from .options import Options, Trust
+from .signal import Signal
+from .text import duration
+
+
+class Hub:
+    """What the parts of a client share."""
+
+    def __init__(self, registrars: Sequence[Endpoint], options: Options, trust: Trust) -> None:
+        self.options = options
+        self.trust = trust
+        self.credentials = None if options.tls is None else Credentials(options.tls)
+        self.entries: dict[UUID, Entry] = {}
+        self.entries_changed = Signal()
+        #: Those that are being taken out.
+        self.leaving: set[Entry] = set()
+        self.links = [Link(at, it, self) for at, it in enumerate(registrars)]
+        #: Why nothing can be asked: the client has not been entered, or is closed.
+        self.is_shut: str | None = NOT_ENTERED
+        self._process = os.getpid()  # that in which it is made, and then the one that opens it
+        #: The link that serves each registrar, since two addresses may lead to the same one.
+        self._claims: dict[UUID, int] = {}
+
+    def open(self) -> None:
+        self.is_shut, self._process = None, os.getpid()
+
+    def close(self) -> None:
+        self.is_shut = CLOSED
+
+    @property
+    def is_here(self) -> bool:
+        """Tells whether this is the process that opened it, and not a fork of that."""
+        return self._process == os.getpid()
+
+    def check_open(self) -> None:
+        """Makes sure that it can be used."""
+        if self.is_shut is not None:
+            raise NotOpen(self.is_shut)
+        self.check_here()
+
+    def check_here(self) -> None:
+        """Makes sure that this is the process that opened it."""
+        if not self.is_here:
+            raise NotOpen(OTHER_PROCESS)
+
+    def claim(self, link: Link, connection: LinkConnection) -> int | None:
+        """Claims a registrar for a link, and declares it up; or returns the link that has it."""
+        holder = self._claims.setdefault(connection.registrar, link.index)
+        if holder != link.index:
+            link.set(Standby(holder))
+            return holder
+        link.set(Up(connection))
+        return None
+
+    def release(self, link: Link, registrar: UUID, error: LinkError) -> None:
+        """Gives the registrar of a link free, and declares the link down."""
+        self._claims.pop(registrar, None)
+        link.set(Down(error))
+
+    def forget(self, link: Link, error: LinkError) -> None:
+        """Releases whatever a link has."""
+        self._claims = {it: holder for it, holder in self._claims.items() if holder != link.index}
+        link.set(Down(error))
+
+    async def ask(
+        self, index: int, method: str, body: bytes, read: Callable[[Fields], T]
+    ) -> Reply[T] | RegistrarFailure | None:
+        """Asks one registrar. One that another link serves is not asked twice: `None`."""
+        self.check_open()
+        link, limit = self.links[index], self.options.ask_timeout
+        match await link.settled(limit):
+            case Up(connection):
+                try:
+                    value = await connection.call(method, body, read, limit)
+                except LinkError as error:
+                    return link.failure(error)
+                return Reply(value, connection.settles_at)
+            case Down(error):
+                return link.failure(error)
+            case Dialing():
+                what = f"no answer within {duration(limit)}"
+                return link.failure(LinkError("no-answer", what))
+            case _:
+                return None
+
+    def misses(self, failure: RegistrarFailure) -> bool:
+        """Tells whether a registrar is missed that did not answer while another did: it may know a
+        name that the other does not."""
+        if self.trust is not Trust.USUAL:
+            return self.trust is Trust.NAMED
+        kind = failure.error.kind
+        if kind in ("busy", "timed-out") or isinstance(failure.error, HandshakeError):
+            # A listener at a port that any program may have is no registrar before it says so.
+            return not isinstance(failure.registrar, Tcp)
+        return kind in ("no-answer", "silent", "closed", "ended", "refused", "quota-exceeded")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """A registrar's answer, and the time until which it settles."""
+
+    value: T
+    settles_at: float | None
