@@ -23,14 +23,9 @@ _ITEMS_MAX = 1 << 17
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:
     """Reads one MessagePack document."""
+    most = min(len(data), _ITEMS_MAX)
     try:
-        return msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=False,
-            max_array_len=min(len(data), _ITEMS_MAX),
-            max_map_len=min(len(data), _ITEMS_MAX),
-        )
+        return msgpack.unpackb(data, strict_map_key=False, max_array_len=most, max_map_len=most)
     except Exception as error:  # the library raises a dozen kinds, and RecursionError
         raise WireError(f"bytes that are no MessagePack document: {plain(str(error))}") from None
 

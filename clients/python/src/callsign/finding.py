@@ -107,15 +107,19 @@ async def _until_known(
     """Asks, and asks again while there are none and the registrars that answer are settling: when
     the name appears, and when they have settled."""
     patience = client.options.patience
-    deadline = anyio.current_time() + (SETTLING_MAX if patience is None else patience)
+    deadline: float | None = None
     while True:
         found = await ask()
         if wanted.owner is not None:
             # An earlier registrar does not filter by owner.
             mine = tuple(filter(wanted.wants, found.result.records))
             found.result = replace(found.result, records=mine)
-        is_empty = not found.result.records
-        if not is_empty or found.settles_at is None or anyio.current_time() >= deadline:
+        if found.result.records or found.settles_at is None:
+            return found
+        now = anyio.current_time()
+        if deadline is None:
+            deadline = now + (SETTLING_MAX if patience is None else patience)
+        if now >= deadline:
             return found
         with anyio.CancelScope(deadline=min(deadline, found.settles_at)):
             async with client.watch(wanted.name) as watch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -55,8 +56,9 @@ class LinkConnection:
     @property
     def settles_at(self) -> float | None:
         """The time until which the registrar settles, if it does now."""
-        until = self.settling_until
-        return until if until is not None and until > anyio.current_time() else None
+        if self.settling_until is not None and self.settling_until <= anyio.current_time():
+            self.settling_until = None
+        return self.settling_until
 
     async def call(
         self, method: str, body: bytes, read: Callable[[Fields], T], limit: float | None
@@ -78,11 +80,11 @@ class LinkConnection:
 
     async def _within(self, limit: float, method: str, body: bytes) -> bytes:
         for _ in range(2):
-            began = anyio.current_time()
+            began = time.monotonic()
             try:
                 return await self.portal.call_within(limit, method, body)
             except Overdue:
-                if anyio.current_time() - began < 2 * limit:
+                if time.monotonic() - began < 2 * limit:
                     break
             # The timer fired far too late: this process was stopped, and the time begins anew.
         raise self.give_up(limit)
