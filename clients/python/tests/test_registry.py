@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import anyio
+import msgpack
 import pytest
 from conftest import LIMIT, Node, Room, actor
 
@@ -221,6 +222,11 @@ async def test_a_name_that_becomes_exclusive_gives_its_holder_a_token(room: Room
     async with callsign.connect(node.endpoint) as client, callsign.connect(node.endpoint) as other:
         async with client.register("leader", room.abstract("one")) as first:
 
+            def is_written() -> bool:
+                for file in (room.path / "callsign").glob(f"tokens-{'?' * 36}"):
+                    return bool(msgpack.unpackb(file.read_bytes())["tokens"])
+                return False
+
             async def rule(rules: str) -> None:
                 settings.write_text(f"[names]\n{rules}\n")
                 node.signal(signal.SIGHUP)
@@ -229,6 +235,8 @@ async def test_a_name_that_becomes_exclusive_gives_its_holder_a_token(room: Room
             assert first.token is None
             await rule("leader = { exclusive = true }")
             token = first.token
+            # A registrar that is killed at once may not have written it down yet.
+            await until(is_written)
             # Only the holder has it back at once.
             node.restart()
             records: tuple[callsign.Record, ...] = ()
