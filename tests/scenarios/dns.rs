@@ -175,6 +175,27 @@ fn a_young_registrar_does_not_say_no() {
     let Some(nobody) = dig(&room, node.dns(), &["feed.callsign"]) else { return };
     assert!(nobody.contains("status: SERVFAIL"), "{nobody}");
     comes_to(&room, node.dns(), &["web.callsign"], &["192.0.2.8"]);
+    // That is so whatever returns: it has no other address.
+    let other = dig(&room, node.dns(), &["web.callsign", "AAAA"]).unwrap();
+    assert!(other.contains("status: NOERROR"), "{other}");
+    node.stop().succeeds();
+
+    let room = Room::new();
+    let settings = room.write("callsign.toml", "[dns]\nlisten = \"127.0.0.1:0\"\n");
+    let more = ["--config", &settings, "--settle-time", "1min"];
+    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &more);
+    let types = ["_services._dns-sd._udp.callsign", "PTR"];
+    let nobody = dig(&room, node.dns(), &types).unwrap();
+    assert!(nobody.contains("status: SERVFAIL"), "{nobody}");
+    // Nor does it say that no instance of a name is ready.
+    let place = "/ip4/192.0.2.8/tcp/80";
+    let mut late = node.run(&["register", "late", place, "--state", "starting"]);
+    late.line_with("registered");
+    comes_to(&room, node.dns(), &types, &["_late._tcp.callsign."]);
+    for question in [["late.callsign", "A"], ["_late._tcp.callsign", "SRV"]] {
+        let none_ready = dig(&room, node.dns(), &question).unwrap();
+        assert!(none_ready.contains("status: SERVFAIL"), "{none_ready}");
+    }
     node.stop().succeeds();
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::print_stderr, reason = "who runs a test reads what it says")]
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     process::Command,
@@ -424,12 +424,73 @@ fn a_young_registrar_does_not_say_no() {
         stream.read_to_string(&mut said).unwrap();
         Answer::read(&said)
     };
-    for path in ["/readyz", "/v1/actors/feed", "/v1/resolve/feed"] {
+    let unsettled = |path: &str| {
         let answer = get(path);
         assert_eq!((answer.status, &*answer.header("retry-after")), (503, "1"), "{path}");
         assert_eq!(answer.json()["kind"], "unsettled", "{answer:?}");
+    };
+    let named = ["/v1/actors/feed", "/v1/actors/feed?all=true&wait=1ms", "/v1/resolve/feed"];
+    for path in named.iter().chain(&["/readyz", "/v1/actors", "/v1/actors?pattern=f*", "/v1/tree"])
+    {
+        unsettled(path);
     }
     assert_eq!(get("/healthz").status, 200);
+    assert!(get("/v1/status").json()["settling_ms"].as_u64().is_some_and(|it| it <= 60_000));
+
+    // Nor does it say that all have been told: they may still be on their way.
+    let mut watch = UnixStream::connect(room.file("http.sock")).unwrap();
+    watch.set_read_timeout(Some(LIMIT)).unwrap();
+    watch.write_all(b"GET /v1/watch HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(watch).lines().map(Result::unwrap);
+    let mut events = |last: &str| -> Vec<String> {
+        let events = lines.by_ref().filter_map(|it| Some(it.strip_prefix("event: ")?.to_owned()));
+        let mut seen: Vec<_> = Vec::new();
+        for event in events {
+            seen.push(event);
+            if seen.last().is_some_and(|it| it == last) {
+                break;
+            }
+        }
+        seen
+    };
+    assert_eq!(events("reset"), ["reset"]);
+    let feed = node.run(&["register", "feed", "/ip4/192.0.2.7/tcp/80", "--state", "ready"]);
+    assert_eq!(events("add"), ["add"]);
+    feed.kill();
+    assert_eq!(events("remove"), ["remove"]);
+    unsettled("/v1/actors");
+
+    // What there is, it says, and that more may come.
+    let _feed = node.run(&["register", "feed", "/ip4/192.0.2.7/tcp/80", "--state", "ready"]);
+    assert_eq!(events("add"), ["add"]);
+    for path in ["/v1/actors", "/v1/actors/feed", "/v1/resolve/feed"] {
+        let answer = get(path);
+        let left: u64 = answer.header("callsign-settling-ms").parse().unwrap();
+        assert!(answer.status == 200 && (1..=60_000).contains(&left), "{answer:?}");
+    }
+    unsettled("/v1/tree");
+    node.stop().succeeds();
+}
+
+/// A registrar that has just started says that all have been told once they had their time.
+#[test]
+fn a_stream_is_synced_once_the_registrar_is_settled() {
+    if !has_curl() {
+        return;
+    }
+    let room = Room::new();
+    let socket = room.unix("http.sock");
+    let settings = room.write("callsign.toml", &format!("[http]\nlisten = \"{socket}\"\n"));
+    let more = ["--config", &settings, "--settle-time", "2s"];
+    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &more);
+    let mut watch = Running::start(curl(&room, &[], "/v1/watch"));
+    watch.line("synced", |it| it == "event: synced");
+    // So the next change can be told to whoever comes back.
+    let id = watch.line("its id", |it| it.starts_with("id:"));
+    assert!(id.contains('.'), "{id}");
+    assert_eq!((get(&room, "/readyz").status, get(&room, "/v1/actors").status), (200, 200));
+    assert_eq!(get(&room, "/v1/status").json()["settling_ms"], Value::Null);
+    assert!(!get(&room, "/v1/actors").headers.contains("callsign-settling"));
     node.stop().succeeds();
 }
 

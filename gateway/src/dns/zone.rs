@@ -202,7 +202,10 @@ impl Question<'_> {
     }
 
     fn actor(&self, actor: &endpoints::Name, asker: IpAddr) -> Answer {
-        let Some(places) = self.places(actor, asker) else { return Answer::no_such_name() };
+        let places = match self.places(actor, asker) {
+            Ok(places) => places,
+            Err(none) => return none,
+        };
         if self.wanted == RecordType::SRV {
             return self.services(&places);
         }
@@ -213,7 +216,10 @@ impl Question<'_> {
     }
 
     fn service(&self, actor: &endpoints::Name, asker: IpAddr) -> Answer {
-        let Some(places) = self.places(actor, asker) else { return Answer::no_such_name() };
+        let places = match self.places(actor, asker) {
+            Ok(places) => places,
+            Err(none) => return none,
+        };
         if self.wanted != RecordType::PTR {
             return self.services(&places);
         }
@@ -249,7 +255,10 @@ impl Question<'_> {
 
     /// The endpoints as multiaddrs, as the dnsaddr protocol of multiaddr has them: a record each.
     fn multiaddrs(&self, actor: &endpoints::Name, asker: IpAddr) -> Answer {
-        let Some(places) = self.places(actor, asker) else { return Answer::no_such_name() };
+        let places = match self.places(actor, asker) {
+            Ok(places) => places,
+            Err(none) => return none,
+        };
         if !self.wants(RecordType::TXT) {
             return Answer::no_data();
         }
@@ -275,6 +284,9 @@ impl Question<'_> {
         }
         // There may be many, so they are those of a moment ago.
         let types = self.zone.types.get(|| self.zone.read_types());
+        if types.is_empty() && self.zone.registry.settling().is_some() {
+            return Answer::not_yet_known();
+        }
         Answer::of(
             types
                 .iter()
@@ -284,10 +296,18 @@ impl Question<'_> {
         )
     }
 
-    /// Returns the places of a name. `None` if nobody has it.
-    fn places(&self, actor: &endpoints::Name, asker: IpAddr) -> Option<Vec<Place>> {
+    /// Returns the places of a name; what is answered instead if nobody has it, or if a young
+    /// registrar does not know those yet that do.
+    fn places(&self, actor: &endpoints::Name, asker: IpAddr) -> Result<Vec<Place>, Answer> {
         let records = self.zone.registry.instances_for(actor, &self.by);
-        (!records.is_empty()).then(|| self.places_of(&records, asker))
+        if records.is_empty() {
+            return Err(Answer::no_such_name());
+        }
+        let places = self.places_of(&records, asker);
+        if places.is_empty() && self.zone.registry.settling().is_some() {
+            return Err(Answer::not_yet_known());
+        }
+        Ok(places)
     }
 
     /// Returns the endpoints of ready instances that the asker can reach, the nearest first; the

@@ -41,14 +41,22 @@ pub(super) struct ListParameters {
 /// All actors
 ///
 /// The records that `callsign ls --json` prints, oldest registration first, with their nearness as
-/// seen from the registrar.
+/// seen from the registrar. While it has just started, clients of an earlier run may be missing: the
+/// header `Callsign-Settling-Ms` says for how long, and that there are none is not said (503).
 #[utoipa::path(
     get,
     path = "/v1/actors",
     params(ListParameters),
     responses(
         (status = 200, description = "The instances.", body = Vec<RecordJson<'static>>,
-         headers(("Callsign-Revision" = u64, description = "The revision of the registry."))),
+         headers(
+            ("Callsign-Revision" = u64, description = "The revision of the registry."),
+            ("Callsign-Settling-Ms" = Option<u64>, description = "Further instances may return \
+                                                                  within that time."),
+         )),
+        (status = 503, description = "The registrar has just started, and may not know all actors \
+                                      yet.", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "An error.", body = Problem,
          content_type = "application/problem+json"),
     ),
@@ -63,17 +71,21 @@ pub(super) async fn list(
     let mut part = vec![b'['];
     append(&mut part, &peer, &records, now_ms);
     if next.is_none() {
+        if records.is_empty() {
+            settled(&peer)?;
+        }
         part.push(b']');
-        return respond(&peer, part, Some(revision));
+        return Ok(stamped(&peer, revision, respond(&peer, part)?));
     }
     // The rest is read as the peer takes it, so that no more than a page waits for it.
     let charge = peer.charge(PAGE_BYTES)?;
+    let asker = peer.clone();
     let listing = Listing { peer, pattern, next, part, is_over: false, _charge: charge };
     let parts = stream::unfold(listing, |mut listing| async {
         let part = listing.next_part().await?;
         Some((Ok::<_, Infallible>(part), listing))
     });
-    Ok(json(Body::from_stream(parts), Some(revision)))
+    Ok(stamped(&asker, revision, json(Body::from_stream(parts))))
 }
 
 /// A list that is told in parts.
@@ -150,7 +162,11 @@ pub(super) struct InstancesParameters {
     responses(
         (status = 200, description = "The instances, newest first.",
          body = Vec<RecordJson<'static>>,
-         headers(("Callsign-Revision" = u64, description = "The revision of the registry."))),
+         headers(
+            ("Callsign-Revision" = u64, description = "The revision of the registry."),
+            ("Callsign-Settling-Ms" = Option<u64>, description = "Further instances may return \
+                                                                  within that time."),
+         )),
         (status = 404, description = "No instance of the name is ready.", body = Problem,
          content_type = "application/problem+json"),
         (status = 503, description = "The registrar has just started, and may not know all actors \
@@ -178,13 +194,12 @@ pub(super) async fn instances(
     let mut part = vec![b'['];
     append(&mut part, &peer, &page.records, page.now_ms);
     part.push(b']');
-    let mut response = if page.records.is_empty() {
+    let response = if page.records.is_empty() {
         axum::response::IntoResponse::into_response(nobody(&peer, &name))
     } else {
-        respond(&peer, part, None)?
+        respond(&peer, part)?
     };
-    stamp(&mut response, page.revision);
-    Ok(response)
+    Ok(stamped(&peer, page.revision, response))
 }
 
 /// Waits until a name has an instance, or something about it has changed after a revision.
@@ -237,7 +252,16 @@ impl<P: Deref<Target = Peer>> Drop for Watched<P> {
     responses(
         (status = 200, description = "The endpoints; those that are left out come last.",
          body = ResolvedJson<'static>,
-         headers(("Callsign-Revision" = u64, description = "The revision of the registry."))),
+         headers(
+            ("Callsign-Revision" = u64, description = "The revision of the registry."),
+            ("Callsign-Settling-Ms" = Option<u64>, description = "Further instances may return \
+                                                                  within that time."),
+         )),
+        (status = 404, description = "Nobody has the name.", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 503, description = "The registrar has just started, and may not know all actors \
+                                      yet.", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "An error.", body = Problem,
          content_type = "application/problem+json"),
     ),
@@ -258,7 +282,7 @@ pub(super) async fn resolve(
     let rows = rows(Source::Registrar, &explanation, &ready, &others);
     let mut body = Vec::new();
     write(&mut body, &ResolvedJson::of(name.as_str(), Source::Registrar, &rows));
-    respond(&peer, body, Some(revision))
+    Ok(stamped(&peer, revision, respond(&peer, body)?))
 }
 
 /// The trees of supervised actors
@@ -270,7 +294,14 @@ pub(super) async fn resolve(
     responses(
         (status = 200, description = "The roots, each with its descendants.",
          body = Vec<SupervisedJson<'static>>,
-         headers(("Callsign-Revision" = u64, description = "The revision of the registry."))),
+         headers(
+            ("Callsign-Revision" = u64, description = "The revision of the registry."),
+            ("Callsign-Settling-Ms" = Option<u64>, description = "Further instances may return \
+                                                                  within that time."),
+         )),
+        (status = 503, description = "The registrar has just started, and may not know all actors \
+                                      yet.", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "An error.", body = Problem,
          content_type = "application/problem+json"),
     ),
@@ -294,13 +325,16 @@ pub(super) async fn tree(Extension(peer): Extension<Arc<Peer>>) -> Result<Respon
         charge.set(supervised.len() * SUPERVISED_BYTES)?;
         yield_now().await;
     }
+    if supervised.is_empty() {
+        settled(&peer)?;
+    }
     let (revision, now_ms) = clock;
     let forest = forest(&supervised);
     let trees: Vec<SupervisedJson<'_>> = forest.iter().map(|it| it.to_json(now_ms)).collect();
     let mut body = Vec::new();
     write(&mut body, &trees);
     charge.set(0)?;
-    respond(&peer, body, Some(revision))
+    Ok(stamped(&peer, revision, respond(&peer, body)?))
 }
 
 fn query(peer: &Peer, name: &Name, all: bool) -> Page {
@@ -320,9 +354,17 @@ fn read_name(name: Result<Path<String>, PathRejection>) -> Result<Name, Problem>
 
 /// Says that nobody has a name, or that this is not known yet.
 fn nobody(peer: &Peer, name: &Name) -> Problem {
+    match settled(peer) {
+        Err(unsettled) => unsettled,
+        Ok(()) => Problem::not_found(format!("no instance of `{name}` is ready")),
+    }
+}
+
+/// Says that "there is none" is not known yet, if that is so.
+pub(super) fn settled(peer: &Peer) -> Result<(), Problem> {
     match peer.session.registry().settling() {
-        Some(_) => Problem::unsettled(),
-        None => Problem::not_found(format!("no instance of `{name}` is ready")),
+        None => Ok(()),
+        Some(_) => Err(Problem::unsettled()),
     }
 }
 
@@ -331,37 +373,47 @@ fn write(bytes: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 /// Answers with a whole body, charged to the owner of the connection until it is written.
-fn respond(peer: &Peer, body: Vec<u8>, revision: Option<u64>) -> Result<Response, Problem> {
+fn respond(peer: &Peer, body: Vec<u8>) -> Result<Response, Problem> {
     if body.len() <= SMALL_BYTES {
-        return Ok(json(Body::from(body), revision));
+        return Ok(json(Body::from(body)));
     }
     let length = body.len();
     let charge = peer.charge(length)?;
     let part = stream::unfold((Some(body), charge), |(body, charge)| async {
         Some((Ok::<_, Infallible>(Bytes::from(body?)), (None, charge)))
     });
-    let mut response = json(Body::from_stream(part), revision);
+    let mut response = json(Body::from_stream(part));
     response.headers_mut().insert(axum::http::header::CONTENT_LENGTH, length.into());
     Ok(response)
 }
 
-fn json(body: Body, revision: Option<u64>) -> Response {
+fn json(body: Body) -> Response {
     let mut response = Response::new(body);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
-    if let Some(revision) = revision {
-        stamp(&mut response, revision);
+    response
+}
+
+/// Adds to an answer which revision of the registry it tells, and whether more may return soon.
+fn stamped(peer: &Peer, revision: u64, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(REVISION, revision.into());
+    if let Some(left) = peer.session.registry().settling() {
+        headers.insert(SETTLING, settling_ms(left).into());
     }
     response
 }
 
-/// Adds the revision of the registry to an answer.
-fn stamp(response: &mut Response, revision: u64) {
-    response.headers_mut().insert(REVISION, revision.into());
+/// Returns a time until the registrar is settled, as it is told.
+pub(super) fn settling_ms(left: Duration) -> u64 {
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// The header with the revision of the registry to which an answer belongs.
 const REVISION: &str = "callsign-revision";
+
+/// The header with the time within which clients of an earlier registrar may return.
+const SETTLING: &str = "callsign-settling-ms";
 
 /// The number of the one watch of a connection.
 pub(super) const WATCH: CallId = 1;

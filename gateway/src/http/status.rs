@@ -8,19 +8,27 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{peer::Peer, problem::Problem};
+use super::{
+    actors::{settled, settling_ms},
+    peer::Peer,
+    problem::Problem,
+};
 use crate::json::StatusJson;
 
 /// The registrar
 ///
-/// What `callsign status --json` prints as `status`.
+/// What `callsign status --json` prints as `status`, and `settling_ms` while the registrar has just
+/// started.
 #[utoipa::path(
     get,
     path = "/v1/status",
     responses((status = 200, description = "Its state.", body = StatusJson<'static>)),
 )]
 pub(super) async fn status(Extension(peer): Extension<Arc<Peer>>) -> Response {
-    Json(StatusJson::of(&peer.session.registry().status())).into_response()
+    let registry = peer.session.registry();
+    let settling_ms = registry.settling().map(settling_ms);
+    let status = registry.status();
+    Json(StatusJson::of(&status).settling(settling_ms)).into_response()
 }
 
 /// Whether it serves
@@ -44,8 +52,5 @@ pub(super) async fn healthz() -> (StatusCode, &'static str) {
     ),
 )]
 pub(super) async fn readyz(Extension(peer): Extension<Arc<Peer>>) -> Result<&'static str, Problem> {
-    match peer.session.registry().settling() {
-        None => Ok("ready\n"),
-        Some(_) => Err(Problem::unsettled()),
-    }
+    settled(&peer).map(|()| "ready\n")
 }

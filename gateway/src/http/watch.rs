@@ -40,11 +40,12 @@ pub(super) struct WatchParameters {
 
 /// Changes of actors as they happen
 ///
-/// The data of each event is a line of `callsign watch --json`. First comes `reset`: forget
-/// everything. Then an `add` for each actor that is there, and `synced`; from then on `add`, `update`
-/// and `remove` as they happen. `reset` comes again to a reader that was too slow. A reader that
-/// reconnects with `Last-Event-ID` gets what it missed, and perhaps its last event again; if that is
-/// no longer known, it begins with `reset`.
+/// The data of each event is a line of `callsign watch --json`. First comes `reset`: what was told
+/// before holds until `synced`, and what follows replaces it then. An `add` comes for each actor that
+/// is there, then `synced`; from then on `add`, `update` and `remove` as they happen. A registrar that
+/// has just started says `synced` once clients of an earlier run have had the time to return. `reset`
+/// comes again to a reader that was too slow. A reader that reconnects with `Last-Event-ID` gets what
+/// it missed, and perhaps its last event again; if that is no longer known, it begins with `reset`.
 #[utoipa::path(
     get,
     path = "/v1/watch",
@@ -71,7 +72,7 @@ pub(super) async fn watch(
     let has_resumed = peer.session.watch(WATCH, pattern, seen)?;
     let registrar = peer.session.registry().registrar();
     let watch =
-        Events { watched: Watched(peer), registrar, is_synced: has_resumed, _charge: charge };
+        Events { watched: Watched(peer), registrar, told: has_resumed.into(), _charge: charge };
     let first = Bytes::from_static(b"retry: 1000\n\n");
     let parts = stream::unfold((watch, Some(first)), |(mut watch, first)| async {
         let part = match first {
@@ -90,27 +91,72 @@ pub(super) async fn watch(
 struct Events {
     watched: Watched<Arc<Peer>>,
     registrar: Uuid,
-    /// Whether the snapshot is complete, so that the changes after it can be told later.
-    is_synced: bool,
+    told: Told,
     _charge: Holding,
+}
+
+/// How much of what was there has been told.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    /// A part: the rest cannot be told later.
+    Part,
+    /// What a registrar knew that has just started: others may return, until `synced` is said.
+    Known {
+        /// The last that has been told.
+        revision: u64,
+        /// The one at which others had had their time; `None` before that.
+        until: Option<u64>,
+    },
+    /// All of it, so that the changes after it can be told later.
+    All,
+}
+
+impl From<bool> for Told {
+    fn from(is_all: bool) -> Self {
+        if is_all { Self::All } else { Self::Part }
+    }
 }
 
 impl Events {
     /// Waits for the next changes, and writes them. `None` if the node stops.
     async fn next(&mut self) -> Option<Bytes> {
         let peer = self.watched.0.clone();
-        let changes = tokio::select! {
-            () = peer.stop.cancelled() => return None,
-            changes = timeout(SIGN_OF_LIFE, peer.session.changes()) => changes,
-        };
-        // A comment, so that both ends learn whether the other is there.
-        let Ok(changes) = changes else { return Some(Bytes::from_static(b":\n\n")) };
+        let registry = peer.session.registry();
         let mut part = Vec::new();
-        peer.seen(|from| {
-            for change in &changes {
-                self.write(&mut part, change, |record| from.describe(record, None));
+        while part.is_empty() {
+            let limit = match &mut self.told {
+                Told::Known { until, .. } => match registry.settling() {
+                    Some(left) => left.min(SIGN_OF_LIFE) + Duration::from_millis(1),
+                    None => {
+                        until.get_or_insert_with(|| registry.revision());
+                        Duration::ZERO
+                    }
+                },
+                _ => SIGN_OF_LIFE,
+            };
+            let changes = tokio::select! {
+                () = peer.stop.cancelled() => return None,
+                changes = timeout(limit, peer.session.changes()) => changes,
+            };
+            let is_all_read = changes.is_err();
+            peer.seen(|from| {
+                for change in changes.iter().flatten() {
+                    self.write(&mut part, change, |record| from.describe(record, None));
+                }
+            });
+            match self.told {
+                // All that came back in time has been told.
+                Told::Known { revision, until: Some(until) }
+                    if is_all_read || revision >= until =>
+                {
+                    self.told = Told::All;
+                    self.append(&mut part, "synced", Some(revision), &ChangeJson::Synced);
+                }
+                // A comment, so that both ends learn whether the other is there.
+                _ if is_all_read => part.extend_from_slice(b":\n\n"),
+                _ => {}
             }
-        });
+        }
         Some(part.into())
     }
 
@@ -124,12 +170,13 @@ impl Events {
         let (event, id, change) = match change {
             // What was known is void, and the rest of this snapshot cannot be told later.
             Change::Reset => {
-                self.is_synced = false;
+                self.told = Told::Part;
                 ("reset", None, ChangeJson::Reset)
             }
+            // It is said once all have had the time to return.
             Change::Synced { revision } => {
-                self.is_synced = true;
-                ("synced", Some(*revision), ChangeJson::Synced)
+                self.told = Told::Known { revision: *revision, until: None };
+                return;
             }
             Change::Add { record, revision } => {
                 ("add", before(revision), ChangeJson::Add { record: Box::new(describe(record)) })
@@ -143,12 +190,20 @@ impl Events {
                 ("remove", before(revision), ChangeJson::Remove { name, uuid, reason: *reason })
             }
         };
-        let id = match id.filter(|_| self.is_synced) {
+        if let (Told::Known { revision, .. }, Some(id)) = (&mut self.told, id) {
+            *revision = id.max(*revision);
+        }
+        self.append(part, event, id, &change);
+    }
+
+    /// Appends an event.
+    fn append(&self, part: &mut Vec<u8>, event: &str, id: Option<u64>, change: &ChangeJson<'_>) {
+        let id = match id.filter(|_| matches!(self.told, Told::All)) {
             Some(revision) => format!("{}.{revision}", self.registrar),
             None => String::new(),
         };
         part.extend_from_slice(format!("event: {event}\nid: {id}\ndata: ").as_bytes());
-        serde_json::to_writer(&mut *part, &change).expect("its keys are strings");
+        serde_json::to_writer(&mut *part, change).expect("its keys are strings");
         part.extend_from_slice(b"\n\n");
     }
 }
@@ -158,7 +213,7 @@ impl Events {
 #[schema(as = Change)]
 #[serde(rename_all = "kebab-case", tag = "change")]
 enum ChangeJson<'a> {
-    /// Everything that was told is void.
+    /// Everything that was told is void once `synced` comes: what follows replaces it.
     Reset,
     /// An instance is there.
     Add {
@@ -180,7 +235,7 @@ enum ChangeJson<'a> {
         #[schema(value_type = String)]
         reason: RemovalReason,
     },
-    /// All instances have been told.
+    /// All instances have been told, and a registrar that has just started knows all clients again.
     Synced,
 }
 
