@@ -63,6 +63,29 @@ pub(crate) fn check() -> Result<()> {
     temporary.has_nothing_left()
 }
 
+/// Kills the registrar of a client many times, over each transport; a socket or a task that is left is
+/// a failure. Where Python or its packages are missing, it is skipped, and a message says so.
+///
+/// # Errors
+///
+/// Says how to run it again.
+pub(crate) fn soak(rounds: &str) -> Result<()> {
+    Step::cargo("the binary", "build --package callsign").run()?;
+    let Some(environment) = provide_for_client() else { return Ok(()) };
+    let target = target();
+    let base = format!("--basetemp={}", target.join("python-client/tmp").display());
+    let tests = format!("{FOLDER}/tests/test_registrars.py");
+    let args = ["-m", "pytest", "--quiet", "-n", "4", &base, "-k", "kills_of_a_registrar", &tests];
+    let python = environment.join("bin/python3");
+    Step::command("killed registrars", &python.to_string_lossy(), &args)
+        .variable("CALLSIGN_SOAK_ROUNDS", rounds)
+        .variable("PYTHONDONTWRITEBYTECODE", "1")
+        .variable("PYTHONPATH", &format!("{FOLDER}/src"))
+        .variable("CALLSIGN_BIN", &target.join("debug/callsign").to_string_lossy())
+        .run()?;
+    Ok(())
+}
+
 const FOLDER: &str = "clients/python";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -96,10 +96,10 @@ Tasks:
                   Measure what an operation costs a registrar beside Redis and
                   memcached, installed if that is possible; without PARTS, write
                   docs/benchmarks.md.
-  soak [ROUNDS]   Let trees of actors fall, and strangers loose, 500 times unless
-                  said otherwise, and look each time whether anything is left;
-                  and let places and connections change hands, twenty times as
-                  often.
+  soak [ROUNDS]   Let trees of actors fall, strangers loose, and registrars of a
+                  Python client be killed, 500 times unless said otherwise, and
+                  look each time whether anything is left; and let places and
+                  connections change hands, twenty times as often.
   package         Build the Debian package and a container's image, of a release
                   build, and try them.
   package --check

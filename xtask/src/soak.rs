@@ -1,14 +1,14 @@
-//! Lets trees of actors fall, places and connections change hands, and strangers loose on a
-//! registrar, many times.
+//! Lets trees of actors fall, places and connections change hands, strangers loose on a registrar,
+//! and registrars be killed, many times.
 
 use anyhow::Result;
 
-use crate::step::Step;
+use crate::{clients, step::Step};
 
 /// Runs the cascades of the conformance suite that many times for each kind of actor; a leftover of
 /// any round, a process, a descriptor or a socket file, is a failure. Then it sends random calls to
 /// a registrar, from as many seeds; and, twenty times as often, passes places from one actor to
-/// another, and lets strangers come and go.
+/// another, and lets strangers come and go. At last it kills the registrar of a client in Python.
 ///
 /// # Errors
 ///
@@ -32,5 +32,5 @@ pub(crate) fn run(rounds: &str) -> Result<()> {
     for step in steps {
         step.variable("CALLSIGN_SOAK_ROUNDS", rounds).run()?;
     }
-    Ok(())
+    clients::soak(rounds)
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import LIMIT, Node, Room
+from conftest import LIMIT, Node, Room, binary
 from test_tls import authority, keys, node_at
 
 import callsign
@@ -92,6 +93,42 @@ def test_a_trio_service_proves_who_it_is(
         said = run(node, "script.py")
         assert said == f"clock ready {room.unix('clock.sock')}\nhigh time\n"
     gone(client, "clock")
+
+
+#: Starts a node at tractor's default place, in a network namespace of its own, runs a program, and
+#: waits until its registrations have gone with it.
+TREE = """
+ip link set lo up
+"$1" registrar --listen /ip4/127.0.0.1/tcp/1616 --ready-fd 1 >ready & node=$!
+until grep -q ready ready; do sleep 0.05; done
+"$2" tree.py; code=$?
+until [ "$("$1" ls --all --json)" = "[]" ]; do sleep 0.05; done
+kill $node; wait $node
+exit $code
+"""
+
+
+def test_a_tree_of_tractor_registers_with_the_node(room: Room) -> None:
+    python = os.environ.get("CALLSIGN_TRACTOR_PYTHON", sys.executable)
+    source = str(Path(callsign.__file__).parents[1])
+    more = {"PYTHONPATH": source, "CALLSIGN_REGISTRAR": "/ip4/127.0.0.1/tcp/1616"}
+    has = [python, "-c", "import callsign, tractor"]
+    if subprocess.run(has, env={**room.environment, **more}, capture_output=True).returncode:
+        pytest.skip("CALLSIGN_TRACTOR_PYTHON names no Python that has tractor")
+    apart = ["unshare", "--net"]
+    if subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here")
+    (room.path / "tree.py").write_text(program("tree.py"))
+    ended = subprocess.run(
+        [*apart, "sh", "-c", TREE, "sh", binary(), python],
+        env={**room.environment, **more},
+        cwd=room.path,
+        timeout=LIMIT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("foreign /ip4/127.0.0.1/tcp/"), ended.stdout
 
 
 def test_an_actor_over_tls_proves_who_it_is(room: Room) -> None:

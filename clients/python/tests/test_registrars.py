@@ -11,6 +11,7 @@ import warnings
 import anyio
 import pytest
 from conftest import LIMIT, Node, Room, actor
+from test_tls import authority, node_at
 
 import callsign
 
@@ -291,11 +292,12 @@ async def test_what_is_cancelled_leaves_nothing_behind(room: Room, node: Node) -
         gc.collect()
 
 
-async def test_kills_of_a_registrar_leave_no_socket_and_no_task(
-    room: Room, node: Node, anyio_backend: str
-) -> None:
-    """`CALLSIGN_KILLS=1000` makes it a thousand."""
-    kills = int(os.environ.get("CALLSIGN_KILLS", "4"))
+@pytest.mark.parametrize("transport", ["unix", "tls"])
+async def test_kills_of_a_registrar_leave_no_socket_and_no_task(room: Room, transport: str) -> None:
+    """`CALLSIGN_SOAK_ROUNDS=1000` makes it a thousand."""
+    kills = int(os.environ.get("CALLSIGN_SOAK_ROUNDS", "4"))
+    tls = authority(room) if transport == "tls" else None
+    node = room.node() if tls is None else node_at(room)
 
     def held() -> tuple[int, int]:
         gc.collect()
@@ -305,7 +307,7 @@ async def test_kills_of_a_registrar_leave_no_socket_and_no_task(
         async for _ in watch:
             pass
 
-    options = callsign.Options(backoff=(0.01, 0.02))
+    options = callsign.Options(backoff=(0.01, 0.02), tls=tls)
     async with (
         anyio.create_task_group() as tasks,
         callsign.connect(node.endpoint, options=options) as client,
@@ -317,7 +319,7 @@ async def test_kills_of_a_registrar_leave_no_socket_and_no_task(
         for _ in range(kills):
             node.restart()
             with anyio.fail_after(LIMIT):
-                async with callsign.connect(node.endpoint) as other:
+                async with callsign.connect(node.endpoint, tls=tls) as other:
                     await other.wait("feed")
                     async with await other.find("feed") as feed:
                         assert feed.assurance is callsign.Assurance.PROVED
