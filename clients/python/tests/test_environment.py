@@ -53,6 +53,20 @@ async def test_the_environment_names_the_registrars(
         callsign.connect()
 
 
+async def test_without_a_registrar_a_hint_says_how_to_start_one(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callsign.environment, "DEFAULT_PORT", 1)  # at which nobody listens
+    with pytest.raises(callsign.Unreachable) as caught:
+        async with callsign.connect():
+            pass
+    assert caught.value.__notes__[0] == "hint: start one here: `callsign registrar`"
+    with pytest.raises(callsign.Unreachable) as caught:
+        async with callsign.connect(room.unix("none")):
+            pass
+    assert not hasattr(caught.value, "__notes__")
+
+
 def places() -> list[str]:
     return [str(it) for it in callsign.open().registrars]
 

@@ -62,6 +62,14 @@ def client(node: Node) -> Iterator[callsign.sync.Client]:
         yield client
 
 
+def test_the_first_programs_meet(node: Node, client: callsign.sync.Client) -> None:
+    with running(node, "greeter.py"):
+        client.wait("greeter", timeout=LIMIT)
+        said = run(node, "caller.py")
+        assert re.fullmatch(r"/ip4/127.0.0.1/tcp/\d+, proved: b'hello'\n", said), said
+    gone(client, "greeter")
+
+
 def test_aiohttp_is_found_by_its_name(node: Node, client: callsign.sync.Client) -> None:
     pytest.importorskip("aiohttp")
     for _ in range(2):

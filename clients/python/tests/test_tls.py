@@ -263,6 +263,21 @@ async def test_certificates_are_rotated_without_a_connection_lost(
 # Actors.
 
 
+async def test_what_cannot_speak_tls_is_refused(room: Room) -> None:
+    client_files = authority(room)
+    async with callsign.open("/unix/@never", tls=client_files) as client:
+        with socket.socket(socket.AF_UNIX) as unix:
+            with pytest.raises(callsign.InvalidArgument, match="TLS is for TCP"):
+                client.tls_listener(unix)
+        listener: Any = "127.0.0.1:80"
+        with pytest.raises(callsign.InvalidArgument, match="come by a socket, not by"):
+            client.tls_listener(listener)
+    async with callsign.open("/unix/@never") as client:
+        with socket.socket() as tcp, pytest.raises(callsign.TlsError, match="has none") as caught:
+            client.tls_listener(tcp)
+    assert "callsign keys" in caught.value.__notes__[0]
+
+
 @asynccontextmanager
 async def clock(room: Room, client: callsign.Client) -> AsyncIterator[callsign.Registered]:
     """An actor over TLS that proves who it is."""

@@ -120,7 +120,13 @@ class Client:
                 looks.start_soon(look, link)
         if not is_up:
             order = [link.registrar for link in self.hub.links]
-            raise Unreachable(sorted(failures, key=lambda it: order.index(it.registrar)))
+            error = Unreachable(sorted(failures, key=lambda it: order.index(it.registrar)))
+            if self.hub.trust is Trust.USUAL and all(it.error.is_absence for it in failures):
+                error.add_note("hint: start one here: `callsign registrar`")
+                error.add_note(
+                    "hint: or say where it is: `callsign.connect(ENDPOINT)`, or CALLSIGN_REGISTRAR"
+                )
+            raise error
 
     @property
     def registrars(self) -> tuple[Endpoint, ...]:

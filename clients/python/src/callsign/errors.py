@@ -111,6 +111,11 @@ class LinkError(Error):
         return self.kind in ("no-permission", "quota-exceeded", "too-many-waits")
 
     @property
+    def is_absence(self) -> bool:
+        """Tells whether nobody listens there."""
+        return self.kind in ("connection-refused", "missing")
+
+    @property
     def is_refusal(self) -> bool:
         """Tells whether the registrar was reached, and refused."""
         return self.kind in ("refused", "quota-exceeded", "too-many-waits")

@@ -18,8 +18,9 @@ from . import alerts
 from .binding import KeyLog, exported
 from .credentials import Credentials
 from .endpoint import Tcp
-from .errors import DialError, HandshakeError, TlsError
+from .errors import DialError, HandshakeError, InvalidArgument, TlsError
 from .streams import READ_BYTES, SocketStream
+from .text import kind_of
 
 #: A socket that does not block, or any stream of bytes of the library.
 Channel = socket.socket | anyio.abc.ByteStream
@@ -169,6 +170,10 @@ class TlsListener(anyio.abc.Listener[TlsStream]):
     `Client.tls_listener` makes it. It is registered as `…/tls`."""
 
     def __init__(self, sock: socket.socket, credentials: Credentials) -> None:
+        if not isinstance(sock, socket.socket):
+            raise InvalidArgument(f"callers over TLS come by a socket, not by {kind_of(sock)}")
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            raise InvalidArgument("TLS is for TCP: this is a socket of another kind")
         sock.setblocking(False)
         self._sock = sock
         self._credentials = credentials
