@@ -46,3 +46,28 @@ def test_an_error_ends_the_block_as_it_is(room: Room, node: Node) -> None:
             raise ZeroDivisionError
     with pytest.raises(callsign.Unreachable), callsign.sync.connect(room.unix("nobody")):
         pass
+
+
+def test_a_remembered_answer_tells_its_age(room: Room, node: Node) -> None:
+    with callsign.sync.connect(node.endpoint) as client, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(room.path / "feed"))
+        listener.listen()
+        with client.register("feed", listener):
+            with client.find("feed", max_age=60) as found:
+                assert (found.age, found.unanswered) == (None, ())
+            node.kill()
+            with client.find("feed", max_age=60) as found:
+                assert found.age is not None
+                assert len(found.unanswered) == 1
+            node.start()
+
+
+def test_an_unknown_option_is_named() -> None:
+    for connect, name in (
+        (callsign.connect, "connect"),
+        (callsign.open, "open"),
+        (callsign.sync.connect, "connect"),
+    ):
+        words = rf"^{name}\(\) got an unexpected keyword argument 'patient'$"
+        with pytest.raises(TypeError, match=words):
+            connect("/unix/@never", patient=0.1)

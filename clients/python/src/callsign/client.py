@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar, Unpack
 from uuid import UUID
 
@@ -325,6 +325,9 @@ def _client(
     *,
     waits: bool,
 ) -> Client:
+    if unknown := more.keys() - {it.name for it in fields(Options)}:
+        called = "connect" if waits else "open"
+        raise TypeError(f"{called}() got an unexpected keyword argument {min(unknown)!r}")
     chosen = replace(options or Options(), **more)
     if given:
         registrars = list(dict.fromkeys(endpoint(it) for it in given))

@@ -104,13 +104,6 @@ class LinkError(Error):
         super().__init__(message)
 
     @property
-    def is_denial(self) -> bool:
-        """Tells whether it is a word of the system, or of a registrar, that this user may not."""
-        if self.kind in ("refused", "unsettled") and self.remote is not None:
-            return self.remote.kind in ("denied", "limit-reached")
-        return self.kind in ("no-permission", "quota-exceeded", "too-many-waits")
-
-    @property
     def is_absence(self) -> bool:
         """Tells whether nobody listens there."""
         return self.kind in ("connection-refused", "missing")
@@ -222,11 +215,6 @@ class RegistrarsError(Error):
         error.__dict__.update(self.__dict__)
         error.args = (f"{context}: {self}",)
         return error
-
-    @property
-    def is_denied(self) -> bool:
-        """Tells whether one of them is a denial: that is certain, whatever the others would say."""
-        return any(it.error.is_denial for it in self.failures)
 
     @property
     def may_pass(self) -> bool:

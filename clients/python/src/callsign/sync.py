@@ -52,6 +52,8 @@ class Connection:
         self.locality: Locality = connection.locality
         self.assurance: Assurance = connection.assurance
         self.explanation: Explanation = connection.explanation
+        self.unanswered: tuple[RegistrarFailure, ...] = connection.unanswered
+        self.age: float | None = connection.age
 
     def __enter__(self) -> Connection:
         return self
