@@ -23,8 +23,10 @@ from conftest import listen as listen_plainly
 
 import callsign
 from callsign import binding, kernel
+from callsign.credentials import Credentials
 from callsign.identity import Key
 from callsign.messages import Challenge
+from callsign.secure import TlsSocket, shake_hands, wrap
 
 pytestmark = pytest.mark.anyio
 
@@ -486,6 +488,37 @@ async def test_much_is_sent_over_tls_and_a_cut_send_is_final(room: Room) -> None
                         await ear.send(b"more")
                 hold.set()
                 tasks.cancel_scope.cancel()
+
+
+async def test_handshakes_take_turns_and_each_end_knows_its_binding(room: Room) -> None:
+    authority(room)
+    credentials = Credentials(files(room, "keys", "node"))
+    ends: list[tuple[TlsSocket, TlsSocket]] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(3):
+            near = socket.create_connection(listener.getsockname())
+            far, _ = listener.accept()
+            for sock in (near, far):
+                sock.setblocking(False)
+            pair = wrap(near, credentials.dialing, "127.0.0.1"), wrap(far, credentials.accepting)
+            ends.append(pair)
+    with anyio.fail_after(LIMIT):
+        for near, far in ends:
+            with suppress(ssl.SSLWantReadError):
+                near.do_handshake()
+            # It answers, and waits for the rest, which does not come in time.
+            with anyio.move_on_after(0.1) as scope:
+                await shake_hands(far, credentials.keylog)
+            assert scope.cancelled_caught
+        async with anyio.create_task_group() as tasks:
+            for end in (*ends[0], *ends[1], *ends[2]):
+                tasks.start_soon(shake_hands, end, credentials.keylog)
+    bindings = [near.binding for near, _ in ends]
+    assert bindings == [far.binding for _, far in ends]
+    assert None not in bindings
+    assert len(set(bindings)) == 3
+    for end in (*ends[0], *ends[1], *ends[2]):
+        end.close()
 
 
 def test_the_proof_over_tls_is_the_documented_one() -> None:

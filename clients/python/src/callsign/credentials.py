@@ -133,6 +133,7 @@ def _read(files: Tls) -> _Contexts:
         except ssl.SSLError:
             raise _fault(ca, "holds a certificate that cannot be read") from None
         _load(context, certificate, key)
+    client.hostname_checks_common_name = False  # only alternative names are names of hosts
     server.num_tickets = 0  # this client resumes nothing, and others can do without
     return _Contexts(client, server, _check(certificate, client, server))
 

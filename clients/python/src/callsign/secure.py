@@ -29,7 +29,7 @@ Channel = socket.socket | anyio.abc.ByteStream
 class TlsSocket(ssl.SSLSocket):
     """A socket over TLS that does not block."""
 
-    #: What only the two ends of it know, once the handshake is done.
+    #: What only the two ends of it know, by the end of the handshake.
     binding: bytes | None = None
 
     def close(self) -> None:
@@ -57,8 +57,7 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, host: str | None = None) 
 
 
 async def shake_hands(sock: TlsSocket, keylog: KeyLog) -> None:
-    """Completes the handshake of TLS."""
-    secret: bytes | None = None
+    """Completes the handshake of TLS. One that was cancelled goes on where it was."""
     while True:
         try:
             sock.do_handshake()
@@ -69,9 +68,9 @@ async def shake_hands(sock: TlsSocket, keylog: KeyLog) -> None:
             wait = anyio.wait_writable
         finally:
             # No other connection's: a step of a handshake waits for nothing.
-            secret = keylog.take() or secret
+            if (secret := keylog.take()) is not None:
+                sock.binding = exported(secret)
         await wait(sock)
-    sock.binding = None if secret is None else exported(secret)
 
 
 async def connect(sock: socket.socket, place: Tcp, credentials: Credentials) -> TlsSocket:
