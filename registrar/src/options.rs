@@ -37,7 +37,8 @@ pub struct NodeOptions {
     /// suspect until it is heard again.
     pub heartbeat: Heartbeat,
     /// The most connections. One owner may have half of them, and some are reserved for user 0 and
-    /// the node's own, who may have all.
+    /// the node's own, who may have all. A session over a socket takes two descriptors: shares and
+    /// reserve hold only if the process may open as many.
     pub sessions_max: usize,
     /// The time for clients of the previous registrar to return. For that time after its start, the
     /// node says that it does not know all names yet. Zero if nobody can have known it.

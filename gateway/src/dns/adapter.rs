@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    serve::{bind, serve_connections, serve_datagrams},
+    serve::{CONNECTIONS_MAX, Places, bind, serve_connections, serve_datagrams},
     zone::Zone,
 };
 use crate::{cached::Cached, surroundings::Surroundings};
@@ -46,6 +46,7 @@ pub struct DnsAdapter {
     addresses: Vec<SocketAddr>,
     /// Until the node runs the adapter.
     sockets: Mutex<Vec<(UdpSocket, TcpListener)>>,
+    connections_max: usize,
 }
 
 /// Why questions cannot be answered.
@@ -101,7 +102,14 @@ impl DnsAdapter {
             addresses.push(socket.local_addr().map_err(failed)?);
             sockets.push((socket, listener));
         }
-        Ok(Self { domain: name, addresses, sockets: Mutex::new(sockets) })
+        let (sockets, connections_max) = (Mutex::new(sockets), CONNECTIONS_MAX);
+        Ok(Self { domain: name, addresses, sockets, connections_max })
+    }
+
+    /// Has it keep at most so many connections; one user of this host, or one address, has a quarter
+    /// of them.
+    pub fn at_most(self, connections_max: usize) -> Self {
+        Self { connections_max, ..self }
     }
 
     /// Returns where it listens, with the real ports in place of port 0.
@@ -134,11 +142,12 @@ impl ProtocolAdapter for DnsAdapter {
             surroundings: Surroundings::new(),
             types: Cached::new(),
         });
+        let places = Arc::new(Places::new(self.connections_max));
         Box::pin(async move {
             let mut serving = JoinSet::new();
             for (socket, listener) in sockets {
                 serving.spawn(serve_datagrams(socket, zone.clone()));
-                serving.spawn(serve_connections(listener, zone.clone()));
+                serving.spawn(serve_connections(listener, zone.clone(), places.clone()));
             }
             // A panic is the node's.
             serving.join_all().await;

@@ -40,3 +40,4 @@ mod serve;
 mod zone;
 
 pub use adapter::{DnsAdapter, DnsError};
+pub use serve::CONNECTIONS_MAX;

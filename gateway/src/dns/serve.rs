@@ -62,8 +62,8 @@ pub(super) async fn serve_datagrams(socket: UdpSocket, zone: Arc<Zone>) {
 }
 
 /// Accepts connections, and answers one question at a time at each. Whoever has many gets no more.
-pub(super) async fn serve_connections(listener: TcpListener, zone: Arc<Zone>) {
-    let (places, turn) = (Arc::new(Places::default()), Arc::new(Turn::default()));
+pub(super) async fn serve_connections(listener: TcpListener, zone: Arc<Zone>, places: Arc<Places>) {
+    let turn = Arc::new(Turn::default());
     let mut connections = JoinSet::new();
     let mut is_failing = false;
     loop {
@@ -155,21 +155,29 @@ impl Turn {
 }
 
 /// The connections on each account.
-#[derive(Debug, Default)]
-struct Places(Mutex<HashMap<Account, usize>>);
+#[derive(Debug)]
+pub(super) struct Places {
+    taken: Mutex<HashMap<Account, usize>>,
+    /// The most in total; one account has a quarter of them.
+    most: usize,
+}
 
 /// A connection's place, until it is dropped.
 #[derive(Debug)]
 struct Place(Arc<Places>, Account);
 
 impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self { taken: Mutex::default(), most }
+    }
+
     fn take(self: &Arc<Self>, from: Account) -> Option<Place> {
-        let mut taken = self.0.lock().expect("nothing panics while it holds the lock");
-        if taken.values().sum::<usize>() >= CONNECTIONS_MAX {
+        let mut taken = self.taken.lock().expect("nothing panics while it holds the lock");
+        if taken.values().sum::<usize>() >= self.most {
             return None;
         }
         let own = taken.entry(from).or_default();
-        if *own >= CONNECTIONS_EACH_MAX {
+        if *own >= self.most.div_ceil(4) {
             return None;
         }
         *own += 1;
@@ -180,7 +188,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.0.0.lock().expect("nothing panics while it holds the lock");
+        let mut taken = self.0.taken.lock().expect("nothing panics while it holds the lock");
         if let Some(own) = taken.get_mut(&self.1) {
             *own -= 1;
             if *own == 0 {
@@ -199,9 +207,8 @@ const DATAGRAM_BYTES_MAX: usize = 4096;
 /// The processor time of answers after which others get their turn.
 const TURN_MAX: Duration = Duration::from_millis(1);
 
-/// The most connections in total, and on one account. A resolver keeps a few.
-const CONNECTIONS_MAX: usize = 256;
-const CONNECTIONS_EACH_MAX: usize = 64;
+/// The most connections in total, unless fewer are wanted. A resolver keeps a few.
+pub const CONNECTIONS_MAX: usize = 256;
 
 /// The time limit for a question to arrive and for an answer to leave (RFC 7766, section 6.2.3).
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -215,18 +222,18 @@ mod tests {
 
     #[test]
     fn no_account_takes_all_places() {
-        let places = Arc::new(Places::default());
+        let places = Arc::new(Places::new(100));
         let from = Account::User;
-        let mut held: Vec<_> = (0..CONNECTIONS_EACH_MAX).map(|_| places.take(from(1))).collect();
+        let mut held: Vec<_> = (0..25).map(|_| places.take(from(1))).collect();
         assert!(held.iter().all(Option::is_some));
         assert!(places.take(from(1)).is_none(), "it has its share");
         for last in 2.. {
             let Some(place) = places.take(from(last)) else { break };
             held.push(Some(place));
-            held.extend((1..CONNECTIONS_EACH_MAX).map(|_| places.take(from(last))));
+            held.extend((1..25).map(|_| places.take(from(last))));
         }
-        assert_eq!(held.iter().flatten().count(), CONNECTIONS_MAX);
+        assert_eq!(held.iter().flatten().count(), 100);
         held.clear();
-        assert!(places.0.lock().unwrap().is_empty(), "nothing is left of them");
+        assert!(places.taken.lock().unwrap().is_empty(), "nothing is left of them");
     }
 }

@@ -1,5 +1,6 @@
 //! `callsign registrar`.
 
+mod descriptors;
 mod dns;
 mod http;
 mod places;
@@ -22,18 +23,19 @@ use config::{Layer, Overrides, RegistrarSettings, Settings, Tractor};
 use endpoints::{Doubt, Endpoint};
 use gateway::tractor::{Scope, TractorAdapter};
 use portal::Heartbeat;
-use registrar::{Node, NodeError, NodeOptions, ProtocolAdapter};
+use registrar::{Node, NodeError, NodeOptions, ProtocolAdapter, registry::Limits};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use transport::Listener;
 
-pub(crate) use self::{places::group, quotas::quotas, rules::rules};
 use self::{
+    descriptors::{Descriptors, Wanted},
     places::{Places, explain, listeners, warn_of_idle},
     reload::{Read, Reload, read_first},
 };
+pub(crate) use self::{places::group, quotas::quotas, rules::rules};
 use super::AllHanded;
 use crate::{
     context::Context,
@@ -146,11 +148,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         return Err(Failure::usage(error).hint("let it listen at a Unix socket or a port"));
     }
 
-    // Each session over a Unix socket holds two: the socket, and the process at its other end.
     transport::free_at_once();
-    if let Err(error) = transport::raise_descriptor_limit() {
-        tracing::warn!(%error, "the limit of open descriptors stays as it is");
-    }
     endpoints.retain(|endpoint| !listeners.iter().any(|it| it.takes_in(endpoint)));
     if listeners.is_empty() {
         warn_of_idle(&endpoints, context);
@@ -159,12 +157,19 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let places = Places::of(&own, &listeners, context);
     places.warn(&settings.registrar, context);
     let all: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
+    let descriptors = Descriptors::of_process(Wanted {
+        listeners: all.len() + settings.http.listen.len() + settings.dns.listen.len(),
+        has_tractor: tractor != Tractor::Nowhere,
+        has_dns: !settings.dns.listen.is_empty(),
+    });
+    descriptors.warn(&settings.registrar, context);
     let (ledger, tokens_file) = context.state_files(&all).map(|it| (it.tractor, it.tokens)).unzip();
     let dns = dns::bind(&settings.dns).await?;
     let questions_at = dns.as_ref().map(|it| it.addresses().to_vec()).unwrap_or_default();
     let access = places.access(&settings.registrar, group);
     let http = http::bind(&settings.http, access).await?;
     let requests_at = http.as_ref().map(|it| it.endpoints().to_vec()).unwrap_or_default();
+    let dns = dns.map(|it| it.at_most(descriptors.dns_connections));
     let dns = dns.map(|it| Arc::new(it) as Arc<dyn ProtocolAdapter>);
     let http = http.map(|it| Arc::new(it) as Arc<dyn ProtocolAdapter>);
     let tractor = tractor_door(settings.registrar.tractor, ledger);
@@ -175,7 +180,11 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         tokens_file,
         adapters: tractor.into_iter().chain(dns).chain(http).collect(),
         rules,
-        ..options(&settings)
+        limits: Limits {
+            foreign_instances_max: descriptors.foreign_instances,
+            ..Limits::default()
+        },
+        ..options(&settings, &descriptors)
     };
     let usual_port = endpoints.iter().position(is_port).filter(|_| is_usual);
     let node = tokio::select! {
@@ -184,7 +193,8 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     };
     announce(&node.endpoints(), &questions_at, &requests_at, ready_fd, context)?;
     let controls = node.controls().clone();
-    let mut reload = Reload::new(settings, group, overrides.to_vec(), places, controls, context);
+    let mut reload =
+        Reload::new(settings, descriptors, group, overrides.to_vec(), places, controls, context);
     if start.is_reload_due {
         reload.begin();
     }
@@ -329,13 +339,13 @@ impl Args {
     }
 }
 
-fn options(settings: &Settings) -> NodeOptions {
+fn options(settings: &Settings, descriptors: &Descriptors) -> NodeOptions {
     let Settings { registrar: settings, declared, .. } = settings;
     NodeOptions {
         declared: declared.clone(),
         handshake_timeout: settings.handshake_timeout,
         heartbeat: Heartbeat { interval: settings.heartbeat, misses: settings.heartbeat_misses },
-        sessions_max: settings.sessions_max,
+        sessions_max: descriptors.sessions_max(settings),
         settle_time: settings.settle_time,
         drain_timeout: settings.drain_timeout,
         ..NodeOptions::default()

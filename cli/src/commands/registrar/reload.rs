@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use super::{
+    descriptors::Descriptors,
     options,
     places::{Places, group},
     quotas, rules,
@@ -105,6 +106,7 @@ fn too_late(limit: Duration) -> Failure {
 pub(super) struct Reload<'a> {
     /// The settings in force.
     settings: Settings,
+    descriptors: Descriptors,
     group: Option<u32>,
     overrides: Vec<Overrides>,
     places: Places,
@@ -123,6 +125,7 @@ pub(super) struct Reload<'a> {
 impl<'a> Reload<'a> {
     pub(super) fn new(
         settings: Settings,
+        descriptors: Descriptors,
         group: Option<u32>,
         overrides: Vec<Overrides>,
         places: Places,
@@ -132,6 +135,7 @@ impl<'a> Reload<'a> {
         let (reading, deadline) = (None, None);
         Self {
             settings,
+            descriptors,
             group,
             overrides,
             places,
@@ -218,7 +222,10 @@ impl<'a> Reload<'a> {
             let access = self.places.access(&now.registrar, group);
             self.controls.grant(access).map_err(Failure::usage)?;
         }
-        self.controls.tune(&NodeOptions { quotas, ..options(&now) });
+        if was.registrar.sessions_max != now.registrar.sessions_max {
+            self.descriptors.warn(&now.registrar, context);
+        }
+        self.controls.tune(&NodeOptions { quotas, ..options(&now, &self.descriptors) });
         self.controls.set_rules(rules);
         self.controls.declare(&now.declared);
         if let Some(file) = context.settings_file() {
