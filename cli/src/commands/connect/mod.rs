@@ -5,14 +5,14 @@ mod relay;
 use anyhow::anyhow;
 use discovery::{FindError, LookupError, LookupOptions, ResolveError};
 
-use self::relay::{Broken, relay, standard_input};
+use self::relay::{Broken, Ended, relay, standard_input};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
     lookup::query::{self, not_ready, query_owned},
     output::{
         self,
-        notices::{note, patiently, warn_unanswered},
+        notices::{note, patiently, warn, warn_unanswered},
     },
     owners::Demanded,
 };
@@ -63,7 +63,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     let input = standard_input().map_err(Failure::system)?;
     match relay(connection.stream, input, output::write_patiently).await {
-        Ok(()) => Ok(Exit::Done),
+        Ok(Ended::Said) => Ok(Exit::Done),
+        Ok(Ended::Unsaid) => {
+            warn(
+                context,
+                format_args!(
+                    "`{name}` ended the connection without saying so (`close_notify` of TLS): if \
+                     its answer does not tell its own length, it may not be whole"
+                ),
+            );
+            Ok(Exit::Done)
+        }
         Err(Broken::Output(error)) => Err(Failure::output(error)),
         Err(Broken::Actor(error)) => {
             let what = anyhow!("the connection to `{name}` broke");

@@ -1,6 +1,7 @@
 //! Carrying bytes both ways until the actor has nothing more to say.
 
 use std::{
+    cell::Cell,
     io::{self, Read},
     thread,
 };
@@ -9,32 +10,42 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     sync::mpsc,
 };
+use transport::TlsError;
 
 /// Carries `input` to an actor, and what the actor says to `output`. The end of the input closes
 /// only that direction; the end of the actor's output ends both.
 ///
 /// # Errors
 ///
-/// [`Broken`], with the side that failed. The actor's earlier output is still written.
+/// [`Broken`], with the side that failed. The actor's earlier output is still written. An actor that
+/// ends a connection of TLS without saying so has not failed if the input had ended: many servers,
+/// such as nginx, say nothing more to a client that has said goodbye.
 pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
     actor: S,
     mut input: mpsc::Receiver<Vec<u8>>,
     mut output: impl AsyncFnMut(Vec<u8>) -> io::Result<()>,
-) -> Result<(), Broken> {
+) -> Result<Ended, Broken> {
+    let has_said_goodbye = Cell::new(false);
     let (mut from_actor, mut to_actor) = split(actor);
     let send = async {
         while let Some(bytes) = input.recv().await {
             to_actor.write_all(&bytes).await?;
         }
-        to_actor.shutdown().await
+        to_actor.shutdown().await?;
+        has_said_goodbye.set(true);
+        Ok::<_, io::Error>(())
     };
     let receive = async {
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
-            let count = from_actor.read(&mut buffer).await.map_err(Broken::Actor)?;
-            if count == 0 {
-                return Ok(());
-            }
+            let count = match from_actor.read(&mut buffer).await {
+                Ok(0) => return Ok(Ended::Said),
+                Ok(count) => count,
+                Err(error) if has_said_goodbye.get() && is_unsaid(&error) => {
+                    return Ok(Ended::Unsaid);
+                }
+                Err(error) => return Err(Broken::Actor(error)),
+            };
             output(buffer[..count].into()).await.map_err(Broken::Output)?;
         }
     };
@@ -49,6 +60,19 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
             receive.await
         }
     }
+}
+
+/// How the actor ended a conversation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ended {
+    /// It closed its side.
+    Said,
+    /// Its connection ended: somebody in between may have cut it.
+    Unsaid,
+}
+
+fn is_unsaid(error: &io::Error) -> bool {
+    TlsError::of(error) == Some(&TlsError::Cut)
 }
 
 /// The side of a relay that failed.
@@ -96,7 +120,12 @@ const CHUNKS_AHEAD: usize = 2;
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::duplex;
+    use std::{
+        pin::Pin,
+        task::{Context, Poll, ready},
+    };
+
+    use tokio::io::{ReadBuf, duplex};
 
     use super::*;
 
@@ -163,5 +192,71 @@ mod tests {
         far.write_all(b"hello").await.unwrap();
         let error = relay(near, receiver, gone).await.unwrap_err();
         assert!(matches!(error, Broken::Output(_)), "{error:?}");
+    }
+
+    /// A server that ends a connection of TLS without saying so, as nginx does, after its answer.
+    struct Terse(tokio::io::DuplexStream);
+
+    impl AsyncRead for Terse {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.0).poll_read(cx, buffer))?;
+            if buffer.filled().len() == before {
+                let cut = io::Error::new(io::ErrorKind::UnexpectedEof, TlsError::Cut);
+                return Poll::Ready(Err(cut));
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Terse {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_goodbye_an_end_of_tls_that_nobody_says_is_one() {
+        for has_input_ended in [true, false] {
+            let (near, mut far) = duplex(1000);
+            let (sender, receiver) = input([b"GET /".to_vec()]);
+            let sender = (!has_input_ended).then_some(sender);
+            let actor = async move {
+                let mut heard = vec![0; 5];
+                far.read_exact(&mut heard).await.unwrap();
+                if has_input_ended {
+                    far.read_to_end(&mut heard).await.unwrap();
+                }
+                far.write_all(b"hi").await.unwrap();
+            };
+            let mut output = Vec::new();
+            let heard = async |bytes: Vec<u8>| {
+                output.extend(bytes);
+                Ok(())
+            };
+            let (relayed, ()) = tokio::join!(relay(Terse(near), receiver, heard), actor);
+            assert_eq!(output, b"hi");
+            match relayed {
+                Ok(ended) => assert!(has_input_ended && ended == Ended::Unsaid, "{ended:?}"),
+                Err(error) => assert!(!has_input_ended, "{error:?}"),
+            }
+            drop(sender);
+        }
     }
 }
