@@ -8,11 +8,13 @@ use std::{
     fmt::{self, Display},
     io::{Stdout, Write},
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anstream::{AutoStream, ColorChoice};
-use config::{Diagnostics, REGISTRARS_VARIABLE, Settings, SettingsFile};
+use config::{Diagnostics, REGISTRARS_VARIABLE, Settings, SettingsFile, Severity};
 use discovery::{Client, ClientOptions, Trust};
+use endpoints::Endpoint;
 use serde::Serialize;
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
@@ -40,12 +42,15 @@ pub(crate) struct Context {
     pub(crate) environment: Environment,
     /// Standard error, and standard output without waiting.
     pub(crate) console: Console,
+    /// Whether it was said that the certificate cannot be used.
+    has_warned_of_tls: AtomicBool,
 }
 
 impl Context {
     pub(crate) fn new(global: Global, environment: Environment) -> Self {
         let console = Console::new(color(&global), global.json);
-        Self { json: global.json, global, environment, console }
+        let has_warned_of_tls = AtomicBool::new(false);
+        Self { json: global.json, global, environment, console, has_warned_of_tls }
     }
 
     /// Returns standard output. Colours are left out unless it is a terminal.
@@ -111,34 +116,49 @@ impl Context {
     }
 
     /// Adopts the host id and the certificate of the settings, if there are such. It has to happen
-    /// before anything is stamped, judged, bound or dialed.
-    pub(crate) fn take_identity(&self, settings: &Settings) -> Result<(), Failure> {
+    /// before anything is stamped, judged, bound or dialed. A certificate that cannot be used is a
+    /// failure if one of these endpoints needs it, and otherwise a warning.
+    pub(crate) fn take_identity(
+        &self,
+        settings: &Settings,
+        endpoints: &[Endpoint],
+    ) -> Result<(), Failure> {
         if let Some(host_id) = &settings.host_id {
             transport::set_host_id(host_id).map_err(Failure::usage)?;
         }
-        Ok(self.take_certificate(settings)?)
+        let Some(tls) = &settings.tls else { return Ok(()) };
+        let Err(unusable) = tls::follow(tls, &self.environment) else { return Ok(()) };
+        if endpoints.iter().any(Endpoint::is_tls) {
+            return Err(unusable.into());
+        }
+        if !self.has_warned_of_tls.swap(true, Ordering::Relaxed) {
+            let Diagnostics(mut faults) = unusable.diagnostics;
+            faults.iter_mut().for_each(|it| it.severity = Severity::Warning);
+            self.warn(&Diagnostics(faults));
+        }
+        Ok(())
     }
 
     /// Adopts the certificate of the settings, if there is one.
-    pub(crate) fn take_certificate(&self, settings: &Settings) -> Result<(), Diagnostics> {
+    pub(crate) fn take_certificate(&self, settings: &Settings) -> Result<(), Failure> {
         match &settings.tls {
-            Some(tls) => tls::files(tls, &self.environment).and_then(|it| tls::take(tls, it)),
+            Some(tls) => Ok(tls::take(tls, &self.environment)?),
             None => Ok(()),
         }
     }
 
     /// Connects to the registrars.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
-        self.take_identity(&self.settings()?)?;
         let registrars = self.registrars()?;
+        self.take_identity(&self.settings()?, &registrars)?;
         Ok(Client::connect_with(&registrars, self.client_options()).await?)
     }
 
     /// Begins to connect to the registrars, which may start later than this program.
     pub(crate) fn open_client(&self) -> Result<Client, Failure> {
-        self.take_identity(&self.settings()?)?;
         // The folder of the system's registrar may be made by that.
         let registrars = self.registrars_where(|_| true)?;
+        self.take_identity(&self.settings()?, &registrars)?;
         Ok(Client::open(registrars, self.client_options())?)
     }
 

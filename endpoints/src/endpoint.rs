@@ -152,6 +152,19 @@ impl Endpoint {
         matches!(self, Self::Tcp(tcp) if !tcp.tls && !tcp.host.is_loopback())
     }
 
+    /// Tells whether it takes a certificate to listen or to connect there.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// assert!("/ip4/10.0.0.7/tcp/1616/tls".parse::<Endpoint>()?.is_tls());
+    /// assert!(!"/ip4/10.0.0.7/tcp/1616".parse::<Endpoint>()?.is_tls());
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp(tcp) if tcp.tls)
+    }
+
     /// Tells whether one actor that binds `self` keeps another on the same host from binding
     /// `other`. TLS makes no difference, and a wildcard address takes the others with it.
     ///

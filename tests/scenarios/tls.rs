@@ -1,6 +1,15 @@
 //! A registrar over TLS: both sides show certificates, and each is told what is wrong with them.
 
-use std::{fs, io::Read, net::TcpStream, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    io::Read,
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    time::{Duration, SystemTime},
+};
+
+use endpoints::{SpiffePath, TrustDomain};
+use keys::{Authority, KeyKind};
 
 use crate::harness::{LIMIT, Node, Outcome, Room, now};
 
@@ -104,7 +113,7 @@ fn a_fault_of_the_files_is_told_at_its_place() {
     let check = |text: &str, said: &[&str]| {
         room.write("it.toml", text);
         room.callsign(&["check", "it.toml"]).ends_with(2).prints(said);
-        let args = ["registrar", "--config", "it.toml", "--listen", "/unix/@never-over-tls"];
+        let args = ["registrar", "--config", "it.toml", "--listen", TLS];
         room.callsign(&args).ends_with(2).says(said);
     };
     let tls = |ca: &str, certificate: &str, key: &str| {
@@ -131,8 +140,15 @@ fn a_fault_of_the_files_is_told_at_its_place() {
     check(&good, &["it.toml:4:8", "can be read by others (mode 0644)", "0600"]);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
 
-    // The folder of a service's credentials.
+    // What needs no TLS does without.
     room.write("unset.toml", &unset);
+    let node = Node::start_with(&room, &[&room.unix("plain.sock")], &["--config", "unset.toml"]);
+    let asked = room.callsign(&["ls", "--config", "unset.toml", "--registrar", node.endpoint()]);
+    asked.succeeds().says(&["warning: `$CREDENTIALS_DIRECTORY` is not set", "unset.toml:4:8"]);
+    let port = ["ls", "--config", "unset.toml", "--registrar", "/ip4/127.0.0.1/tcp/9/tls"];
+    room.callsign(&port).ends_with(2).says(&["error: `$CREDENTIALS_DIRECTORY` is not set"]);
+
+    // The folder of a service's credentials.
     let mut check = room.command(&["check", "unset.toml"]);
     check.env("CREDENTIALS_DIRECTORY", room.file("keys"));
     crate::harness::Running::start(check).outcome().succeeds();
@@ -207,4 +223,51 @@ fn half_open_handshakes_are_in_nobodys_way() {
         assert!(!matches!(read, Err(std::io::ErrorKind::WouldBlock)), "{read:?}");
     }
     node.callsign(&["--config", "client.toml", "ls"]).succeeds();
+}
+
+/// A certificate that has expired, and one before its time as on a board without a clock, ended all
+/// commands and the registrar, for good: also those that use Unix sockets alone.
+#[test]
+fn a_certificate_out_of_its_time_ends_nothing_that_needs_no_tls() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let room = Room::new();
+    let now = SystemTime::now();
+    let domain = TrustDomain::new("example.internal").unwrap();
+    let kind = KeyKind::default();
+    let authority = Authority::create(room.file("keys").as_ref(), domain, kind, now).unwrap();
+    let issue = |name: &str, at: SystemTime| {
+        let (path, host) = (SpiffePath::new(name).unwrap(), "127.0.0.1".parse().unwrap());
+        authority.issue(path, &[host], DAY, at).unwrap();
+        settings(&room, &format!("{name}.toml"), "keys", name);
+    };
+    issue("early", now + 10 * DAY);
+    issue("late", now - 10 * DAY);
+    issue("good", now);
+
+    for (name, said) in [("early", "is not valid yet"), ("late", "has expired")] {
+        let config = format!("{name}.toml");
+        // Where TLS is asked for, it may succeed later: a service manager tries again.
+        room.callsign(&["registrar", "--config", &config, "--listen", TLS]).ends_with(7).says(&[
+            "error:",
+            said,
+            &format!("{config}:3:16"),
+        ]);
+        let far = ["ls", "--config", &config, "--registrar", "/ip4/127.0.0.1/tcp/9/tls"];
+        room.callsign(&far).ends_with(7).says(&[said]);
+
+        let place = room.unix(&format!("{name}.sock"));
+        let mut node = Node::start_with(&room, &[&place], &["--config", &config]);
+        node.says(said);
+        let asked = |args: &[&str]| {
+            let over = ["--config", &config, "--registrar", &place];
+            room.callsign(&[args, &over].concat())
+        };
+        asked(&["register", "x", "/unix/@x", "--ttl", "1m"]).succeeds().says(&["warning:", said]);
+        for command in [&["ls"][..], &["find", "x"], &["status"], &["whoami"]] {
+            let asked = asked(command).succeeds().says(&["warning:", said]);
+            assert_eq!(asked.stderr.matches(said).count(), 1, "it is said once: {asked}");
+        }
+
+        node.stop().succeeds();
+    }
 }

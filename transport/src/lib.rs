@@ -146,7 +146,9 @@ pub use standard::stdout_closed;
 pub use stream::TcpEnds;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::unknown_host;
-pub use tls::{TlsError, TlsFault, TlsFile, TlsFiles, TlsFilesError, set_tls, tls_files};
+pub use tls::{
+    TlsError, TlsFault, TlsFile, TlsFiles, TlsFilesError, follow_tls, set_tls, tls_files,
+};
 pub use together::BindAllError;
 pub use whereabouts::{Changes, Whereabouts};
 pub use who::Who;

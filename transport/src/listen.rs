@@ -19,7 +19,7 @@ use crate::{
     published::Published,
     stream::Stream,
     tcp,
-    tls::{self, TlsError},
+    tls,
     whereabouts::{Changes, Whereabouts},
     wildcards::{Bound, Wildcard},
 };
@@ -230,8 +230,8 @@ impl Listener {
         addresses: &[SocketAddr],
         is_ipv6_only: bool,
     ) -> Result<Self, BindError> {
-        if tcp.tls && !tls::is_set() {
-            return Err(TlsError::NoCertificate.into());
+        if tcp.tls {
+            tls::current()?;
         }
         let fail = |error| BindError::from_io(error, || format!("bind port {}", tcp.port));
         let listener = tcp::listen(addresses, is_ipv6_only).map_err(fail)?;

@@ -10,9 +10,9 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    time::{sleep, timeout},
 };
-use transport::{BindError, DialError, Listener, TlsError, TlsFiles, dial, set_tls};
+use transport::{BindError, DialError, Listener, TlsError, TlsFiles, dial, follow_tls, set_tls};
 
 /// A bound against hanging.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -44,6 +44,20 @@ async fn a_listener_is_dialed_with_the_certificate_of_the_process() {
     fs::write(&files.key, key.serialize_pem()).unwrap();
     fs::set_permissions(&files.key, Permissions::from_mode(0o600)).unwrap();
     files.check().unwrap();
+
+    // Files that are not there yet are waited for.
+    let later = TlsFiles { key: folder.path().join("later.key"), ..files.clone() };
+    follow_tls(later.clone()).unwrap_err();
+    let none = Listener::bind(&endpoint).await.unwrap_err();
+    assert!(matches!(none, BindError::Tls(TlsError::Unusable(_))), "{none}");
+    fs::copy(&files.key, &later.key).unwrap();
+    let bound = async {
+        while Listener::bind(&endpoint).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(120), bound).await.unwrap();
+
     set_tls(files.clone()).unwrap();
     // Files that cannot be used change nothing.
     let wrong = TlsFiles { key: files.ca.clone(), ..files };

@@ -35,8 +35,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    context.take_identity(&context.settings()?)?;
-    let client = Client::open(context.registrars()?, context.client_options())?;
+    let registrars = context.registrars()?;
+    context.take_identity(&context.settings()?, &registrars)?;
+    let client = Client::open(registrars, context.client_options())?;
     let registrars = client.status().await;
     let owners =
         if args.owners { client.owners().await } else { registrars.iter().map(|_| None).collect() };

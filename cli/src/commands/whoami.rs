@@ -30,8 +30,9 @@ exit code is 3 if no registrar answers.")]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
-    context.take_identity(&context.settings()?)?;
-    let client = Client::open(context.registrars()?, context.client_options())?;
+    let registrars = context.registrars()?;
+    context.take_identity(&context.settings()?, &registrars)?;
+    let client = Client::open(registrars, context.client_options())?;
     let answers = client.whoami().await;
     if context.json {
         let answers: Vec<_> = answers.iter().map(|(at, it)| AnswerJson::of(at, it)).collect();

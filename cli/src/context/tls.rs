@@ -1,9 +1,25 @@
 //! The certificate of this program, as the settings name it.
 
 use config::{Diagnostic, Diagnostics, TlsPath, TlsSettings};
-use transport::{TlsFault, TlsFile, TlsFiles, TlsFilesError, set_tls};
+use transport::{TlsFault, TlsFile, TlsFiles, TlsFilesError, follow_tls, set_tls};
 
 use super::Environment;
+use crate::failure::{Exit, Failure};
+
+/// The certificate of the settings cannot be used.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    pub(crate) diagnostics: Diagnostics,
+    /// Whether it may pass by itself.
+    may_pass: bool,
+}
+
+impl From<Unusable> for Failure {
+    fn from(unusable: Unusable) -> Self {
+        let exit = if unusable.may_pass { Exit::Failed } else { Exit::Usage };
+        Self { exit, ..Self::usage(unusable.diagnostics) }
+    }
+}
 
 /// Returns the files of the certificate.
 ///
@@ -27,9 +43,31 @@ pub(crate) fn files(tls: &TlsSettings, environment: &Environment) -> Result<TlsF
 ///
 /// # Errors
 ///
-/// [`Diagnostics`] with the fault of a file, at the place of its path.
-pub(super) fn take(tls: &TlsSettings, files: TlsFiles) -> Result<(), Diagnostics> {
-    set_tls(files).map_err(|error| Diagnostics(vec![fault(tls, &error)]))
+/// [`Unusable`] with the fault of a file, at the place of its path.
+pub(super) fn take(tls: &TlsSettings, environment: &Environment) -> Result<(), Unusable> {
+    read(tls, environment, set_tls)
+}
+
+/// Reads the files as [`take`] does, and if they cannot be used, waits until they can.
+///
+/// # Errors
+///
+/// As [`take`], for those who need TLS now.
+pub(super) fn follow(tls: &TlsSettings, environment: &Environment) -> Result<(), Unusable> {
+    read(tls, environment, follow_tls)
+}
+
+fn read(
+    tls: &TlsSettings,
+    environment: &Environment,
+    read: impl FnOnce(TlsFiles) -> Result<(), TlsFilesError>,
+) -> Result<(), Unusable> {
+    let files = files(tls, environment);
+    let files = files.map_err(|diagnostics| Unusable { diagnostics, may_pass: false })?;
+    read(files).map_err(|error| {
+        let diagnostics = Diagnostics(vec![fault(tls, &error)]);
+        Unusable { diagnostics, may_pass: error.fault.may_pass() }
+    })
 }
 
 /// Returns the fault of the files, if there is one.

@@ -30,8 +30,8 @@ pub(crate) struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// Connects to the named registrars, or to the default ones.
     pub(crate) async fn connect(context: &'a Context) -> Result<Self, Failure> {
-        context.take_identity(&context.settings()?)?;
         let (own, tractor) = context.all_registrars()?;
+        context.take_identity(&context.settings()?, own.as_deref().unwrap_or_default())?;
         let client = match own {
             Some(own) => Some(Client::connect_with(&own, context.client_options()).await?),
             None => None,

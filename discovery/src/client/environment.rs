@@ -7,6 +7,7 @@ use std::{
 
 use config::{REGISTRARS_VARIABLE, Settings, SettingsFile, TlsPath};
 use endpoints::Endpoint;
+use tracing::warn;
 use transport::TlsFiles;
 
 use crate::{
@@ -24,7 +25,8 @@ impl Client {
     ///    1616 of the loopback. They are trusted as [`Trust::Usual`] says.
     ///
     /// The process uses the host id and the certificate (`[tls]`) of the settings file, if there are
-    /// such. With `insecure = true` in it, a registrar beyond the loopback may be without TLS.
+    /// such; a certificate that cannot be used is a fault if one of those registrars has TLS, and else
+    /// is logged. With `insecure = true` in it, a registrar beyond the loopback may be without TLS.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -103,15 +105,22 @@ fn of_process(
     if let Some(host_id) = &settings.host_id {
         transport::set_host_id(host_id)?;
     }
+    let mut tls_fault = None;
     if let Some(tls) = &settings.tls {
         let folder = variable(TlsPath::CREDENTIALS_VARIABLE);
         // Without that folder the path is as it is written: no such file.
         let path =
             |it: &TlsPath| it.path(folder.as_deref()).unwrap_or_else(|| (&it.written).into());
         let (ca, certificate, key) = (path(&tls.ca), path(&tls.certificate), path(&tls.key));
-        transport::set_tls(TlsFiles { ca, certificate, key })?;
+        tls_fault = transport::follow_tls(TlsFiles { ca, certificate, key }).err();
     }
     let (registrars, trust) = registrars(variable, &settings, &std::env::temp_dir(), has_system)?;
+    match tls_fault {
+        // Registrars without TLS are reached without a certificate.
+        Some(error) if registrars.iter().any(Endpoint::is_tls) => return Err(error.into()),
+        Some(error) => warn!(%error, "no TLS until the certificate can be used"),
+        None => {}
+    }
     let insecure = options.insecure || settings.registrar.insecure;
     Ok((registrars, ClientOptions { trust, insecure, ..options }))
 }

@@ -173,6 +173,11 @@ impl Credentials {
 }
 
 impl TlsFault {
+    /// Tells whether it may pass by itself: a certificate is renewed, and a clock is set.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Expired | Self::NotYetValid)
+    }
+
     fn of(error: &Error) -> Self {
         match error {
             Error::InvalidCertificate(error) => match error {

@@ -26,11 +26,43 @@ use super::{
 pub fn set_tls(files: TlsFiles) -> Result<(), TlsFilesError> {
     let seen = Seen::of(&files);
     let credentials = Credentials::read(&files, SystemTime::now())?;
+    follow(files, seen, Ok(credentials));
+    Ok(())
+}
+
+/// Reads the certificate as [`set_tls`] does, and if it cannot be used, waits for one that can: from
+/// then on this process listens and dials with it. Before that, whatever needs no TLS works, and what
+/// does fails.
+///
+/// # Errors
+///
+/// [`TlsFilesError`] names the file and its fault at present.
+///
+/// ```
+/// # use transport as callsign;
+/// use callsign::{TlsFiles, follow_tls};
+///
+/// let [ca, certificate, key] = ["ca.pem", "later.pem", "later.key"].map(Into::into);
+/// if let Err(fault) = follow_tls(TlsFiles { ca, certificate, key }) {
+///     println!("no connection with TLS for now: {fault}");
+/// }
+/// ```
+pub fn follow_tls(files: TlsFiles) -> Result<(), TlsFilesError> {
+    let seen = Seen::of(&files);
+    let read = Credentials::read(&files, SystemTime::now());
+    let (credentials, read) = match read {
+        Ok(credentials) => (Ok(credentials), Ok(())),
+        Err(error) => (Err(TlsError::Unusable(error.to_string())), Err(error)),
+    };
+    follow(files, seen, credentials);
+    read
+}
+
+fn follow(files: TlsFiles, seen: Seen, credentials: Result<Credentials, TlsError>) {
     let looked_at = Instant::now();
     let mut followed = Followed { files, seen, credentials, looked_at, warned_at: None };
     followed.warn_of_end();
     *lock() = Some(followed);
-    Ok(())
 }
 
 /// Returns the files of this process's certificate, to pass them on to a process that it starts.
@@ -48,18 +80,14 @@ pub(crate) fn current() -> Result<Credentials, TlsError> {
     let mut followed = lock();
     let followed = followed.as_mut().ok_or(TlsError::NoCertificate)?;
     followed.follow();
-    Ok(followed.credentials.clone())
-}
-
-/// Tells whether this process has a certificate.
-pub(crate) fn is_set() -> bool {
-    lock().is_some()
+    followed.credentials.clone()
 }
 
 struct Followed {
     files: TlsFiles,
     seen: Seen,
-    credentials: Credentials,
+    /// The last that could be used; before the first, why there is none.
+    credentials: Result<Credentials, TlsError>,
     looked_at: Instant,
     /// When it was last warned of the end of the certificate.
     warned_at: Option<Instant>,
@@ -72,7 +100,8 @@ impl Followed {
         }
         self.looked_at = Instant::now();
         let seen = Seen::of(&self.files);
-        if seen == self.seen {
+        // What is not valid yet becomes so without a change.
+        if seen == self.seen && self.credentials.is_ok() {
             return self.warn_of_end();
         }
         // Of several files some may be new already and others not: the rest is another change.
@@ -80,16 +109,20 @@ impl Followed {
         match Credentials::read(&self.files, SystemTime::now()) {
             Ok(credentials) => {
                 info!(certificate = %self.files.certificate.display(), "read anew");
-                (self.credentials, self.warned_at) = (credentials, None);
+                (self.credentials, self.warned_at) = (Ok(credentials), None);
                 self.warn_of_end();
             }
-            Err(error) => warn!(%error, "the former certificate stays in use"),
+            Err(error) if self.credentials.is_ok() => {
+                warn!(%error, "the former certificate stays in use");
+            }
+            Err(error) => self.credentials = Err(TlsError::Unusable(error.to_string())),
         }
     }
 
     /// Warns once a day of a certificate that expires soon.
     fn warn_of_end(&mut self) {
-        let left = self.credentials.ends_at.duration_since(SystemTime::now()).unwrap_or_default();
+        let Ok(credentials) = &self.credentials else { return };
+        let left = credentials.ends_at.duration_since(SystemTime::now()).unwrap_or_default();
         if left > WARNED_BEFORE || self.warned_at.is_some_and(|it| it.elapsed() < WARN_INTERVAL) {
             return;
         }

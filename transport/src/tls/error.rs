@@ -12,6 +12,9 @@ pub enum TlsError {
     /// This process has no certificate.
     #[error("TLS needs a certificate, and this program has none")]
     NoCertificate,
+    /// This process's certificate cannot be used.
+    #[error("TLS needs a certificate, and this program's cannot be used: {0}")]
+    Unusable(String),
     /// The other side does not speak TLS.
     #[error("the other side does not speak TLS")]
     NotTls,

@@ -23,7 +23,7 @@ mod tests;
 
 pub(crate) use credentials::Credentials;
 pub use credentials::{TlsFault, TlsFile, TlsFiles, TlsFilesError};
-pub(crate) use current::{current, is_set};
-pub use current::{set_tls, tls_files};
+pub(crate) use current::current;
+pub use current::{follow_tls, set_tls, tls_files};
 pub use error::TlsError;
 pub(crate) use stream::TlsStream;

@@ -23,6 +23,7 @@ use tokio::{
 use tracing::{
     Instrument as _, Span, error_span,
     field::{Empty, display},
+    warn,
 };
 use transport::{Listener, Stream, TlsFiles, Whereabouts};
 use wire::{ErrorKind, RemoteError, encode_body};
@@ -149,9 +150,10 @@ async fn begin(spec: SpawnSpec, span: Span, parent: &portal::Portal) -> Result<L
     })?;
     if let Some(TlsPaths { ca, certificate, key }) = spec.tls.clone() {
         let files = TlsFiles { ca, certificate, key };
-        transport::set_tls(files).map_err(|error| {
-            RemoteError::new(ErrorKind::Failed, format!("its certificate: {error}"))
-        })?;
+        // An actor that needs no TLS does without, and one that does is told by what it binds or dials.
+        if let Err(error) = transport::follow_tls(files) {
+            warn!(%error, "no TLS until its certificate can be used");
+        }
     }
     let listeners = spec.places.listen().await?;
     let parts = CoreParts {

@@ -145,7 +145,8 @@ impl From<State> for wire::State {
 
 pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
     // Endpoints are stamped before a registrar is reached.
-    context.take_identity(&context.settings()?)?;
+    let registrars = context.registrars().unwrap_or_default();
+    context.take_identity(&context.settings()?, &registrars)?;
     let mut plan = Plan::make(&args, context)?;
     let handed = handed.map_err(Failure::usage)?;
     let name = |it: &Handed| it.name.clone().unwrap_or_default().into();

@@ -123,7 +123,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         signal = start.ended(&mut signals) => return Ok(Exit::Signal(signal)),
     };
     context.warn(&warnings);
-    context.take_identity(&settings)?;
+    context.take_identity(&settings, &settings.registrar.listen)?;
     if transport::here().kernel.is_none() {
         warn(context, Doubt::KernelUnknown);
     }
