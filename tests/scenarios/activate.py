@@ -14,6 +14,11 @@ import sys
 def make(kind, place):
     if kind == "tcp":
         made = socket.create_server(("127.0.0.1", 0))
+    elif kind == "port":
+        made = socket.create_server(("127.0.0.1", int(place)))
+    elif kind == "udp":
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind(("127.0.0.1", int(place)))
     elif kind == "any":
         made = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     elif kind == "connection":

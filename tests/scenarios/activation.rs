@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
+    net::{TcpStream, UdpSocket},
     os::unix::{
         fs::MetadataExt,
         net::{UnixListener, UnixStream},
@@ -12,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    harness::{Node, Room, Running},
+    harness::{LIMIT, Node, Room, Running, free_port},
     programs::python,
 };
 
@@ -87,6 +89,57 @@ fn without_listed_endpoints_only_handed_over_sockets_are_served() {
     let status = status.succeeds().json();
     let endpoints = &status[0]["status"]["endpoints"];
     assert_eq!(endpoints.as_array().map(Vec::len), Some(1), "{status}");
+}
+
+/// A socket at an address of `[http]` was taken for another program's, and the registrar ended.
+#[test]
+fn sockets_of_http_and_dns_are_served_too() {
+    let room = Room::new();
+    let (place, http, port) = (room.unix("r.sock"), room.unix("h.sock"), free_port());
+    let settings = format!(
+        "[registrar]\nlisten = \"{place}\"\nsettle_time = \"0s\"\n[http]\nlisten = \"{http}\"\n\
+         [dns]\nlisten = \"127.0.0.1:{port}\"\n[declared]\nweb = \"/ip4/192.0.2.7/tcp/80\"\n"
+    );
+    let settings = room.write("callsign.toml", &settings);
+    let file = |name: &str| format!("unix:{}", room.file(name).display());
+    let (udp, tcp) = (format!("udp:{port}"), format!("port:{port}"));
+    // Whatever of them is not handed over is bound.
+    let (own, requests) = (file("r.sock"), file("h.sock"));
+    let all: [&[&str]; 3] = [&[&own, &requests, &udp, &tcp], &[&requests, &udp], &[&tcp]];
+    for sockets in all {
+        let args = ["registrar", "--config", &settings];
+        let mut manager = Running::start(manager(&room, sockets, &args)).write("start\n");
+        manager.line_with(&format!("listening on {place}"));
+        manager.line_with(&format!("answering DNS at 127.0.0.1:{port}"));
+        manager.line_with(&format!("answering HTTP at {http}"));
+        room.callsign(&["status", "--registrar", &place]).succeeds();
+
+        let mut stream = UnixStream::connect(room.file("h.sock")).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+
+        // `web.callsign` A, over both.
+        let question = b"\x11\x22\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\
+                         \x03web\x08callsign\x00\x00\x01\x00\x01";
+        let mut answer = [0; 512];
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        socket.send_to(question, ("127.0.0.1", port)).unwrap();
+        let length = socket.recv(&mut answer).unwrap();
+        assert!(answer[..length].ends_with(&[192, 0, 2, 7]), "{answer:?}");
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(&[&[0, question.len() as u8][..], question].concat()).unwrap();
+        let mut head = [0; 4];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(head[2..], question[..2], "it is the answer to the question");
+        manager.kill();
+        for name in ["r.sock", "h.sock"] {
+            fs::remove_file(room.file(name)).ok();
+        }
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    serve::{CONNECTIONS_MAX, Places, bind, serve_connections, serve_datagrams},
+    serve::{CONNECTIONS_MAX, Places, bind_missing, serve_connections, serve_datagrams},
     zone::Zone,
 };
 use crate::{cached::Cached, surroundings::Surroundings};
@@ -80,6 +80,25 @@ pub enum DnsError {
     },
 }
 
+/// Sockets that are bound already.
+#[derive(Debug, Default)]
+pub struct DnsSockets {
+    /// Those for datagrams.
+    pub datagrams: Vec<std::net::UdpSocket>,
+    /// Those that listen for connections.
+    pub connections: Vec<std::net::TcpListener>,
+}
+
+fn adopt_datagrams(socket: &std::net::UdpSocket) -> io::Result<UdpSocket> {
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket.try_clone()?)
+}
+
+fn adopt_connections(listener: &std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener.try_clone()?)
+}
+
 impl DnsAdapter {
     /// Binds a UDP socket and a TCP listener at each address, to answer for a domain.
     ///
@@ -91,6 +110,24 @@ impl DnsAdapter {
     ///
     /// Dropping the future leaves nothing bound.
     pub async fn bind(listen: &[SocketAddr], domain: &str) -> Result<Self, DnsError> {
+        Self::bind_beside(DnsSockets::default(), listen, domain).await
+    }
+
+    /// Answers at sockets that are bound already, as by a service manager, as far as their addresses
+    /// are among those to listen at, and binds the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_beside(
+        given: DnsSockets,
+        listen: &[SocketAddr],
+        domain: &str,
+    ) -> Result<Self, DnsError> {
         let mut name = Name::from_ascii(domain)
             .map_err(|_| DnsError::Domain { domain: domain.to_owned() })?
             .to_lowercase();
@@ -98,7 +135,13 @@ impl DnsAdapter {
         let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
         for &address in listen {
             let failed = |source| DnsError::Bind { address, source };
-            let (socket, listener) = bind(address).await.map_err(failed)?;
+            let at = |of: io::Result<SocketAddr>| of.is_ok_and(|it| it == address);
+            let socket = given.datagrams.iter().find(|it| at(it.local_addr()));
+            let socket = socket.map(adopt_datagrams).transpose().map_err(failed)?;
+            let listener = given.connections.iter().find(|it| at(it.local_addr()));
+            let listener = listener.map(adopt_connections).transpose().map_err(failed)?;
+            let bound = bind_missing(address, socket, listener).await;
+            let (socket, listener) = bound.map_err(failed)?;
             addresses.push(socket.local_addr().map_err(failed)?);
             sockets.push((socket, listener));
         }

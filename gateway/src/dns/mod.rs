@@ -39,5 +39,5 @@ mod question;
 mod serve;
 mod zone;
 
-pub use adapter::{DnsAdapter, DnsError};
+pub use adapter::{DnsAdapter, DnsError, DnsSockets};
 pub use serve::CONNECTIONS_MAX;

@@ -40,6 +40,20 @@ pub(super) async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListe
     }
 }
 
+/// Binds those sockets of an address that are missing.
+pub(super) async fn bind_missing(
+    address: SocketAddr,
+    socket: Option<UdpSocket>,
+    listener: Option<TcpListener>,
+) -> io::Result<(UdpSocket, TcpListener)> {
+    match (socket, listener) {
+        (None, None) => bind(address).await,
+        (Some(socket), Some(listener)) => Ok((socket, listener)),
+        (Some(socket), None) => Ok((socket, TcpListener::bind(address).await?)),
+        (None, Some(listener)) => Ok((UdpSocket::bind(address).await?, listener)),
+    }
+}
+
 /// Answers datagrams. An answer that the socket does not take at once is lost, as datagrams are.
 pub(super) async fn serve_datagrams(socket: UdpSocket, zone: Arc<Zone>) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];

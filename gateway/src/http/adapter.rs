@@ -91,8 +91,30 @@ impl HttpAdapter {
     ///
     /// Dropping the future leaves nothing bound.
     pub async fn bind(listen: &[Endpoint], access: Option<Access>) -> Result<Self, HttpError> {
-        let mut listeners = Vec::with_capacity(listen.len());
-        for endpoint in listen {
+        Self::bind_beside(Vec::new(), listen, access).await
+    }
+
+    /// Answers HTTP at listeners that are bound already, as by a service manager, and binds those of
+    /// the endpoints that none of them takes in.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_beside(
+        mut listeners: Vec<Listener>,
+        listen: &[Endpoint],
+        access: Option<Access>,
+    ) -> Result<Self, HttpError> {
+        if let Some(exposed) = listeners.iter().find(|it| !is_local(it.bound())) {
+            return Err(HttpError::Exposed { endpoint: exposed.bound().clone() });
+        }
+        let is_taken_in = |it: &&Endpoint| listeners.iter().any(|given| given.takes_in(it));
+        let missing: Vec<_> = listen.iter().filter(|it| !is_taken_in(it)).collect();
+        for endpoint in missing {
             if !is_local(endpoint) {
                 return Err(HttpError::Exposed { endpoint: endpoint.clone() });
             }

@@ -3,17 +3,21 @@
 use std::io;
 
 use config::DnsSettings;
-use gateway::dns::{DnsAdapter, DnsError};
+use gateway::dns::{DnsAdapter, DnsError, DnsSockets};
 
 use super::listed;
 use crate::failure::{Exit, Failure};
 
 /// Binds the DNS server that the settings ask for.
-pub(super) async fn bind(settings: &DnsSettings) -> Result<Option<DnsAdapter>, Failure> {
+pub(super) async fn bind(
+    given: DnsSockets,
+    settings: &DnsSettings,
+) -> Result<Option<DnsAdapter>, Failure> {
     if settings.listen.is_empty() {
         return Ok(None);
     }
-    DnsAdapter::bind(&settings.listen, &settings.domain).await.map(Some).map_err(|error| {
+    let bound = DnsAdapter::bind_beside(given, &settings.listen, &settings.domain).await;
+    bound.map(Some).map_err(|error| {
         let DnsError::Bind { address, source } = &error else { return Failure::usage(error) };
         let port = address.port();
         let hint = match source.kind() {

@@ -2,7 +2,7 @@
 
 use config::HttpSettings;
 use gateway::http::{HttpAdapter, HttpError};
-use transport::{Access, BindError};
+use transport::{Access, BindError, Listener};
 
 use super::listed;
 use crate::{
@@ -12,13 +12,15 @@ use crate::{
 
 /// Binds the HTTP server that the settings ask for.
 pub(super) async fn bind(
+    given: Vec<Listener>,
     settings: &HttpSettings,
     access: Access,
 ) -> Result<Option<HttpAdapter>, Failure> {
     if settings.listen.is_empty() {
         return Ok(None);
     }
-    HttpAdapter::bind(&settings.listen, Some(access)).await.map(Some).map_err(|error| {
+    let bound = HttpAdapter::bind_beside(given, &settings.listen, Some(access)).await;
+    bound.map(Some).map_err(|error| {
         let HttpError::Bind { endpoint, source } = &error else { return Failure::usage(error) };
         let hints = match source {
             // A registrar there would not answer HTTP.

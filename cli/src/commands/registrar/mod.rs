@@ -32,7 +32,7 @@ use transport::Listener;
 
 use self::{
     descriptors::{Descriptors, Wanted},
-    places::{Places, explain, listeners, warn_of_idle},
+    places::{HandedOver, Places, explain, handed_over, warn_of_idle},
     reload::{Read, Reload, read_first},
 };
 pub(crate) use self::{places::group, quotas::quotas, rules::rules};
@@ -54,7 +54,8 @@ use crate::{
 /// When everything is bound it prints one line per endpoint.
 ///
 /// Sockets from a service manager (LISTEN_FDS) are served as they are, and stay where they are;
-/// other listed endpoints are bound beside them.
+/// other listed endpoints are bound beside them. One at an address of [http] or [dns] is that
+/// server's.
 ///
 /// The table [quotas] of the settings file limits what one user or address may use;
 /// `callsign status --owners` shows it. The table [dns] makes it a DNS server, so that any program
@@ -128,7 +129,8 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         warn(context, Doubt::KernelUnknown);
     }
     let RegistrarSettings { listen, tractor, .. } = settings.registrar.clone();
-    let listeners = listeners(handed)?;
+    let HandedOver { own: listeners, http: http_listeners, dns: dns_sockets } =
+        handed_over(handed, &settings)?;
     let is_usual = listen.is_empty() && listeners.is_empty();
     let mut endpoints = match (&listen[..], &listeners[..]) {
         // Without configured endpoints, the handed-over ones are all.
@@ -153,7 +155,9 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     if listeners.is_empty() {
         warn_of_idle(&endpoints, context);
     }
-    let own = [&endpoints[..], &settings.http.listen].concat();
+    let is_given = |it: &&Endpoint| http_listeners.iter().any(|given| given.takes_in(it));
+    let http_bound = settings.http.listen.iter().filter(|it| !is_given(it));
+    let own: Vec<_> = endpoints.iter().chain(http_bound).cloned().collect();
     let places = Places::of(&own, &listeners, context);
     places.warn(&settings.registrar, context);
     let all: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
@@ -164,10 +168,10 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     });
     descriptors.warn(&settings.registrar, context);
     let (ledger, tokens_file) = context.state_files(&all).map(|it| (it.tractor, it.tokens)).unzip();
-    let dns = dns::bind(&settings.dns).await?;
+    let dns = dns::bind(dns_sockets, &settings.dns).await?;
     let questions_at = dns.as_ref().map(|it| it.addresses().to_vec()).unwrap_or_default();
     let access = places.access(&settings.registrar, group);
-    let http = http::bind(&settings.http, access).await?;
+    let http = http::bind(http_listeners, &settings.http, access).await?;
     let requests_at = http.as_ref().map(|it| it.endpoints().to_vec()).unwrap_or_default();
     let dns = dns.map(|it| it.at_most(descriptors.dns_connections));
     let dns = dns.map(|it| Arc::new(it) as Arc<dyn ProtocolAdapter>);

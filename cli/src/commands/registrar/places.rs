@@ -1,8 +1,12 @@
 //! A registrar's endpoints, their access, and remedies if they cannot be bound.
 
-use config::{Diagnostics, RegistrarSettings};
+use std::{net::SocketAddr, os::fd::OwnedFd};
+
+use config::{Diagnostics, RegistrarSettings, Settings};
 use endpoints::Endpoint;
+use gateway::dns::DnsSockets;
 use registrar::NodeError;
+use rustix::net::{SocketType, getsockname, sockopt};
 use transport::{Access, AdoptError, BindError, Listener, Process};
 
 use super::super::AllHanded;
@@ -66,13 +70,33 @@ impl Places {
     }
 }
 
+/// The sockets that a service manager has handed to this process, by the server whose address they
+/// have.
+#[derive(Debug, Default)]
+pub(super) struct HandedOver {
+    pub(super) own: Vec<Listener>,
+    pub(super) http: Vec<Listener>,
+    pub(super) dns: DnsSockets,
+}
+
 /// Takes over the sockets that a service manager has handed to this process.
-pub(super) fn listeners(handed: AllHanded) -> Result<Vec<Listener>, Failure> {
+pub(super) fn handed_over(handed: AllHanded, settings: &Settings) -> Result<HandedOver, Failure> {
     let handed = handed.map_err(|error| {
         Failure::usage(error).context("what the service manager has handed over cannot be taken")
     })?;
-    let mut listeners = Vec::with_capacity(handed.len());
+    let mut taken = HandedOver::default();
     for handed in handed {
+        match socket_of_dns(&handed.descriptor, settings) {
+            Some(SocketType::DGRAM) => {
+                taken.dns.datagrams.push(handed.descriptor.into());
+                continue;
+            }
+            Some(_) => {
+                taken.dns.connections.push(handed.descriptor.into());
+                continue;
+            }
+            None => {}
+        }
         let (number, name) = (handed.number(), handed.name.clone());
         let listener = Listener::try_from(handed.descriptor).map_err(|error| {
             let hint = match &error {
@@ -88,9 +112,24 @@ pub(super) fn listeners(handed: AllHanded) -> Result<Vec<Listener>, Failure> {
             ));
             hint.into_iter().fold(failure, Failure::hint)
         })?;
-        listeners.push(listener);
+        let is_http = settings.http.listen.iter().any(|it| listener.takes_in(it));
+        if is_http { taken.http.push(listener) } else { taken.own.push(listener) }
     }
-    Ok(listeners)
+    Ok(taken)
+}
+
+/// Returns the type of a socket at an address of the DNS server: one for datagrams, or one that
+/// listens.
+fn socket_of_dns(socket: &OwnedFd, settings: &Settings) -> Option<SocketType> {
+    let address = SocketAddr::try_from(getsockname(socket).ok()?).ok()?;
+    if !settings.dns.listen.contains(&address) {
+        return None;
+    }
+    match sockopt::socket_type(socket).ok()? {
+        SocketType::STREAM if !sockopt::socket_acceptconn(socket).unwrap_or(false) => None,
+        it @ (SocketType::STREAM | SocketType::DGRAM) => Some(it),
+        _ => None,
+    }
 }
 
 /// Returns the number of the group that the socket files are given.
