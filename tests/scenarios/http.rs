@@ -338,6 +338,21 @@ fn a_lease_is_made_renewed_and_removed() {
     assert_eq!((renewed.status, &renewed.json()["renewed"]), (200, &json!(true)), "{renewed:?}");
     let still = node.callsign(&["ls", "--json"]).json();
     assert_eq!(epoch(&still), epoch(&listed), "a renewal is no new registration");
+
+    // Whoever repeats its request does not undo what an operator wants.
+    node.callsign(&["drain", "feed"]).succeeds();
+    for (more, status) in [(", \"metadata\": {\"desk\": \"fx\"}", 200), ("", 201)] {
+        let again = put(&body(&format!(", \"ttl_ms\": 240000{more}")));
+        assert_eq!(
+            (again.status, &again.json()["state"]),
+            (status, &json!("draining")),
+            "{again:?}"
+        );
+    }
+    node.callsign(&["find", "feed"]).ends_with(1).says(&["draining"]);
+    let ready = put(&body(", \"ttl_ms\": 240000, \"state\": \"ready\""));
+    assert_eq!((ready.status, &ready.json()["state"]), (201, &json!("ready")), "{ready:?}");
+
     let changed = put(&body(", \"ttl_ms\": 240000, \"state\": \"draining\""));
     assert_eq!(changed.status, 201, "{changed:?}");
     let now = node.callsign(&["ls", "--all", "--json"]).json();

@@ -36,6 +36,18 @@ fn a_lease_is_renewed_and_given_up() {
     let renewed = node.callsign(&["renew", "clock", "--json"]).succeeds().json();
     assert_eq!((&renewed["uuid"], &renewed["ttl_ms"]), (&first["uuid"], &600_000.into()));
 
+    // Nor does it undo what an operator wants, whatever else it says anew.
+    node.callsign(&["drain", "clock"]).succeeds();
+    for more in [&[][..], &["--state", "ready"], &["--meta", "desk=fx"]] {
+        let drained = node.callsign(&[&register[..], more].concat()).succeeds().json();
+        assert_eq!((&drained["uuid"], &drained["state"]), (&first["uuid"], &"draining".into()));
+    }
+    let said = node.callsign(&["register", "clock", "/unix/@clock", "--ttl", "10m"]).succeeds();
+    said.says(&["it is draining", "drain --undo"]);
+    node.callsign(&["find", "clock"]).ends_with(1);
+    node.callsign(&["drain", "--undo", "clock"]).succeeds();
+    node.callsign(&["find", "clock"]).succeeds();
+
     let digits = &first["uuid"].as_str().unwrap()[..8];
     node.callsign(&["unregister", digits]).succeeds().prints(&["unregistered clock["]);
     let removed = watch.json("an instance that is gone", |it| it["change"] == "remove");

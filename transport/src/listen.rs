@@ -18,8 +18,7 @@ use crate::{
     place::Place,
     published::Published,
     stream::Stream,
-    tcp,
-    tls,
+    tcp, tls,
     whereabouts::{Changes, Whereabouts},
     wildcards::{Bound, Wildcard},
 };

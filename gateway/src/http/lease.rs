@@ -37,16 +37,12 @@ pub(super) struct Lease {
     /// Its metadata.
     #[serde(default)]
     metadata: BTreeMap<String, String>,
-    /// The stage of its life: `ready` if it is not said.
-    #[serde(default = "ready")]
-    #[schema(value_type = schema::State)]
-    state: State,
+    /// The stage of its life. If it is not said, it stays as it is: `ready` at first, and `draining`
+    /// once somebody drains the actor.
+    #[schema(value_type = Option<schema::State>)]
+    state: Option<State>,
     /// Its time to live without a renewal: from 100 to 86,400,000.
     ttl_ms: u64,
-}
-
-fn ready() -> State {
-    State::Ready
 }
 
 /// A registered actor.
@@ -107,7 +103,10 @@ pub(super) async fn put(
     let read = |text: &String| text.parse::<Endpoint>().map_err(|it| invalid(&it, ""));
     let endpoints: Vec<_> = lease.endpoints.iter().map(read).collect::<Result<_, _>>()?;
     let endpoints: Vec<_> = endpoints.into_iter().map(|it| stamped(&peer, it)).collect();
-    let Lease { metadata, state, ttl_ms, .. } = lease;
+    let Lease { metadata, ttl_ms, .. } = lease;
+    let record = peer.session.record(uuid);
+    let former = record.as_ref().filter(|it| it.name == name).map(|it| it.state);
+    let state = lease.state.or(former).unwrap_or(State::Ready);
     let is_unchanged = |it: &Record| {
         it.name == name
             && it.endpoints == endpoints
@@ -115,7 +114,7 @@ pub(super) async fn put(
             && it.state == state
             && it.lifetime == Lifetime::Lease { ttl_ms }
     };
-    let is_known = peer.session.record(uuid).as_ref().is_some_and(is_unchanged);
+    let is_known = record.as_ref().is_some_and(is_unchanged);
     let renewed = is_known && peer.session.renew(uuid).is_ok();
     if !renewed {
         let register = Register {

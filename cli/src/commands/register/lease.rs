@@ -12,7 +12,7 @@ use discovery::{
 use endpoints::{Endpoint, InstanceId, Stamped};
 use tokio::time::{sleep, timeout};
 use transport::here_for;
-use wire::{ErrorKind, Lifetime, Owner, Record, Whoami};
+use wire::{ErrorKind, Lifetime, Owner, Record, State, Whoami};
 
 use super::{
     Plan,
@@ -43,7 +43,7 @@ pub(super) async fn run(
     let mut is_warned = false;
     let name = plan.name.clone();
     let mut too_late = pin!(too_late(&name, plan.patience));
-    let (instance, is_renewed) = loop {
+    let (instance, state, is_renewed) = loop {
         let entered = tokio::select! {
             biased;
             entered = renew_or_enter(plan, &client, context) => entered,
@@ -73,7 +73,11 @@ pub(super) async fn run(
         // Meanwhile it may have come, or be another.
         plan.look_again();
     };
-    tell(context, plan, &instance, is_renewed)?;
+    tell(context, plan, &instance, state, is_renewed)?;
+    if state == State::Draining && plan.state != State::Draining && !context.json {
+        let command = hints::command(&["drain", "--undo", &short_uuid(&instance.uuid)], context);
+        note(context, format_args!("it is draining, and stays so until: {command}"));
+    }
     tell_of_links(context, plan);
     warn_of_silence(context, plan);
     warn_of_unknown_hosts(context, plan).await;
@@ -143,11 +147,11 @@ async fn renew_or_enter(
     plan: &Plan,
     client: &Client,
     context: &Context,
-) -> Result<(InstanceId, bool), Unentered> {
+) -> Result<(InstanceId, State, bool), Unentered> {
     match renew(plan, client, context).await? {
-        Some(instance) => Ok((instance, true)),
+        Some((instance, state)) => Ok((instance, state, true)),
         None => match enter(plan, plan.registration(), client, context).await? {
-            Ok(instance) => Ok((instance, false)),
+            Ok(instance) => Ok((instance, plan.state, false)),
             Err(failure) => Err(Unentered::Failed(failure)),
         },
     }
@@ -158,14 +162,15 @@ async fn renew(
     plan: &Plan,
     client: &Client,
     context: &Context,
-) -> Result<Option<InstanceId>, Unentered> {
+) -> Result<Option<(InstanceId, State)>, Unentered> {
     // A lease that may still return to a registrar does so by itself, and is not awaited.
     let found = client.list(plan.name.as_str()).await?;
     for record in found.records.iter().filter(|it| is_meant(plan, it)) {
         check_token(plan, record.token).map_err(Unentered::Failed)?;
+        let state = state_of(plan, record);
         if says_the_same(plan, record) {
             match client.renew(record.uuid).await {
-                Ok(()) => return Ok(Some(record.instance())),
+                Ok(()) => return Ok(Some((record.instance(), state))),
                 // The others are told again.
                 Err(RequestError::Partly(_) | RequestError::Incomplete(_)) => {}
                 // It has expired since, or belongs to another owner.
@@ -174,8 +179,9 @@ async fn renew(
                 Err(error) => return Err(error.into()),
             }
         }
-        match enter(plan, plan.registration().uuid(record.uuid), client, context).await {
-            Ok(Ok(instance)) => return Ok(Some(instance)),
+        let registration = plan.registration().uuid(record.uuid).state(state);
+        match enter(plan, registration, client, context).await {
+            Ok(Ok(instance)) => return Ok(Some((instance, state))),
             Ok(Err(failure)) => return Err(Unentered::Failed(failure)),
             Err(RegisterError::Refused(failures)) if is_denied(&failures) => {}
             Err(error) => return Err(error.into()),
@@ -236,6 +242,12 @@ fn is_meant(plan: &Plan, record: &Record) -> bool {
         && split(&record.endpoints) == split(&plan.stamped)
 }
 
+/// Returns the state that the instance of a record gets: somebody may have drained it, and the same
+/// command again does not undo that.
+fn state_of(plan: &Plan, record: &Record) -> State {
+    if record.state == State::Draining { State::Draining } else { plan.state }
+}
+
 /// Tells whether a record is already as wanted, so that only its lease has to restart.
 fn says_the_same(plan: &Plan, record: &Record) -> bool {
     let metadata: BTreeMap<_, _> = plan.metadata.iter().cloned().collect();
@@ -243,7 +255,7 @@ fn says_the_same(plan: &Plan, record: &Record) -> bool {
     let theirs_ms = record.lifetime.ttl_ms().map(u128::from);
     ttl_ms == theirs_ms
         && metadata == record.metadata
-        && plan.state == record.state
+        && state_of(plan, record) == record.state
         && plan.stamped.iter().all(|it| record.endpoints.contains(it))
         && record.endpoints.iter().all(|it| plan.stamped.contains(it))
 }

@@ -154,6 +154,7 @@ pub(super) fn tell(
     context: &Context,
     plan: &Plan,
     instance: &InstanceId,
+    state: State,
     is_renewed: bool,
 ) -> Result<(), Failure> {
     if context.json {
@@ -163,7 +164,7 @@ pub(super) fn tell(
             renewed: is_renewed,
             lifetime: if plan.ttl.is_some() { LifetimeJson::Lease } else { LifetimeJson::Session },
             ttl_ms: plan.ttl.map(|it| it.as_millis() as u64),
-            state: plan.state,
+            state,
             endpoints: &plan.said,
             endpoints_encoded: plan.said.iter().map(Endpoint::to_encoded).collect(),
         };
