@@ -97,6 +97,23 @@ fn an_actor_is_found_by_its_name_until_it_ends() {
     comes_to(&room, server, &["_feed.eurusd._tcp.callsign", "PTR"], &[&instance]);
     comes_to(&room, server, &[&instance, "SRV"], &[&service]);
 
+    // What is above it exists, though it has no records: a resolver would look no further down.
+    for above in ["eurusd.callsign", "EURUSD._tcp.callsign", "_tcp.callsign", "addr.callsign"] {
+        // It may be asked for a moment before that is seen.
+        let deadline = crate::harness::now() + LIMIT;
+        loop {
+            let said = dig(&room, server, &[above]).unwrap();
+            if said.contains("status: NOERROR") && said.contains("ANSWER: 0") {
+                break;
+            }
+            assert!(crate::harness::now() < deadline, "{said}");
+        }
+    }
+    for nothing in ["usd.callsign", "eurusd._udp.callsign", "x.eurusd.callsign"] {
+        let nothing = dig(&room, server, &[nothing]).unwrap();
+        assert!(nothing.contains("status: NXDOMAIN"), "{nothing}");
+    }
+
     // What is not ready is not answered, though the name is there.
     node.callsign(&["drain", "feed.eurusd"]).succeeds();
     comes_to(&room, server, &["feed.eurusd.callsign"], &[]);

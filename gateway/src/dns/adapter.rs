@@ -184,6 +184,7 @@ impl ProtocolAdapter for DnsAdapter {
             servers: self.addresses.clone(),
             surroundings: Surroundings::new(),
             types: Cached::new(),
+            above: Cached::new(),
         });
         let places = Arc::new(Places::new(self.connections_max));
         Box::pin(async move {

@@ -194,6 +194,7 @@ mod tests {
             servers: vec!["127.0.0.1:53".parse().unwrap()],
             surroundings: Surroundings::new(),
             types: Cached::new(),
+            above: Cached::new(),
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Zone {
     pub(super) surroundings: Surroundings,
     /// The names of all actors as types of services, sorted.
     pub(super) types: Cached<[Name]>,
+    /// The names that have no records, and below which some have: those above the names of actors.
+    pub(super) above: Cached<HashSet<Name>>,
 }
 
 /// The answer to a question.
@@ -108,9 +110,9 @@ impl Zone {
         let labels: Result<Vec<_>, _> = lower.iter().take(own).map(str::from_utf8).collect();
         let subject = labels.map_or(Subject::Nothing, |it| Subject::read(&it));
         let question = Question { zone: self, name, wanted, most, by: anybody() };
+        let may_come = !matches!(subject, Subject::Nothing);
         let answer = match subject {
-            // There will be none, whoever comes.
-            Subject::Nothing => return Answer::no_such_name(),
+            Subject::Nothing => Answer::no_such_name(),
             Subject::Domain => question.domain(),
             Subject::Actor(actor) => question.actor(&actor, asker),
             Subject::Service(actor) => question.service(&actor, asker),
@@ -122,7 +124,15 @@ impl Zone {
             Subject::Empty => Answer::no_data(),
         };
         let is_no = answer.code == ResponseCode::NXDomain;
-        if is_no && self.registry.settling().is_some() { Answer::not_yet_known() } else { answer }
+        // What names nothing is named by nobody, whoever returns.
+        if is_no && may_come && self.registry.settling().is_some() {
+            return Answer::not_yet_known();
+        }
+        // A resolver takes a "no" for the end of all that is below (RFC 8020).
+        if is_no && self.above.get(|| self.read_above()).contains(&lower) {
+            return Answer::no_data();
+        }
+        answer
     }
 
     /// Returns the record that says whose domain it is, and for how long a "no" is to be believed:
@@ -146,6 +156,28 @@ impl Zone {
             self.below([first.as_str()].into_iter().chain(rest))
         });
         types.collect()
+    }
+
+    /// Returns the names above those of actors and of their services, in small letters.
+    fn read_above(&self) -> Arc<HashSet<Name>> {
+        let mut above: HashSet<_> = self.below([ADDRESSES]).into_iter().collect();
+        let mut add_parents = |name: Name| {
+            let mut parent = name.base_name();
+            while parent.num_labels() > self.domain.num_labels() && above.insert(parent.clone()) {
+                parent = parent.base_name();
+            }
+        };
+        for name in self.registry.names_for(&anybody()) {
+            let Ok(name) = endpoints::Name::new(&name) else { continue };
+            let labels = labels(&name);
+            // A name of one part has nothing above it but the domain and `_tcp`, which exist.
+            if labels.len() > 1 {
+                let labels = labels.iter().map(String::as_str);
+                self.below(labels.clone()).into_iter().for_each(&mut add_parents);
+                self.below(labels.chain(["_tcp"])).into_iter().for_each(&mut add_parents);
+            }
+        }
+        Arc::new(above)
     }
 
     fn server(&self) -> Name {
