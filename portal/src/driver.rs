@@ -59,6 +59,8 @@ pub struct Driver<IO, S> {
     answered: usize,
     /// Whether it has let other tasks run first, and has to write now.
     has_stood_back: bool,
+    /// The number of turns whose answers wait for those of the next.
+    turns_held: usize,
     /// Set when the connection is over, and the service has yet to end.
     closed: Option<Closed>,
     /// The span of the connection: everything on it is within.
@@ -91,6 +93,7 @@ impl<IO, S> Driver<IO, S> {
             unheard: None,
             answered: 0,
             has_stood_back: false,
+            turns_held: 0,
             closed: None,
             span,
         }
@@ -183,14 +186,17 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
             }
             let was_full = self.replies.is_full();
             self.poll_pulse(cx)?;
+            if has_more && self.answers_more_soon()? {
+                self.turns_held += 1;
+                return Ok(self.yields(cx));
+            }
+            self.turns_held = 0;
             let is_written = self.poll_write(cx)?.is_ready();
             if is_written && self.is_closing {
                 return Err(Closed::Here);
             }
             if self.replies.is_spent() {
-                // The runtime polls I/O for the other tasks before it returns here.
-                _ = pin!(yield_now()).poll(cx);
-                return Ok(Running);
+                return Ok(self.yields(cx));
             }
             is_stirred = is_written && (has_more || was_full);
             if is_stirred {
@@ -199,6 +205,21 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
                 return Ok(Running);
             }
         }
+    }
+
+    /// Tells whether this turn is over and a call is at hand for the next: both are then answered in
+    /// one write, which wakes the peer once. It waits for a few turns only, because the next calls
+    /// may take long.
+    fn answers_more_soon(&self) -> Result<bool, Closed> {
+        let may_wait = self.turns_held < TURNS_HELD_MAX && self.takes_more();
+        let is_at_hand = may_wait && self.replies.is_spent() && self.unheard.is_none();
+        Ok(is_at_hand && self.reader.peek_frame().map_err(Closed::Protocol)?.is_some())
+    }
+
+    /// Ends a turn. The runtime polls I/O for the other tasks before it returns here.
+    fn yields(&self, cx: &mut Context<'_>) -> Running {
+        _ = pin!(yield_now()).poll(cx);
+        Running
     }
 
     /// Waits for more, for as long as a frame may take that has begun to arrive. Everything that
@@ -467,6 +488,9 @@ fn push(replies: &mut Replies, frame: &Frame<'_>) {
 /// The time for reading the rest from a peer that no longer receives. The rest is there, and ends
 /// promptly, unless the peer has closed only its half of the connection.
 const UNHEARD_WAIT: Duration = Duration::from_secs(5);
+
+/// The most turns whose answers wait for those of the next: enough for 64 registrations.
+const TURNS_HELD_MAX: usize = 3;
 
 /// The steps of a read from the socket.
 const READ_STEPS: usize = 40;
