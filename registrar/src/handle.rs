@@ -471,6 +471,9 @@ impl RegistryHandle {
     /// Notifies the sessions concerned by a change, and serves lines whose turn may have come.
     fn deliver(&self, state: &mut RegistryState, outcome: Outcome) {
         self.tell(state, outcome);
+        if !state.registry.has_lines_to_serve() {
+            return;
+        }
         let next_deadline_ms = state.registry.next_deadline_ms();
         let served = state.registry.serve_lines(self.now_ms());
         if state.registry.next_deadline_ms() != next_deadline_ms {

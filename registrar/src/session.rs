@@ -239,7 +239,8 @@ impl Session {
     }
 
     fn unregister(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
-        let Unregister { uuid } = call.args()?;
+        let Unregister { uuid } =
+            Unregister::decode(call.body).map_err(|it| call.unreadable(&it))?;
         let by = self.caller.owner;
         self.registry.unregister(Event::Unregister { uuid, by }, &[uuid], &self.caller, self.id)
     }

@@ -43,10 +43,11 @@ impl RegistryHandle {
         (session, call): (SessionId, CallId),
     ) -> (Result<Entered, RemoteError>, usize) {
         let (name, uuid, by) = (register.name.clone(), register.uuid, caller.owner);
+        let is_logged = enabled!(target: AUDIT, tracing::Level::INFO);
         let mut steps = 0;
         let done = self.change(|registry, now_ms| {
             steps = registry.rules().steps(name.as_str());
-            let replaced = registry.owner(uuid);
+            let replaced = is_logged.then(|| registry.owner(uuid)).flatten();
             let (entered, outcome) =
                 registry.register_or_wait(register, caller, (session, call), now_ms)?;
             Ok(((entered, replaced), outcome))
@@ -196,9 +197,7 @@ impl RegistryHandle {
                 Some(EarlierRecord { name, uuid: *uuid, owner })
             };
             let known = uuids.iter().filter(is_shown).filter_map(known).collect();
-            let mut outcome = registry.apply_for(caller, event, now_ms)?;
-            // The session that requests it need not be notified.
-            registry.forgive(outcome.lost.remove(&session));
+            let outcome = registry.apply_from(session, caller, event, now_ms)?;
             Ok::<_, RegistryError>(((Changed { revision: registry.revision() }, known), outcome))
         })
     }

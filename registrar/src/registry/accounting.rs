@@ -51,6 +51,7 @@ impl Registry {
 
     pub(super) fn charge_change(&self, account: Account, before: usize, now: usize) {
         match now.checked_sub(before) {
+            Some(0) => {}
             Some(more) => self.accounts.charge_anyway(account, &[(Quota::Bytes, more)]),
             None => self.accounts.give_back(account, &[(Quota::Bytes, before - now)]),
         }

@@ -16,17 +16,17 @@ impl Registry {
         earlier: Option<Key>,
         (entry, token): (Entry, Option<u64>),
         endpoints: &[Stamped],
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
+        outcome: &mut Outcome,
+    ) {
         match earlier {
             Some(_) => self.totals.replaced += 1,
             None => self.totals.registered += 1,
         }
         let (key, known) = match earlier {
-            Some(key) => (key, Some(self.reattach(key, entry, endpoints, &mut outcome))),
+            Some(key) => (key, Some(self.reattach(key, entry, endpoints, outcome))),
             None => {
                 let key = self.entries.insert(entry);
-                self.attach(key, endpoints, &mut outcome);
+                self.attach(key, endpoints, outcome);
                 (key, None)
             }
         };
@@ -36,8 +36,7 @@ impl Registry {
             self.tokens.taken(&self.entries[key].name);
         }
         self.revision += 1;
-        self.tell(key, known, &mut outcome);
-        outcome
+        self.tell(key, known, outcome);
     }
 
     /// Removes entries in one change.

@@ -44,7 +44,9 @@ pub(super) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), 
 }
 
 pub(super) fn deduplicate(endpoints: Vec<Stamped>) -> Vec<Stamped> {
-    if let [] | [_] = &endpoints[..] {
+    let is_repeated =
+        |at: usize| endpoints[..at].iter().any(|it| it.endpoint == endpoints[at].endpoint);
+    if !(1..endpoints.len()).any(is_repeated) {
         return endpoints;
     }
     let mut kept: Vec<Stamped> = Vec::with_capacity(endpoints.len());

@@ -19,7 +19,8 @@ impl Registry {
         endpoints: Vec<Stamped>,
         now_ms: u64,
     ) -> Outcome {
-        let mut outcome = self.make_way(uuid);
+        let mut outcome = Outcome::default();
+        self.make_way(uuid, &mut outcome);
         if self.declared_key(uuid).is_some() {
             return outcome;
         }
@@ -41,7 +42,7 @@ impl Registry {
             self.remove_all(&[squatter], RemovalReason::Unregistered, &mut outcome);
         }
         self.tombstones.remove(uuid);
-        outcome.merge(self.put(None, (entry, None), &record.endpoints));
+        self.put(None, (entry, None), &record.endpoints, &mut outcome);
         outcome
     }
 

@@ -235,17 +235,17 @@ impl Registry {
     }
 
     /// Removes an instance that is gone, before it is registered again.
-    pub(super) fn make_way(&mut self, uuid: Uuid) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub(super) fn make_way(&mut self, uuid: Uuid, outcome: &mut Outcome) {
         if self.deferred.is_clearing()
             && let Some(key) = self.by_uuid.get(uuid, &self.entries)
         {
             let epoch = self.entries[key].epoch;
             let mut ends = self.deferred.ends.iter_mut();
             let end = ends.find_map(|it| it.left.remove(epoch).map(|_| it.removal));
-            end.inspect(|removal| self.remove(key, *removal, &mut outcome));
+            if let Some(removal) = end {
+                self.remove(key, removal, outcome);
+            }
         }
-        outcome
     }
 
     fn dismiss_some(&mut self, dismissal: &mut Dismissal) {

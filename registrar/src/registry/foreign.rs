@@ -83,7 +83,8 @@ impl Registry {
         let Foreign { name, uuid, endpoint, metadata } = foreign;
         check_endpoints(endpoint.as_slice())?;
         check_metadata(&metadata)?;
-        let way = self.make_way(uuid);
+        let mut outcome = Outcome::default();
+        self.make_way(uuid, &mut outcome);
         let Some(key) = self.by_uuid.get(uuid, &self.entries) else {
             self.check_room_for_foreign(&caller)?;
             let claim = NameClaim { caller: &caller, earlier: None, yields: None, turn };
@@ -107,8 +108,7 @@ impl Registry {
             let registrant = Registrant { owner, session: None };
             let entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
             self.check_quotas(&entry, record.endpoints.len(), None)?;
-            let mut outcome = self.put(None, (entry, record.token), &record.endpoints);
-            outcome.notified.extend(way.notified);
+            self.put(None, (entry, record.token), &record.endpoints, &mut outcome);
             return Ok((Some(record.epoch), outcome));
         };
 
@@ -132,7 +132,6 @@ impl Registry {
         endpoints.retain(|it| it.endpoint != endpoint.endpoint);
         endpoints.push(endpoint);
         let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
-        let mut outcome = Outcome::default();
         self.update(key, update, &mut outcome)?;
         Ok((Some(epoch), outcome))
     }

@@ -177,7 +177,7 @@ impl Registry {
         use RegistryError as E;
 
         let waiting = register.wait.then(|| register.clone());
-        match (self.register(register, caller.clone(), at.0, now_ms), waiting) {
+        match (self.register_for(register, caller, at.0, now_ms), waiting) {
             (Ok((registered, outcome)), _) => Ok((Entered::Registered(registered), outcome)),
             (Err(E::Exclusive { .. } | E::OthersWait { .. }), Some(register)) => {
                 let outcome = self.stand_in_line(register, caller, at, now_ms)?;
@@ -267,6 +267,11 @@ impl Registry {
         Some(standing)
     }
 
+    /// Tells whether there may be a line to [serve](Self::serve_lines).
+    pub(crate) fn has_lines_to_serve(&self) -> bool {
+        self.lines.are_due()
+    }
+
     /// Registers the first in line for names that may be free, in some lines: for the others there
     /// is more to [do](Self::has_deferred).
     pub fn serve_lines(&mut self, now_ms: u64) -> Outcome {
@@ -294,7 +299,7 @@ impl Registry {
                 let (register, caller) = (standing.register.clone(), standing.caller.clone());
                 let shown = self.kept_since(&register, caller.owner);
                 let turn = (Turn::Next, shown);
-                let entered = self.register_as(register, caller, standing.session, turn, now_ms);
+                let entered = self.register_as(register, &caller, standing.session, turn, now_ms);
                 let result = entered.map(|(registered, more)| {
                     outcome.merge(more);
                     registered

@@ -223,7 +223,17 @@ impl Registry {
         session: SessionId,
         now_ms: u64,
     ) -> Result<(Registered, Outcome), RegistryError> {
-        let caller = caller.into();
+        self.register_for(register, &caller.into(), session, now_ms)
+    }
+
+    /// Registers an instance as [`register`](Self::register) does.
+    fn register_for(
+        &mut self,
+        register: Register,
+        caller: &Caller,
+        session: SessionId,
+        now_ms: u64,
+    ) -> Result<(Registered, Outcome), RegistryError> {
         let is_settling = self.is_settling(now_ms);
         let returns = self.comes_back(&register, caller.owner).filter(|_| is_settling);
         let turn = match returns {
@@ -243,7 +253,7 @@ impl Registry {
     fn register_as(
         &mut self,
         register: Register,
-        caller: Caller,
+        caller: &Caller,
         session: SessionId,
         (turn, shown): (Turn, Option<u64>),
         now_ms: u64,
@@ -263,7 +273,8 @@ impl Registry {
             let registered = Registered { epoch, revision, key, token, resume, lost, also };
             return Ok((registered, Outcome::default()));
         }
-        let way = self.make_way(register.uuid);
+        let mut outcome = Outcome::default();
+        self.make_way(register.uuid, &mut outcome);
         let earlier = self.by_uuid.get(register.uuid, &self.entries);
         // Nobody else can know what its UUID is made of.
         let is_proved =
@@ -274,7 +285,7 @@ impl Registry {
         });
         let earlier = earlier.filter(|_| squatter.is_none());
         match earlier.map(|key| &self.entries[key]) {
-            Some(earlier) if !self.shows(&caller, earlier) => {
+            Some(earlier) if !self.shows(caller, earlier) => {
                 return Err(RegistryError::UuidTaken { uuid: register.uuid });
             }
             Some(earlier) if earlier.name != register.name => {
@@ -294,13 +305,13 @@ impl Registry {
         if let Some((name, waits)) =
             waits.filter(|(_, it)| !owner.may_change(*it) && !is_proved(*it))
         {
-            return Err(if self.rules.may_find(&caller, name.as_str()) {
+            return Err(if self.rules.may_find(caller, name.as_str()) {
                 RegistryError::NotOwner { owner: waits, by: owner }
             } else {
                 RegistryError::UuidTaken { uuid: register.uuid }
             });
         }
-        let claim = NameClaim { caller: &caller, earlier, yields: squatter, turn };
+        let claim = NameClaim { caller, earlier, yields: squatter, turn };
         let is_exclusive = self.check_name(&register.name, &claim)?;
 
         self.tombstones.remove(register.uuid);
@@ -326,31 +337,21 @@ impl Registry {
         entry.has_key &= caller.is_private;
         let former = earlier.or(squatter);
         self.check_quotas(&entry, record.endpoints.len(), former)?;
-        let mut lost = Outcome::default();
         // It may wait yet by an earlier connection.
-        self.leave_line_of(record.uuid, &mut lost);
+        self.leave_line_of(record.uuid, &mut outcome);
         if let Some(key) = former.filter(|it| self.entries[*it].registrant.session != Some(session))
         {
             let by = self.may_tell(&self.entries[key], &entry).then(|| owner.to_string());
-            self.lose(key, LostCause::Replaced, None, by, &mut lost);
+            self.lose(key, LostCause::Replaced, None, by, &mut outcome);
         }
         if let Some(key) = squatter {
-            self.remove_all(&[key], RemovalReason::Unregistered, &mut lost);
+            self.remove_all(&[key], RemovalReason::Unregistered, &mut outcome);
         }
-        let mut outcome = self.put(earlier, (entry, token), &record.endpoints);
-        outcome.merge(way);
-        outcome.merge(lost);
+        self.put(earlier, (entry, token), &record.endpoints, &mut outcome);
         let resume = self.tokens.shown((&record.name, record.uuid), owner, token);
         let (revision, also) = (self.revision, self.also(owner, &outcome));
         let (key, lost) = (None, None);
         Ok((Registered { epoch, revision, key, token, resume, lost, also }, outcome))
-    }
-
-    /// Lets come back what a session has lost by its own doing.
-    pub(crate) fn forgive(&mut self, lost: Option<(Owner, Vec<Lost>)>) {
-        for lost in lost.into_iter().flat_map(|(_, lost)| lost) {
-            self.tombstones.remove(lost.uuid);
-        }
     }
 
     /// Begins a watch. Tells whether it resumes at the watcher's position.

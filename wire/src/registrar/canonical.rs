@@ -1,4 +1,4 @@
-//! The quick way to read registrations.
+//! The quick way to read registrations, and their ends.
 //!
 //! Nearly all registrations are written just as [`encode_body`](crate::encode_body) writes them:
 //! the fields in one order, each number in its shortest form. To read those needs no general
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use endpoints::{KernelId, Name, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
 use uuid::Uuid;
 
-use super::register::Register;
+use super::register::{Register, Unregister};
 use crate::{InstanceSecret, State, WireError, decode_body};
 
 impl Register {
@@ -26,6 +26,28 @@ impl Register {
             None => decode_body(bytes),
         }
     }
+}
+
+impl Unregister {
+    /// Reads which instance it is, quickly if it is written just as
+    /// [`encode_body`](crate::encode_body) writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Malformed`] when the bytes are no such call.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        match unregister(bytes) {
+            Some(unregister) => Ok(unregister),
+            None => decode_body(bytes),
+        }
+    }
+}
+
+fn unregister(bytes: &[u8]) -> Option<Unregister> {
+    let mut rest = Rest(bytes);
+    rest.skip(b"\x81\xa4uuid")?;
+    let uuid = Uuid::from_bytes(rest.binary()?);
+    rest.0.is_empty().then_some(Unregister { uuid })
 }
 
 /// Reads a registration that is written in the usual way; `None` if it is not.
@@ -239,6 +261,21 @@ mod tests {
                 prop_assert_eq!(register(&bytes[..end]), None);
             }
         }
+    }
+
+    #[test]
+    fn ends_read_the_same_either_way() {
+        let one = Unregister { uuid: Uuid::from_u128(5) };
+        let bytes = encode_body(&one);
+        assert_eq!(unregister(&bytes), Some(one));
+        let longer = [&bytes[..], &[0xc0]].concat();
+        assert_eq!(unregister(&longer), None);
+        for other in [&bytes[..bytes.len() - 1], b"\x82", b""] {
+            assert_eq!(unregister(other), None);
+            assert!(Unregister::decode(other).is_err());
+        }
+        let text = rmp_serde::to_vec_named(&BTreeMap::from([("uuid", "x")])).unwrap();
+        assert!(Unregister::decode(&text).is_err());
     }
 
     #[test]
