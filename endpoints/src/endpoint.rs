@@ -1,7 +1,7 @@
 //! The endpoint: the address at which an actor listens.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     net::{IpAddr, SocketAddr},
     path::Path,
 };
@@ -49,6 +49,29 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Appends its text, just as it is displayed: without a formatter where it is what nearly all
+    /// are, a socket at a path without escapes or a port of an IPv4 address.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let endpoint: Endpoint = "/ip4/10.0.0.7/tcp/80".parse()?;
+    /// let mut text = "at ".to_owned();
+    /// endpoint.append_to(&mut text);
+    /// assert_eq!(text, format!("at {endpoint}"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_to(&self, text: &mut String) {
+        let is_usual = match self {
+            Self::Unix(unix) => unix.append_plain(text),
+            Self::Tcp(tcp) => tcp.append_usual(text),
+            Self::Memory(_) => false,
+        };
+        if !is_usual {
+            write!(text, "{self}").expect("writing to memory does not fail");
+        }
+    }
+
     /// Makes the endpoint of a socket file.
     ///
     /// ```

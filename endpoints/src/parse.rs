@@ -142,7 +142,8 @@ fn usual(text: &str) -> Option<Endpoint> {
     {
         return UnixAddress::read_plain(path).map(Endpoint::Unix);
     }
-    let (ip, port) = text.strip_prefix("/ip4/")?.split_once("/tcp/")?;
+    let (ip, port) = text.strip_prefix("/ip4/")?.split_once('/')?;
+    let port = port.strip_prefix("tcp/")?;
     let is_number = port.bytes().all(|it| it.is_ascii_digit());
     let port = port.parse().ok().filter(|_| is_number)?;
     let host = Host::Ip4(ip.parse().ok()?);

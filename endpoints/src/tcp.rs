@@ -55,6 +55,28 @@ impl TcpAddress {
     }
 }
 
+impl TcpAddress {
+    /// Appends what Display writes, if it is a port of an IPv4 address. Tells whether it is.
+    pub(crate) fn append_usual(&self, text: &mut String) -> bool {
+        let (Host::Ip4(ip), false) = (&self.host, self.tls) else { return false };
+        text.push_str("/ip4");
+        for (octet, before) in ip.octets().into_iter().zip(['/', '.', '.', '.']) {
+            text.push(before);
+            append_number(text, octet.into());
+        }
+        text.push_str("/tcp/");
+        append_number(text, self.port);
+        true
+    }
+}
+
+fn append_number(text: &mut String, number: u16) {
+    if number >= 10 {
+        append_number(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
+}
+
 impl fmt::Display for TcpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, tls } = self;

@@ -217,9 +217,18 @@ impl UnixAddress {
 
     /// Reads what stands after `/unix`, if it is a path that needs no escapes.
     pub(crate) fn read_plain(path: &str) -> Option<Self> {
-        let is_path = is_plain_path(path) && path.len() <= SUN_PATH_BYTES_MAX;
+        let is_short = path.len() <= SUN_PATH_BYTES_MAX;
         // What is wrong with others is said by the usual way.
-        is_path.then(|| UnixPath::absolute(path.to_owned()).ok().map(Self::Path))?
+        let is_path = is_short && is_plain_path(path) && leads_somewhere(path);
+        is_path.then(|| Self::Path(UnixPath(path.into())))
+    }
+
+    /// Appends what Display writes, if it is a path that needs no escapes. Tells whether it is.
+    pub(crate) fn append_plain(&self, text: &mut String) -> bool {
+        let Some(path) = self.as_plain() else { return false };
+        text.push_str("/unix");
+        text.push_str(path);
+        true
     }
 
     /// Writes the value for people. It escapes only `%` and characters that would not survive in a
@@ -259,6 +268,22 @@ impl UnixAddress {
         }
         Ok(Self::Abstract(name.into()))
     }
+}
+
+/// Tells whether no part of an absolute path is empty, `.` or `..`.
+fn leads_somewhere(path: &str) -> bool {
+    let (mut length, mut dots) = (0, 0);
+    let mut is_good = true;
+    for byte in path.bytes().skip(1).chain([b'/']) {
+        if byte == b'/' {
+            is_good &= length > dots || length > 2;
+            (length, dots) = (0, 0);
+        } else {
+            length += 1;
+            dots += usize::from(byte == b'.');
+        }
+    }
+    is_good
 }
 
 /// Tells whether a path has only letters, digits and the marks of usual file names.

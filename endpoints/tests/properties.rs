@@ -17,6 +17,15 @@ proptest! {
         prop_assert_eq!(&Endpoint::from_bytes(&endpoint.to_bytes()).unwrap(), &endpoint);
         prop_assert!(endpoint.to_encoded().is_ascii());
         prop_assert!(!endpoint.to_string().contains(char::is_whitespace));
+        let mut text = "at ".to_owned();
+        endpoint.append_to(&mut text);
+        prop_assert_eq!(text, format!("at {endpoint}"));
+    }
+
+    #[test]
+    fn a_path_is_read_as_it_is_taken(path in "/[a.]{0,3}(/[a.]{0,4}){0,3}/?") {
+        let taken = Endpoint::from_unix_path(Path::new(&path)).ok();
+        prop_assert_eq!(format!("/unix{path}").parse::<Endpoint>().ok(), taken);
     }
 
     #[test]

@@ -483,6 +483,9 @@ impl RegistryHandle {
     }
 
     fn tell(&self, state: &RegistryState, outcome: Outcome) {
+        if outcome.is_empty() {
+            return;
+        }
         for granted in outcome.granted {
             self.grant(state, granted);
         }

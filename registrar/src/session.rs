@@ -393,8 +393,8 @@ const ANSWER_BYTES_A_STEP: usize = 128;
 
 /// The steps of a change of the registry, and the bytes of it for each further step: they are read,
 /// indexed, encoded, and sent to watchers.
-const CHANGE_STEPS: usize = 150;
-const CHANGE_BYTES_A_STEP: usize = 2;
+const CHANGE_STEPS: usize = 100;
+const CHANGE_BYTES_A_STEP: usize = 4;
 
 impl Drop for Session {
     fn drop(&mut self) {

@@ -13,8 +13,6 @@
 //! A record begins with how many fields it has, its name, its UUID and its epoch. These three are
 //! known otherwise, and so are in neither.
 
-use std::io::Write as _;
-
 use bytes::{BufMut, BytesMut};
 use endpoints::{Endpoint, SocketId, Stamp, Stamped, UnixAddress};
 use rmp::encode::{write_array_len, write_map_len, write_str_len, write_uint};
@@ -44,7 +42,7 @@ pub struct Folding {
     values: Pieces,
     is_in_values: bool,
     /// The text of an endpoint, before its length is known.
-    text: Vec<u8>,
+    text: String,
 }
 
 /// Pieces of bytes, each with its length before it.
@@ -142,16 +140,16 @@ impl Folding {
         self.common().extend_from_slice(b"\x82\xa8endpoint");
         let mut written = std::mem::take(&mut self.text);
         written.clear();
-        write!(written, "{endpoint}").expect(MEMORY);
+        endpoint.append_to(&mut written);
         write_str_len(self.own(), written.len() as u32).expect(MEMORY);
         // The sockets of many actors are in one folder; hosts have many addresses.
         let is_path = matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)));
-        let folder = written.iter().rposition(|it| *it == b'/').filter(|_| is_path);
+        let folder = written.rfind('/').filter(|_| is_path);
         let (folder, rest) = written.split_at(folder.map_or(0, |it| it + 1));
         if !folder.is_empty() {
-            self.common().extend_from_slice(folder);
+            self.common().extend_from_slice(folder.as_bytes());
         }
-        self.own().extend_from_slice(rest);
+        self.own().extend_from_slice(rest.as_bytes());
         self.text = written;
 
         let Stamp { kernel, netns, process, socket, root } = stamp;

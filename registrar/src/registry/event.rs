@@ -186,6 +186,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Tells whether nobody is to be told of anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { woken, notified, contested, renewed, evicted, suspected, lost, granted, tokens } =
+            self;
+        let is_quiet = woken.is_empty() && notified.is_empty() && contested.is_empty();
+        let is_clear = renewed.is_empty() && evicted.is_empty() && suspected.is_empty();
+        is_quiet && is_clear && lost.is_empty() && granted.is_empty() && tokens.is_empty()
+    }
+
     /// Adds the effects of another event.
     pub(super) fn merge(&mut self, other: Self) {
         let Self { woken, notified, contested, renewed, evicted, suspected, lost, granted, tokens } =
