@@ -1,6 +1,7 @@
 //! The driver of a connection.
 
 use std::{
+    cell::Cell,
     fmt, mem,
     pin::{Pin, pin},
     sync::Arc,
@@ -26,6 +27,21 @@ use crate::{
     shared::Shared,
     spare::{self, TO_READ},
 };
+
+thread_local! {
+    static STEPS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Returns the work of all connections that this thread has driven so far, in
+/// [steps](Replies::spend): however busy the machine is, two readings tell what was done in between.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// assert_eq!(callsign::steps_driven(), 0);
+/// ```
+pub fn steps_driven() -> u64 {
+    STEPS.get()
+}
 
 /// The driver of a connection: a future that ends when the connection does, and says why. Its owner
 /// polls it, in a task of the owner's own; dropping it closes the connection.
@@ -113,6 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Future for 
                 return Poll::Pending;
             }
             let turn = driver.run(cx).and_then(|running| driver.settle().map(|()| running));
+            STEPS.set(STEPS.get() + driver.replies.steps as u64);
             let closed = match (turn, driver.unheard.take()) {
                 (Ok(Running), unheard) => {
                     driver.unheard = unheard;

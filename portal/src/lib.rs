@@ -95,7 +95,7 @@ mod spare;
 pub use acceptor::Acceptor;
 pub use awake::while_awake;
 pub use dialogue::Dialogue;
-pub use driver::Driver;
+pub use driver::{Driver, steps_driven};
 pub use error::{CallError, Closed, HandshakeError, ProveError, WithCauses};
 pub use handlers::{Handlers, Limits};
 pub use handshake::{Connected, Established, accept, connect, handshake};

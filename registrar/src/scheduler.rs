@@ -15,7 +15,9 @@
 //!                             waits  ◀────── rounds ──────  the next of the owner
 //! ```
 //!
-//! With one owner there is no scheduling, and the time is measured now and then.
+//! Among the connections of one owner, those that never have much to do go first, so that they do not
+//! wait for the others. With one connection there is no scheduling, and the time is measured now and
+//! then.
 
 mod lanes;
 
@@ -29,6 +31,7 @@ use std::{
     time::Duration,
 };
 
+use portal::steps_driven;
 use tokio::{
     sync::Notify,
     task::yield_now,
@@ -36,7 +39,7 @@ use tokio::{
 };
 use wire::Quota;
 
-use self::lanes::{Lanes, Next, Round, RunnerId};
+use self::lanes::{Lanes, Next, Round, RunnerId, Turn};
 use crate::{Accounts, meter::Meter, registry::Account};
 
 /// Shares the processor between owners. Clones are handles of the same.
@@ -181,10 +184,11 @@ impl<F: Future> Future for Scheduled<F> {
             shared.waits.notify_one();
             return Poll::Pending;
         }
+        let steps = steps_driven();
         let polled = future.as_mut().poll(cx);
-        let ran = began.elapsed().min(TURN_MAX);
+        let (ran, steps) = (began.elapsed().min(TURN_MAX), steps_driven() - steps);
         meter.add(ran);
-        let next = shared.lanes().has_run(*runner, ran);
+        let next = shared.lanes().has_run(*runner, Turn { ran, steps });
         if let Some(next) = next {
             next.wake();
         }
@@ -200,8 +204,8 @@ impl<F> Drop for Scheduled<F> {
     }
 }
 
-/// Of how many turns one is measured while there is one owner: to read the clock costs a hundredth
-/// of a look-up.
+/// Of how many turns one is measured while there is one connection: to read the clock costs a
+/// hundredth of a look-up.
 const MEASURED: u32 = 16;
 
 /// The longest turn that counts. Turns are measured by the host's clock, at a tenth of the cost of

@@ -1,4 +1,7 @@
 //! Deficit round robin between owners. It holds no clock and wakes nobody itself.
+//!
+//! Of one owner's connections, those whose latest turns were all short are *calm*: they run as soon
+//! as they are ready, and overtake the others, which wait in line.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use portal::TURN_STEPS;
 use slab::Slab;
 
 use crate::registry::Account;
@@ -16,6 +20,8 @@ use crate::registry::Account;
 pub(super) struct Lanes {
     lanes: Slab<Lane>,
     by_account: HashMap<Account, LaneId>,
+    /// The number of lanes with connections.
+    busy: usize,
     runners: Slab<Runner>,
     /// The lanes with waiting connections.
     crowded: Vec<LaneId>,
@@ -57,6 +63,8 @@ struct Bucket {
 #[derive(Debug)]
 struct Runner {
     lane: LaneId,
+    /// The number of short turns since its last long one, up to [`CALM`].
+    short_turns: u8,
     /// Set while it waits.
     waker: Option<Waker>,
     /// Whether it has waited, and has its turn.
@@ -65,6 +73,15 @@ struct Runner {
 
 type LaneId = usize;
 pub(super) type RunnerId = usize;
+
+/// What a connection has done in its turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    /// By the host's clock, which goes on while other programs run.
+    pub(super) ran: Duration,
+    /// The steps of its driver; none if another protocol is spoken, or hands are shaken.
+    pub(super) steps: u64,
+}
 
 /// The next action of a round.
 #[derive(Debug, Default)]
@@ -92,14 +109,17 @@ impl Lanes {
         now: Duration,
     ) -> RunnerId {
         let lane = self.lane_of(account, percent, now);
-        self.lanes[lane].connections += 1;
-        self.runners.insert(Runner { lane, waker: None, is_next: false })
+        let connections = &mut self.lanes[lane].connections;
+        self.busy += usize::from(*connections == 0);
+        *connections += 1;
+        self.runners.insert(Runner { lane, short_turns: 1, waker: None, is_next: false })
     }
 
     pub(super) fn leave(&mut self, runner: RunnerId) {
         let Runner { lane: at, waker, .. } = self.runners.remove(runner);
         let lane = &mut self.lanes[at];
         lane.connections -= 1;
+        self.busy -= usize::from(lane.connections == 0);
         if waker.is_some() {
             lane.waiting.retain(|it| *it != runner);
         }
@@ -117,7 +137,7 @@ impl Lanes {
         now: Duration,
     ) {
         let lane = self.lane_of(account, percent, now);
-        self.lanes[lane].charge(ran);
+        self.lanes[lane].charge(ran, ran);
     }
 
     /// Tells whether an owner owes so much that no more of its connections are served.
@@ -176,7 +196,7 @@ impl Lanes {
     /// Tells whether anybody may have to wait for its turn.
     pub(super) fn are_shared(&self) -> bool {
         let mut busy = self.lanes.iter().filter(|(_, it)| it.connections > 0);
-        busy.next().is_some_and(|(_, it)| it.quota.is_some() || busy.next().is_some())
+        busy.any(|(_, it)| it.quota.is_some()) || self.runners.len() > 1
     }
 
     /// Tells whether a connection has its turn. If not, it is woken when it has.
@@ -187,9 +207,13 @@ impl Lanes {
             return false;
         }
         let lane = &mut self.lanes[runner.lane];
-        lane.refill(self.round, now);
-        // A newcomer does not overtake those that wait.
-        if lane.may_run() && (runner.is_next || lane.waiting.is_empty()) {
+        let is_sole = self.busy == 1;
+        lane.refill(self.round, is_sole, now);
+        // Who is next has its turn, whoever overtakes it. Who is not calm overtakes nobody.
+        let has_turn = runner.is_next && lane.has_quota()
+            || lane.waiting.is_empty() && lane.may_run()
+            || runner.is_calm() && lane.may_overtake(is_sole);
+        if has_turn {
             runner.is_next = false;
             return true;
         }
@@ -197,7 +221,7 @@ impl Lanes {
         if !mem::replace(&mut lane.is_crowded, true) {
             self.crowded.push(runner.lane);
         }
-        if runner.is_next {
+        if mem::take(&mut runner.is_next) {
             lane.waiting.push_front(id)
         } else {
             lane.waiting.push_back(id)
@@ -205,21 +229,24 @@ impl Lanes {
         false
     }
 
-    /// Records the running time of a connection. Returns the next of its owner's to run.
-    pub(super) fn has_run(&mut self, runner: RunnerId, ran: Duration) -> Option<Waker> {
-        let at = self.runners[runner].lane;
+    /// Records the turn of a connection. Returns the next of its owner's to run.
+    pub(super) fn has_run(&mut self, runner: RunnerId, turn: Turn) -> Option<Waker> {
+        let runner = &mut self.runners[runner];
+        runner.has_run(turn);
+        let at = runner.lane;
         let lane = &mut self.lanes[at];
-        lane.charge(ran);
+        lane.charge(if self.busy == 1 { turn.work() } else { turn.ran }, turn.ran);
         if lane.may_run() { self.next_of(at) } else { None }
     }
 
     /// Begins a round: each owner may run for a while.
     pub(super) fn begin_round(&mut self, now: Duration) -> Round {
         self.round += 1;
+        let is_sole = self.busy == 1;
         let mut round = Round::default();
         for at in self.crowded.clone() {
             let lane = &mut self.lanes[at];
-            lane.refill(self.round, now);
+            lane.refill(self.round, is_sole, now);
             let next = match &lane.quota {
                 Some(quota) if quota.left <= 0 => Next::At(quota.full_at()),
                 _ => Next::Soon,
@@ -253,26 +280,64 @@ impl Lanes {
     }
 }
 
+impl Turn {
+    /// Returns how long it took on a machine that does nothing else, as far as that is known.
+    fn work(self) -> Duration {
+        if self.steps > 0 { STEP * self.steps.min(u32::MAX.into()) as u32 } else { self.ran }
+    }
+}
+
+impl Runner {
+    fn has_run(&mut self, Turn { ran, steps }: Turn) {
+        let is_short = if steps > 0 { steps <= SHORT_STEPS } else { ran <= SHORT_TURN };
+        self.short_turns = match is_short {
+            true => (self.short_turns + 1).min(CALM),
+            false if steps > 0 => 0,
+            // It may have been interrupted.
+            false => self.short_turns.saturating_sub(1),
+        };
+    }
+
+    fn is_calm(&self) -> bool {
+        self.short_turns >= CALM
+    }
+}
+
 impl Lane {
-    fn refill(&mut self, round: u64, now: Duration) {
+    /// Lets it run for a while in each round. If it is the only one, it owes nobody anything.
+    fn refill(&mut self, round: u64, is_sole: bool, now: Duration) {
         let passed = (round - self.round).min(i64::MAX as u64) as i64;
         self.credit = self.credit.saturating_add(passed.saturating_mul(QUANTUM)).min(QUANTUM);
+        if is_sole && passed > 0 {
+            self.credit = SOLE_QUANTUM;
+        }
         self.round = round;
         if let Some(quota) = &mut self.quota {
             quota.refill(now);
         }
     }
 
-    fn charge(&mut self, ran: Duration) {
-        let ran = ran.as_nanos() as i64;
-        self.credit = (self.credit - ran).max(-CREDIT_DEBT_MAX);
+    /// Charges work to the round, and the time that it took to the quota.
+    fn charge(&mut self, work: Duration, ran: Duration) {
+        let [work, ran] = [work, ran].map(|it| it.as_nanos() as i64);
+        self.credit = (self.credit - work).max(-CREDIT_DEBT_MAX);
         if let Some(quota) = &mut self.quota {
             quota.left = (quota.left - ran).max(-quota.share_of(DEBT_NS));
         }
     }
 
     fn may_run(&self) -> bool {
-        self.credit > 0 && self.quota.as_ref().is_none_or(|it| it.left > 0)
+        self.credit > 0 && self.has_quota()
+    }
+
+    /// Tells whether a calm connection may run before those that wait, on credit if others wait
+    /// for this owner.
+    fn may_overtake(&self, is_sole: bool) -> bool {
+        (is_sole || self.credit > -OVERTAKING_DEBT_MAX) && self.has_quota()
+    }
+
+    fn has_quota(&self) -> bool {
+        self.quota.as_ref().is_none_or(|it| it.left > 0)
     }
 }
 
@@ -316,6 +381,24 @@ impl Bucket {
 /// that an owner with one connection, which has one turn in a round, has as much as the others.
 const QUANTUM: i64 = 50_000;
 
+/// For how long the connections of the only owner run in a round: the calm ones wait for no more
+/// than that, and the work of a round is some fifty times that of beginning it.
+const SOLE_QUANTUM: i64 = 250_000;
+
+/// The time of a step.
+const STEP: Duration = Duration::from_nanos(25);
+
+/// The longest turn of a calm connection, a quarter of a whole one, where its steps are counted and
+/// where they are not. A look-up takes a fifth of it.
+const SHORT_STEPS: u64 = TURN_STEPS as u64 / 4;
+const SHORT_TURN: Duration = Duration::from_micros(50);
+
+/// The number of short turns after which a connection is calm.
+const CALM: u8 = 8;
+
+/// What an owner's calm connections may run ahead of its share, in nanoseconds.
+const OVERTAKING_DEBT_MAX: i64 = 10 * QUANTUM;
+
 /// The time whose share an owner may use in one burst.
 const BURST_NS: i64 = 100_000_000;
 
@@ -330,6 +413,13 @@ mod tests {
     use super::*;
 
     const TURN: Duration = Duration::from_micros(100);
+
+    fn timed(ran: Duration) -> Turn {
+        Turn {
+            ran,
+            steps: 1 + (ran.as_nanos() as u64 * TURN_STEPS as u64) / TURN.as_nanos() as u64,
+        }
+    }
 
     /// Owners whose connections always have something to do, on one thread.
     struct Play {
@@ -360,7 +450,7 @@ mod tests {
                     if self.lanes.has_turn(*runner, self.now, &cx) {
                         self.now += *turn;
                         self.ran[*owner] += *turn;
-                        drop(self.lanes.has_run(*runner, *turn));
+                        drop(self.lanes.has_run(*runner, timed(*turn)));
                     }
                 }
                 match self.lanes.begin_round(self.now).next {
@@ -413,19 +503,93 @@ mod tests {
         let mut play = Play::new(&[(5, TURN, None), (1, TURN, None)]);
         let cx = Context::from_waker(Waker::noop());
         let mut ran = Vec::new();
-        for _ in 0..50 {
+        for _ in 0..100 {
             // The last asks first.
             for (runner, ..) in play.runners.iter().rev() {
                 if play.lanes.has_turn(*runner, play.now, &cx) {
                     ran.push(*runner);
-                    drop(play.lanes.has_run(*runner, 2 * TURN));
+                    drop(play.lanes.has_run(*runner, timed(2 * TURN)));
                 }
             }
             drop(play.lanes.begin_round(play.now));
         }
-        let first: Vec<_> = ran.iter().filter(|it| **it != 5).copied().take(7).collect();
-        assert_eq!(first, [4, 3, 2, 1, 0, 4, 3]);
+        ran.retain(|it| *it != 5);
+        assert_eq!(ran[..7], [4, 3, 2, 1, 0, 4, 3]);
         play.leave();
+    }
+
+    /// Runs what is ready round by round, for as long as they are: in each round those that were
+    /// woken, and a calm one at its end. Returns how long that waited at most.
+    fn calm_beside(others: usize, turn: Duration, owner: u32) -> Duration {
+        let (mut lanes, mut now) = (Lanes::default(), Duration::ZERO);
+        let cx = Context::from_waker(Waker::noop());
+        let calm = lanes.enter(Account::User(7), None, now);
+        for _ in 0..CALM {
+            assert!(lanes.has_turn(calm, now, &cx));
+            drop(lanes.has_run(calm, timed(turn / 20)));
+            drop(lanes.begin_round(now));
+        }
+        let enter = |_| lanes.enter(Account::User(owner), None, now);
+        let others: Vec<_> = (0..others).map(enter).collect();
+        let mut longest = Duration::ZERO;
+        for _ in 0..1000 {
+            let ready_at = now;
+            for other in &others {
+                if lanes.has_turn(*other, now, &cx) {
+                    now += turn;
+                    drop(lanes.has_run(*other, timed(turn)));
+                }
+            }
+            assert!(lanes.has_turn(calm, now, &cx));
+            longest = longest.max(now - ready_at);
+            now += turn / 20;
+            drop(lanes.has_run(calm, timed(turn / 20)));
+            drop(lanes.begin_round(now));
+        }
+        longest
+    }
+
+    #[test]
+    fn a_calm_connection_waits_for_a_round_however_many_others_are_ready() {
+        assert_eq!(calm_beside(500, TURN, 8), TURN);
+        assert!(calm_beside(500, TURN, 7) <= 3 * TURN);
+    }
+
+    #[test]
+    fn calm_ones_that_are_always_ready_leave_the_others_their_turns() {
+        let short = TURN / 5;
+        check(&[(50, short, None), (50, TURN, None)], &[50, 50]);
+        let (mut lanes, mut now) = (Lanes::default(), Duration::ZERO);
+        let cx = Context::from_waker(Waker::noop());
+        let runners: Vec<_> = (0..20).map(|_| lanes.enter(Account::User(7), None, now)).collect();
+        let mut ran = [0; 20];
+        for _ in 0..1000 {
+            for (at, runner) in runners.iter().enumerate() {
+                if lanes.has_turn(*runner, now, &cx) {
+                    let turn = if at < 10 { short } else { TURN };
+                    (ran[at], now) = (ran[at] + 1, now + turn);
+                    drop(lanes.has_run(*runner, timed(turn)));
+                }
+            }
+            drop(lanes.begin_round(now));
+        }
+        // As newcomers they waited for each other.
+        assert!(ran[..10].iter().all(|it| *it >= 900), "{ran:?}");
+        assert!(ran[10..].iter().all(|it| *it >= 90), "{ran:?}");
+    }
+
+    #[test]
+    fn a_calm_connection_stays_calm_when_it_is_interrupted() {
+        let mut runner = Runner { lane: 0, short_turns: 1, waker: None, is_next: false };
+        let mut run = |count, ran, steps| {
+            (0..count).for_each(|_| runner.has_run(Turn { ran, steps }));
+            runner.is_calm()
+        };
+        assert!(!run(6, 20 * TURN, SHORT_STEPS) && run(1, 20 * TURN, SHORT_STEPS));
+        assert!(run(20, 20 * TURN, SHORT_STEPS));
+        assert!(!run(1, SHORT_TURN, SHORT_STEPS + 1));
+        assert!(!run(7, SHORT_TURN, 0) && run(1, SHORT_TURN, 0));
+        assert!(!run(1, 20 * TURN, 0) && run(1, SHORT_TURN, 0));
     }
 
     #[test]
@@ -437,7 +601,7 @@ mod tests {
             let runner = lanes.enter(account, percent, now);
             let has_turn = lanes.has_turn(runner, now, cx);
             if has_turn {
-                lanes.has_run(runner, TURN);
+                lanes.has_run(runner, timed(TURN));
             }
             lanes.leave(runner);
             lanes.round += 1;
@@ -482,6 +646,7 @@ mod tests {
         let mut lanes = Lanes::default();
         let (cx, account) = (&Context::from_waker(Waker::noop()), Account::User(7));
         let runner = lanes.enter(account, None, Duration::ZERO);
+        lanes.enter(Account::User(8), None, Duration::ZERO);
         (0..10_000).for_each(|_| lanes.charge(account, None, TURN, Duration::ZERO));
         let mut rounds = 0;
         while !lanes.has_turn(runner, Duration::ZERO, cx) {
@@ -493,7 +658,7 @@ mod tests {
 
     #[test]
     fn another_quota_holds_from_then_on() {
-        let mut play = Play::new(&[(3, TURN, Some(10))]);
+        let mut play = Play::new(&[(1, TURN, Some(10))]);
         play.run(Duration::from_secs(1));
         let before = play.ran[0];
         play.lanes.set_quotas(play.now, |_| None);
