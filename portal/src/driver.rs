@@ -200,6 +200,11 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
             }
             if self.unheard.is_none() {
                 self.service.pump(cx, &mut self.replies);
+                if let Some(pulse) = &mut self.pulse
+                    && self.service.asks_for_sign()
+                {
+                    push(&mut self.replies, &Frame::Ping { nonce: pulse.demand() });
+                }
             }
             let was_full = self.replies.is_full();
             self.poll_pulse(cx)?;
@@ -466,8 +471,8 @@ fn handle(
             Ok(())
         }
         Frame::Pong { nonce } => {
-            if let Some(pulse) = pulse {
-                pulse.pong(nonce, Instant::now());
+            if pulse.as_mut().is_some_and(|it| it.pong(nonce, Instant::now())) {
+                service.gave_sign();
             }
             Ok(())
         }

@@ -40,6 +40,16 @@ impl Default for Heartbeat {
 }
 
 /// The meaning of a peer's silence, and its consequence after the whole heartbeat.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// use callsign::{OnSilence, Options};
+///
+/// /// The options for a peer on the same host, whose death the kernel reports.
+/// fn for_neighbour() -> Options {
+///     Options { on_silence: OnSilence::Tell, ..Options::default() }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OnSilence {
     /// The connection ends: silence is the only sign that its other end is gone. Other frames from
@@ -87,6 +97,8 @@ pub(crate) struct Pulse {
     /// Whether nobody minds a silence.
     is_at_rest: bool,
     passed: Passed,
+    /// The ping whose answer somebody waits for.
+    demanded: Option<u64>,
 }
 
 /// The progress of the latest ping.
@@ -136,7 +148,17 @@ impl Pulse {
             is_silent: false,
             is_at_rest: false,
             passed: Passed { last: now, fresh: 0, vouched: 0 },
+            demanded: None,
         }
+    }
+
+    /// Returns the nonce of a ping to send now, because somebody wants to know whether the peer is
+    /// there, whenever it was heard last.
+    pub(crate) fn demand(&mut self) -> u64 {
+        self.nonce += 1;
+        self.asked = Asked::Queued;
+        self.demanded = Some(self.nonce);
+        self.nonce
     }
 
     /// Records arrived bytes. Tells whether the peer was silent for too long before.
@@ -157,14 +179,15 @@ impl Pulse {
         self.passed.fresh += bytes;
     }
 
-    /// Records an answer to a ping.
-    pub(crate) fn pong(&mut self, nonce: u64, now: Instant) {
+    /// Records an answer to a ping, and tells whether somebody waits for it.
+    pub(crate) fn pong(&mut self, nonce: u64, now: Instant) -> bool {
         if nonce == self.nonce && self.asked != Asked::Answered {
             if self.asked == Asked::Written {
                 self.latency = now.saturating_duration_since(self.asked_at);
             }
             self.revive(now);
         }
+        self.demanded.take_if(|it| *it == nonce).is_some()
     }
 
     /// Records that queued frames are being written.

@@ -66,6 +66,17 @@ pub trait Service {
     /// Records that a peer that had fallen silent is heard again.
     fn heard_again(&mut self) {}
 
+    /// Tells whether the peer is to give a sign of life now, however lately it was heard: what it
+    /// has sent before may have waited to be read. It is asked after each
+    /// [pump](Self::pump), and only on connections with a [heartbeat](crate::Options::heartbeat).
+    fn asks_for_sign(&mut self) -> bool {
+        false
+    }
+
+    /// Records that the peer has given the sign of life that was [asked
+    /// for](Self::asks_for_sign) last.
+    fn gave_sign(&mut self) {}
+
     /// Writes answers that have become ready, and keeps the waker for later ones.
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
         _ = (cx, replies);

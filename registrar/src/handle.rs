@@ -516,6 +516,11 @@ impl RegistryHandle {
                 handle.tell_present(woken.name);
             }
         }
+        for session in outcome.asked {
+            if let Some(handle) = state.sessions.get(&session) {
+                handle.ask_for_sign();
+            }
+        }
         for session in outcome.notified {
             if let Some(handle) = state.sessions.get(&session) {
                 handle.notify();

@@ -409,6 +409,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         frame_timeout: Some(FRAME_TIMEOUT),
     };
     let session = Session::open(registry.clone(), caller).of_peer(peer);
+    let session = if on_silence.is_some() { session.answerable() } else { session };
     let session_id = session.id();
     record(session_id);
     let process = stream.peer_process().ok();

@@ -80,6 +80,12 @@ impl Session {
         self
     }
 
+    /// Records that its peer can be asked for a sign of life, as before it gets a name.
+    pub(crate) fn answerable(self) -> Self {
+        self.registry.with(|registry| registry.can_be_asked(self.id));
+        self
+    }
+
     /// Returns which session of the registry it is.
     pub(crate) fn id(&self) -> SessionId {
         self.id
@@ -341,6 +347,14 @@ impl Service for Session {
     fn heard_again(&mut self) {
         info!(target: "callsign", "a session is heard again");
         self.registry.note(Event::SessionHeard(self.id));
+    }
+
+    fn asks_for_sign(&mut self) -> bool {
+        self.handle.take_asked()
+    }
+
+    fn gave_sign(&mut self) {
+        self.registry.note(Event::SessionAnswers(self.id));
     }
 
     fn holds(&mut self, bytes: usize) -> Result<(), String> {

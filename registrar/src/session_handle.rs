@@ -31,6 +31,8 @@ struct State {
     /// The answers to calls that were in line for a name: no more than there were such calls.
     granted: VecDeque<LineAnswer>,
     has_changes: bool,
+    /// Whether the peer is to be asked for a sign of life.
+    is_asked: bool,
     reader: Option<Waker>,
 }
 
@@ -87,6 +89,18 @@ impl SessionHandle {
         let mut state = self.lock();
         state.has_changes = true;
         state.wake();
+    }
+
+    /// Has the peer asked for a sign of life.
+    pub(crate) fn ask_for_sign(&self) {
+        let mut state = self.lock();
+        state.is_asked = true;
+        state.wake();
+    }
+
+    /// Takes the request for a sign of life.
+    pub(crate) fn take_asked(&self) -> bool {
+        mem::take(&mut self.lock().is_asked)
     }
 
     /// Makes the peer callable.

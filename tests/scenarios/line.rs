@@ -85,7 +85,10 @@ fn when_the_name_is_taken_from_it_a_program_is_ended() {
     second.says("waiting in line");
     node.callsign(&["unregister", "leader"]).succeeds();
     assert!(token(&mut second) > before);
-    first.outcome().ends_with(125).says(&["user 0 has taken it out", "its program is ended"]);
+    first
+        .outcome()
+        .ends_with(125)
+        .says(&["user 0 has taken it out", "the program is asked to end"]);
 
     // Without `--wait` the program starts, as ever.
     let program = program(&room);
@@ -129,6 +132,52 @@ fn a_wait_with_a_limit_ends_by_itself() {
     let lease = node.callsign(&["register", "web", &one, "--ttl", "10m", "--wait"]);
     lease.ends_with(2).says(&["`web` is not exclusive"]);
     node.callsign(&["find", "web"]).ends_with(0);
+}
+
+/// A lease once had no time to ask for the name at all, and the end of a wait for a registrar said
+/// that the name was not free.
+#[test]
+fn however_short_a_wait_is_a_registrar_is_asked_and_only_its_word_counts() {
+    let room = Room::new();
+    let node = node(&room, "0s");
+    let [one, two] = ["one", "two"].map(|it| room.abstract_unix(it));
+    let leased: &[&str] = &["--ttl", "10m"];
+    let held: &[&str] = &["--", "true"];
+    let check = |place: &str, wait: &str, how: &[&str], exit: i32, expected: &[&str]| {
+        let words = [&["register", "leader", place, wait][..], how].concat();
+        node.callsign(&words).ends_with(exit).says(expected);
+    };
+    check(&one, "--wait=0s", held, 0, &["never seen to listen"]);
+    check(&one, "--wait=0s", leased, 0, &["renew it in time"]);
+    check(&one, "--wait=0s", leased, 0, &["renew it in time"]);
+    for how in [leased, held] {
+        check(&two, "--wait=0s", how, 1, &["`leader` was not free within 0s", "find leader"]);
+    }
+    node.process().signal(Signal::STOP);
+    let not_known = "whether `leader` is free is not known after 500ms";
+    for how in [leased, held] {
+        check(&two, "--wait=500ms", how, 3, &[not_known, "registrar.sock"]);
+    }
+    node.process().signal(Signal::CONT);
+
+    // Nobody listens at the place of a registrar, and then somebody does.
+    let place = room.unix("late.sock");
+    let run = |words: &[&str]| {
+        let register = ["--registrar", &place, "register", "leader", &two];
+        room.run(&[&register, words].concat())
+    };
+    for how in [leased, held] {
+        for wait in ["--wait=0s", "--wait=300ms"] {
+            let ended = run(&[&[wait][..], how].concat()).outcome().ends_with(3);
+            ended.says(&["whether `leader` is free is not known", "there is no such socket file"]);
+        }
+    }
+    let mut patient = run(&["--wait", "--ttl", "10m"]);
+    patient.says("no registrar answers; `leader` cannot be found");
+    let file = room.file("market.toml").display().to_string();
+    let late = Node::start_with(&room, &[&place], &["--config", &file, "--settle-time", "0s"]);
+    patient.outcome().succeeds().prints(&["registered leader["]);
+    late.callsign(&["find", "leader", "--all"]).succeeds();
 }
 
 #[test]
@@ -190,6 +239,37 @@ fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
     first.signal(Signal::CONT);
     first.stop();
     drop((second, third));
+}
+
+/// One that hangs once got the name when its turn came, and kept it from all others.
+#[test]
+fn a_waiter_that_hangs_is_passed_over_until_it_answers() {
+    let room = Room::new();
+    let tcp = "/ip4/127.0.0.1/tcp/0".to_owned();
+    for listen in [room.unix("registrar.sock"), tcp] {
+        let file = room.write("market.toml", "[names]\nleader = { exclusive = true }\n");
+        let words = ["--config", &file, "--settle-time", "0s"];
+        let node = Node::start_with(&room, &[&listen], &words);
+        let places = ["one", "two", "three"].map(|it| room.abstract_unix(it));
+        let mut first = stand(&node, &places[0], "--wait");
+        let mut tokens = vec![token(&mut first)];
+        let mut second = stand(&node, &places[1], "--wait");
+        second.says("waiting in line for `leader` as the next");
+        let mut third = stand(&node, &places[2], "--wait");
+        third.says("behind one other");
+        // Just before its turn, so that nobody knows it yet.
+        second.signal(Signal::STOP);
+        first.kill();
+        tokens.push(token(&mut third));
+        second.signal(Signal::CONT);
+        third.kill();
+        tokens.push(token(&mut second));
+        assert!(tokens.is_sorted_by(|one, next| one < next), "{tokens:?}");
+        let found = node.callsign(&["find", "leader", "--all", "--json"]).succeeds().json();
+        assert_eq!(found[0]["token"].as_u64(), tokens.last().copied(), "{found}");
+        second.stop();
+        node.stop();
+    }
 }
 
 /// While the holder's registrar hangs, another one may answer at its address.

@@ -80,11 +80,14 @@ impl Registry {
             }
             Event::Stopping => self.is_stopping = true,
             Event::SessionSilent(session) => {
+                self.lines.fell_silent(session);
                 self.judge_session(session, (suspicion::silent, now_ms), &mut outcome);
             }
             Event::SessionHeard(session) => {
+                self.lines.heard_again(session);
                 self.judge_session(session, (suspicion::heard, now_ms), &mut outcome);
             }
+            Event::SessionAnswers(session) => self.lines.answered(session),
             Event::Unregister { uuid, by } => {
                 let key = self.owned(uuid, by)?;
                 self.unregister_all(&[key], by, &mut outcome);
@@ -146,6 +149,7 @@ impl Registry {
                     self.lines.all_freed();
                     self.tokens.settle();
                 }
+                self.lines.pass_over_the_mute(now_ms);
             }
         }
         Ok(outcome)

@@ -85,6 +85,9 @@ pub enum Event {
     SessionSilent(SessionId),
     /// The process at the other end of a connection is heard again.
     SessionHeard(SessionId),
+    /// The process at the other end of a connection has given the sign of life that it was
+    /// [asked](Outcome::asked) for.
+    SessionAnswers(SessionId),
     /// A caller removes an instance.
     Unregister {
         /// The instance.
@@ -169,6 +172,8 @@ pub struct Outcome {
     pub woken: Vec<Woken>,
     /// The sessions that have changes to read.
     pub notified: BTreeSet<SessionId>,
+    /// The sessions to ask for a sign of life, before they get a name.
+    pub asked: BTreeSet<SessionId>,
     /// Older claims to an endpoint that a newer instance claims too: to be looked into.
     pub contested: Vec<Contested>,
     /// Suspect instances that were renewed: they are to be checked for the renewing owner.
@@ -188,19 +193,41 @@ pub struct Outcome {
 impl Outcome {
     /// Tells whether nobody is to be told of anything.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { woken, notified, contested, renewed, evicted, suspected, lost, granted, tokens } =
-            self;
-        let is_quiet = woken.is_empty() && notified.is_empty() && contested.is_empty();
+        let Self {
+            woken,
+            notified,
+            asked,
+            contested,
+            renewed,
+            evicted,
+            suspected,
+            lost,
+            granted,
+            tokens,
+        } = self;
+        let is_quiet =
+            woken.is_empty() && notified.is_empty() && asked.is_empty() && contested.is_empty();
         let is_clear = renewed.is_empty() && evicted.is_empty() && suspected.is_empty();
         is_quiet && is_clear && lost.is_empty() && granted.is_empty() && tokens.is_empty()
     }
 
     /// Adds the effects of another event.
     pub(super) fn merge(&mut self, other: Self) {
-        let Self { woken, notified, contested, renewed, evicted, suspected, lost, granted, tokens } =
-            other;
+        let Self {
+            woken,
+            notified,
+            asked,
+            contested,
+            renewed,
+            evicted,
+            suspected,
+            lost,
+            granted,
+            tokens,
+        } = other;
         self.woken.extend(woken);
         self.notified.extend(notified);
+        self.asked.extend(asked);
         self.contested.extend(contested);
         self.renewed.extend(renewed);
         self.evicted.extend(evicted);

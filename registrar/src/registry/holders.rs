@@ -94,7 +94,7 @@ impl Registry {
             let (name, place) = (name.clone(), self.place_for(caller, rule));
             return Err(RegistryError::Unsettled { name, left_ms, place });
         }
-        let waiting = self.lines.len_of(name);
+        let waiting = self.lines.awake_of(name);
         let is_out_of_turn = match turn {
             Turn::Next | Turn::ComesBack => false,
             Turn::WaitsForOthers => true,

@@ -4,6 +4,10 @@
 //! that may be free is marked, and looked at after the change that has freed it: one change may
 //! free many, and none of the lines is served within another change.
 //!
+//! A waiter that hangs would keep the name from all others. So its session is asked for a sign of
+//! life when its turn comes, and gets the name when it gives one. One that is mute is passed over
+//! until it is heard again, and keeps its place.
+//!
 //! A registrar that has just started serves no line before the former holders may be back: they
 //! prove themselves by their tokens.
 
@@ -31,6 +35,8 @@ pub(super) struct Lines {
     by_uuid: HashMap<Uuid, Place>,
     /// Names that may be free.
     due: BTreeSet<Name>,
+    /// The times by which those have to answer who are asked, and for which names.
+    asked_until: BTreeSet<(u64, Name)>,
     /// Names whose holders' records have an outdated number of waiters.
     untold: BTreeSet<Name>,
     /// Names whose rules have changed.
@@ -45,7 +51,26 @@ type Place = (Name, u64);
 #[derive(Debug, Default)]
 struct Queue {
     standing: BTreeMap<u64, Standing>,
+    /// The places of those that are not known to be mute.
+    awake: BTreeSet<u64>,
+    /// The one whose turn it is, as soon as it gives a sign of life.
+    turn: Option<AskedTurn>,
     by_account: HashMap<Account, usize>,
+}
+
+/// A waiter whose turn it is.
+#[derive(Debug)]
+struct AskedTurn {
+    at: u64,
+    until_ms: u64,
+    has_answered: bool,
+}
+
+/// How far the turn of a waiter has come.
+enum Turning {
+    ToBeAsked,
+    IsAsked,
+    HasAnswered,
 }
 
 /// A waiter in line.
@@ -65,9 +90,93 @@ impl Lines {
         self.count
     }
 
-    /// Returns how many wait for a name.
-    pub(super) fn len_of(&self, name: &Name) -> usize {
-        self.by_name.get(name).map_or(0, |it| it.standing.len())
+    /// Returns how many wait for a name, apart from those that are mute.
+    pub(super) fn awake_of(&self, name: &Name) -> usize {
+        self.by_name.get(name).map_or(0, |it| it.awake.len())
+    }
+
+    /// Returns when the first of those who are asked has to answer.
+    pub(super) fn next_deadline_ms(&self) -> Option<u64> {
+        self.asked_until.first().map(|(until_ms, _)| *until_ms)
+    }
+
+    /// Passes over a session in all lines until it is heard again.
+    pub(super) fn fell_silent(&mut self, session: SessionId) {
+        self.in_each_line(session, |queue, at| {
+            queue.awake.remove(&at);
+            queue.turn.take_if(|it| it.at == at);
+        });
+    }
+
+    /// Takes the turn of a session into account again.
+    pub(super) fn heard_again(&mut self, session: SessionId) {
+        self.in_each_line(session, |queue, at| {
+            queue.awake.insert(at);
+        });
+    }
+
+    /// Records that a session has given the sign of life that it was asked for: any turn of its own
+    /// that has come is its now, and that of others behind it is not.
+    pub(super) fn answered(&mut self, session: SessionId) {
+        self.in_each_line(session, |queue, at| {
+            queue.awake.insert(at);
+            if let Some(turn) = &mut queue.turn
+                && turn.at >= at
+            {
+                *turn = AskedTurn { at, has_answered: true, ..*turn };
+            }
+        });
+    }
+
+    /// Passes over those that have not answered in time.
+    pub(super) fn pass_over_the_mute(&mut self, now_ms: u64) {
+        while let Some((until_ms, name)) = self.asked_until.pop_first() {
+            if until_ms > now_ms {
+                self.asked_until.insert((until_ms, name));
+                return;
+            }
+            let Some(queue) = self.by_name.get_mut(&name) else { continue };
+            if let Some(turn) = queue.turn.take_if(|it| it.until_ms == until_ms) {
+                queue.awake.remove(&turn.at);
+                self.due.insert(name);
+            }
+        }
+    }
+
+    /// Changes each line in which a session waits, and has it looked at.
+    fn in_each_line(&mut self, session: SessionId, change: impl Fn(&mut Queue, u64)) {
+        let places = self.by_session.get(&session).into_iter().flat_map(BTreeMap::values);
+        for (name, at) in places {
+            let Some(queue) = self.by_name.get_mut(name) else { continue };
+            change(queue, *at);
+            self.due.insert(name.clone());
+        }
+    }
+
+    /// Gives the turn to a place, unless it has it already.
+    fn ask(&mut self, (name, at): &Place, now_ms: u64) -> Turning {
+        let Some(queue) = self.by_name.get_mut(name) else { return Turning::IsAsked };
+        match &queue.turn {
+            Some(turn) if turn.at == *at && turn.has_answered => Turning::HasAnswered,
+            Some(turn) if turn.at == *at => Turning::IsAsked,
+            _ => {
+                let until_ms = now_ms + ANSWER_MS_MAX;
+                let turn = AskedTurn { at: *at, until_ms, has_answered: false };
+                if let Some(earlier) = queue.turn.replace(turn) {
+                    self.asked_until.remove(&(earlier.until_ms, name.clone()));
+                }
+                self.asked_until.insert((until_ms, name.clone()));
+                Turning::ToBeAsked
+            }
+        }
+    }
+
+    /// Takes back the turn for a name that has a holder.
+    fn withdraw(&mut self, name: &Name) {
+        let queue = self.by_name.get_mut(name);
+        if let Some(turn) = queue.and_then(|it| it.turn.take()) {
+            self.asked_until.remove(&(turn.until_ms, name.clone()));
+        }
     }
 
     /// Returns the name that an instance waits for, and its owner.
@@ -124,6 +233,7 @@ impl Lines {
         let (name, at) = place;
         let queue = self.by_name.entry(name).or_default();
         *queue.by_account.entry(standing.caller.owner.account()).or_default() += 1;
+        queue.awake.insert(at);
         queue.standing.insert(at, standing);
     }
 
@@ -132,6 +242,11 @@ impl Lines {
         let standing = queue.standing.remove(at)?;
         self.count -= 1;
         self.untold.insert(name.clone());
+        queue.awake.remove(at);
+        if let Some(turn) = queue.turn.take_if(|it| it.at == *at) {
+            self.asked_until.remove(&(turn.until_ms, name.clone()));
+            self.due.insert(name.clone());
+        }
         let account = standing.caller.owner.account();
         if let Some(count) = queue.by_account.get_mut(&account) {
             *count -= 1;
@@ -154,9 +269,11 @@ impl Lines {
         Some(standing)
     }
 
-    fn first(&self, name: &Name) -> Option<Place> {
-        let (at, _) = self.by_name.get(name)?.standing.first_key_value()?;
-        Some((name.clone(), *at))
+    /// Returns the first in line that is not mute, and its session.
+    fn first(&self, name: &Name) -> Option<(Place, SessionId)> {
+        let queue = self.by_name.get(name)?;
+        let at = queue.awake.first()?;
+        Some(((name.clone(), *at), queue.standing.get(at)?.session))
     }
 }
 
@@ -287,7 +404,10 @@ impl Registry {
             if self.is_settling(now_ms) {
                 continue;
             }
-            while let Some(place) = self.lines.first(&name)
+            if self.holder(&name).is_some() {
+                self.lines.withdraw(&name);
+            }
+            while let Some((place, session)) = self.lines.first(&name)
                 && self.holder(&name).is_none()
             {
                 if left == 0 {
@@ -295,6 +415,16 @@ impl Registry {
                     break;
                 }
                 left -= 1;
+                if self.sessions.get(session).is_some_and(|it| it.is_answerable) {
+                    match self.lines.ask(&place, now_ms) {
+                        Turning::HasAnswered => {}
+                        Turning::IsAsked => break,
+                        Turning::ToBeAsked => {
+                            outcome.asked.insert(session);
+                            break;
+                        }
+                    }
+                }
                 let Some(standing) = self.leave(&place) else { break };
                 let (register, caller) = (standing.register.clone(), standing.caller.clone());
                 let shown = self.kept_since(&register, caller.owner);
@@ -384,6 +514,10 @@ impl Standing {
 /// The most waiters of one owner in line for one name: more than anybody needs, and so few that the
 /// line of a name has room for every owner.
 const LINE_OWNER_MAX: usize = 256;
+
+/// The time for a waiter to give a sign of life when its turn comes: that after which a silent peer
+/// counts as hanging elsewhere.
+const ANSWER_MS_MAX: u64 = 3000;
 
 /// The bytes of a waiter in line, and those for each byte of its registration.
 const HELD_BYTES: usize = 1536;

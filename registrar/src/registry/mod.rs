@@ -196,12 +196,20 @@ impl Registry {
     pub fn next_deadline_ms(&self) -> Option<u64> {
         let lease = self.leases.first().map(|(deadline_ms, _)| *deadline_ms);
         let settled = self.settles_at_ms.filter(|_| self.lines.len() > 0);
-        lease.into_iter().chain(settled).min()
+        lease.into_iter().chain(settled).chain(self.lines.next_deadline_ms()).min()
     }
 
     /// Records a new connection, and the account that it is charged to.
     pub fn open_session(&mut self, account: Account) -> SessionId {
         self.sessions.insert(sessions::SessionContents::new(account))
+    }
+
+    /// Records that the peer of a session can be [asked](Outcome::asked) for a sign of life. Only
+    /// one that gives it then gets the name that it waits in line for.
+    pub fn can_be_asked(&mut self, session: SessionId) {
+        if let Some(own) = self.sessions.get_mut(session) {
+            own.is_answerable = true;
+        }
     }
 
     /// Records the caller of a session, for what it may be told of others.

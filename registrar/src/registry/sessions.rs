@@ -17,13 +17,22 @@ pub(super) struct SessionContents {
     pub(super) keys: Timeline,
     /// Whether it has ended, and its entries have yet to be removed.
     pub(super) is_over: bool,
+    /// Whether its peer can be asked for a sign of life.
+    pub(super) is_answerable: bool,
     /// The time by which its peer should be back, if the registrar is ending it.
     back_by_ms: Option<u64>,
 }
 
 impl SessionContents {
     pub(super) fn new(account: Account) -> Self {
-        Self { account, caller: None, keys: Timeline::default(), is_over: false, back_by_ms: None }
+        Self {
+            account,
+            caller: None,
+            keys: Timeline::default(),
+            is_over: false,
+            is_answerable: false,
+            back_by_ms: None,
+        }
     }
 }
 

@@ -26,11 +26,13 @@ pub(crate) struct Stage {
     pub(crate) registry: Registry,
     accounts: Accounts,
     pub(crate) now_ms: u64,
+    /// The sessions that were to be asked for a sign of life.
+    pub(crate) asked: Vec<SessionId>,
     calls: u64,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::begun(NOW, Quotas::default())
     }
 
@@ -38,7 +40,7 @@ impl Stage {
         let accounts = Accounts::new(QuotaRules { others, ..QuotaRules::default() }, 4096, 0);
         let mut registry = Registry::new(REGISTRAR, Limits::default(), accounts.clone(), now_ms);
         drop(registry.set_rules(rules(Some(vec![Grantee::Any]), true)));
-        Self { registry, accounts, now_ms, calls: 0 }
+        Self { registry, accounts, now_ms, asked: Vec::new(), calls: 0 }
     }
 
     /// Begins a first run that records the holders of names.
@@ -93,7 +95,12 @@ impl Stage {
 
     /// Registers an instance that waits if necessary, and tells whether it has the name
     /// immediately.
-    fn enter(&mut self, uuid: u128, session: SessionId, by: Owner) -> Result<bool, RegistryError> {
+    pub(crate) fn enter(
+        &mut self,
+        uuid: u128,
+        session: SessionId,
+        by: Owner,
+    ) -> Result<bool, RegistryError> {
         self.ask(Register { wait: true, ..registration("leader", uuid) }, session, by)
     }
 
@@ -122,7 +129,9 @@ impl Stage {
         let mut granted = outcome.granted;
         while self.registry.has_deferred() {
             drop(self.registry.do_deferred());
-            granted.extend(self.registry.serve_lines(self.now_ms).granted);
+            let served = self.registry.serve_lines(self.now_ms);
+            self.asked.extend(served.asked);
+            granted.extend(served.granted);
         }
         granted.iter().filter(|it| it.result.is_ok()).map(|it| it.uuid.as_u128()).collect()
     }

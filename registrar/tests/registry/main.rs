@@ -10,6 +10,7 @@ mod hidden;
 mod histories;
 mod lines;
 mod names;
+mod passed_over;
 mod quotas;
 mod ruled;
 mod support;
