@@ -9,9 +9,10 @@ use std::{
     slice,
 };
 
-use discovery::{Candidate, Explanation, LinkError, Outcome, ReachError, RegistrarFailure};
+use discovery::{
+    Candidate, Explanation, LinkError, Outcome, ReachError, RegistrarFailure, RegistrarFailures,
+};
 use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, UnixPath, is_plain};
-use portal::HandshakeError;
 use transport::{BindError, DialError, Holder, Listening, Silence, TlsError, listening_at_each};
 
 use crate::{context::Context, failure::Hint, output::notices::names_registrars};
@@ -66,13 +67,7 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
         return hints;
     }
     // A caller that is refused has found the registrar.
-    let has_refused = |it: &RegistrarFailure| {
-        matches!(
-            *it.error,
-            LinkError::Handshake(HandshakeError::Refused(_)) | LinkError::QuotaExceeded { .. }
-        )
-    };
-    if failures.iter().any(has_refused) {
+    if RegistrarFailures(failures.to_vec()).have_answer() {
         return hints;
     }
     let or = if hints.is_empty() { "" } else { "or " };

@@ -6,7 +6,7 @@ use endpoints::{Endpoint, NameError, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
 use transport::{DialError, HostKnown, ResolveError, TlsError, TlsFilesError};
-use wire::{ErrorKind, Quota, QuotaExceeded, RemoteError, WireError};
+use wire::{ErrorKind, Quota, QuotaExceeded, RemoteError, WireError, preface::PrefaceError};
 
 use crate::Lost;
 
@@ -57,6 +57,12 @@ pub struct RegistrarFailures(pub Vec<RegistrarFailure>);
 
 impl RegistrarFailures {
     /// Tells whether a registrar was reached, and refused.
+    ///
+    /// ```
+    /// use callsign_discovery::RegistrarFailures;
+    ///
+    /// assert!(!RegistrarFailures::default().have_refusal(), "nobody has refused");
+    /// ```
     pub fn have_refusal(&self) -> bool {
         let is_refusal = |it: &RegistrarFailure| {
             matches!(
@@ -65,6 +71,37 @@ impl RegistrarFailures {
             )
         };
         self.0.iter().any(is_refusal)
+    }
+
+    /// Tells whether a registrar was reached, and said no: to the request, to the connection, or to
+    /// this version of the protocol.
+    ///
+    /// ```
+    /// use callsign_discovery::RegistrarFailures;
+    ///
+    /// assert!(!RegistrarFailures::default().have_answer(), "nobody has answered");
+    /// ```
+    pub fn have_answer(&self) -> bool {
+        let is_answer = |it: &RegistrarFailure| {
+            matches!(
+                *it.error,
+                LinkError::Handshake(
+                    HandshakeError::Refused(_)
+                        | HandshakeError::Denied(_)
+                        | HandshakeError::Preface(PrefaceError::OtherVersion { .. })
+                )
+            )
+        };
+        self.have_refusal() || self.0.iter().any(is_answer)
+    }
+
+    /// Says in a few words how none of them was of use.
+    pub(crate) fn in_brief(&self) -> &'static str {
+        match (self.have_answer(), self.0.len()) {
+            (false, _) => "no registrar can be reached",
+            (true, 1) => "the registrar was reached, and refused",
+            (true, _) => "a registrar was reached, and refused; no other answered",
+        }
     }
 
     /// Tells whether all of them are refusals: then none carried out the request.
@@ -328,7 +365,7 @@ pub enum ConnectError {
     #[error("no registrar is configured")]
     NoRegistrar,
     /// No registrar can be reached.
-    #[error("no registrar can be reached:\n{0}")]
+    #[error("{brief}:\n{0}", brief = .0.in_brief())]
     Unreachable(RegistrarFailures),
 }
 
@@ -409,10 +446,10 @@ pub enum LookupError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// No registrar can be reached: whether the name is registered is unknown.
-    #[error("no registrar can be reached:\n{0}")]
+    #[error("{brief}:\n{0}", brief = .0.in_brief())]
     Unreachable(RegistrarFailures),
     /// A registrar refused to answer, and none answered.
-    #[error("no registrar answers:\n{0}")]
+    #[error("{brief}:\n{0}", brief = .0.in_brief())]
     Refused(RegistrarFailures),
     /// The registrars that answered know nothing of it, and others did not answer: whether it is
     /// registered is unknown.
@@ -455,6 +492,38 @@ mod tests {
         check(
             LinkError::Unreadable(malformed),
             "its answer cannot be read: malformed message: not a map",
+        );
+    }
+
+    #[test]
+    fn a_registrar_that_says_no_was_reached() {
+        let check = |errors: Vec<LinkError>, expected: &str| {
+            let failure = |error| {
+                let registrar = Endpoint::Memory(7);
+                RegistrarFailure { registrar, error: Arc::new(error) }
+            };
+            let failures = RegistrarFailures(errors.into_iter().map(failure).collect());
+            assert_eq!(failures.in_brief(), expected);
+            let error = ConnectError::Unreachable(failures.clone()).to_string();
+            assert!(error.starts_with(expected), "{error}");
+            let error = LookupError::from(failures).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        };
+        let (away, reached) =
+            ("no registrar can be reached", "the registrar was reached, and refused");
+        check(vec![DialError::Refused.into()], away);
+        check(vec![HandshakeError::Closed.into(), LinkError::NotYet], away);
+        check(vec![HandshakeError::Preface(PrefaceError::Tls).into()], away);
+        check(
+            vec![HandshakeError::Preface(PrefaceError::OtherVersion { theirs: 9 }).into()],
+            reached,
+        );
+        check(vec![HandshakeError::Refused("it is full".to_owned()).into()], reached);
+        let refused = || LinkError::Refused(RemoteError::new(ErrorKind::Denied, "no"));
+        check(vec![refused()], reached);
+        check(
+            vec![DialError::Missing.into(), refused()],
+            "a registrar was reached, and refused; no other answered",
         );
     }
 

@@ -12,6 +12,7 @@ use wire::{
     registrar::{Answer, WAIT, WATCH, Wait, Watch},
 };
 
+use super::supervision::on_terminal;
 use crate::harness::{Counts, LIMIT, Node, Peer, Room, register, registration, stamped};
 
 #[test]
@@ -137,6 +138,35 @@ fn a_wait_is_for_the_registrar_too() {
         let timed = timed.outcome().succeeds();
         assert_eq!((&timed.json()["name"], &*timed.stderr), (&"late".into(), ""));
     }
+}
+
+/// With a time limit it once said nothing before the end of that.
+#[test]
+fn on_a_terminal_a_wait_with_a_limit_says_what_it_waits_for() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    node.callsign(&["register", "slow", "/unix/@slow", "--ttl", "10m", "--state", "starting"])
+        .succeeds();
+    let nowhere = room.unix("nowhere.sock");
+    node.callsign(&["register", "far", &nowhere, "--ttl", "10m"]).succeeds();
+    let check = |line: &str, expected: &str| {
+        let script = format!("$CALLSIGN wait {line} 2>&1");
+        let mut terminal = on_terminal(&room, &node, &["sh", "-c", &script]);
+        terminal.line_with(&format!("waiting for {expected}"));
+    };
+    check("late --timeout 5m", "`late`: no such actor is registered");
+    check("slow --timeout 5m", "`slow`: 1 starting and none ready");
+    check("far --timeout 5m", "`far`: registered, and cannot be reached from here");
+    let away = format!("late --timeout 5m --registrar {nowhere}");
+    check(&away, "`late`: no registrar can be reached");
+    // Once, and not where only a program reads.
+    let script = "$CALLSIGN wait late --timeout 1s 2>&1";
+    let mut terminal = on_terminal(&room, &node, &["sh", "-c", script]);
+    assert_eq!(terminal.line_or_end("no such line is there"), None);
+    let said = terminal.outcome();
+    assert_eq!(said.stdout.matches("waiting for").count(), 1, "{said}");
+    let silent = node.callsign(&["wait", "late", "--timeout", "1s"]).ends_with(1);
+    assert!(!silent.stderr.contains("waiting for"), "{silent}");
 }
 
 #[test]

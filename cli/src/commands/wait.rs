@@ -1,6 +1,6 @@
 //! `callsign wait`: until an actor is there.
 
-use std::{pin::pin, time::Duration};
+use std::{io::IsTerminal as _, pin::pin, time::Duration};
 
 use anyhow::anyhow;
 use discovery::{Client, ConnectError, LookupError, LookupOptions, LookupResult};
@@ -31,7 +31,8 @@ Examples:
   callsign wait db --timeout 1m && ./migrate
   endpoint=$(callsign wait db | head -n1)
 
-It waits for the registrar too, and for an endpoint that can be reached from here. The exit code \
+It waits for the registrar too, and for an endpoint that can be reached from here, and says which \
+of these is missing; with a time limit only on a terminal. The exit code \
 is 3 if a registrar does not answer in time and no other knows the actor.
 
 An actor that is only declared in the registrar's settings does not count: nothing shows that it \
@@ -56,10 +57,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let waiting = until_there(&client, &name, args.anywhere, owner.as_ref());
     let (record, found) = match args.timeout {
         None => say_what_is_awaited(context, &client, &name, waiting).await?,
-        Some(limit) => match timeout(limit, waiting).await {
-            Ok(waited) => waited?,
-            Err(_) => too_late(&client, &name, args.anywhere, owner.as_ref(), limit).await?,
-        },
+        Some(limit) => {
+            // At its end it says the same, so only somebody who looks on wonders before.
+            let waited = match std::io::stderr().is_terminal() {
+                true => timeout(limit, say_what_is_awaited(context, &client, &name, waiting)).await,
+                false => timeout(limit, waiting).await,
+            };
+            match waited {
+                Ok(waited) => waited?,
+                Err(_) => too_late(&client, &name, args.anywhere, owner.as_ref(), limit).await?,
+            }
+        }
     };
     warn_unanswered(context, &found.unanswered);
     // The registrar's clock tells the age.

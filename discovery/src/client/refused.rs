@@ -34,7 +34,7 @@ pub enum RegisterError {
     #[error("no registrar accepts it:\n{0}")]
     Refused(RegistrarFailures),
     /// No registrar can be reached.
-    #[error("no registrar can be reached:\n{0}")]
+    #[error("{brief}:\n{0}", brief = .0.in_brief())]
     Unreachable(RegistrarFailures),
     /// The actor is no longer kept registered: another program has removed it.
     #[error("it is not registered any more: {0}")]

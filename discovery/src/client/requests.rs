@@ -415,6 +415,6 @@ pub enum RequestError {
     #[error("no registrar carried it out:\n{0}")]
     Refused(RegistrarFailures),
     /// No registrar can be reached.
-    #[error("no registrar can be reached:\n{0}")]
+    #[error("{brief}:\n{0}", brief = .0.in_brief())]
     Unreachable(RegistrarFailures),
 }

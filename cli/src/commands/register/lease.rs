@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    pin::pin,
     time::Duration,
 };
 
@@ -10,18 +9,18 @@ use discovery::{
     Client, LinkError, LookupError, RegisterError, RegistrarFailures, Registration, RequestError,
 };
 use endpoints::{Endpoint, InstanceId, Stamped};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use transport::here_for;
 use wire::{ErrorKind, Lifetime, Owner, Record, State, Whoami};
 
 use super::{
-    Plan,
+    PARTING_TIMEOUT, Plan,
     presence::warn_of_nobody,
     told::{
         tell, tell_of_links, warn_of_aliases, warn_of_doubts, warn_of_silence,
         warn_of_unknown_hosts,
     },
-    turn::{asked_to_end, check_token, said, too_late},
+    turn::{asked_to_end, check_token, given_up, said, turn, unanswered},
 };
 use crate::{
     context::Context,
@@ -41,16 +40,14 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::for_none()?;
     let mut is_warned = false;
-    let name = plan.name.clone();
-    let mut too_late = pin!(too_late(&name, plan.patience));
+    let begun = Instant::now();
     let (instance, state, is_renewed) = loop {
         let entered = tokio::select! {
             biased;
-            entered = renew_or_enter(plan, &client, context) => entered,
+            entered = renew_or_enter(plan, &client, context, begun) => entered,
             signal = asked_to_end(plan, &mut signals) => return Ok(Exit::Signal(signal)),
-            failure = &mut too_late => return Err(failure),
         };
-        match entered {
+        let failures = match entered {
             Ok(entered) => break entered,
             Err(Unentered::Unreachable(failures)) if failures.may_pass() => {
                 if !is_warned {
@@ -58,16 +55,17 @@ pub(super) async fn run(
                     note(context, "it is registered when one answers; Ctrl-C ends this");
                     is_warned = true;
                 }
+                failures
             }
             Err(Unentered::Unreachable(failures)) => {
                 return Err(RegisterError::Unreachable(failures).into());
             }
             Err(Unentered::Failed(failure)) => return Err(failure),
-        }
+        };
         tokio::select! {
             biased;
             signal = asked_to_end(plan, &mut signals) => return Ok(Exit::Signal(signal)),
-            failure = &mut too_late => return Err(failure),
+            failure = given_up(plan, failures, begun) => return Err(failure),
             () = sleep(PAUSE) => {}
         }
         // Meanwhile it may have come, or be another.
@@ -147,10 +145,11 @@ async fn renew_or_enter(
     plan: &Plan,
     client: &Client,
     context: &Context,
+    begun: Instant,
 ) -> Result<(InstanceId, State, bool), Unentered> {
-    match renew(plan, client, context).await? {
+    match renew(plan, client, context, begun).await? {
         Some((instance, state)) => Ok((instance, state, true)),
-        None => match enter(plan, plan.registration(), client, context).await? {
+        None => match enter(plan, plan.registration(), client, context, begun).await? {
             Ok(instance) => Ok((instance, plan.state, false)),
             Err(failure) => Err(Unentered::Failed(failure)),
         },
@@ -162,9 +161,14 @@ async fn renew(
     plan: &Plan,
     client: &Client,
     context: &Context,
+    begun: Instant,
 ) -> Result<Option<(InstanceId, State)>, Unentered> {
     // A lease that may still return to a registrar does so by itself, and is not awaited.
-    let found = client.list(plan.name.as_str()).await?;
+    let found = tokio::select! {
+        biased;
+        found = client.list(plan.name.as_str()) => found?,
+        failure = unanswered(plan, client, begun) => return Err(Unentered::Failed(failure)),
+    };
     for record in found.records.iter().filter(|it| is_meant(plan, it)) {
         check_token(plan, record.token).map_err(Unentered::Failed)?;
         let state = state_of(plan, record);
@@ -180,7 +184,7 @@ async fn renew(
             }
         }
         let registration = plan.registration().uuid(record.uuid).state(state);
-        match enter(plan, registration, client, context).await {
+        match enter(plan, registration, client, context, begun).await {
             Ok(Ok(instance)) => return Ok(Some((instance, state))),
             Ok(Err(failure)) => return Err(Unentered::Failed(failure)),
             Err(RegisterError::Refused(failures)) if is_denied(&failures) => {}
@@ -197,12 +201,23 @@ async fn enter(
     registration: Registration,
     client: &Client,
     context: &Context,
+    begun: Instant,
 ) -> Result<Result<InstanceId, Failure>, RegisterError> {
-    let registered = said(plan, client, context, client.register(registration)).await?;
-    if let Err(failure) = check_token(plan, registered.token()) {
-        registered.unregister().await;
-        return Ok(Err(failure));
-    }
+    let registered = match plan.patience {
+        None => said(plan, client, context, client.register(registration)).await?,
+        Some(_) => {
+            let registered = tokio::select! {
+                biased;
+                registered = client.register_patiently(registration) => registered?,
+                failure = unanswered(plan, client, begun) => return Ok(Err(failure)),
+            };
+            if let Err(failure) = turn(plan, &registered, client, begun, context).await {
+                drop(timeout(PARTING_TIMEOUT, registered.unregister()).await);
+                return Ok(Err(failure));
+            }
+            registered
+        }
+    };
     // A registrar that is slower than the first would not get it after the end.
     let missing = match context.global.patience {
         Some(patience) => match timeout(patience, registered.settled()).await {

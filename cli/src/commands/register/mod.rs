@@ -21,7 +21,7 @@ use clap::ValueEnum;
 use discovery::{Client, LinkError, Registered, RegistrarFailure, RegistrarFailures};
 use endpoints::{Endpoint, UnixPath};
 use sd_notify::NotifyState;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use transport::{Handed, clear_dead_socket, remove_dangling_link};
 
 use self::{
@@ -30,7 +30,7 @@ use self::{
     presence::{Known, Presence, follow, warn_of_nobody},
     program::{Happening, Program},
     told::{tell, tell_of_links, warn_of_aliases, warn_of_doubts, warn_of_silence},
-    turn::{DISPLACED, asked_to_end, await_turn, displaced},
+    turn::{DISPLACED, asked_to_end, await_turn, displaced, unanswered},
 };
 use super::AllHanded;
 use crate::{
@@ -87,7 +87,8 @@ the variable too; its own messages count if the unit accepts them (NotifyAccess=
 READY=1 of the two is the one that counts.
 
 With `--wait`, `register` waits in line for an exclusive name, and starts the program when it has \
-the name. CALLSIGN_TOKEN is then a number higher than that of all former holders. If the name goes \
+the name. A waiter that hangs is passed over until it answers. CALLSIGN_TOKEN is then a number \
+higher than that of all former holders. If the name goes \
 to another instance later, or somebody else removes the entry, the program is ended, and the exit \
 code is 125. While no registrar answers the program continues, because nobody else gets the name \
 then. With `--wait=DURATION`, the exit code is 1 if the name is not free by then.
@@ -164,11 +165,16 @@ async fn enter(
     plan: &Plan,
     client: &Client,
     context: &Context,
+    begun: Instant,
 ) -> Result<(Registered, Known), Failure> {
     let registering = client.register_patiently(plan.registration());
     let registered = match plan.patience {
         None => turn::said(plan, client, context, registering).await?,
-        Some(_) => registering.await?,
+        Some(_) => tokio::select! {
+            biased;
+            registered = registering => registered?,
+            failure = unanswered(plan, client, begun) => return Err(failure),
+        },
     };
     let missing = registered.missing();
     if missing.len() < client.registrars().count() {
@@ -185,13 +191,15 @@ async fn enter(
 /// Keeps an actor registered until a signal ends that.
 async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Failure> {
     let mut signals = Signals::for_none()?;
-    let entering = enter(plan, &client, context);
+    let begun = Instant::now();
+    let entering = enter(plan, &client, context, begun);
     let (registered, known) = tokio::select! {
         biased;
         entered = entering => entered?,
         signal = asked_to_end(plan, &mut signals) => return Ok(Exit::Signal(signal)),
     };
-    if let Some(exit) = await_turn(plan, &registered, &mut signals, context).await? {
+    let turn = await_turn(plan, &registered, &client, begun, &mut signals, context);
+    if let Some(exit) = turn.await? {
         part(registered, client, context).await;
         return Ok(exit);
     }
@@ -256,14 +264,16 @@ async fn run_program(
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::for_program()?;
     // It is registered first: if the registration is refused, nothing is started.
+    let begun = Instant::now();
     let (registered, known) = tokio::select! {
         biased;
-        entered = enter(plan, &client, context) => entered?,
+        entered = enter(plan, &client, context, begun) => entered?,
         signal = asked_to_end(plan, &mut signals) => return Ok(Exit::Signal(signal)),
     };
     let mut known = known;
     if plan.patience.is_some() {
-        if let Some(exit) = await_turn(plan, &registered, &mut signals, context).await? {
+        let turn = await_turn(plan, &registered, &client, begun, &mut signals, context);
+        if let Some(exit) = turn.await? {
             part(registered, client, context).await;
             return Ok(exit);
         }
@@ -374,7 +384,7 @@ async fn watch_over(
             },
             () = &mut displaced, if !is_displaced => {
                 (is_displaced, is_terminated, own) = (true, true, Some(DISPLACED));
-                note(context, "its program is ended");
+                note(context, "the program is asked to end, because the name is not its own any more");
                 program.end();
             }
             lost = losses.next(), if !is_lost && plan.patience.is_none() => {

@@ -317,7 +317,7 @@ fn tell_whether_known(
 
 /// Reports that no registrar has an actor.
 pub(super) fn warn_of_nobody(name: &Name, failures: &RegistrarFailures, context: &Context) {
-    let what = if failures.have_refusal() {
+    let what = if failures.have_answer() {
         format!("no registrar accepts `{name}`; it")
     } else {
         format!("no registrar answers; `{name}`")

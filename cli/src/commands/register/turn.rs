@@ -3,9 +3,10 @@
 use std::{future::pending, pin::pin, time::Duration};
 
 use anyhow::anyhow;
-use discovery::{Client, RegisterError, Registered};
-use endpoints::Name;
-use tokio::time::{sleep, timeout};
+use discovery::{
+    Client, LinkError, RegisterError, Registered, RegistrarFailure, RegistrarFailures,
+};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     plan::{Patience, Plan},
@@ -23,21 +24,35 @@ use crate::{
 pub(super) async fn await_turn(
     plan: &Plan,
     registered: &Registered,
+    client: &Client,
+    begun: Instant,
     signals: &mut Signals,
     context: &Context,
 ) -> Result<Option<Exit>, Failure> {
     if plan.patience.is_none() {
         return Ok(None);
     }
-    let name = &plan.name;
+    tokio::select! {
+        biased;
+        turn = turn(plan, registered, client, begun, context) => turn.map(|()| None),
+        signal = asked_to_end(plan, signals) => Ok(Some(Exit::Signal(signal))),
+    }
+}
+
+/// Waits until an actor that waits in line has its name.
+pub(super) async fn turn(
+    plan: &Plan,
+    registered: &Registered,
+    client: &Client,
+    begun: Instant,
+    context: &Context,
+) -> Result<(), Failure> {
     tokio::select! {
         biased;
         accepted = accepted(plan, registered, context) => accepted?,
-        signal = asked_to_end(plan, signals) => return Ok(Some(Exit::Signal(signal))),
-        failure = too_late(name, plan.patience) => return Err(failure),
+        failure = too_late(plan, registered, client, begun) => return Err(failure),
     }
-    check_token(plan, registered.token())?;
-    Ok(None)
+    check_token(plan, registered.token())
 }
 
 /// Tells whether an actor that waits for its turn has got one: without a token, others may have its
@@ -64,12 +79,66 @@ pub(super) async fn asked_to_end(plan: &Plan, signals: &mut Signals) -> u8 {
 }
 
 /// Waits in line for as long as the actor may, and reports the end of that time.
-pub(super) async fn too_late(name: &Name, patience: Option<Patience>) -> Failure {
-    let Some(Patience(Some(limit))) = patience else { return pending().await };
-    sleep(limit).await;
-    let limit = humantime::format_duration(limit);
-    let error = anyhow!("`{name}` was not free within {limit}");
-    Failure::not_found(error).hint_command("see who has it", ["find", name.as_str()])
+async fn too_late(
+    plan: &Plan,
+    registered: &Registered,
+    client: &Client,
+    begun: Instant,
+) -> Failure {
+    let Some(Patience(Some(limit))) = plan.patience else { return pending().await };
+    sleep_until(begun + limit).await;
+    let missing = registered.missing();
+    let has_answered =
+        |it: &RegistrarFailure| matches!(*it.error, LinkError::InLine { .. } | LinkError::NotYet);
+    if missing.iter().any(has_answered) {
+        return not_free(plan, client, limit);
+    }
+    not_known(plan, RegistrarFailures(missing), limit)
+}
+
+/// Waits for as long as an actor may for the first word of a registrar, and reports that there was
+/// none. However short that is, a registrar that is there has time to answer.
+pub(super) async fn unanswered(plan: &Plan, client: &Client, begun: Instant) -> Failure {
+    let Some(Patience(Some(limit))) = plan.patience else { return pending().await };
+    sleep_until(begun + limit.max(ANSWER_MIN)).await;
+    match timeout(Duration::ZERO, client.connected()).await {
+        Ok(Ok(())) => not_free(plan, client, limit),
+        Ok(Err(failures)) => not_known(plan, failures, limit),
+        Err(_) => {
+            let failure =
+                |registrar| RegistrarFailure { registrar, error: LinkError::NotYet.into() };
+            let failures = client.registrars().cloned().map(failure).collect();
+            not_known(plan, RegistrarFailures(failures), limit)
+        }
+    }
+}
+
+/// Waits until an actor that no registrar has answered may wait no longer, and reports that.
+pub(super) async fn given_up(plan: &Plan, failures: RegistrarFailures, begun: Instant) -> Failure {
+    let Some(Patience(Some(limit))) = plan.patience else { return pending().await };
+    sleep_until(begun + limit).await;
+    not_known(plan, failures, limit)
+}
+
+fn not_free(plan: &Plan, client: &Client, limit: Duration) -> Failure {
+    let (name, limit) = (&plan.name, humantime::format_duration(limit));
+    let text = format!("`{name}` was not free within {limit}");
+    match client.settling() {
+        Some(left) => Failure::not_found(anyhow!("{text}: {}", may_return(left))),
+        None => Failure::not_found(anyhow!(text))
+            .hint_command("see who has it", ["find", name.as_str()]),
+    }
+}
+
+fn not_known(plan: &Plan, failures: RegistrarFailures, limit: Duration) -> Failure {
+    let (name, limit) = (&plan.name, humantime::format_duration(limit));
+    Failure::from(RegisterError::Unreachable(failures))
+        .context(format!("whether `{name}` is free is not known after {limit}"))
+}
+
+fn may_return(left: Duration) -> String {
+    let left = humantime::format_duration(Duration::from_secs(left.as_secs() + 1));
+    format!("the registrar has just started; the former holder may return within {left}")
 }
 
 /// Waits for an actor to be registered, and reports a long wait for others.
@@ -87,11 +156,7 @@ pub(super) async fn said<T>(
         _ if plan.patience.is_some() => {
             note(context, format_args!("waiting for `{}`", plan.name));
         }
-        Some(left) => {
-            let left = humantime::format_duration(Duration::from_secs(left.as_secs() + 1));
-            let begun = "the registrar has just started";
-            note(context, format_args!("{begun}; the former holder may return within {left}"));
-        }
+        Some(left) => note(context, may_return(left)),
         None => {}
     }
     registering.await
@@ -110,7 +175,7 @@ async fn accepted(
         Some(0) => " as the next",
         Some(1) => " behind one other",
         Some(ahead) => &format!(" behind {ahead} others"),
-        None => "",
+        None => " once a registrar answers",
     };
     note(context, format_args!("waiting in line for `{name}`{place}"));
     registered.accepted().await?;
@@ -135,3 +200,7 @@ pub(super) async fn displaced(plan: &Plan, registered: &Registered, context: &Co
 
 /// The exit code when the name is another's: the program was not meant to end, as far as it knew.
 pub(super) const DISPLACED: Exit = Exit::Code(125);
+
+/// The time for a registrar to answer at first, however little a name is waited for: one that is
+/// there does so in milliseconds, also on a busy machine.
+const ANSWER_MIN: Duration = Duration::from_secs(1);

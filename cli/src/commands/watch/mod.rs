@@ -128,10 +128,12 @@ fn line_of(context: &Context, event: &Event, timestamps: bool) -> Result<Option<
             return Ok(None);
         }
         Event::Lost(failures) => {
-            warn(
-                context,
-                format_args!("no registrar answers; what comes and goes is not seen:\n{failures}"),
-            );
+            let who = if failures.have_answer() {
+                "no registrar tells this user"
+            } else {
+                "no registrar answers"
+            };
+            warn(context, format_args!("{who}; what comes and goes is not seen:\n{failures}"));
             return Ok(None);
         }
         Event::Back => {
