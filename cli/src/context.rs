@@ -12,7 +12,9 @@ use std::{
 };
 
 use anstream::{AutoStream, ColorChoice};
-use config::{Diagnostics, REGISTRARS_VARIABLE, Settings, SettingsFile, Severity};
+use config::{
+    Diagnostics, INSECURE_VARIABLE, REGISTRARS_VARIABLE, Settings, SettingsFile, Severity,
+};
 use discovery::{Client, ClientOptions, Trust};
 use endpoints::Endpoint;
 use serde::Serialize;
@@ -165,13 +167,15 @@ impl Context {
     /// Returns the options of this program's client.
     pub(crate) fn client_options(&self) -> ClientOptions {
         let patience = self.global.patience;
-        let insecure = self.settings().is_ok_and(|it| self.is_insecure(&it));
+        let insecure = self.settings().is_ok_and(|it| self.is_insecure(&it).unwrap_or(false));
         ClientOptions { patience, trust: self.trust(), insecure, ..ClientOptions::default() }
     }
 
     /// Tells whether TCP beyond the loopback may be without TLS.
-    pub(crate) fn is_insecure(&self, settings: &Settings) -> bool {
-        self.global.insecure || settings.registrar.insecure
+    pub(crate) fn is_insecure(&self, settings: &Settings) -> Result<bool, Diagnostics> {
+        let variable = self.environment.text(INSECURE_VARIABLE);
+        let by_variable = config::is_insecure(variable.as_deref())?;
+        Ok(by_variable || self.global.insecure || settings.registrar.insecure)
     }
 
     /// Tells whether the registrars were configured.
@@ -194,7 +198,11 @@ impl Context {
 
     /// Returns the contents of the settings file, if there is one, and its warnings.
     pub(crate) fn settings_and_warnings(&self) -> Result<(Settings, Diagnostics), Failure> {
-        self.settings_file().map_or_else(|| Ok(Default::default()), |file| settings_of(&file))
+        let read =
+            self.settings_file().map_or_else(|| Ok(Default::default()), |it| settings_of(&it));
+        let (settings, warnings) = read?;
+        self.is_insecure(&settings)?;
+        Ok((settings, warnings))
     }
 
     /// Returns which settings file is read, if one is.

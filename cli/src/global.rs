@@ -17,6 +17,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "ENDPOINT")]
     pub(crate) registrar: Vec<String>,
     /// Talk to registrars beyond the loopback without TLS; and as a registrar, listen there
+    /// [env:CALLSIGN_INSECURE]
     #[arg(long, global = true)]
     pub(crate) insecure: bool,
     /// Read settings from this file [env:CALLSIGN_CONFIG]

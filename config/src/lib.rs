@@ -36,6 +36,7 @@
 //! | `quotas` | the limits of an owner's use of a registrar |
 //! | `dns` | the DNS server of a registrar |
 //! | `http` | the HTTP server of a registrar |
+//! | `insecure` | TCP beyond the loopback without TLS |
 //! | `claims` | claims of actors to endpoints, and conflicts between them |
 //! | `registrars` | the registrars that a client asks |
 //! | `diagnostic` | the fault of a setting, its place, and its remedy |
@@ -72,6 +73,7 @@ mod dns;
 mod durations;
 mod file;
 mod http;
+mod insecure;
 mod keys;
 mod meaning;
 mod mend;
@@ -96,6 +98,7 @@ pub use dns::DnsSettings;
 pub use durations::{DurationFault, duration};
 pub use file::{NamedBy, Said, SettingsFile, read_once};
 pub use http::HttpSettings;
+pub use insecure::{Exposed, INSECURE_VARIABLE, is_insecure};
 pub use meaning::{check, read};
 pub use names::{Account, Grantee, NameRule, Names};
 pub use overrides::{Layer, Overrides, overlay};

@@ -9,6 +9,7 @@ use crate::{
     diagnostic::{Diagnostic, Diagnostics, Related, Source},
     dns,
     http::HttpSettings,
+    insecure::Exposed,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
@@ -119,10 +120,11 @@ impl<'a> Meaning<'a> {
                 let help = "name an endpoint, or leave out `listen` for the usual ones";
                 self.diagnostics.push(diagnostic.help(help.to_owned()));
             }
-            for endpoint in &listen.list {
-                if let Some(endpoint) = self.endpoint("registrar", REGISTRAR, endpoint)
+            for written in &listen.list {
+                if let Some(endpoint) = self.endpoint("registrar", REGISTRAR, written)
                     && !settings.listen.contains(&endpoint)
                 {
+                    settings.exposed.extend(Exposed::of(&endpoint, written.place()));
                     settings.listen.push(endpoint);
                 }
             }

@@ -7,6 +7,7 @@ use endpoints::{Endpoint, EndpointTable, HostId};
 use crate::{
     dns::DnsSettings,
     http::HttpSettings,
+    insecure::Exposed,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
@@ -44,6 +45,8 @@ pub struct Settings {
 pub struct RegistrarSettings {
     /// The registrar's endpoints; if empty, [`default_registrars`](crate::default_registrars).
     pub listen: Vec<Endpoint>,
+    /// Those that other hosts can reach without TLS.
+    pub exposed: Vec<Exposed>,
     /// Whether it listens beyond the loopback without TLS, and clients talk to it there.
     pub insecure: bool,
     /// The mode of the socket files: a program that may write to one may connect. If absent, the
@@ -88,6 +91,7 @@ impl Default for RegistrarSettings {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            exposed: Vec::new(),
             insecure: false,
             socket_mode: None,
             socket_group: None,

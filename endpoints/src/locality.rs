@@ -244,7 +244,7 @@ pub enum Unreachable {
     OtherNetns,
     #[error("it is in another process")]
     OtherProcess,
-    #[error("its registrant did not say which socket is meant")]
+    #[error("no socket was seen there when it was registered")]
     NoSocketStamp,
     #[error("no such socket")]
     Missing,

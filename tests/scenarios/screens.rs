@@ -170,7 +170,10 @@ fn usages_and_lists_fit_a_narrow_terminal() {
     check("ls", &["NEAREST feed ready", " none"]);
     check("tree", &["market process"]);
     check("ls --all", &["no socket seen"]);
-    check("resolve feed --explain", &["left out", "did not say which socket is meant"]);
+    check(
+        "resolve feed --explain",
+        &["left out", "no socket was seen there when it was registered"],
+    );
     check("find feed --all", &["out of reach"]);
 }
 
@@ -229,6 +232,28 @@ fn the_demo_fits_the_screen() {
         }
         assert!(!outcome.stdout.contains("has just started"), "{outcome}");
     }
+}
+
+/// The programs of the demonstration once needed an address of IPv4 to find each other.
+#[test]
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is told what was not tested")]
+fn the_demo_needs_no_ipv4() {
+    let room = Room::new();
+    let callsign = env!("CARGO_BIN_EXE_callsign");
+    let mut command = room.other_command("unshare");
+    let script = format!(
+        "ip link set lo up && ip address delete 127.0.0.1/8 dev lo || {{ echo skipped; exit; }}
+         exec {callsign} demo"
+    );
+    command.args(["-n", "sh", "-c", &script]).env("TMPDIR", "/tmp");
+    let outcome = Running::start(command).outcome();
+    if outcome.code != Some(0) && outcome.stderr.contains("unshare")
+        || outcome.stdout == "skipped\n"
+    {
+        eprintln!("skipped: it takes root, `ip` of iproute2, and IPv6");
+        return;
+    }
+    outcome.succeeds().prints(&["/ip6/::1/tcp/", "--bind ::1", "All of it has been stopped"]);
 }
 
 /// A window may be made small while somebody else is meant to see it.

@@ -106,6 +106,25 @@ fn beyond_the_loopback_there_is_tls_or_the_word_insecure() {
     for listen in ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0", "/ip4/192.0.2.7/tcp/1616"] {
         let closed = room.callsign(&["registrar", "--listen", listen]).ends_with(2);
         closed.says(&[listen, "has no TLS"]).says(&outs);
+        // What the file says is known before.
+        room.write("it.toml", &format!("[registrar]\nlisten = [\"/unix/@it\", \"{listen}\"]\n"));
+        let check = |more: &[&str]| room.callsign(&[&["check", "it.toml"], more].concat());
+        let warned = check(&[]).ends_with(0);
+        let warned =
+            warned.prints(&["warning: `", listen, "it.toml:2:", "1 file checked: 1 warning"]);
+        warned.prints(&outs);
+        check(&["--insecure"]).ends_with(0).prints(&["nothing wrong"]);
+    }
+    room.write(
+        "it.toml",
+        "[registrar]\nlisten = [\"/ip4/0.0.0.0/tcp/1616/tls\", \"/ip6/::1/tcp/1\"]\n",
+    );
+    room.callsign(&["check", "it.toml"]).ends_with(0).prints(&["nothing wrong"]);
+    for command in ["ls", "registrar"] {
+        let mut unclear = room.command(&[command]);
+        unclear.env("CALLSIGN_INSECURE", "perhaps");
+        let unclear = Running::start(unclear).outcome().ends_with(2);
+        unclear.says(&["CALLSIGN_INSECURE:1:1", "it means neither", "CALLSIGN_INSECURE=true"]);
     }
     if !geteuid().is_root() || !Command::new("ip").arg("-V").status().is_ok_and(|it| it.success()) {
         eprintln!("skipped: it takes root, and `ip` of iproute2");
@@ -124,6 +143,10 @@ fn beyond_the_loopback_there_is_tls_or_the_word_insecure() {
          {callsign} ls --registrar $at; echo refused $?
          {callsign} ls --registrar $at --insecure; echo flag $?
          {callsign} ls --config it.toml; echo setting $?
+         CALLSIGN_INSECURE=1 {callsign} ls --registrar $at; echo variable $?
+         CALLSIGN_INSECURE=no {callsign} ls --registrar $at; echo against $?
+         CALLSIGN_INSECURE=true CALLSIGN_LISTEN=/ip4/10.99.0.1/tcp/0 timeout -s INT 2 \
+             {callsign} registrar
          {callsign} ls --registrar {one}; echo socket $?
          kill $node; wait $node"
     );
@@ -134,6 +157,9 @@ fn beyond_the_loopback_there_is_tls_or_the_word_insecure() {
         "refused 3",
         "flag 0",
         "setting 0",
+        "variable 0",
+        "against 3",
+        "listening on /ip4/10.99.0.1/tcp/",
         "socket 0",
     ]);
 }

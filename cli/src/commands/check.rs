@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{Diagnostic, Settings, Severity};
+use config::{Diagnostic, Diagnostics, Exposed, Settings, Severity};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
@@ -43,6 +43,15 @@ fn unknown(settings: &Settings) -> Vec<Diagnostic> {
     all.flat_map(|it| it.0).collect()
 }
 
+/// Warns of endpoints at which a registrar does not listen without being told that it may.
+fn exposed(settings: &Settings, context: &Context) -> Vec<Diagnostic> {
+    match context.is_insecure(settings) {
+        Ok(true) => Vec::new(),
+        Ok(false) => settings.registrar.exposed.iter().map(Exposed::warning).collect(),
+        Err(Diagnostics(faults)) => faults,
+    }
+}
+
 const UNASKED: &str = "the system's directory of users and groups (NSS) does not answer: whether \
                        those of the settings are there is not checked";
 
@@ -54,13 +63,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         match read(file) {
             Ok(text) => {
                 let diagnostics = config::check(&text, &name, |settings| {
+                    let exposed = exposed(&settings, context);
                     // The file may be correct, and a registrar here would refuse it.
                     let tls = settings.tls.as_ref().map(|it| tls::check(it, &context.environment));
                     let unknown = asked(NEED_TIMEOUT, move || unknown(&settings));
                     if unknown.is_none() {
                         warn(context, UNASKED);
                     }
-                    [unknown.unwrap_or_default(), tls.unwrap_or_default()].concat()
+                    [unknown.unwrap_or_default(), tls.unwrap_or_default(), exposed].concat()
                 });
                 let diagnostics = diagnostics.0;
                 tally.add(&diagnostics);

@@ -141,6 +141,10 @@ The registrars to ask, unless \-\-registrar is given: multiaddrs, separated by c
 .B CALLSIGN_CONFIG
 The settings file, unless \-\-config is given.
 .TP
+.B CALLSIGN_INSECURE
+.I true
+allows TCP beyond the loopback without TLS, as \-\-insecure does.
+.TP
 .B CALLSIGN_LOG
 The level of the log, as with \-v, or directives such as
 .IR registrar=debug .

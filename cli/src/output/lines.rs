@@ -10,8 +10,11 @@ pub(crate) fn fitted(line: &str, width: Option<u16>, start: usize, hang: usize) 
     let Some(width) = width.map(usize::from).filter(|it| start + line.width() > *it) else {
         return line.to_owned();
     };
-    // With less than half of the width, a line would hold little.
-    let hang = hang.min(width / 2);
+    // With less than half of the width, a line would hold little; and a UUID stays in one piece.
+    let mut hang = hang.min(width / 2);
+    if let Some(room) = width.checked_sub(UUID_CHARS + 1).filter(|_| uuid_in(line).is_some()) {
+        hang = hang.min(room);
+    }
     let room = width - hang;
     let mut fitted = String::new();
     let mut column = start;
@@ -20,8 +23,13 @@ pub(crate) fn fitted(line: &str, width: Option<u16>, start: usize, hang: usize) 
     while !rest.is_empty() {
         let (gap, word, behind) = next_word(rest);
         rest = behind;
-        // A word that is already at its column is not moved.
-        if has_word && column + gap.len() + word.width() > width && column + gap.len() > hang {
+        // A word that is already at its column is not moved; nor is one that is broken before its
+        // UUID anyway.
+        let head = match uuid_in(word) {
+            Some(at) if at > 0 && word.width() > room => word[..at].width(),
+            _ => word.width(),
+        };
+        if has_word && column + gap.len() + head > width && column + gap.len() > hang {
             fitted += &format!("\n{:hang$}", "");
             column = hang;
         } else {
@@ -87,8 +95,27 @@ fn break_of(word: &str, room: usize) -> usize {
         }
     }
     let first = word.chars().next().map_or(0, char::len_utf8);
-    if sign > 0 { sign } else { fits.max(first) }
+    let end = if sign > 0 { sign } else { fits.max(first) };
+    match uuid_in(word) {
+        Some(at) if at > 0 && at < end && end < at + UUID_CHARS => at,
+        _ => end,
+    }
 }
+
+/// Returns where the first UUID of a text begins.
+fn uuid_in(text: &str) -> Option<usize> {
+    let is_one = |it: &[u8]| {
+        let dashes = [8, 13, 18, 23];
+        let fits = |(at, byte): (usize, &u8)| {
+            (*byte == b'-') == dashes.contains(&at) && (*byte == b'-' || byte.is_ascii_hexdigit())
+        };
+        it.iter().enumerate().all(fits)
+    };
+    text.as_bytes().windows(UUID_CHARS).position(is_one)
+}
+
+/// The length of a UUID as it is written.
+const UUID_CHARS: usize = 36;
 
 #[cfg(test)]
 mod tests {
@@ -112,6 +139,14 @@ mod tests {
         check("xxxxxxxxxxxx", 5, 0, 1, "xxxxx\n xxxx\n xxx");
         check("東京東京", 3, 0, 0, "東\n京\n東\n京");
         check("a  b", 80, 0, 0, "a  b");
+        // A UUID is for copying.
+        let uuid = "1d61dfad-5c8d-85a7-ac53-d58244bb5f40";
+        let line = format!("  instance  dead[{uuid}]");
+        check(&line, 40, 0, 12, &format!("  instance  dead[\n   {uuid}]"));
+        check(&line, 60, 0, 12, &line);
+        let line = format!("registered dead[{uuid}] for 1m");
+        check(&line, 40, 0, 2, &format!("registered dead[\n  {uuid}]\n  for 1m"));
+        check(&format!("at {uuid}"), 38, 0, 2, &format!("at\n {uuid}"));
         check("    at x", 2, 4, 4, "    \n a\n t\n x");
         assert_eq!(fitted(&"x".repeat(200), None, 0, 0).len(), 200);
     }

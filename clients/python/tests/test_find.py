@@ -235,7 +235,7 @@ def test_locality_is_judged_by_stamps() -> None:
         ("/unix/a", Stamp(1, 2, socket=SocketId(1, 2)), "unix socket"),
         ("/unix/a", Stamp(1, 2, socket=SocketId(1, 2, 4)), "the path leads to another socket"),
         ("/unix/gone", Stamp(1, 2, socket=socket_id), "no such socket"),
-        ("/unix/a", Stamp(1, 2), "its registrant did not say which socket is meant"),
+        ("/unix/a", Stamp(1, 2), "no socket was seen there when it was registered"),
         ("/unix/a", Stamp(9, 2, socket=socket_id), "it is on another host"),
         ("/unix/a", Stamp(), "its registrant did not say where it is"),
         ("/unix/a", Stamp(netns=2), "could not learn which kernel it runs on"),

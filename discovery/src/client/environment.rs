@@ -26,7 +26,8 @@ impl Client {
     ///
     /// The process uses the host id and the certificate (`[tls]`) of the settings file, if there are
     /// such; a certificate that cannot be used is a fault if one of those registrars has TLS, and else
-    /// is logged. With `insecure = true` in it, a registrar beyond the loopback may be without TLS.
+    /// is logged. With `insecure = true` in it, or `CALLSIGN_INSECURE=true`, a registrar beyond the
+    /// loopback may be without TLS.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -121,7 +122,11 @@ fn of_process(
         Some(error) => warn!(%error, "no TLS until the certificate can be used"),
         None => {}
     }
-    let insecure = options.insecure || settings.registrar.insecure;
+    let by_variable = variable(config::INSECURE_VARIABLE);
+    let by_variable = by_variable.as_ref().map(|it| it.to_string_lossy());
+    let by_variable =
+        config::is_insecure(by_variable.as_deref()).map_err(EnvironmentError::Settings)?;
+    let insecure = options.insecure || by_variable || settings.registrar.insecure;
     Ok((registrars, ClientOptions { trust, insecure, ..options }))
 }
 

@@ -93,7 +93,7 @@ mod tests {
         let other = "the path cannot be looked at: its registrant sees other files";
         check(Stamp { root: Some(RootId(8)), ..stamp }, Err(other));
         check(Stamp { kernel: Some(KernelId(2)), ..stamp }, Err("it is on another host"));
-        let unseen = "its registrant did not say which socket is meant";
+        let unseen = "no socket was seen there when it was registered";
         check(Stamp { socket: None, ..stamp }, Err(unseen));
 
         // Of two that say that they are there, the newer one is.

@@ -14,7 +14,7 @@ mod typed;
 
 use std::{
     mem,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use anyhow::anyhow;
@@ -58,11 +58,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let error = anyhow!("unexpected argument `{surplus}`");
         return Err(Failure::usage(error).hint("`callsign demo` takes flags only"));
     }
-    require_loopback().await?;
+    let loopback = loopback().await?;
     let mut signals = Signals::new()?;
     let mut stage = Stage::new(context)?;
     let ended = tokio::select! {
-        played = script::play(&mut stage) => played.map(Ok),
+        played = script::play(&mut stage, loopback) => played.map(Ok),
         signal = signals.next() => Ok(Err(signal)),
     };
     let steps = mem::take(&mut stage.steps);
@@ -81,16 +81,22 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-/// Checks that the programs on stage can connect to each other.
-async fn require_loopback() -> Result<(), Failure> {
-    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let Ok(listener) = Listener::bind(&free.into()).await else { return Ok(()) };
-    match transport::dial(listener.bound()).await {
-        Err(error @ DialError::LoopbackDown) => {
-            Err(Failure::usage(error).context("there is no way to connect to this host itself"))
-        }
-        _ => Ok(()),
+/// Returns the address at which the programs on stage can connect to each other: a host may be
+/// without IPv4.
+async fn loopback() -> Result<IpAddr, Failure> {
+    for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        let Ok(listener) = Listener::bind(&SocketAddr::from((ip, 0)).into()).await else {
+            continue;
+        };
+        return match transport::dial(listener.bound()).await {
+            Err(error @ DialError::LoopbackDown) => {
+                Err(Failure::usage(error).context("there is no way to connect to this host itself"))
+            }
+            _ => Ok(ip),
+        };
     }
+    // The registrar on stage says why.
+    Ok(Ipv4Addr::LOCALHOST.into())
 }
 
 const FAREWELL: &str = "

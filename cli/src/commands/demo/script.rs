@@ -2,25 +2,28 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     time::{Duration, Instant},
 };
 
 use anyhow::anyhow;
+use endpoints::Endpoint;
 
 use super::stage::Stage;
 use crate::failure::Failure;
 
 /// Plays the whole script, and returns how long after its death a program was reported gone.
-pub(super) async fn play(stage: &mut Stage<'_>) -> Result<Duration, Failure> {
+/// `loopback` is the address at which they find each other.
+pub(super) async fn play(stage: &mut Stage<'_>, loopback: IpAddr) -> Result<Duration, Failure> {
     let folder = stage.folder().display().to_string();
     let registrar = format!("/unix{folder}/registrar");
     let feed = format!("/unix{folder}/feed");
-    let start_feed = ["callsign", "demo", "--act", "feed", &feed, "/ip4/127.0.0.1/tcp/0"];
+    let any_port = Endpoint::from(SocketAddr::from((loopback, 0))).to_string();
+    let start_feed = ["callsign", "demo", "--act", "feed", &feed, &any_port];
 
     stage.remark(format_args!("all of it happens in {folder}, which is gone at the end"))?;
     stage.say("A registrar keeps the names:")?;
-    let listen = ["--listen", &registrar, "--listen", "/ip4/127.0.0.1/tcp/0"];
+    let listen = ["--listen", &registrar, "--listen", &any_port];
     stage.start("registrar", &[&["callsign", "registrar"][..], &listen].concat())?;
     for _endpoint in listen.chunks(2) {
         let line = stage.line_of("registrar").await?;
@@ -29,7 +32,7 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> Result<Duration, Failure> {
     stage.ask(&registrar)?;
 
     stage.say("Any program becomes an actor. Here a web server and a clock:")?;
-    start_web(stage).await?;
+    start_web(stage, loopback).await?;
     let clock = format!("/unix/@{}-clock", &folder[folder.rfind('/').map_or(0, |it| it + 1)..]);
     let play_clock = ["callsign", "demo", "--act", "clock", &clock];
     stage.start(
@@ -68,19 +71,18 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> Result<Duration, Failure> {
 }
 
 /// Starts Python's web server, or ours if there is no Python.
-async fn start_web(stage: &mut Stage<'_>) -> Result<(), Failure> {
+async fn start_web(stage: &mut Stage<'_>, loopback: IpAddr) -> Result<(), Failure> {
     let page = stage.folder().join("index.html");
     // A port that is free now. Another program could take it before the server does; none has.
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
-    let port = fs::write(page, PAGE)
+    let port = TcpListener::bind((loopback, 0)).and_then(|it| it.local_addr());
+    let address = fs::write(page, PAGE)
         .and(port)
-        .map_err(|error| Failure::usage(error).context("cannot set up a web server"))?
-        .port()
-        .to_string();
-    let endpoint = format!("/ip4/127.0.0.1/tcp/{port}");
+        .map_err(|error| Failure::usage(error).context("cannot set up a web server"))?;
+    let (host, port) = (loopback.to_string(), address.port().to_string());
+    let endpoint = Endpoint::from(address).to_string();
     let register = ["callsign", "register", "web", &endpoint, "--"];
     let server = if stage.succeeds(&["python3", "-c", "import http.server"]).await {
-        ["python3", "-m", "http.server", "--bind", "127.0.0.1", &port].to_vec()
+        ["python3", "-m", "http.server", "--bind", &host, &port].to_vec()
     } else {
         ["callsign", "demo", "--act", "web", &endpoint].to_vec()
     };

@@ -179,7 +179,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let tractor = tractor_door(settings.registrar.tractor, ledger);
     let options = NodeOptions {
         access: Some(access),
-        insecure: context.is_insecure(&settings),
+        insecure: context.is_insecure(&settings)?,
         quotas,
         tokens_file,
         adapters: tractor.into_iter().chain(dns).chain(http).collect(),

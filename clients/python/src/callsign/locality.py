@@ -129,7 +129,7 @@ def _locate_path(place: UnixPath, stamp: Stamp, here: Here, look: Look) -> Verdi
     if elsewhere := _same_kernel(stamp, here):
         return elsewhere
     if stamp.socket is None:
-        return OutOfReach("no-socket-stamp", "its registrant did not say which socket is meant")
+        return OutOfReach("no-socket-stamp", "no socket was seen there when it was registered")
     found = look(place)
     if isinstance(found, OutOfReach):
         return found
