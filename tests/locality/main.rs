@@ -17,3 +17,4 @@ mod relay;
 mod roles;
 mod row;
 mod table;
+mod two_hosts;

@@ -19,6 +19,8 @@ pub(crate) struct Place {
     entry: Vec<String>,
     /// The folder that becomes the process's root.
     root: Option<String>,
+    /// The certificate that it shows: a folder of keys, and a name in it.
+    certificate: Option<(String, String)>,
 }
 
 impl Place {
@@ -26,7 +28,13 @@ impl Place {
     #[must_use]
     pub(crate) fn then(&self, entry: &[&str]) -> Self {
         let more = entry.iter().map(|it| (*it).to_owned());
-        Self { entry: self.entry.iter().cloned().chain(more).collect(), root: self.root.clone() }
+        Self { entry: self.entry.iter().cloned().chain(more).collect(), ..self.clone() }
+    }
+
+    /// Returns this place for processes that show a certificate of a folder of keys.
+    #[must_use]
+    pub(crate) fn with_certificate(&self, folder: &str, name: &str) -> Self {
+        Self { certificate: Some((folder.to_owned(), name.to_owned())), ..self.clone() }
     }
 
     /// Returns this place below another root.
@@ -45,9 +53,18 @@ impl Place {
     pub(crate) fn start(&self, room: &Room, role: roles::Role) -> Running {
         let program = std::env::current_exe().unwrap().display().to_string();
         let mut command = self.command(room, &program);
-        let task = Task { root: self.root.clone(), role };
+        let (root, certificate) = (self.root.clone(), self.certificate.clone());
+        let task = Task { root, certificate, role };
         command.args(["--exact", "roles::play", "--nocapture", "--test-threads=1"]);
         command.env(roles::TASK, serde_json::to_string(&task).unwrap());
+        Running::start(command)
+    }
+
+    /// Starts `callsign …` here.
+    #[track_caller]
+    pub(crate) fn callsign(&self, room: &Room, args: &[&str]) -> Running {
+        let mut command = self.command(room, env!("CARGO_BIN_EXE_callsign"));
+        command.args(args);
         Running::start(command)
     }
 

@@ -134,7 +134,7 @@ pub(crate) fn run(pid: u32, role: &Role) {
 fn start(pid: u32, role: &Role) -> Child {
     // The next process has the next number.
     fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
-    let task = Task { root: None, role: role.clone() };
+    let task = Task { root: None, certificate: None, role: role.clone() };
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "roles::play", "--nocapture", "--test-threads=1"])
         .env(TASK, serde_json::to_string(&task).unwrap())

@@ -10,8 +10,9 @@ use std::{
 
 use callsign::{
     Acceptor, CancellationToken, Client, ClientOptions, DialOptions, Endpoint, FindError,
-    HandshakeOptions, Listener, Outcome, Published, Registration, Stream,
+    HandshakeOptions, Listener, Outcome, Published, Registration, Stream, TlsFiles,
     registrar::{Node, NodeOptions},
+    set_tls,
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -31,6 +32,8 @@ pub(crate) const SECRET: &str = "for the one that is meant";
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Task {
     pub(crate) root: Option<String>,
+    /// The certificate that it shows: a folder of keys, and a name in it.
+    pub(crate) certificate: Option<(String, String)>,
     pub(crate) role: Role,
 }
 
@@ -101,6 +104,12 @@ fn play() {
     if let Some(root) = &task.root {
         rustix::process::chroot(root).unwrap();
         env::set_current_dir("/").unwrap();
+    }
+    if let Some((folder, name)) = &task.certificate {
+        let folder = std::path::Path::new(folder);
+        let ca = folder.join("ca.pem");
+        let [certificate, key] = ["pem", "key"].map(|end| folder.join(format!("{name}.{end}")));
+        set_tls(TlsFiles { ca, certificate, key }).unwrap();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match task.role {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     time::{Duration, SystemTime},
@@ -213,8 +213,18 @@ fn half_open_handshakes_are_in_nobodys_way() {
     settings(&room, "client.toml", "keys", "client");
     let node = Node::start_with(&room, &[TLS], &["--config", "node.toml"]);
     let port: u16 = node.endpoint().split('/').nth(4).unwrap().parse().unwrap();
-    let mute: Vec<_> = (0..50).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
-    node.callsign(&["--config", "client.toml", "ls"]).succeeds();
+    transport::raise_descriptor_limit().unwrap();
+    let mut mute = Vec::new();
+    for _ in 0..2000 {
+        // One that finds no room is turned away at once, and frees it.
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // The beginning of a record that never ends.
+        drop(stream.write_all(&[22, 3, 1, 2, 0]));
+        mute.push(stream);
+        if mute.len() % 200 == 0 {
+            node.callsign(&["--config", "client.toml", "ls"]).succeeds();
+        }
+    }
     for mut stream in mute {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         let mut rest = Vec::new();
