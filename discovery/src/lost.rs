@@ -45,6 +45,16 @@ impl Lost {
 
     /// Tells whether the actor is no longer registered with any registrar: somebody intended its
     /// removal. Otherwise it is registered again as soon as its endpoints or their stamps change.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) {
+    /// let lost = kept.lost().await;
+    /// if lost.is_final() {
+    ///     println!("it stays out: {lost}");
+    /// }
+    /// # }
+    /// ```
     pub fn is_final(&self) -> bool {
         self.cause.is_final()
     }

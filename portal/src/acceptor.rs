@@ -34,6 +34,17 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Makes an acceptor at a listener.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// # use transport::Listener;
+    /// use callsign::{Acceptor, Identity, Options};
+    ///
+    /// /// Begins to take callers for a registered actor.
+    /// fn serve(listener: Listener, identity: &Identity) -> Acceptor {
+    ///     Acceptor::new(listener, identity.clone(), Options::default())
+    /// }
+    /// ```
     pub fn new(listener: Listener, identity: Identity, options: Options) -> Self {
         let incoming = Incoming::new(listener);
         Self { incoming, identity, options, handshakes: JoinSet::new() }

@@ -153,6 +153,13 @@ pub enum ProveError {
 
 impl ProveError {
     /// Tells whether another program is at the endpoint. Any other error may be temporary.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// use callsign::ProveError;
+    ///
+    /// assert!(ProveError::NoProof.is_other_identity(), "another program is there");
+    /// ```
     pub fn is_other_identity(&self) -> bool {
         match self {
             Self::OtherInstance(_) | Self::NoInstance { .. } | Self::NoProof => true,

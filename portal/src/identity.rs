@@ -57,11 +57,31 @@ pub struct Key {
 
 impl Identity {
     /// Makes the identity of an instance that is registered nowhere yet.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// # use endpoints::{InstanceId, Name};
+    /// # use uuid::Uuid;
+    /// use callsign::Identity;
+    ///
+    /// let instance = InstanceId { name: Name::new("feed")?, uuid: Uuid::from_u128(7) };
+    /// assert_eq!(Identity::new(instance.clone()).instance(), &instance);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(instance: InstanceId) -> Self {
         Self(Arc::new(Inner { instance, keys: watch::Sender::default() }))
     }
 
     /// Returns which instance it is.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// use callsign::Identity;
+    ///
+    /// fn show(identity: &Identity) {
+    ///     println!("callers get a proof that this is {}", identity.instance());
+    /// }
+    /// ```
     pub fn instance(&self) -> &InstanceId {
         &self.0.instance
     }

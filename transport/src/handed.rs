@@ -57,6 +57,16 @@ impl Handed {
     /// While this process has one thread, the variables of the protocol are removed, so that no
     /// child process sees them. Later they stay, and name this process.
     ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::Handed;
+    ///
+    /// for handed in Handed::take()? {
+    ///     println!("a service manager hands over {:?}", handed.name);
+    /// }
+    /// # Ok::<(), callsign::HandedError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`HandedError`] if the variables contradict themselves. Nothing is taken then.

@@ -37,6 +37,17 @@ impl Published {
 
     /// Returns the endpoints, and the wildcards to follow: those with all of their addresses still
     /// published. A program that removed some has made its choice.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # fn example(listener: callsign::Listener) {
+    /// let (stamped, followed) = listener.published().into_parts();
+    /// for stamped in &stamped {
+    ///     println!("callers come to {}", stamped.endpoint);
+    /// }
+    /// # drop(followed);
+    /// # }
+    /// ```
     pub fn into_parts(self) -> (Vec<Stamped>, Whereabouts) {
         let Self { stamped, mut whereabouts } = self;
         whereabouts.keep_all_of(&stamped);

@@ -91,6 +91,13 @@ tokio::task_local! {
 impl Actor {
     /// Returns the actor that runs the calling function; `None` outside of exported functions,
     /// and in tasks that they spawn by themselves.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Actor;
+    ///
+    /// assert!(Actor::current().is_none(), "this is no actor's function");
+    /// ```
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
     }
@@ -117,6 +124,15 @@ impl Actor {
     }
 
     /// Returns the actor's path in its tree.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Actor;
+    ///
+    /// fn greet() -> Option<String> {
+    ///     Some(format!("{} at your service", Actor::current()?.path()))
+    /// }
+    /// ```
     pub fn path(&self) -> &ActorPath {
         &self.core.path
     }
@@ -137,6 +153,16 @@ impl Actor {
     }
 
     /// Returns the kind of the actor.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Actor;
+    ///
+    /// /// Tells whether a crash of this actor would take others along.
+    /// fn shares_its_process(actor: &Actor) -> bool {
+    ///     !actor.kind().is_process()
+    /// }
+    /// ```
     pub fn kind(&self) -> Kind {
         self.core.kind
     }

@@ -34,6 +34,14 @@ impl Kind {
     pub const ALL: [Self; 4] = [Self::Task, Self::Thread, Self::Process, Self::Forkserver];
 
     /// Tells whether an actor of this kind has its own process.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Kind;
+    ///
+    /// assert!(Kind::Forkserver.is_process());
+    /// assert!(!Kind::Thread.is_process());
+    /// ```
     pub fn is_process(self) -> bool {
         matches!(self, Self::Process | Self::Forkserver)
     }

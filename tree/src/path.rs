@@ -26,21 +26,59 @@ pub struct ActorPath(Arc<str>);
 
 impl ActorPath {
     /// Returns the path of a root.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use endpoints::Name;
+    /// use callsign::ActorPath;
+    ///
+    /// assert_eq!(ActorPath::root(&Name::new("market")?).as_str(), "/market");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn root(name: &Name) -> Self {
         Self(format!("/{name}").into())
     }
 
     /// Returns the path of a child.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use endpoints::Name;
+    /// use callsign::ActorPath;
+    ///
+    /// let market = ActorPath::root(&Name::new("market")?);
+    /// assert_eq!(market.child(&Name::new("feed")?).as_str(), "/market/feed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn child(&self, name: &Name) -> Self {
         Self(format!("{}/{name}", self.0).into())
     }
 
     /// Returns the path as text.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::ActorPath;
+    ///
+    /// /// Tells whether an actor is below another, at any depth.
+    /// fn is_below(actor: &ActorPath, other: &ActorPath) -> bool {
+    ///     actor.as_str().strip_prefix(other.as_str()).is_some_and(|it| it.starts_with('/'))
+    /// }
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns the path of the parent; `None` for a root.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::ActorPath;
+    ///
+    /// fn are_siblings(one: &ActorPath, other: &ActorPath) -> bool {
+    ///     one.parent().is_some() && one.parent() == other.parent()
+    /// }
+    /// ```
     pub fn parent(&self) -> Option<Self> {
         match self.0.rsplit_once('/') {
             Some(("", _)) | None => None,
@@ -49,6 +87,15 @@ impl ActorPath {
     }
 
     /// Returns what the actor itself is called.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::ActorPath;
+    ///
+    /// fn show(path: &ActorPath) {
+    ///     println!("{:>12} {path}", path.name());
+    /// }
+    /// ```
     pub fn name(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(_, name)| name)
     }

@@ -36,6 +36,14 @@ pub struct SettingsSource {
 
 impl SettingsSource {
     /// Finds none. There are no settings then, which is as good as an empty file.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::SettingsSource;
+    ///
+    /// assert!(SettingsSource::new().read()?.network.is_empty());
+    /// # Ok::<(), callsign::SettingsError>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -59,6 +67,14 @@ impl SettingsSource {
     /// The arguments stay as they are. A program that parses them itself sees the flag too, and
     /// must expect it.
     ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::SettingsSource;
+    ///
+    /// let source = SettingsSource::new().flag("--config");
+    /// assert!(source.read().is_ok(), "without the flag there are no settings");
+    /// ```
+    ///
     /// # Panics
     ///
     /// If the flag does not begin with a dash: any word of the command line could be it.
@@ -69,6 +85,14 @@ impl SettingsSource {
     }
 
     /// Reads an environment variable. An empty one counts as unset.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::SettingsSource;
+    ///
+    /// let source = SettingsSource::new().env("CALLSIGN_DOC_NOT_SET");
+    /// assert!(source.read().is_ok(), "without the variable there are no settings");
+    /// ```
     pub fn env(mut self, variable: &str) -> Self {
         self.variable = Some(variable.to_owned());
         self
@@ -76,6 +100,14 @@ impl SettingsSource {
 
     /// Looks for the file at a place, where it may be or not; one that is relative is seen from
     /// the working directory.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::SettingsSource;
+    ///
+    /// let source = SettingsSource::new().file("no-such-market.toml");
+    /// assert!(source.read().is_ok(), "it may be missing");
+    /// ```
     pub fn file(mut self, path: impl AsRef<Path>) -> Self {
         self.file = Some(file(path.as_ref(), NamedBy::Nobody));
         self

@@ -117,6 +117,15 @@ impl Located {
     /// Connects to it, and reports what does not answer, as
     /// [`find_actor`](Client::find_actor) does.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(located: callsign::Located) -> Result<(), callsign::NoneAnswered> {
+    /// let connection = located.connect().await?;
+    /// println!("connected at {}", connection.endpoint);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NoneAnswered`].

@@ -100,6 +100,20 @@ impl Registered {
 
     /// Returns the keys of the actor's proof of identity: see
     /// [`Identity::accept`]. It stays valid while the registrars come and go.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # use portal::HandshakeError;
+    /// use portal::Options;
+    ///
+    /// /// Takes one caller, after the proof of who this is.
+    /// # async fn example(kept: &callsign::Registered, listener: &transport::Listener) -> Result<(), Box<dyn std::error::Error>> {
+    /// let caller = listener.accept().await?;
+    /// let greeted = kept.identity().accept(caller, &Options::default()).await?;
+    /// println!("{} calls", greeted.peer.agent);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn identity(&self) -> &Identity {
         &self.entry.identity
     }

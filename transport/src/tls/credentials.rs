@@ -46,6 +46,19 @@ pub struct TlsFiles {
 impl TlsFiles {
     /// Checks that they can be used now.
     ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::TlsFiles;
+    ///
+    /// /// Says whether a certificate can be used, before it is.
+    /// fn tell(files: &TlsFiles) {
+    ///     match files.check() {
+    ///         Ok(()) => println!("`{}` is good", files.certificate.display()),
+    ///         Err(error) => println!("{error}"),
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`TlsFilesError`] names the file and its fault.
@@ -55,6 +68,19 @@ impl TlsFiles {
 }
 
 /// One of the [`TlsFiles`].
+///
+/// ```
+/// # use transport as callsign;
+/// use callsign::TlsFile;
+///
+/// fn setting(file: TlsFile) -> &'static str {
+///     match file {
+///         TlsFile::Ca => "ca",
+///         TlsFile::Certificate => "certificate",
+///         TlsFile::Key => "key",
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TlsFile {
     /// The authorities.
@@ -66,6 +92,16 @@ pub enum TlsFile {
 }
 
 /// A file that cannot be used.
+///
+/// ```
+/// # use transport as callsign;
+/// use callsign::{TlsFile, TlsFilesError};
+///
+/// /// Tells whether another certificate is needed, and nothing else.
+/// fn is_of_certificate(error: &TlsFilesError) -> bool {
+///     error.file == TlsFile::Certificate
+/// }
+/// ```
 #[derive(Debug, ThisError)]
 #[error("`{}` {fault}", .path.display())]
 pub struct TlsFilesError {
@@ -78,6 +114,16 @@ pub struct TlsFilesError {
 }
 
 /// What is wrong with a file, as the end of a sentence.
+///
+/// ```
+/// # use transport as callsign;
+/// use callsign::{TlsFault, TlsFilesError};
+///
+/// /// Tells whether a key has to be closed to others.
+/// fn is_open(error: &TlsFilesError) -> bool {
+///     matches!(error.fault, TlsFault::OpenToOthers { .. })
+/// }
+/// ```
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]

@@ -20,6 +20,19 @@ use super::{
 /// again when they have changed: connections that are open stay, and files that cannot be used are
 /// logged while the former certificate stays in use.
 ///
+/// ```
+/// # use transport as callsign;
+/// use callsign::{TlsFiles, set_tls};
+///
+/// let files = TlsFiles {
+///     ca: "/no/such/ca.pem".into(),
+///     certificate: "/no/such/feed.pem".into(),
+///     key: "/no/such/feed.key".into(),
+/// };
+/// let error = set_tls(files).unwrap_err();
+/// assert!(error.to_string().contains("cannot be read"));
+/// ```
+///
 /// # Errors
 ///
 /// [`TlsFilesError`] names the file and its fault; a certificate that was set before stays.

@@ -6,6 +6,13 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 use thiserror::Error;
 
 /// Why an encrypted connection could not be made, or broke.
+///
+/// ```
+/// # use transport as callsign;
+/// use callsign::TlsError;
+///
+/// assert_eq!(TlsError::NotTls.to_string(), "the other side does not speak TLS");
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -77,6 +84,14 @@ impl TlsError {
     }
 
     /// Tells whether it may pass by itself. What is wrong with a certificate needs a remedy.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::TlsError;
+    ///
+    /// assert!(!TlsError::Expired.may_pass(), "it takes another certificate");
+    /// assert!(TlsError::Ended.may_pass());
+    /// ```
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Ended | Self::Cut | Self::Other(_))
     }

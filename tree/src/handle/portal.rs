@@ -74,6 +74,15 @@ impl Portal {
     }
 
     /// Returns the actor's path in its tree.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Portal;
+    ///
+    /// fn show(portal: &Portal) {
+    ///     println!("{}", portal.path());
+    /// }
+    /// ```
     pub fn path(&self) -> &ActorPath {
         &self.actor
     }
@@ -93,6 +102,16 @@ impl Portal {
     }
 
     /// Returns where a child listens, or where an actor that was looked up was reached.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Portal;
+    ///
+    /// /// Tells whether others than the programs of this host can reach it.
+    /// fn is_public(portal: &Portal) -> bool {
+    ///     portal.endpoints().iter().any(|it| !it.is_socket_file())
+    /// }
+    /// ```
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }

@@ -41,16 +41,43 @@ pub struct Root {
 
 impl Root {
     /// Begins to configure the root of this process.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Root;
+    ///
+    /// let options = Root::options().name("market").registrar("/unix/@market");
+    /// # drop(options);
+    /// ```
     pub fn options() -> RootOptions {
         RootOptions::default()
     }
 
     /// Tells whether this root has become the registrar.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Root;
+    ///
+    /// fn show(root: &Root) {
+    ///     let role = if root.is_registrar() { "keeps the names" } else { "asks a registrar" };
+    ///     println!("{} {role}", root.path());
+    /// }
+    /// ```
     pub fn is_registrar(&self) -> bool {
         self.is_registrar
     }
 
     /// Asks the whole tree to end, as SIGTERM does.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Root;
+    ///
+    /// fn close(root: &Root) {
+    ///     root.cancel("the market is closed");
+    /// }
+    /// ```
     pub fn cancel(&self, why: &str) {
         self.actor.core.cancel.ask(CancelReason::new(self.actor.path().clone(), why));
     }

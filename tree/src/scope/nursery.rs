@@ -201,6 +201,20 @@ pub struct Nursery {
 
 impl Nursery {
     /// Asks all children to end. The body continues, and can spawn no more.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Nursery, SpawnError};
+    ///
+    /// async fn race(nursery: &Nursery) -> Result<(), SpawnError> {
+    ///     let first = nursery.spawn("first").await?;
+    ///     let second = nursery.spawn("second").await?;
+    ///     // One of them is done, and the other is not needed any more.
+    ///     nursery.cancel();
+    /// #   drop((first, second));
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn cancel(&self) {
         let why = "the body of its scope asked for it";
         self.cancel.ask(CancelReason::new(self.actor.path().clone(), why));

@@ -66,6 +66,17 @@ pub struct Spawn<'a> {
 impl Nursery {
     /// Begins the order for a child. Nothing happens until the builder is awaited, or gets a
     /// function to run.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Nursery, Portal, SpawnError};
+    ///
+    /// async fn feed(nursery: &Nursery) -> Result<Portal, SpawnError> {
+    ///     let feed = nursery.spawn("feed").await?;
+    ///     println!("{} is ready", feed.path());
+    ///     Ok(feed)
+    /// }
+    /// ```
     pub fn spawn(&self, name: impl Into<String>) -> Spawn<'_> {
         Spawn::new(self, name.into())
     }
@@ -105,6 +116,16 @@ impl<'a> Spawn<'a> {
     }
 
     /// Runs the child in a thread with its own runtime.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Nursery, Portal, SpawnError};
+    ///
+    /// /// Spawns an actor that computes much, and keeps nobody waiting.
+    /// async fn pricer(nursery: &Nursery) -> Result<Portal, SpawnError> {
+    ///     nursery.spawn("pricer").thread().await
+    /// }
+    /// ```
     pub fn thread(self) -> Self {
         self.kind(Kind::Thread)
     }
@@ -113,12 +134,36 @@ impl<'a> Spawn<'a> {
     ///
     /// Its output goes to the log of its parent, with the target `callsign::stdio`: a program
     /// without a `tracing` subscriber does not show it.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Nursery, Portal, SpawnError};
+    ///
+    /// /// Spawns an actor whose crash harms nobody else.
+    /// async fn parser(nursery: &Nursery) -> Result<Portal, SpawnError> {
+    ///     nursery.spawn("parser").process().await
+    /// }
+    /// ```
     pub fn process(self) -> Self {
         self.kind(Kind::Process)
     }
 
     /// Runs the child in its own process, forked from a helper that was set aside when this program
     /// began. Its output goes where that of a [`process`](Self::process) does.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Nursery, Portal, SpawnError};
+    ///
+    /// /// Spawns workers with processes of their own, quickly.
+    /// async fn workers(nursery: &Nursery) -> Result<Vec<Portal>, SpawnError> {
+    ///     let mut workers = Vec::new();
+    ///     for number in 1..=4 {
+    ///         workers.push(nursery.spawn(format!("worker-{number}")).forkserver().await?);
+    ///     }
+    ///     Ok(workers)
+    /// }
+    /// ```
     pub fn forkserver(self) -> Self {
         self.kind(Kind::Forkserver)
     }
@@ -143,12 +188,34 @@ impl<'a> Spawn<'a> {
     /// Adds an endpoint of the child, besides those that the endpoint table gives its name. A
     /// repeated one, whatever its spelling, is bound once. A child without any listens at drawn
     /// places, on the transports of its parent.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Nursery, Portal, SpawnError};
+    ///
+    /// /// Spawns an actor that other hosts can reach, too.
+    /// async fn feed(nursery: &Nursery) -> Result<Portal, SpawnError> {
+    ///     nursery.spawn("feed").bind("/unix/@feed").bind("/ip4/0.0.0.0/tcp/5555/tls").await
+    /// }
+    /// ```
     pub fn bind(mut self, endpoint: impl IntoEndpoint) -> Self {
         note(endpoint, &mut self.bind, &mut self.fault);
         self
     }
 
     /// Sets the child's time for each step of its end: after the request, and after SIGTERM.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use std::time::Duration;
+    ///
+    /// use callsign::{Nursery, Portal, SpawnError};
+    ///
+    /// /// Spawns an actor that has much to write when it ends.
+    /// async fn archive(nursery: &Nursery) -> Result<Portal, SpawnError> {
+    ///     nursery.spawn("archive").grace(Duration::from_secs(60)).await
+    /// }
+    /// ```
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self

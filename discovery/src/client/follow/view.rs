@@ -116,6 +116,15 @@ impl FollowedView {
     }
 
     /// Tells whether there is no instance at all.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # fn example(followed: &callsign::Followed) {
+    /// if followed.view().is_empty() {
+    ///     println!("nobody is there");
+    /// }
+    /// # }
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -169,6 +178,15 @@ impl FollowedView {
 
     /// Returns the time in which clients may still return to the registrars within reach, if one of
     /// them has just started.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # fn example(followed: &callsign::Followed) {
+    /// if let Some(left) = followed.view().settling() {
+    ///     println!("others may come back within {left:?}");
+    /// }
+    /// # }
+    /// ```
     pub fn settling(&self) -> Option<Duration> {
         let now = Instant::now();
         self.0.settles_at.filter(|it| *it > now).map(|it| it - now)
