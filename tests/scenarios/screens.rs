@@ -236,7 +236,6 @@ fn the_demo_fits_the_screen() {
 
 /// The programs of the demonstration once needed an address of IPv4 to find each other.
 #[test]
-#[expect(clippy::print_stderr, reason = "whoever runs the tests is told what was not tested")]
 fn the_demo_needs_no_ipv4() {
     let room = Room::new();
     let callsign = env!("CARGO_BIN_EXE_callsign");

@@ -59,9 +59,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         None => say_what_is_awaited(context, &client, &name, waiting).await?,
         Some(limit) => {
             // At its end it says the same, so only somebody who looks on wonders before.
-            let waited = match std::io::stderr().is_terminal() {
-                true => timeout(limit, say_what_is_awaited(context, &client, &name, waiting)).await,
-                false => timeout(limit, waiting).await,
+            let waited = if std::io::stderr().is_terminal() {
+                timeout(limit, say_what_is_awaited(context, &client, &name, waiting)).await
+            } else {
+                timeout(limit, waiting).await
             };
             match waited {
                 Ok(waited) => waited?,
