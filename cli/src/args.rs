@@ -116,7 +116,7 @@ const COMMANDS_COLUMN: usize = 15;
 const GROUPS: &[(&str, &[&str])] = &[
     ("The registrar", &["registrar", "status", "whoami", "check", "keys"]),
     ("Actors", &["register", "renew", "drain", "unregister"]),
-    ("Finding them", &["ls", "tree", "find", "wait", "watch", "resolve", "connect"]),
+    ("Finding them", &["ls", "tree", "find", "wait", "watch", "top", "resolve", "connect"]),
     ("Learning more", &["demo", "help", "man", "completions", "schema"]),
 ];
 

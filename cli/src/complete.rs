@@ -124,6 +124,7 @@ const NAMED: &[(&str, &str)] = &[
     ("ls", "pattern"),
     ("renew", "target"),
     ("resolve", "name"),
+    ("top", "pattern"),
     ("unregister", "target"),
     ("wait", "name"),
     ("watch", "pattern"),

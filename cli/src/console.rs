@@ -1,7 +1,7 @@
 //! Output besides the result: notes, failures, the log, panics. None of it blocks anybody.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     panic,
 };
 
@@ -64,6 +64,19 @@ impl Console {
     /// Waits until standard error is written, so that the next output comes after it.
     pub(crate) fn settle(&self) {
         self.err.flush();
+    }
+
+    /// Keeps what is for standard error, if that is a terminal, until it is let go: somebody draws
+    /// there.
+    pub(crate) fn hold(&self) {
+        if io::stderr().is_terminal() {
+            self.err.hold();
+        }
+    }
+
+    /// Writes what was kept.
+    pub(crate) fn let_go(&self) {
+        self.err.let_go();
     }
 
     /// Sends log events to standard error.

@@ -58,6 +58,8 @@ struct Queue {
     /// hundred times.
     is_full: bool,
     has_thread: bool,
+    /// Entries wait until somebody else is done with the terminal.
+    is_held: bool,
     /// Whether the thread has an entry in hand.
     is_writing: bool,
     /// The number of finished entries.
@@ -95,10 +97,24 @@ impl Outlet {
         self.0.filled.notify_one();
     }
 
+    /// Keeps what comes, until it is [let go](Self::let_go).
+    pub(crate) fn hold(&self) {
+        self.0.queue().is_held = true;
+    }
+
+    /// Writes what was kept, and what comes from now on.
+    pub(crate) fn let_go(&self) {
+        self.0.queue().is_held = false;
+        self.0.filled.notify_one();
+    }
+
     /// Waits until all is written, for as long as some of it still goes out; tells whether it is. A
     /// reader that takes nothing is waited for once.
     pub(crate) fn flush(&self) -> bool {
         let mut queue = self.0.queue();
+        if queue.is_held {
+            return false;
+        }
         if !queue.has_thread {
             let entries = std::mem::take(&mut queue.entries);
             drop(queue);
@@ -164,8 +180,8 @@ impl Shared {
     /// Waits for the next entry; if lines were lost, only for a while.
     fn next(&self, has_lost: bool) -> Option<Entry> {
         let mut queue = self.queue();
-        while queue.entries.is_empty() {
-            if !has_lost {
+        while queue.entries.is_empty() || queue.is_held {
+            if !has_lost || queue.is_held {
                 queue = self.filled.wait(queue).expect(UNPOISONED);
                 continue;
             }
@@ -369,6 +385,21 @@ mod tests {
         idle(&outlet);
         outlet.put("and on\n");
         assert_eq!(next(), "and on\n");
+    }
+
+    #[test]
+    fn what_is_held_is_written_later() {
+        let (mut reader, writer) = pipe().unwrap();
+        let outlet = outlet(OwnedFd::from(writer).into());
+        outlet.hold();
+        outlet.put("one\n");
+        assert!(!outlet.flush());
+        assert_eq!(outlet.0.queue().entries.len(), 1);
+        outlet.let_go();
+        assert!(outlet.flush());
+        let mut read = [0; 4];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"one\n");
     }
 
     #[test]

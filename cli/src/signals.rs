@@ -43,6 +43,14 @@ impl Signals {
         Ok(Self { words: hear(words)?, ..Self::new()? })
     }
 
+    /// Also handles every other signal that would end or stop this program, so that it can give the
+    /// terminal back before, and those that tell of the terminal.
+    pub(crate) fn for_screen() -> Result<Self, Failure> {
+        let words = WORDS.iter().chain(FATAL).copied().chain(real_time());
+        let of_terminal = [Number::WINCH, Number::TSTP, Number::CONT].map(Number::as_raw);
+        Ok(Self { words: hear(words.chain(of_terminal))?, ..Self::new()? })
+    }
+
     /// Tells whether this program is to end with its terminal.
     pub(crate) fn hear_hangup(&self) -> bool {
         self.ends.iter().any(|(number, _)| *number == Number::HUP.as_raw())
@@ -105,6 +113,16 @@ const WORDS: &[i32] = &[
     Number::PROF.as_raw(),
     Number::IO.as_raw(),
     Number::POWER.as_raw(),
+];
+
+/// The other signals that end a program, apart from those of its own faults.
+const FATAL: &[i32] = &[
+    Number::QUIT.as_raw(),
+    Number::ABORT.as_raw(),
+    Number::TRAP.as_raw(),
+    Number::SYS.as_raw(),
+    Number::XCPU.as_raw(),
+    Number::STKFLT.as_raw(),
 ];
 
 /// Returns the numbers of the signals without other names, as `RTMIN+3`.

@@ -56,6 +56,7 @@ mod threads;
 mod tls;
 mod tls_actors;
 mod tls_owners;
+mod top;
 mod tractor;
 mod transports;
 mod unread;

@@ -71,7 +71,8 @@ fn each_call_that_asks_a_registrar_has_its_row() {
 #[test]
 fn each_command_that_asks_a_registrar_has_its_row() {
     let mut listed = Room::new().commands();
-    listed.retain(|it| !ALONE.contains(&&**it));
+    // Without a terminal, as here, `top` asks nobody.
+    listed.retain(|it| !ALONE.contains(&&**it) && it != "top");
     for title in ["Absent", "Unreachable", "Stopped", NOT_IN, SILENT, DENIES, AWAY] {
         let rows = Section::of(title).commands;
         for command in &listed {

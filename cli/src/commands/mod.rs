@@ -15,6 +15,7 @@ pub(crate) mod renew;
 pub(crate) mod resolve;
 pub(crate) mod schema;
 pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod tree;
 pub(crate) mod unregister;
 pub(crate) mod wait;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Resolve(resolve::Args),
     Schema(schema::Args),
     Status(status::Args),
+    Top(top::Args),
     Tree(tree::Args),
     Unregister(unregister::Args),
     Wait(wait::Args),
@@ -86,6 +88,7 @@ pub(crate) async fn run(
         Command::Resolve(args) => resolve::run(args, context).await,
         Command::Schema(args) => schema::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
+        Command::Top(args) => top::run(args, context).await,
         Command::Tree(args) => tree::run(args, context).await,
         Command::Unregister(args) => unregister::run(args, context).await,
         Command::Wait(args) => wait::run(args, context).await,

@@ -1,6 +1,6 @@
 //! `callsign ls`: registered actors, and how near each is from here.
 
-mod selection;
+pub(super) mod selection;
 
 use endpoints::{Plain, Ranked, Stamped};
 use rustix::process::geteuid;

@@ -9,7 +9,7 @@ use crate::{failure::Failure, lookup::ranking::Seen, owners};
 
 /// The sort key of a list. Equals stay sorted by name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(super) enum SortKey {
+pub(in crate::commands) enum SortKey {
     Name,
     /// The youngest first.
     Age,
@@ -154,7 +154,7 @@ pub(super) fn have_several_owners(seen: &[Seen<'_>]) -> bool {
 }
 
 /// Returns the name of a record's owner.
-pub(super) fn owner_of(record: &Record) -> String {
+pub(in crate::commands) fn owner_of(record: &Record) -> String {
     let registered = Some(record).filter(|it| it.lifetime != Lifetime::Declared);
     registered.and_then(owners::owner_of).unwrap_or_else(|| "-".to_owned())
 }

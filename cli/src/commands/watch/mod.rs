@@ -1,6 +1,6 @@
 //! `callsign watch`: what comes, changes and goes.
 
-mod view;
+pub(super) mod view;
 
 use std::{
     pin::pin,

@@ -12,7 +12,7 @@ use wire::{Record, RemovalReason};
 
 /// A watcher's knowledge.
 #[derive(Debug, Default)]
-pub(super) struct View {
+pub(in crate::commands) struct View {
     known: BTreeMap<InstanceId, Record>,
     /// The part of an incomplete snapshot that has arrived.
     snapshot: Option<BTreeMap<InstanceId, Record>>,
@@ -25,7 +25,7 @@ pub(super) struct View {
 
 /// A change to report.
 #[derive(Clone, Debug)]
-pub(super) enum Event {
+pub(in crate::commands) enum Event {
     /// An instance is there.
     Add(Record),
     /// Something about an instance is different.
@@ -47,7 +47,7 @@ pub(super) enum Event {
 /// Why an instance is gone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Reason {
+pub(in crate::commands) enum Reason {
     Unregistered,
     SessionEnded,
     LeaseExpired,
@@ -65,17 +65,22 @@ pub(super) enum Reason {
 
 impl View {
     /// Tells whether no snapshot has been complete yet.
-    pub(super) fn is_empty_handed(&self) -> bool {
+    pub(in crate::commands) fn is_empty_handed(&self) -> bool {
         !self.has_synced
     }
 
     /// Tells whether no instance is known.
-    pub(super) fn has_nothing(&self) -> bool {
+    pub(in crate::commands) fn has_nothing(&self) -> bool {
         self.known.is_empty()
     }
 
+    /// Returns the instances that are known, in order.
+    pub(in crate::commands) fn known(&self) -> &BTreeMap<InstanceId, Record> {
+        &self.known
+    }
+
     /// Records a change, and returns what is new about it.
-    pub(super) fn apply(&mut self, change: Change) -> Vec<Event> {
+    pub(in crate::commands) fn apply(&mut self, change: Change) -> Vec<Event> {
         match change {
             Change::Reset => {
                 self.snapshot = Some(BTreeMap::new());
