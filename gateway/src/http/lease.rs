@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use transport::Peer as TransportPeer;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use wire::{Lifetime, Record, State, registrar::Register};
+use wire::{ErrorKind, Lifetime, Record, State, registrar::Register};
 
 use super::{peer::Peer, problem::Problem};
 use crate::{
@@ -102,7 +102,7 @@ pub(super) async fn put(
     let name = Name::new(&lease.name).map_err(|it| invalid(&it, it.help()))?;
     let read = |text: &String| text.parse::<Endpoint>().map_err(|it| invalid(&it, ""));
     let endpoints: Vec<_> = lease.endpoints.iter().map(read).collect::<Result<_, _>>()?;
-    let endpoints: Vec<_> = endpoints.into_iter().map(|it| stamped(&peer, it)).collect();
+    let endpoints = stamped(&peer, endpoints).await?;
     let Lease { metadata, ttl_ms, .. } = lease;
     let record = peer.session.record(uuid);
     let former = record.as_ref().filter(|it| it.name == name).map(|it| it.state);
@@ -183,12 +183,25 @@ fn read_uuid(uuid: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem>
     text.parse().map_err(|_| Problem::invalid(format!("`{text}` is no UUID")))
 }
 
-/// Stamps an endpoint of the caller by what is visible from here, unless it runs elsewhere: there
-/// the same path or address means another place.
-fn stamped(peer: &Peer, endpoint: Endpoint) -> Stamped {
+/// Stamps endpoints of the caller by what is visible from here, unless it runs elsewhere: there the
+/// same path or address means another place. Paths are looked at beside, because a file system may
+/// hang.
+async fn stamped(peer: &Peer, endpoints: Vec<Endpoint>) -> Result<Vec<Stamped>, Problem> {
+    let pid = match peer.from {
+        TransportPeer::Unix { pid, .. } => pid,
+        _ => None,
+    };
+    let look = move || endpoints.into_iter().map(|it| stamp(pid, it)).collect();
+    transport::beside("looks", look).await.map_err(|error| {
+        let detail = format!("the endpoints cannot be looked at: {error}");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::LimitReached, detail)
+    })
+}
+
+fn stamp(pid: Option<i32>, endpoint: Endpoint) -> Stamped {
     let namespace = if matches!(endpoint, Endpoint::Unix(_)) { "mnt" } else { "net" };
-    match peer.from {
-        TransportPeer::Unix { pid: Some(pid), .. } if !is_in_another(namespace, pid) => {
+    match pid {
+        Some(pid) if !is_in_another(namespace, pid) => {
             Stamped { stamp: transport::stamp(&endpoint), endpoint }
         }
         _ => Stamped::bare(endpoint),
