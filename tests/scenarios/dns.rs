@@ -91,6 +91,10 @@ fn an_actor_is_found_by_its_name_until_it_ends() {
     comes_to(&room, server, &[&host], &["127.0.0.1"]);
     let multiaddr = format!("\"dnsaddr=/ip4/127.0.0.1/tcp/{port}\"");
     comes_to(&room, server, &["_dnsaddr.feed.eurusd.callsign", "TXT"], &[&multiaddr]);
+    let resolve = ["resolve", "/dnsaddr/feed.eurusd.callsign", "--dns", &server.to_string()];
+    let found = node.callsign(&[&resolve[..], &["--probe", "--json"]].concat()).succeeds().json();
+    assert_eq!(found["source"], "dns");
+    assert_eq!(found["candidates"][0]["endpoint"], format!("/ip4/127.0.0.1/tcp/{port}"));
     let types = ["_services._dns-sd._udp.callsign", "PTR"];
     comes_to(&room, server, &types, &["_feed.eurusd._tcp.callsign."]);
     let instance = format!("{uuid}._feed.eurusd._tcp.callsign.");

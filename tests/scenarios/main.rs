@@ -12,6 +12,7 @@ mod claimed;
 mod completion;
 mod devices;
 mod dns;
+mod dnsaddr;
 mod echo;
 mod exit_codes;
 mod full_disk;

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use discovery::{
     Candidate, LookupOptions, LookupResult, Outcome, Resolve, TableSource, explain, probe,
 };
-use endpoints::{EndpointTable, Name, Plain};
+use endpoints::{EndpointTable, Name, Plain, Quoted};
 use gateway::json::{ResolvedJson, Row, Source, rows};
 use wire::{Owner, State};
 
@@ -14,6 +14,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     hints,
+    lookup::dnsaddr,
     lookup::query::{self, not_ready, out_of_reach},
     lookup::ranking::{Seen, doubt_in_words, short_uuid},
     lookup::suggestion,
@@ -30,14 +31,17 @@ Examples:
   callsign resolve web --explain           including those left out, and why
   callsign resolve web --explain --probe   and the time of each answer
   callsign resolve web --config market.toml
+  callsign resolve /dnsaddr/web.callsign --dns 127.0.0.1:5300
 
 Nothing is dialed without `--probe`, which connects to each endpoint within reach and closes the \
-connection immediately. If no registrar answers, the tables of the settings file are used.
+connection immediately. If no registrar answers, the tables of the settings file are used. A multiaddr \
+`/dnsaddr/…` is asked of DNS, which has its endpoints as TXT records: of a registrar's own server \
+(`[dns]`), or of any other.
 
 The exit code is 1 if nothing is within reach or, with `--probe`, nothing answers; it is 3 then if \
 a registrar that may know the actor did not answer.")]
 pub(crate) struct Args {
-    /// The actor's name
+    /// The actor's name, or a multiaddr `/dnsaddr/…`
     name: String,
     /// Show every endpoint of every instance, with the reason if it is left out
     #[arg(long)]
@@ -45,11 +49,22 @@ pub(crate) struct Args {
     /// Dial the endpoints within reach, and show how long that takes
     #[arg(long)]
     probe: bool,
+    /// Ask this DNS server about `/dnsaddr/…`; without it, the system's
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Option<String>,
     #[command(flatten)]
     demanded: Demanded,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    if let Some((domain, _)) = dnsaddr::parts(&args.name) {
+        return of_dns(&args, domain, context).await;
+    }
+    if args.dns.is_some() {
+        let error =
+            anyhow!("`--dns` is for a multiaddr `/dnsaddr/…`, and {} is none", Quoted(&args.name));
+        return Err(Failure::usage(error).hint("or leave it out: names are asked of registrars"));
+    }
     let name = query::name(&args.name)?;
     let owner = args.demanded.read()?;
     let (source, found) = records(context, &name, args.explain, owner.as_ref()).await?;
@@ -65,7 +80,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             ready = probed;
             explanation
         }
-        (true, Source::Table) => probe(&ready, &context.client_options().dial).await,
+        (true, Source::Table | Source::Dns) => probe(&ready, &context.client_options().dial).await,
         (false, _) => explain(&ready, &transport::here(), &transport::look),
     };
     let is_of_use =
@@ -86,15 +101,65 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     for hint in hints::padded(hints::refused(&explanation)) {
         note(context, hint);
     }
-    if context.json {
-        context.print_json(&ResolvedJson::of(name.as_str(), source, &rows))?;
-    } else {
-        let says_more = args.explain || args.probe;
-        let width = context.width();
-        let table = (!says_more).then(|| table(&rows)).filter(|it| fits(it, width));
-        context.print(table.unwrap_or_else(|| verdicts(&rows, now_ms, says_more, width)))?;
-    }
+    show(context, &args, &ResolvedJson::of(name.as_str(), source, &rows), &rows, now_ms)?;
     Ok(exit)
+}
+
+/// Prints the candidates.
+fn show(
+    context: &Context,
+    args: &Args,
+    json: &ResolvedJson<'_>,
+    rows: &[Row<'_>],
+    now_ms: u64,
+) -> Result<(), Failure> {
+    if context.json {
+        return context.print_json(json);
+    }
+    let says_more = args.explain || args.probe;
+    let width = context.width();
+    let table = (!says_more).then(|| table(rows)).filter(|it| fits(it, width));
+    context.print(table.unwrap_or_else(|| verdicts(rows, now_ms, says_more, width)))
+}
+
+/// Shows the endpoints that DNS has for a `/dnsaddr/…`. What DNS says of an address is meant from
+/// where it is asked, so that it is judged as if it were written in the settings here.
+async fn of_dns(args: &Args, domain: &str, context: &Context) -> Result<Exit, Failure> {
+    if args.demanded.read()?.is_some() {
+        return Err(Failure::usage(anyhow!("DNS does not say whose an actor is"))
+            .hint("ask a registrar for the name, with `--owner`"));
+    }
+    let found = dnsaddr::resolve(&args.name, args.dns.as_deref()).await?;
+    context.take_identity(&context.settings()?, &found.endpoints)?;
+    if args.explain {
+        for (text, reason) in &found.left_out {
+            note(context, format_args!("{} is left out: {reason}", Quoted(text)));
+        }
+    }
+    let name = Name::new(domain).unwrap_or_else(|_| Name::new("dnsaddr").expect("it is one"));
+    let mut table = EndpointTable::default();
+    table.insert(name.clone(), found.endpoints);
+    let ready = TableSource::new(&table).resolve(&name).await?;
+    let explanation = if args.probe {
+        probe(&ready, &context.client_options().dial).await
+    } else {
+        explain(&ready, &transport::here(), &transport::look)
+    };
+    let mut rows = rows(Source::Dns, &explanation, &ready, &[]);
+    rows.retain(|it| args.explain || it.rank.is_some());
+    if rows.is_empty() {
+        let reason = match found.left_out.len() {
+            0 => "it has no endpoint".to_owned(),
+            1 => "its endpoint is none that can be dialed from here".to_owned(),
+            count => format!("none of its {count} texts can be dialed from here"),
+        };
+        let failure = Failure::not_found(anyhow!("{}: {reason}", Quoted(&args.name)));
+        return Err(if args.explain { failure } else { failure.hint("`--explain` says why") });
+    }
+    show(context, args, &ResolvedJson::of(&args.name, Source::Dns, &rows), &rows, 0)?;
+    let answers =
+        |it: &Candidate| it.verdict.is_ok() && !matches!(it.outcome, Outcome::Failed { .. });
+    Ok(if explanation.candidates.iter().any(answers) { Exit::Done } else { Exit::NotFound })
 }
 
 /// Looks up the records of a name: at the registrars, or if none answers in the settings file.

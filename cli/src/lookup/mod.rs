@@ -2,6 +2,7 @@
 
 pub(crate) mod choice;
 pub(crate) mod digits;
+pub(crate) mod dnsaddr;
 pub(crate) mod query;
 pub(crate) mod ranking;
 pub(crate) mod sources;

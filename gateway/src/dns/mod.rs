@@ -30,6 +30,7 @@
 //! | `question` | what a domain name asks for |
 //! | `label` | names of actors as labels, and back |
 //! | `asker` | where the asker is |
+//! | `texts` | a question to another server |
 
 mod adapter;
 mod asker;
@@ -37,7 +38,9 @@ mod label;
 mod packet;
 mod question;
 mod serve;
+mod texts;
 mod zone;
 
 pub use adapter::{DnsAdapter, DnsError, DnsSockets};
 pub use serve::CONNECTIONS_MAX;
+pub use texts::{TextsError, texts_of};

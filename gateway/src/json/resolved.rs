@@ -22,6 +22,8 @@ pub enum Source {
     Registrar,
     /// A settings file, because no registrar answers.
     Table,
+    /// DNS, which was asked for a `/dnsaddr/…`.
+    Dns,
 }
 
 /// An endpoint of an instance, and its description.
@@ -52,7 +54,7 @@ pub fn rows<'a>(
 ) -> Vec<Row<'a>> {
     let instance = |record: &Record| match source {
         Source::Registrar => Some((record.uuid, record.epoch)),
-        Source::Table => None,
+        Source::Table | Source::Dns => None,
     };
     let mut rows = Vec::new();
     for (at, candidate) in explanation.candidates.iter().enumerate() {
