@@ -8,6 +8,7 @@ mod clock;
 mod declared;
 mod deferred;
 mod own;
+mod remote;
 mod rules;
 
 use std::{
@@ -33,7 +34,7 @@ use uuid::Uuid;
 use wire::{
     CallId, Challenge, Epoch, Owed, ProofKey, ProofSecret, Record, RemoteError, Suspicion, Wanted,
     encode_located,
-    registrar::{Page, Query},
+    registrar::{ClusterStatus, Page, Query},
 };
 
 use self::{
@@ -46,8 +47,8 @@ use crate::{
     jobs::{Check, Job, Why},
     lookout::Lookout,
     registry::{
-        Caller, Claimant, Contested, Event, Limits, Outcome, Registry, RegistryError, SessionId,
-        Suspected,
+        Caller, Claimant, Contested, Event, HomeNode, Limits, Outcome, Registry, RegistryError,
+        SessionId, Suspected,
     },
     scheduler::Scheduler,
     session_handle::SessionHandle,
@@ -101,6 +102,8 @@ struct Shared {
     accounts: Accounts,
     shares: Shares,
     endpoints: Mutex<Vec<Endpoint>>,
+    /// How it shares with others, and when that was so.
+    cluster: Mutex<Option<(ClusterStatus, u64)>>,
 }
 
 /// The registry, and the sessions to wake.
@@ -154,6 +157,7 @@ impl RegistryHandle {
             shares: Shares::new(accounts.clone()),
             accounts,
             endpoints: Mutex::default(),
+            cluster: Mutex::default(),
         };
         (Self(Arc::new(shared)), to_run)
     }
@@ -396,9 +400,12 @@ impl RegistryHandle {
         let (nonce, now_ms) = (Uuid::new_v4(), self.now_ms());
         let (state, mut taken) = self.look_at_declared(query.name);
         encode_located(bytes, self.0.registrar, nonce, |bytes| {
-            let prove = |instance: &InstanceId, epoch, has_tls| {
-                let challenge = Challenge { registrar: self.0.registrar, epoch, nonce };
-                self.proof_key(instance.uuid, epoch).owed(instance, &challenge, has_tls)
+            let prove = |instance: &InstanceId, epoch, has_tls, home: Option<&HomeNode>| {
+                let registrar = home.map_or(self.0.registrar, |it| it.registrar);
+                let secret = home.map_or(&self.0.secret, |it| &it.secret);
+                let challenge = Challenge { registrar, epoch, nonce };
+                let key = ProofKey::derive(secret, instance.uuid, epoch);
+                key.owed(instance, &challenge, has_tls)
             };
             let (owed, steps) = state.registry.locate(query, by, now_ms, bytes, prove);
             taken += steps;

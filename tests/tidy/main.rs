@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
     &["registrar", "discovery"],
     // Macros are built before the crates that use them.
     &["tree/macros"],
-    &["tree", "gateway", "connect"],
+    &["tree", "gateway", "cluster", "connect"],
     &["cli"],
     // Not part of what users get, so they may use all of it, and nothing may use them.
     &["bench", "xtask"],

@@ -33,29 +33,39 @@ pub fn encode_answer<'a>(
     }
 }
 
+/// The proof that an instance owes, and the registrar in whose name it is challenged, if that is
+/// another than the one that answers.
+pub type OwedTo = (Owed, Option<Uuid>);
+
 /// Appends a [`Located`](crate::registrar::Located), whose answer `answer` appends and returns
 /// the proofs for.
 pub fn encode_located(
     bytes: &mut BytesMut,
     registrar: Uuid,
     nonce: Uuid,
-    answer: impl FnOnce(&mut BytesMut) -> Vec<Option<Owed>>,
+    answer: impl FnOnce(&mut BytesMut) -> Vec<Option<OwedTo>>,
 ) {
     let head = bytes.len();
     bytes.put_slice(b"\x84\xa6answer");
     let owed = answer(bytes);
-    let proofs: Vec<_> = owed.iter().map(|it| it.map(|it| it.proof)).collect();
+    let proofs: Vec<_> = owed.iter().map(|it| it.map(|(it, _)| it.proof)).collect();
     bytes.put_slice(b"\xa9registrar");
     bytes.put_slice(&encode_body(&registrar));
     bytes.put_slice(b"\xa5nonce");
     bytes.put_slice(&encode_body(&nonce));
     bytes.put_slice(b"\xa6proofs");
     bytes.put_slice(&encode_body(&proofs));
-    if owed.iter().flatten().any(|it| it.over_tls.is_some()) {
-        let over_tls: Vec<_> = owed.iter().map(|it| it.and_then(|it| it.over_tls)).collect();
-        bytes[head] = b'\x85';
+    if owed.iter().flatten().any(|(it, _)| it.over_tls.is_some()) {
+        let over_tls: Vec<_> = owed.iter().map(|it| it.and_then(|(it, _)| it.over_tls)).collect();
+        bytes[head] += 1;
         bytes.put_slice(b"\xa8over_tls");
         bytes.put_slice(&encode_body(&over_tls));
+    }
+    if owed.iter().flatten().any(|(_, home)| home.is_some()) {
+        let homes: Vec<_> = owed.iter().map(|it| it.and_then(|(_, home)| home)).collect();
+        bytes[head] += 1;
+        bytes.put_slice(b"\xa5homes");
+        bytes.put_slice(&encode_body(&homes));
     }
 }
 
@@ -224,6 +234,7 @@ mod tests {
             owner: None,
             token: None,
             waiting: 0,
+            node: None,
         };
         let records = vec![record("feed", 1), record("feed", 70_000)];
         let folded = |record: &Record| {
@@ -255,12 +266,14 @@ mod tests {
         let nonce = Uuid::from_u128(5);
         let challenge = Challenge { registrar: Uuid::from_u128(9), epoch: 1, nonce };
         let key = ProofKey::derive(&ProofSecret::new([7; 32]), Uuid::from_u128(1), 1);
-        for has_tls in [false, true] {
+        let other = Uuid::from_u128(7);
+        let of = [(false, None), (true, None), (false, Some(other)), (true, Some(other))];
+        for (has_tls, home) in of {
             let owed = key.owed(&records[0].instance(), &challenge, has_tls);
             let mut bytes = BytesMut::from(&b"before"[..]);
             encode_located(&mut bytes, challenge.registrar, nonce, |bytes| {
                 encode_answer(bytes, revision, now_ms, 2, encoded());
-                vec![Some(owed), None]
+                vec![Some((owed, home)), None]
             });
             let answer = Answer { revision, now_ms, total: 2, records: records.clone() };
             let located = Located {
@@ -269,7 +282,10 @@ mod tests {
                 nonce,
                 proofs: vec![Some(owed.proof), None],
                 over_tls: if has_tls { vec![owed.over_tls, None] } else { Vec::new() },
+                homes: home.iter().flat_map(|it| [Some(*it), None]).collect(),
             };
+            assert_eq!(located.challenger(0), home.unwrap_or(challenge.registrar));
+            assert_eq!(located.challenger(1), challenge.registrar);
             assert_eq!(bytes[6..], encode_body(&located));
             let read: Located = decode_body(&bytes[6..]).unwrap();
             let [Some(read), None] = read.owed().collect::<Vec<_>>()[..] else {

@@ -86,7 +86,7 @@ impl Folding {
 
     fn record(&mut self, record: &Record) {
         let Record { endpoints, metadata, state, lifetime, since_ms, .. } = record;
-        let Record { suspicion, proves, owner, token, waiting, .. } = record;
+        let Record { suspicion, proves, owner, token, waiting, node, .. } = record;
         let common = self.common();
         common.extend_from_slice(b"\xa9endpoints");
         write_array_len(common, endpoints.len() as u32).expect(MEMORY);
@@ -133,6 +133,11 @@ impl Folding {
         }
         if *waiting != 0 {
             self.own_number(b"\xa7waiting", *waiting);
+        }
+        if let Some(node) = node {
+            let common = self.common();
+            common.extend_from_slice(b"\xa4node");
+            text(common, node.as_str().as_bytes());
         }
     }
 
@@ -282,7 +287,7 @@ fn piece<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
 
 /// Counts the fields of a record.
 fn count(record: &Record) -> usize {
-    let Record { metadata, suspicion, proves, owner, token, waiting, .. } = record;
+    let Record { metadata, suspicion, proves, owner, token, waiting, node, .. } = record;
     let optional = [
         !metadata.is_empty(),
         suspicion.is_some(),
@@ -290,6 +295,7 @@ fn count(record: &Record) -> usize {
         owner.is_some(),
         token.is_some(),
         *waiting != 0,
+        node.is_some(),
     ];
     7 + optional.into_iter().filter(|it| *it).count()
 }
@@ -355,6 +361,7 @@ mod tests {
             owner: None,
             token: None,
             waiting: 0,
+            node: None,
         };
         let (user, address) = (Owner::User(1000), Owner::Address([192, 0, 2, 7].into()));
         let lease = Lifetime::Lease { ttl_ms: 30_000 };
@@ -365,6 +372,7 @@ mod tests {
             Record { endpoints: all(unborn), proves: true, waiting: 300, ..record.clone() },
             Record { endpoints: many, metadata, token: Some(7), ..record.clone() },
             Record { state: State::Draining, lifetime: lease, name, ..record.clone() },
+            Record { node: Some(Name::new("rome").unwrap()), ..record.clone() },
             Record { suspicion: Some(suspicion), lifetime: Lifetime::Declared, ..record },
         ] {
             check(&record);

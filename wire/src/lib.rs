@@ -62,8 +62,8 @@ mod whoami;
 
 pub use body::{DEPTH_MAX, WireError, decode_body, encode_body};
 pub use encoded::{
-    encode_add, encode_answer, encode_changed, encode_located, encode_page, encode_registered,
-    encode_remove, encode_update,
+    OwedTo, encode_add, encode_answer, encode_changed, encode_located, encode_page,
+    encode_registered, encode_remove, encode_update,
 };
 pub use error::{
     BACKTRACE_BYTES_MAX, CAUSES_MAX, ErrorDetails, ErrorKind, ErrorPayload, MESSAGE_BYTES_MAX,

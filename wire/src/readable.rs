@@ -77,6 +77,8 @@ pub(crate) struct WrittenRecord {
     token: Option<u64>,
     #[serde(default, deserialize_with = "or_default")]
     waiting: u64,
+    #[serde(default)]
+    node: Option<Name>,
 }
 
 impl<'de> Deserialize<'de> for Record {
@@ -103,6 +105,7 @@ impl TryFrom<WrittenRecord> for Record {
             owner: it.user.map(Owner::User).or(it.owner),
             token: it.token,
             waiting: it.waiting,
+            node: it.node,
         })
     }
 }
@@ -215,10 +218,12 @@ mod tests {
             nonce: Uuid::nil(),
             proofs: proofs.clone(),
             over_tls: proofs.clone(),
+            homes: vec![Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2)), None],
         };
         let read = Located::from(located);
         assert!(read.proofs == [proofs[0], proofs[2]]);
         assert!(read.over_tls == [proofs[0], proofs[2]]);
+        assert_eq!(read.homes, [Some(Uuid::from_u128(1)), None]);
     }
 
     #[test]

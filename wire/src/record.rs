@@ -69,6 +69,8 @@ pub struct Record {
     pub token: Option<u64>,
     /// For an exclusive name, the number of waiters in line.
     pub waiting: u64,
+    /// The node of the cluster that keeps it; `None` if the registrar that tells of it does.
+    pub node: Option<Name>,
 }
 
 pub(crate) fn is_zero(it: &u64) -> bool {
@@ -105,6 +107,7 @@ impl Record {
             owner: None,
             token: None,
             waiting: 0,
+            node: None,
         }
     }
 
@@ -161,6 +164,7 @@ impl Serialize for Record {
             owner: self.owner.as_ref().filter(|_| user.is_none()),
             token: self.token,
             waiting: self.waiting,
+            node: self.node.as_ref(),
         }
         .serialize(to)
     }
@@ -191,6 +195,8 @@ struct RecordToWrite<'a> {
     token: Option<u64>,
     #[serde(skip_serializing_if = "is_zero")]
     waiting: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a Name>,
 }
 
 /// The stage of an instance's life.
@@ -370,6 +376,8 @@ pub enum RemovalReason {
     FoundDead,
     /// The process that registered it has ended.
     ProcessEnded,
+    /// The node of the cluster that kept it is gone.
+    NodeLost,
     /// It has not come back since its registrar was away: a watcher concludes this by itself, and no
     /// registrar sends it.
     Missed,
@@ -386,6 +394,7 @@ impl fmt::Display for RemovalReason {
             Self::LeaseExpired => "its lease ran out",
             Self::FoundDead => "found dead",
             Self::ProcessEnded => "its process ended",
+            Self::NodeLost => "its node is gone",
             Self::Missed => "not back since the registrar was away",
             Self::Unknown => "gone",
         })

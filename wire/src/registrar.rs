@@ -34,8 +34,10 @@ use crate::{
 };
 
 mod canonical;
+mod cluster;
 mod register;
 
+pub use cluster::{ClusterNode, ClusterStatus};
 pub use register::{
     ALSO_MAX, AskLine, Changed, ENDPOINTS_MAX, InLine, LEASE_MS_MAX, LEASE_MS_MIN, LINE_MAX, Line,
     Register, Registered, Renew, UNREGISTER_MAX, Unregister, UnregisterAll, Update,
@@ -157,6 +159,10 @@ pub struct Located {
     /// What the response of each instance is made of over TLS; empty if none of them listens there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub over_tls: Vec<Option<Proof>>,
+    /// In whose name each instance is challenged, if not in the `registrar`'s: another node of its
+    /// cluster; empty if that is so of none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub homes: Vec<Option<Uuid>>,
 }
 
 impl Located {
@@ -176,6 +182,21 @@ impl Located {
         let owed = self.proofs.iter().zip(over_tls);
         owed.map(|(proof, over_tls)| proof.map(|proof| Owed { proof, over_tls }))
     }
+
+    /// Returns in whose name an instance is challenged, by its place among the records.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::registrar::Located;
+    ///
+    /// /// Tells whether another registrar keeps the first instance.
+    /// fn is_elsewhere(located: &Located) -> bool {
+    ///     located.challenger(0) != located.registrar
+    /// }
+    /// ```
+    pub fn challenger(&self, at: usize) -> Uuid {
+        self.homes.get(at).copied().flatten().unwrap_or(self.registrar)
+    }
 }
 
 /// A [`Located`] as written: its proofs are in the order of its records.
@@ -187,6 +208,8 @@ pub(crate) struct WrittenLocated {
     pub(crate) proofs: Vec<Option<Proof>>,
     #[serde(default)]
     pub(crate) over_tls: Vec<Option<Proof>>,
+    #[serde(default)]
+    pub(crate) homes: Vec<Option<Uuid>>,
 }
 
 #[derive(Deserialize)]
@@ -199,21 +222,24 @@ pub(crate) struct WrittenAnswer {
 
 impl From<WrittenLocated> for Located {
     fn from(it: WrittenLocated) -> Self {
-        let WrittenLocated { answer, registrar, nonce, proofs, over_tls } = it;
+        let WrittenLocated { answer, registrar, nonce, proofs, over_tls, homes } = it;
         let WrittenAnswer { revision, now_ms, total, records } = answer;
         let mut read = Vec::with_capacity(records.len());
-        let mut theirs = (Vec::new(), Vec::new());
+        let mut theirs = (Vec::new(), Vec::new(), Vec::new());
         let (mut proofs, mut over_tls) = (proofs.into_iter(), over_tls.into_iter());
+        let mut homes = homes.into_iter();
         for record in records {
-            let (proof, over_tls) = (proofs.next(), over_tls.next());
+            let (proof, over_tls, home) = (proofs.next(), over_tls.next(), homes.next());
             if let Ok(record) = record.try_into() {
                 read.push(record);
                 theirs.0.extend(proof);
                 theirs.1.extend(over_tls);
+                theirs.2.extend(home);
             }
         }
         let answer = Answer { revision, now_ms, total, records: read };
-        Self { answer, registrar, nonce, proofs: theirs.0, over_tls: theirs.1 }
+        let (proofs, over_tls, homes) = theirs;
+        Self { answer, registrar, nonce, proofs, over_tls, homes }
     }
 }
 
@@ -437,6 +463,9 @@ pub struct Status {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub published: Vec<Endpoint>,
+    /// How it shares with others, if it is a node of a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Box<ClusterStatus>>,
 }
 
 /// The use of a registrar by each owner, with its quotas.

@@ -16,9 +16,9 @@ use callsign_wire::{
     callbacks::{Confirm, Confirmed, Lost, LostCause, SetState, SetToken},
     decode_body, encode_body,
     registrar::{
-        Answer, AskLine, Change, Changed, Evidence, InLine, Line, List, Located, NamesPage, Page,
-        Query, Register, Registered, Renew, Report, Seen, Status, Unregister, UnregisterAll,
-        Update, Wait, Watch, Watching,
+        Answer, AskLine, Change, Changed, ClusterNode, ClusterStatus, Evidence, InLine, Line, List,
+        Located, NamesPage, Page, Query, Register, Registered, Renew, Report, Seen, Status,
+        Unregister, UnregisterAll, Update, Wait, Watch, Watching,
     },
 };
 use endpoints::{
@@ -163,6 +163,8 @@ fn recorded_calls_and_answers_are_read() {
     let held = Record { token: Some(40), waiting: 2, ..record(Lifetime::Session) };
     let records = vec![held];
     check("answer-waiting", &Answer { revision: 57, now_ms: NOW_MS, total: 1, records });
+    let records = vec![Record { node: Some(name("rome")), ..record(Lifetime::Session) }];
+    check("answer-node", &Answer { revision: 57, now_ms: NOW_MS, total: 1, records });
     check("unregister", &Unregister { uuid: uuid(1) });
     check("unregister-all", &UnregisterAll { uuids: vec![uuid(1), uuid(2)] });
     check("renew", &Renew { uuid: uuid(1) });
@@ -174,10 +176,17 @@ fn recorded_calls_and_answers_are_read() {
     let answer = Answer { revision: 57, now_ms: NOW_MS, total: 2, records };
     let (registrar, nonce) = (uuid(9), uuid(5));
     let proofs = vec![Some(proof()), None];
-    let located =
-        Located { answer, registrar, nonce, proofs: proofs.clone(), over_tls: Vec::new() };
+    let located = Located {
+        answer,
+        registrar,
+        nonce,
+        proofs: proofs.clone(),
+        over_tls: Vec::new(),
+        homes: Vec::new(),
+    };
     check("located", &located);
-    check("located-over-tls", &Located { over_tls: proofs, ..located });
+    check("located-over-tls", &Located { over_tls: proofs, ..located.clone() });
+    check("located-homes", &Located { homes: vec![Some(uuid(3)), None], ..located });
     check("suspicion-silent", &Suspicion { reports: 0, since_ms: NOW_MS, silent: true });
     check("wait", &Wait { name: name("feed") });
     check("list", &List { pattern: pattern("feed*"), after: 41 });
@@ -252,12 +261,35 @@ fn recorded_calls_and_answers_are_read() {
         in_line: 0,
         endpoints: vec![endpoint("/unix/@market"), endpoint("/ip4/127.0.0.1/tcp/7616")],
         published: Vec::new(),
+        cluster: None,
     };
     check("status", &status);
     let published = vec![endpoint("/ip4/127.0.0.1/tcp/7616"), endpoint("/ip4/10.0.0.7/tcp/7616")];
     let endpoints = vec![endpoint("/ip4/0.0.0.0/tcp/7616")];
     check("status-wildcard", &Status { endpoints, published, ..status.clone() });
-    check("status-in-line", &Status { in_line: 2, ..status });
+    check("status-in-line", &Status { in_line: 2, ..status.clone() });
+    let oslo = ClusterNode {
+        name: name("oslo"),
+        registrar: Some(uuid(3)),
+        endpoints: vec![endpoint("/ip4/10.0.0.8/tcp/7616")],
+        records: 7,
+        heard_ms: 300,
+        lives: true,
+    };
+    let cluster = ClusterStatus {
+        node: name("rome"),
+        engine: "etcd".to_owned(),
+        endpoint: Some("http://10.0.0.1:2379".to_owned()),
+        error: None,
+        age_ms: 300,
+        lag_ms: Some(4),
+        lease_ms: 3000,
+        pending: 1,
+        written: 2,
+        faulty: 0,
+        nodes: vec![oslo],
+    };
+    check("status-cluster", &Status { cluster: Some(Box::new(cluster)), ..status });
 
     let market = endpoint("/unix/@market");
     let dead: Endpoint = market.clone();
@@ -316,6 +348,7 @@ fn recorded_changes_are_read() {
         RemovalReason::LeaseExpired,
         RemovalReason::FoundDead,
         RemovalReason::ProcessEnded,
+        RemovalReason::NodeLost,
     ] {
         let instance = InstanceId { name: name("feed"), uuid: uuid(1) };
         let change = Change::Remove { instance, epoch: 41, reason, revision: 59 };
@@ -468,6 +501,7 @@ fn record(lifetime: Lifetime) -> Record {
         owner: None,
         token: None,
         waiting: 0,
+        node: None,
     }
 }
 

@@ -82,6 +82,7 @@ fn answer() -> BytesMut {
         owner: None,
         token: None,
         waiting: 0,
+        node: None,
     };
     let answer = Answer {
         revision: 1_795_000_000_000_001,

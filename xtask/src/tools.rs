@@ -13,7 +13,7 @@ pub(crate) fn provide() {
     let mut missing = missing();
     // Under systemd, such a package becomes a running service, which nobody has asked for.
     if Path::new("/run/systemd/system").exists() {
-        missing.retain(|tool| tool.without != DAEMONS);
+        missing.retain(|tool| ![DAEMONS, ETCD].contains(&tool.without));
     }
     if !missing.is_empty() {
         match why_not_installable() {
@@ -121,6 +121,7 @@ const TOOLS: &[Tool] = &[
     Tool { program: "memcached", package: "memcached", without: DAEMONS },
     Tool { program: "haproxy", package: "haproxy", without: DAEMONS },
     Tool { program: "lighttpd", package: "lighttpd", without: DAEMONS },
+    Tool { program: "etcd", package: "etcd-server", without: ETCD },
     Tool {
         program: "mandoc",
         package: "mandoc",
@@ -133,6 +134,9 @@ const PEERS: [&str; 2] = ["redis-server", "memcached"];
 
 /// The consequence for the tests without a server that moves itself to the background.
 const DAEMONS: &str = "the test of it as a daemon says that it is skipped";
+
+/// The consequence without the server through which registrars share.
+const ETCD: &str = "the tests of clusters say that they are skipped";
 
 /// The consequence without a client that speaks TLS.
 const KEYS: &str = "the test of keys with nginx says that it is skipped";

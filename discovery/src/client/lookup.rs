@@ -289,8 +289,10 @@ impl Client {
         let mut tickets = Tickets::default();
         let mut part = |Reply { value, settles_at }: Reply<Located>| {
             let owed: Vec<_> = value.owed().collect();
-            let Located { answer, registrar, nonce, .. } = value;
-            for (record, owed) in answer.records.iter().zip(owed) {
+            let challengers = (0..owed.len()).map(|at| value.challenger(at)).collect::<Vec<_>>();
+            let Located { answer, nonce, .. } = value;
+            let owed = owed.into_iter().zip(challengers);
+            for (record, (owed, registrar)) in answer.records.iter().zip(owed) {
                 let challenge = Challenge { registrar, epoch: record.epoch, nonce };
                 let ticket = owed.map(|owed| Ticket { challenge, owed });
                 tickets.extend(ticket.map(|it| ((record.uuid, record.epoch), it)));

@@ -231,7 +231,7 @@ enum ChangeJson<'a> {
         name: &'a str,
         /// The instance.
         uuid: Uuid,
-        /// Why: `unregistered`, `session-ended`, `lease-expired`, `found-dead`, `process-ended`.
+        /// Why: `unregistered`, `session-ended`, `lease-expired`, `found-dead`, `process-ended`, `node-lost`.
         #[schema(value_type = String)]
         reason: RemovalReason,
     },

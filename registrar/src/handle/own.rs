@@ -37,6 +37,7 @@ impl RegistryHandle {
             in_line: in_line as u64,
             endpoints: self.endpoints().clone(),
             published: own.into_iter().map(|it| it.endpoint).collect(),
+            cluster: self.cluster().map(Box::new),
         }
     }
 

@@ -25,6 +25,10 @@ impl Registry {
     /// Charges a new entry of the registry.
     pub(super) fn charge_entry(&mut self, key: Key) {
         let entry = &mut self.entries[key];
+        if entry.is_remote() {
+            // Its owner has paid for it at its own node.
+            return;
+        }
         let (account, bytes) = (entry.registrant.owner.account(), entry.held_bytes());
         entry.charged = bytes as u32;
         self.accounts.charge_anyway(account, &[(Quota::Instances, 1), (Quota::Bytes, bytes)]);
@@ -33,6 +37,9 @@ impl Registry {
     /// Charges the growth of an entry, or credits its shrinking.
     pub(super) fn recharge_entry(&mut self, key: Key) {
         let entry = &mut self.entries[key];
+        if entry.is_remote() {
+            return;
+        }
         let (account, bytes) = (entry.registrant.owner.account(), entry.held_bytes());
         let before = std::mem::replace(&mut entry.charged, bytes as u32) as usize;
         self.charge_change(account, before, bytes);

@@ -5,12 +5,12 @@ use std::{cell::Cell, collections::HashSet, iter};
 use bytes::BytesMut;
 use endpoints::{InstanceId, Matcher, Name};
 use wire::{
-    CallId, Epoch, Owed, Record, encode_answer, encode_page,
+    CallId, Epoch, Owed, OwedTo, Record, encode_answer, encode_page,
     registrar::{List, NamesPage, Query, RECORDS_BYTES_MAX, RECORDS_MAX},
 };
 
 use super::{
-    Caller, Entry, Key, Registry, RegistryError, STEPS_MAX, SessionId,
+    Caller, Entry, HomeNode, Key, Registry, RegistryError, STEPS_MAX, SessionId,
     instances::{Instances, Selection},
     visibility::Sees,
 };
@@ -59,20 +59,22 @@ impl Registry {
     }
 
     /// Appends the answer to a query, as [`answer`](Self::answer) does, and returns for each record
-    /// the result of `prove`, if it can prove its identity, and the steps. `prove` learns whether it
-    /// listens with TLS.
+    /// the result of `prove`, if it can prove its identity, with the registrar that gave it its key if
+    /// that is another, and the steps. `prove` learns whether it listens with TLS.
     pub fn locate(
         &self,
         query: &Query<'_>,
         by: &Caller,
         now_ms: u64,
         bytes: &mut BytesMut,
-        prove: impl Fn(&InstanceId, Epoch, bool) -> Owed,
-    ) -> (Vec<Option<Owed>>, usize) {
+        prove: impl Fn(&InstanceId, Epoch, bool, Option<&HomeNode>) -> Owed,
+    ) -> (Vec<Option<OwedTo>>, usize) {
         let steps = Cell::new(self.answer(query, by, now_ms, bytes));
         let prove = |key: Key| {
             let entry = &self.entries[key];
-            entry.has_key.then(|| prove(&entry.instance(), entry.epoch, entry.has_tls))
+            let home = self.home_of(entry);
+            let owed = || prove(&entry.instance(), entry.epoch, entry.has_tls, home);
+            entry.has_key.then(|| (owed(), home.map(|it| it.registrar)))
         };
         let instances = self.by_name.get(query.name, &self.entries).into_iter();
         let found = instances

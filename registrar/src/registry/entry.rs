@@ -11,6 +11,7 @@ use super::{
     Owner, SessionId,
     forms::{Forms, KeptRecord},
     names::Ruled,
+    remote::Home,
 };
 
 /// The registry's entry of an instance: its record in a form from which an answer is made by copying
@@ -28,6 +29,8 @@ pub(super) struct Entry {
     pub(super) has_tls: bool,
     /// The bytes charged to its owner's account.
     pub(super) charged: u32,
+    /// Which node of the cluster keeps it.
+    pub(super) home: Home,
     /// Whether it is gone, but not yet removed.
     pub(super) is_gone: bool,
     record: KeptRecord,
@@ -73,6 +76,7 @@ impl Entry {
             has_key: record.proves,
             has_tls: has_tls(record),
             charged: 0,
+            home: Home::default(),
             is_gone: false,
             record: kept,
             claimed: SmallVec::new(),
@@ -128,6 +132,11 @@ impl Entry {
     /// Returns the session that keeps it; leases and declared entries have none.
     pub(super) fn keeper(&self) -> Option<SessionId> {
         self.registrant.session.filter(|_| self.lifetime == Lifetime::Session)
+    }
+
+    /// Tells whether another node of the cluster keeps it.
+    pub(super) fn is_remote(&self) -> bool {
+        self.home != Home::default()
     }
 
     /// Returns how many steps it takes to read all of it and to change it in every index.

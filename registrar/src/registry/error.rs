@@ -4,7 +4,7 @@ use endpoints::{Endpoint, InstanceId, Name, NamePattern};
 use thiserror::Error;
 use uuid::Uuid;
 use wire::{
-    CallId, ErrorKind, METADATA_BYTES_MAX, RemoteError,
+    CallId, Epoch, ErrorKind, METADATA_BYTES_MAX, RemoteError,
     registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN},
 };
 
@@ -64,6 +64,15 @@ pub enum RegistryError {
     )]
     NotOwner { owner: Owner, by: Owner },
     #[error(
+        "the node `{node}` of the cluster keeps the instance {uuid}: ask the registrar there, or \
+         register it here anew"
+    )]
+    KeptElsewhere { uuid: Uuid, node: Name },
+    #[error("this registrar keeps the instance {uuid} itself")]
+    KeptHere { uuid: Uuid },
+    #[error("the registration {epoch} of {uuid} cannot be taken over: {why}")]
+    Faulty { uuid: Uuid, epoch: Epoch, why: &'static str },
+    #[error(
         "it is the registrar itself, which nobody changes or takes out of its own registry: to end it, \
          end its process"
     )]
@@ -119,6 +128,8 @@ impl From<RegistryError> for RemoteError {
             | E::NameDenied { .. }
             | E::NameHeld { .. }
             | E::UuidTaken { .. }
+            | E::KeptElsewhere { .. }
+            | E::KeptHere { .. }
             | E::Exclusive { .. }
             | E::OthersWait { .. } => ErrorKind::Denied,
             E::Unsettled { .. } => ErrorKind::Unsettled,
@@ -129,6 +140,7 @@ impl From<RegistryError> for RemoteError {
             | E::NoLease { .. }
             | E::LeaseLength { .. }
             | E::UnknownState
+            | E::Faulty { .. }
             | E::BindOnly { .. } => ErrorKind::Invalid,
             E::TooManyEndpoints { .. }
             | E::TooMuchMetadata { .. }

@@ -104,6 +104,7 @@ impl Registry {
                 owner: Some(owner.into()),
                 token: self.token(is_exclusive, None, None, epoch),
                 waiting: 0,
+                node: None,
             };
             let registrant = Registrant { owner, session: None };
             let entry = Entry::new(&record, registrant, now_ms, &mut self.forms);

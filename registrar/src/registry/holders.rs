@@ -249,7 +249,10 @@ impl Registry {
         if !by.may_change(owner) {
             return Err(RegistryError::NotOwner { owner, by });
         }
-        Ok(key)
+        match self.home_of(&self.entries[key]) {
+            Some(home) => Err(RegistryError::KeptElsewhere { uuid, node: home.name.clone() }),
+            None => Ok(key),
+        }
     }
 
     /// Returns the token of a registration of a name that one has at a time: that by which the

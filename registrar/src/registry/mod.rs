@@ -29,6 +29,7 @@ mod names;
 mod own;
 mod owner;
 mod prefixes;
+mod remote;
 mod review;
 mod sessions;
 mod shards;
@@ -73,6 +74,8 @@ use lines::Lines;
 use log::Log;
 pub use names::{Grantee, NameRule, NameRules, Names, UNNAMED_ROOT};
 pub use owner::{Account, Caller, Certified, Owner};
+use remote::Homes;
+pub use remote::{HomeNode, Remote, Stride};
 use timeline::Timeline;
 pub use tokens::Former;
 #[cfg(test)]
@@ -115,6 +118,10 @@ pub struct Registry {
     lines: Lines,
     /// Until when those may be back who had names before another registrar took the place of this.
     settles_at_ms: Option<u64>,
+    /// Which of all numbers it issues.
+    stride: Stride,
+    /// The other nodes of the cluster, by number.
+    homes: Homes,
     /// Lower than all numbers that this registrar issues.
     first_epoch: Epoch,
     /// By which tokens names are had.
@@ -149,6 +156,8 @@ impl Registry {
             accounts,
             revision: first,
             next_epoch: first,
+            stride: Stride::default(),
+            homes: Homes::default(),
             entries: Entries::default(),
             forms: Forms::default(),
             by_uuid: Uuids::default(),
@@ -306,6 +315,8 @@ impl Registry {
                 let owners = earlier.registrant.owner;
                 return Err(RegistryError::NotOwner { owner: owners, by: owner });
             }
+            // It comes from another node.
+            Some(earlier) if earlier.is_remote() => self.check_room(session, lifetime)?,
             Some(_) => {}
             None => self.check_room(session, lifetime)?,
         }
@@ -339,6 +350,7 @@ impl Registry {
             owner: Some(owner.into()),
             token: self.token(is_exclusive, earlier, shown, epoch),
             waiting,
+            node: None,
         };
         let (token, registrant) = (record.token, Registrant { owner, session: Some(session) });
         let mut entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
@@ -438,7 +450,7 @@ impl Registry {
 
     /// Returns the claim of an instance to an endpoint, if that registration still makes it.
     pub fn claimant(&self, uuid: Uuid, epoch: Epoch, endpoint: &Endpoint) -> Option<Claimant> {
-        let record = self.record(uuid).filter(|it| it.epoch == epoch)?;
+        let record = self.record(uuid).filter(|it| it.epoch == epoch && it.node.is_none())?;
         let stamped = record.endpoints.into_iter().find(|it| it.endpoint == *endpoint)?;
         Some(Claimant { uuid, epoch, stamped })
     }
@@ -533,7 +545,7 @@ impl Registry {
     }
 
     fn take_epoch(&mut self) -> Epoch {
-        self.next_epoch += 1;
+        self.next_epoch = self.stride.after(self.next_epoch);
         self.next_epoch
     }
 }

@@ -168,6 +168,10 @@ impl Registry {
     /// Returns the entry of a claim, if that registration still makes it.
     fn claiming(&self, claimant: &Claimant) -> Option<(Key, Record)> {
         let key = self.live(claimant.uuid).filter(|it| self.own != Some(*it))?;
+        if self.entries[key].is_remote() {
+            // Its own node looks after it.
+            return None;
+        }
         let record = self.entries[key].record();
         let claims = record.epoch == claimant.epoch && record.endpoints.contains(&claimant.stamped);
         claims.then_some((key, record))

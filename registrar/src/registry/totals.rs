@@ -34,12 +34,13 @@ pub struct Totals {
 
 impl Totals {
     /// The reasons for which instances are removed.
-    pub const REASONS: [RemovalReason; 5] = [
+    pub const REASONS: [RemovalReason; 6] = [
         RemovalReason::Unregistered,
         RemovalReason::SessionEnded,
         RemovalReason::LeaseExpired,
         RemovalReason::FoundDead,
         RemovalReason::ProcessEnded,
+        RemovalReason::NodeLost,
     ];
 
     pub(super) fn note_removal(&mut self, reason: RemovalReason) {

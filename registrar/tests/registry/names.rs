@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 use callsign_registrar::registry::{
-    Caller, Event, Grantee, NameRule, NameRules, Names, Owner, Registry, RegistryError, SessionId,
-    UNNAMED_ROOT,
+    Caller, Event, Grantee, HomeNode, NameRule, NameRules, Names, Owner, Registry, RegistryError,
+    SessionId, UNNAMED_ROOT,
 };
 
 use endpoints::{InstanceId, Name};
@@ -205,7 +205,7 @@ fn seen_by(registry: &mut Registry, session: SessionId, caller: &Caller) -> Vec<
     assert_eq!(answer.total, answer.records.len() as u64);
     seen.extend(names(answer.records).map(|it| format!("query {it}")));
     let query = Query { all: true, ..Query::of("db-main") };
-    let prove = |instance: &InstanceId, epoch, has_tls| {
+    let prove = |instance: &InstanceId, epoch, has_tls, _: Option<&HomeNode>| {
         let key = ProofKey::derive(&ProofSecret::new([0; 32]), instance.uuid, epoch);
         let nonce = Uuid::from_u128(7);
         key.owed(instance, &Challenge { registrar: REGISTRAR, epoch, nonce }, has_tls)

@@ -53,6 +53,7 @@ pub(in crate::commands) enum Reason {
     LeaseExpired,
     FoundDead,
     ProcessEnded,
+    NodeLost,
     Unknown,
     /// The only registrar that had it is out of reach.
     OutOfReach,
@@ -161,6 +162,7 @@ impl From<Option<RemovalReason>> for Reason {
             Some(RemovalReason::LeaseExpired) => Self::LeaseExpired,
             Some(RemovalReason::FoundDead) => Self::FoundDead,
             Some(RemovalReason::ProcessEnded) => Self::ProcessEnded,
+            Some(RemovalReason::NodeLost) => Self::NodeLost,
             Some(RemovalReason::Missed) => Self::Missed,
             Some(RemovalReason::Unknown) => Self::Unknown,
             None => Self::OutOfReach,
@@ -176,6 +178,7 @@ impl fmt::Display for Reason {
             Self::LeaseExpired => RemovalReason::LeaseExpired.fmt(f),
             Self::FoundDead => RemovalReason::FoundDead.fmt(f),
             Self::ProcessEnded => RemovalReason::ProcessEnded.fmt(f),
+            Self::NodeLost => RemovalReason::NodeLost.fmt(f),
             Self::Unknown => RemovalReason::Unknown.fmt(f),
             Self::OutOfReach => f.pad("its registrar is out of reach"),
             Self::Missed => RemovalReason::Missed.fmt(f),

@@ -8,6 +8,7 @@ use super::*;
 use crate::{LinkError, tests::record};
 
 /// An event of a view.
+#[expect(clippy::large_enum_variant, reason = "there are few of them at a time")]
 enum Happens {
     Begun(usize, bool),
     /// A feed begins to report from another registrar. That registrar started so many seconds

@@ -1,0 +1,235 @@
+//! A connection to one member of etcd. Every call has a time limit: a connection to a member that is
+//! gone, or cut off from the others, looks well.
+
+use std::{future::Future, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
+use http::uri::PathAndQuery;
+use prost::Message;
+use thiserror::Error;
+use tokio::time::timeout;
+use tonic::{
+    Code, Request, Status, Streaming,
+    client::Grpc,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, ClientTlsConfig, Endpoint},
+};
+use tonic_prost::ProstCodec;
+
+use super::messages::{
+    AuthenticateRequest, AuthenticateResponse, Header, KeyValue, LeaseGrantRequest,
+    LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, RangeRequest, RangeResponse,
+    TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest, WatchResponse, range_end,
+};
+use crate::settings::EtcdUser;
+
+/// How a member of etcd is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) endpoint: String,
+    pub(crate) tls: Option<ClientTlsConfig>,
+    pub(crate) user: Option<EtcdUser>,
+    /// The time limit of each call.
+    pub(crate) limit: Duration,
+}
+
+/// A connection to a member of etcd.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    channel: Channel,
+    token: Option<MetadataValue<Ascii>>,
+    limit: Duration,
+}
+
+/// What etcd sends of the changes of a prefix.
+pub(crate) type Watching = Streaming<WatchResponse>;
+
+/// Why a call to etcd has failed.
+#[derive(Debug, Error)]
+pub(crate) enum EtcdError {
+    #[error("cannot connect")]
+    Connect(#[source] tonic::transport::Error),
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    #[error("{call} failed: {}", .status.message())]
+    Call { call: &'static str, status: Status },
+    #[error("{0}")]
+    Answer(&'static str),
+}
+
+impl EtcdError {
+    /// Tells whether what was asked for is no longer in etcd's history.
+    pub(crate) fn is_compacted(&self) -> bool {
+        matches!(self, Self::Call { status, .. } if status.code() == Code::OutOfRange)
+    }
+}
+
+impl Client {
+    /// Connects to a member, and says who asks.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn connect(to: &Connection) -> Result<Self, EtcdError> {
+        let Connection { endpoint, tls, user, limit } = to;
+        let mut dialed = Endpoint::from_shared(endpoint.clone())
+            .map_err(EtcdError::Connect)?
+            .connect_timeout(*limit)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(*limit)
+            .keep_alive_timeout(*limit)
+            .keep_alive_while_idle(true);
+        if let Some(tls) = tls {
+            dialed = dialed.tls_config(tls.clone()).map_err(EtcdError::Connect)?;
+        }
+        let channel = in_time(*limit, dialed.connect()).await?.map_err(EtcdError::Connect)?;
+        let mut client = Self { channel, token: None, limit: *limit };
+        if let Some(EtcdUser { name, password }) = user {
+            let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
+            let path = "/etcdserverpb.Auth/Authenticate";
+            let AuthenticateResponse { token } = client.call("authenticate", path, request).await?;
+            let token = token.parse();
+            client.token = Some(token.map_err(|_| EtcdError::Answer("its token is no text"))?);
+        }
+        Ok(client)
+    }
+
+    /// Returns some of the keys of a prefix from one of them on, at a revision, or the present one.
+    pub(crate) async fn page(
+        &self,
+        (prefix, from): (&[u8], Vec<u8>),
+        revision: i64,
+    ) -> Result<Page, EtcdError> {
+        let request =
+            RangeRequest { key: from, range_end: range_end(prefix), limit: PAGE, revision };
+        let RangeResponse { header, mut kvs, more } =
+            self.call("range", "/etcdserverpb.KV/Range", request).await?;
+        let Header { revision: now, .. } = header.ok_or(NO_HEADER)?;
+        let revision = if revision == 0 { now } else { revision };
+        kvs.truncate(PAGE as usize);
+        let after = |it: &KeyValue| [&it.key[..], b"\0"].concat();
+        let next = kvs.last().filter(|_| more).map(after);
+        Ok(Page { kvs, revision, next })
+    }
+
+    /// Returns a key, if it is there.
+    pub(crate) async fn get(&self, key: Vec<u8>) -> Result<Option<KeyValue>, EtcdError> {
+        let request = RangeRequest { key, range_end: Vec::new(), limit: 1, revision: 0 };
+        let response: RangeResponse = self.call("range", "/etcdserverpb.KV/Range", request).await?;
+        Ok(response.kvs.into_iter().next())
+    }
+
+    /// Makes all changes of a transaction if all of its conditions hold. Tells whether they did, and
+    /// the revision.
+    pub(crate) async fn txn(&self, txn: TxnRequest) -> Result<(bool, i64), EtcdError> {
+        let TxnResponse { header, succeeded } =
+            self.call("txn", "/etcdserverpb.KV/Txn", txn).await?;
+        Ok((succeeded, header.ok_or(NO_HEADER)?.revision))
+    }
+
+    /// Takes a lease.
+    pub(crate) async fn grant(&self, lease: Duration) -> Result<i64, EtcdError> {
+        let ttl = lease.as_secs().max(1) as i64;
+        let path = "/etcdserverpb.Lease/LeaseGrant";
+        let granted = self.call("lease grant", path, LeaseGrantRequest { ttl }).await?;
+        let LeaseGrantResponse { id, error, .. } = granted;
+        if id == 0 || !error.is_empty() {
+            return Err(EtcdError::Answer("it grants no lease"));
+        }
+        Ok(id)
+    }
+
+    /// Prolongs a lease. `false` if it has ended.
+    pub(crate) async fn keep_alive(&self, id: i64) -> Result<bool, EtcdError> {
+        let path = PathAndQuery::from_static("/etcdserverpb.Lease/LeaseKeepAlive");
+        let asked = async {
+            let requests = stream::iter([LeaseKeepAliveRequest { id }]).chain(stream::pending());
+            let mut grpc = self.ready().await?;
+            let codec = ProstCodec::<_, LeaseKeepAliveResponse>::default();
+            let streamed = grpc.streaming(self.request(requests), path, codec).await?;
+            streamed.into_inner().message().await
+        };
+        let answer = in_time(self.limit, asked).await?;
+        let answer = answer.map_err(|status| EtcdError::Call { call: "keep-alive", status })?;
+        Ok(answer.is_some_and(|it| it.ttl > 0))
+    }
+
+    /// Begins to watch a prefix from a revision on.
+    pub(crate) async fn watch(&self, prefix: &[u8], from: i64) -> Result<Watching, EtcdError> {
+        let create = WatchCreateRequest {
+            key: prefix.to_vec(),
+            range_end: range_end(prefix),
+            start_revision: from,
+            fragment: true,
+        };
+        let requests = [WatchRequest { create: Some(create) }];
+        let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
+        let begun = async {
+            let requests = stream::iter(requests).chain(stream::pending());
+            let mut request = self.request(requests);
+            // A member that is cut off from the others ends the watch, and does not fall silent.
+            request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
+            let mut grpc = self.ready().await?;
+            grpc.streaming(request, path, ProstCodec::default()).await
+        };
+        let watching = in_time(self.limit, begun).await?;
+        Ok(watching.map_err(|status| EtcdError::Call { call: "watch", status })?.into_inner())
+    }
+
+    async fn call<Q, A>(
+        &self,
+        call: &'static str,
+        path: &'static str,
+        request: Q,
+    ) -> Result<A, EtcdError>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let path = PathAndQuery::from_static(path);
+        let called = async {
+            let mut grpc = self.ready().await?;
+            grpc.unary(self.request(request), path, ProstCodec::<Q, A>::default()).await
+        };
+        let answer = in_time(self.limit, called).await?;
+        Ok(answer.map_err(|status| EtcdError::Call { call, status })?.into_inner())
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("token", token.clone());
+        }
+        request
+    }
+
+    async fn ready(&self) -> Result<Grpc<Channel>, Status> {
+        let mut grpc = Grpc::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(grpc)
+    }
+}
+
+/// Some keys in order.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) kvs: Vec<KeyValue>,
+    /// At which revision they are so.
+    pub(crate) revision: i64,
+    /// From which key on there are more, if there are.
+    pub(crate) next: Option<Vec<u8>>,
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, EtcdError> {
+    timeout(limit, work).await.map_err(|_| EtcdError::Silent(limit))
+}
+
+const NO_HEADER: EtcdError = EtcdError::Answer("its answer has no header");
+
+/// The keys of one page: at most 4 MiB of usual records, and a tenth of that of most.
+const PAGE: i64 = 1000;
+
+/// The longest message: etcd takes none longer than 1.5 MiB, and a page of long records is longer.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -1,0 +1,537 @@
+//! One connection to etcd after another.
+//!
+//! ```text
+//!   registry ──changes──▶ Outbox ──transactions──▶ etcd
+//!   registry ◀──actions── View   ◀──────watch───── etcd
+//! ```
+//!
+//! Whatever goes wrong ends the connection, and the next one begins with another member. If the lease
+//! still lives, the watch goes on after the last revision that was seen; if not, or if etcd has
+//! forgotten that revision, everything is read anew and compared with what is known. What this node has
+//! in etcd is always read and compared, because nobody knows which of the last transactions were made.
+
+use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
+
+use endpoints::{Endpoint, Name, NamePattern};
+use registrar::{
+    ForeignSession, RegistryHandle,
+    registry::{RegistryError, Stride},
+};
+use serde_bytes::ByteArray;
+use thiserror::Error;
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep, sleep_until},
+};
+use tonic::transport::ClientTlsConfig;
+use tracing::{info, warn};
+use wire::{
+    RemovalReason,
+    registrar::{ClusterNode, ClusterStatus},
+};
+
+use crate::{
+    ClusterSettings,
+    etcd::{
+        Client, Compare, Connection, EtcdError, Event, KeyValue, RequestOp, TxnRequest,
+        WatchResponse,
+    },
+    keys::{Keys, NodeValue, Place},
+    outbox::Outbox,
+    settings::with_causes,
+    view::{Action, View},
+};
+
+/// A node's link to its cluster.
+pub(crate) struct Link {
+    settings: ClusterSettings,
+    tls: Option<ClientTlsConfig>,
+    registry: RegistryHandle,
+    keys: Keys,
+    view: View,
+    /// The lease by which all of this node's keys live, as far as is known.
+    lease: Option<i64>,
+    /// Up to which revision the view is complete, if it goes on from there.
+    revision: Option<i64>,
+    slot: Option<u64>,
+    beat: u64,
+    /// When etcd was heard last: the view is as old as that.
+    heard_at: Instant,
+    status: ClusterStatus,
+}
+
+/// Why a connection has ended.
+#[derive(Debug, Error)]
+enum LinkError {
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
+    #[error("etcd has forgotten what has happened since")]
+    Compacted,
+    #[error("the watch has ended{0}")]
+    WatchEnded(String),
+    #[error("nothing has come back from etcd for {0:?}")]
+    Silent(Duration),
+    #[error("the lease has ended")]
+    LeaseEnded,
+    #[error("another registrar is the node `{0}`, too; each needs a `node` of its own")]
+    NameTaken(Name),
+    #[error("there are {} nodes already, and no cluster has more", Stride::NODES - 1)]
+    TooManyNodes,
+    #[error("a change is longer than {CHANGE_EVENTS_MAX} events")]
+    TooLong,
+}
+
+/// A transaction under way.
+type Writing = Pin<Box<dyn Future<Output = Result<(bool, i64), EtcdError>> + Send>>;
+
+/// A question to etcd whether the lease lives, and its prolongation.
+type Keeping = Pin<Box<dyn Future<Output = Result<bool, EtcdError>> + Send>>;
+
+impl Link {
+    pub(crate) fn new(
+        settings: ClusterSettings,
+        tls: Option<ClientTlsConfig>,
+        registry: RegistryHandle,
+    ) -> Self {
+        let own = settings.node.clone();
+        let keys = Keys::new(&settings.prefix, own.clone());
+        let view = View::new(keys.clone(), own.clone(), settings.lease);
+        let status = ClusterStatus {
+            node: own,
+            engine: "etcd".to_owned(),
+            endpoint: None,
+            error: Some("not connected yet".to_owned()),
+            age_ms: 0,
+            lag_ms: None,
+            lease_ms: settings.lease.as_millis() as u64,
+            pending: 0,
+            written: 0,
+            faulty: 0,
+            nodes: Vec::new(),
+        };
+        let (lease, revision, slot, beat) = (None, None, None, 0);
+        let heard_at = Instant::now();
+        let link = Self {
+            settings,
+            tls,
+            registry,
+            keys,
+            view,
+            lease,
+            revision,
+            slot,
+            beat,
+            heard_at,
+            status,
+        };
+        link.registry.set_cluster(link.status.clone());
+        link
+    }
+
+    /// Keeps a connection to etcd, for as long as it is polled.
+    pub(crate) async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            for endpoint in self.settings.endpoints.clone() {
+                let began = Instant::now();
+                let Err(error) = self.connect(&endpoint).await;
+                if matches!(error, LinkError::Compacted | LinkError::TooLong) {
+                    self.revision = None;
+                }
+                let error = with_causes(&error);
+                warn!(target: "callsign", endpoint, error, "not connected to etcd");
+                self.status.error = Some(format!("{endpoint}: {error}"));
+                self.status.endpoint = None;
+                self.status.lag_ms = None;
+                self.tell();
+                if began.elapsed() > self.settings.lease {
+                    failures = 0;
+                }
+                sleep(pause(failures, fastrand::f64())).await;
+                failures += 1;
+            }
+        }
+    }
+
+    /// Shares through one member, until something goes wrong.
+    async fn connect(&mut self, endpoint: &str) -> Result<Infallible, LinkError> {
+        let to = Connection {
+            endpoint: endpoint.to_owned(),
+            tls: self.tls.clone(),
+            user: self.settings.user.clone(),
+            limit: CALL_LIMIT,
+        };
+        let client = Client::connect(&to).await?;
+        let lease = self.lease(&client).await?;
+        self.claim_name(&client, lease).await?;
+        self.claim_slot(&client, lease).await?;
+        let own = all(&client, &self.keys.own_records()).await?.0;
+        let is_kept = |it: &KeyValue| it.lease == lease;
+        let own = own.into_iter().filter(is_kept).filter_map(|it| match self.keys.place(&it.key) {
+            Place::Record(_, uuid) => Some((uuid, it.value)),
+            _ => None,
+        });
+        let outbox = Outbox::new(self.keys.clone(), own);
+        let from = match self.revision {
+            Some(revision) => revision,
+            None => {
+                let (everything, revision) = all(&client, self.keys.prefix()).await?;
+                let actions = self.view.replace(&everything, Instant::now());
+                self.act(actions).await;
+                self.revision = Some(revision);
+                revision
+            }
+        };
+        let watching = client.watch(self.keys.prefix(), from + 1).await?;
+        let now = Instant::now();
+        self.view.resume(now);
+        self.heard_at = now;
+        info!(target: "callsign", endpoint, lease, "connected to etcd");
+        self.status.endpoint = Some(endpoint.to_owned());
+        self.status.error = None;
+        self.tell();
+        let session = self.registry.own_session();
+        let watched = session.watch(WATCH, NamePattern::any(), None);
+        watched.expect("the registrar may always watch");
+        self.share(Open { client, lease, outbox, session, watching }).await
+    }
+
+    /// Keeps the lease that there is, or takes a new one: then everything is written anew.
+    async fn lease(&mut self, client: &Client) -> Result<i64, LinkError> {
+        if let Some(lease) = self.lease
+            && client.keep_alive(lease).await?
+        {
+            return Ok(lease);
+        }
+        self.revision = None;
+        let lease = client.grant(self.settings.lease).await?;
+        self.lease = Some(lease);
+        Ok(lease)
+    }
+
+    /// Takes the name of this node, from an earlier run too, but from nobody who lives.
+    async fn claim_name(&mut self, client: &Client, lease: i64) -> Result<(), LinkError> {
+        let key = self.keys.own_node();
+        let taken = || LinkError::NameTaken(self.settings.node.clone());
+        let mut there = client.get(key.clone()).await?;
+        if let Some(other) = there.as_ref().filter(|it| it.lease != lease) {
+            let value = NodeValue::decode(&other.value).ok();
+            if value.is_some_and(|it| it.registrar != self.registry.registrar()) {
+                sleep(self.interval() + self.interval() / 2).await;
+                let then = client.get(key.clone()).await?;
+                if then.as_ref().is_some_and(|it| it.mod_revision != other.mod_revision) {
+                    return Err(taken());
+                }
+                there = then;
+            }
+        }
+        let revision = there.map_or(0, |it| it.mod_revision);
+        let value = self.value(false).encode();
+        let txn = TxnRequest {
+            compare: vec![Compare::modified(key.clone(), revision)],
+            success: vec![RequestOp::put(key, value, lease)],
+        };
+        let (succeeded, _) = client.txn(txn).await?;
+        if succeeded { Ok(()) } else { Err(taken()) }
+    }
+
+    /// Takes a slot of epochs that no other node has.
+    async fn claim_slot(&mut self, client: &Client, lease: i64) -> Result<(), LinkError> {
+        let own = self.settings.node.as_str().as_bytes();
+        loop {
+            let (taken, _) = all(client, &self.keys.slots()).await?;
+            let number = |it: &KeyValue| self.keys.slot_of(&it.key);
+            let mine = taken.iter().find(|it| it.value == own && number(it) == self.slot);
+            let mine = mine.or_else(|| taken.iter().find(|it| it.value == own));
+            let free = |it: &u64| !taken.iter().any(|taken| number(taken) == Some(*it));
+            let slot = mine.and_then(number).or_else(|| (1..Stride::NODES).find(free));
+            let slot = slot.ok_or(LinkError::TooManyNodes)?;
+            let Some(stride) = Stride::of(slot) else { return Err(LinkError::TooManyNodes) };
+            let key = self.keys.slot(slot);
+            let revision = mine.map_or(0, |it| it.mod_revision);
+            let txn = TxnRequest {
+                compare: vec![Compare::modified(key.clone(), revision)],
+                success: vec![RequestOp::put(key, own.to_vec(), lease)],
+            };
+            if client.txn(txn).await?.0 {
+                self.registry.set_stride(stride);
+                self.slot = Some(slot);
+                return Ok(());
+            }
+        }
+    }
+
+    async fn share(&mut self, mut open: Open) -> Result<Infallible, LinkError> {
+        let mut writing: Option<Writing> = None;
+        let mut keeping: Option<Keeping> = None;
+        let mut parts = Vec::new();
+        let (mut beat_at, mut is_beat_due, mut was_whole) = (Instant::now(), true, false);
+        let mut beaten_at = Instant::now();
+        loop {
+            if writing.is_none() && (is_beat_due || !open.outbox.is_empty()) {
+                let mut success = open.outbox.batch(&self.registry, open.lease);
+                if is_beat_due {
+                    was_whole |= open.outbox.is_whole();
+                    self.beat += 1;
+                    beaten_at = Instant::now();
+                    let value = self.value(was_whole).encode();
+                    success.push(RequestOp::put(self.keys.own_node(), value, open.lease));
+                    is_beat_due = false;
+                }
+                let compare = vec![Compare::lease(self.keys.own_node(), open.lease)];
+                let client = open.client.clone();
+                writing =
+                    Some(Box::pin(
+                        async move { client.txn(TxnRequest { compare, success }).await },
+                    ));
+            }
+            tokio::select! {
+                response = open.watching.message() => {
+                    let response = response.map_err(|status| {
+                        EtcdError::Call { call: "watch", status }
+                    })?;
+                    let Some(response) = response else {
+                        return Err(LinkError::WatchEnded(String::new()));
+                    };
+                    if self.take(response, &mut parts, open.lease).await? {
+                        self.status.lag_ms = Some(beaten_at.elapsed().as_millis() as u64);
+                    }
+                }
+                written = finished(&mut writing) => {
+                    writing = None;
+                    if !written?.0 {
+                        return Err(LinkError::LeaseEnded);
+                    }
+                    // The others may drop what is not there from now on.
+                    is_beat_due |= !was_whole && open.outbox.is_whole();
+                }
+                kept = finished(&mut keeping) => {
+                    keeping = None;
+                    if !kept? {
+                        return Err(LinkError::LeaseEnded);
+                    }
+                }
+                changes = open.session.changes() => {
+                    for change in changes {
+                        if let Some(uuid) = open.outbox.note(change, &self.registry)
+                            && let Some(action) = self.view.again(uuid)
+                        {
+                            self.act(vec![action]).await;
+                        }
+                    }
+                    is_beat_due |= !was_whole && open.outbox.is_whole();
+                }
+                () = sleep_until(beat_at) => {
+                    let now = Instant::now();
+                    beat_at = now + self.interval();
+                    is_beat_due = true;
+                    let silence = now.saturating_duration_since(self.heard_at);
+                    if silence > self.settings.lease {
+                        return Err(LinkError::Silent(silence));
+                    }
+                    if silence <= self.interval() * 2 {
+                        let actions = self.view.tick(now);
+                        self.act(actions).await;
+                    }
+                    if keeping.is_none() {
+                        let (client, lease) = (open.client.clone(), open.lease);
+                        keeping = Some(Box::pin(async move { client.keep_alive(lease).await }));
+                    }
+                    let (pending, written) = open.outbox.counts();
+                    (self.status.pending, self.status.written) = (pending as u64, written as u64);
+                    self.tell();
+                }
+            }
+        }
+    }
+
+    /// Takes a response of the watch. Tells whether this node's own beat has come back.
+    async fn take(
+        &mut self,
+        response: WatchResponse,
+        parts: &mut Vec<Event>,
+        lease: i64,
+    ) -> Result<bool, LinkError> {
+        let WatchResponse { canceled, compact_revision, cancel_reason, fragment, events, .. } =
+            response;
+        if compact_revision > 0 {
+            return Err(LinkError::Compacted);
+        }
+        if canceled {
+            return Err(LinkError::WatchEnded(format!(": {cancel_reason}")));
+        }
+        parts.extend(events);
+        if fragment {
+            return if parts.len() > CHANGE_EVENTS_MAX {
+                Err(LinkError::TooLong)
+            } else {
+                Ok(false)
+            };
+        }
+        let events = std::mem::take(parts);
+        let own = self.keys.own_node();
+        let now = Instant::now();
+        let mut is_heard = false;
+        for kv in events.iter().filter_map(|it| it.kv.as_ref()).filter(|it| it.key == own) {
+            // An earlier one may come in a watch that goes on from before.
+            if kv.lease == lease {
+                is_heard = true;
+                self.heard_at = now;
+            }
+        }
+        let revision = |it: &Event| it.kv.as_ref().map_or(0, |it| it.mod_revision);
+        for together in events.chunk_by(|one, other| revision(one) == revision(other)) {
+            let actions = self.view.apply(together, now);
+            self.act(actions).await;
+        }
+        self.revision = self.revision.max(events.last().map(revision));
+        Ok(is_heard)
+    }
+
+    /// Makes changes to the registry, and lets others run in between.
+    async fn act(&mut self, actions: Vec<Action>) {
+        for (count, action) in actions.into_iter().enumerate() {
+            if count % TURN == TURN - 1 {
+                yield_now().await;
+            }
+            match action {
+                Action::Know(home) => {
+                    let name = home.name.clone();
+                    if !self.registry.know_node(home) {
+                        warn!(target: "callsign", %name, "there have been too many nodes");
+                    }
+                }
+                Action::Enter(remote) => {
+                    let (uuid, node) = (remote.record.uuid, remote.record.node.clone());
+                    match self.registry.enter_remote(remote) {
+                        Ok(()) | Err(RegistryError::KeptHere { .. }) => {}
+                        Err(error) => {
+                            self.view.refused();
+                            warn!(target: "callsign", %uuid, %error, "a record of another node is left out");
+                            if let Some(node) = node {
+                                self.registry.remove_remote(&node, &[uuid], RemovalReason::Unknown);
+                            }
+                        }
+                    }
+                }
+                Action::Remove { node, uuids, reason } => {
+                    self.registry.remove_remote(&node, &uuids, reason);
+                }
+            }
+        }
+    }
+
+    /// Says how the link is.
+    fn tell(&mut self) {
+        let now = Instant::now();
+        let millis = |it: Duration| it.as_millis() as u64;
+        self.status.age_ms = millis(now.saturating_duration_since(self.heard_at));
+        self.status.faulty = self.view.faulty();
+        let node = |it: crate::view::NodeStatus| ClusterNode {
+            name: it.name,
+            registrar: it.registrar,
+            endpoints: it.endpoints,
+            records: it.records as u64,
+            heard_ms: millis(it.heard_ago),
+            lives: it.is_shown,
+        };
+        self.status.nodes = self.view.statuses(now).map(node).collect();
+        self.registry.set_cluster(self.status.clone());
+    }
+
+    /// Returns what this node says of itself.
+    fn value(&self, whole: bool) -> NodeValue {
+        let endpoints = self.registry.status().published.into_iter();
+        let endpoints = endpoints.filter(|it| !matches!(it, Endpoint::Memory(_)));
+        NodeValue {
+            registrar: self.registry.registrar(),
+            secret: ByteArray::new(self.registry.proof_secret().to_bytes()),
+            endpoints: endpoints.map(|it| it.to_string()).collect(),
+            slot: self.slot.unwrap_or_default(),
+            beat: self.beat,
+            whole,
+        }
+    }
+
+    /// Returns how often this node gives a sign of life: two may be lost before its lease ends.
+    fn interval(&self) -> Duration {
+        self.settings.lease / 3
+    }
+}
+
+/// A connection that everything has been read over.
+struct Open {
+    client: Client,
+    lease: i64,
+    outbox: Outbox,
+    session: ForeignSession,
+    watching: crate::etcd::Watching,
+}
+
+/// Reads all keys of a prefix as they are at one revision, and returns that.
+async fn all(client: &Client, prefix: &[u8]) -> Result<(Vec<KeyValue>, i64), LinkError> {
+    let (mut everything, mut revision, mut from) = (Vec::new(), 0, Some(prefix.to_vec()));
+    while let Some(key) = from {
+        let page = client.page((prefix, key), revision).await.map_err(|error| {
+            if error.is_compacted() { LinkError::Compacted } else { error.into() }
+        })?;
+        everything.extend(page.kvs);
+        revision = page.revision;
+        from = page.next.filter(|_| everything.len() < KEYS_MAX);
+    }
+    Ok((everything, revision))
+}
+
+/// Waits for work that may not have begun.
+async fn finished<F: Future + Unpin>(work: &mut Option<F>) -> F::Output {
+    match work {
+        Some(work) => work.await,
+        None => pending().await,
+    }
+}
+
+/// Returns how long to wait before the next attempt: somewhere up to a bound that doubles, so that a
+/// cluster does not come back all at once.
+fn pause(failures: u32, drawn: f64) -> Duration {
+    let bound = (PAUSE_MIN * 2_u32.saturating_pow(failures.min(8))).min(PAUSE_MAX);
+    PAUSE_MIN / 2 + bound.mul_f64(drawn)
+}
+
+/// The number of the watch of this node's own registry.
+const WATCH: u64 = 1;
+
+/// The time limit of a call. etcd answers in milliseconds, and elects a leader in a second or two; a
+/// member that takes longer is left for another, and the lease is not yet over.
+const CALL_LIMIT: Duration = Duration::from_secs(1);
+
+/// The shortest bound of a pause, and the longest: within that, a node is back after etcd is.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(1500);
+
+/// The changes of the registry before others run: each takes some microseconds.
+const TURN: usize = 64;
+
+/// The most keys that are read: more than a view holds.
+const KEYS_MAX: usize = 2_000_000;
+
+/// The most events of one response in parts: the end of a lease with as many records.
+const CHANGE_EVENTS_MAX: usize = 2_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_bound_and_differ() {
+        for (failures, drawn, expected_ms) in [
+            (0, 0.0, 25),
+            (0, 1.0, 75),
+            (1, 1.0, 125),
+            (3, 0.5, 225),
+            (30, 1.0, 1525),
+            (30, 0.0, 25),
+        ] {
+            assert_eq!(pause(failures, drawn), Duration::from_millis(expected_ms));
+        }
+    }
+}

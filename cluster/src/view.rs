@@ -1,0 +1,382 @@
+//! What the other nodes have written, as it is known here. It is pure: what etcd says goes in, and what
+//! to change in the registry comes out.
+//!
+//! A record is *shown* (it is in the registry) while its node lives. If two nodes have one instance,
+//! because it has moved, the later registration is shown. A node lives while its beats come, each a
+//! change of its key: etcd may keep a lease for seconds longer than it was granted for, after a
+//! change of its leader. What a node has not yet written anew after etcd has lost everything stays for
+//! as long as its lease would have lasted.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use endpoints::{Endpoint, Name};
+use registrar::registry::{HomeNode, Remote};
+use tokio::time::Instant;
+use uuid::Uuid;
+use wire::{Epoch, RemovalReason};
+
+use crate::{
+    etcd::{Event, EventKind, KeyValue},
+    keys::{Keys, NodeValue, Place, decode_ended, decode_record},
+};
+
+/// What the other nodes have written.
+#[derive(Debug)]
+pub(crate) struct View {
+    keys: Keys,
+    own: Name,
+    lease: Duration,
+    nodes: BTreeMap<Name, Node>,
+    /// By which node and which registration an instance is shown.
+    shown: HashMap<Uuid, (Name, Epoch)>,
+    records: usize,
+    faulty: u64,
+}
+
+/// Another node.
+#[derive(Debug)]
+struct Node {
+    /// What it says of itself, while its key is there.
+    value: Option<NodeValue>,
+    records: HashMap<Uuid, Held>,
+    /// When its key changed last, or was missed first.
+    heard_at: Instant,
+    /// Whether its records are shown.
+    is_shown: bool,
+}
+
+/// A record of another node.
+#[derive(Debug)]
+struct Held {
+    epoch: Epoch,
+    value: Box<[u8]>,
+    /// Whether its node has yet to write it anew.
+    is_stale: bool,
+}
+
+/// What to change in the registry.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Know(HomeNode),
+    Enter(Remote),
+    Remove { node: Name, uuids: Vec<Uuid>, reason: RemovalReason },
+}
+
+/// How another node is, for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct NodeStatus {
+    pub(crate) name: Name,
+    pub(crate) registrar: Option<Uuid>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) records: usize,
+    pub(crate) heard_ago: Duration,
+    pub(crate) is_shown: bool,
+}
+
+impl View {
+    pub(crate) fn new(keys: Keys, own: Name, lease: Duration) -> Self {
+        let (nodes, shown) = (BTreeMap::new(), HashMap::new());
+        Self { keys, own, lease, nodes, shown, records: 0, faulty: 0 }
+    }
+
+    /// Returns how many values could not be used so far.
+    pub(crate) fn faulty(&self) -> u64 {
+        self.faulty
+    }
+
+    /// Records that the registry has refused a record.
+    pub(crate) fn refused(&mut self) {
+        self.faulty += 1;
+    }
+
+    pub(crate) fn statuses(&self, now: Instant) -> impl Iterator<Item = NodeStatus> {
+        self.nodes.iter().map(move |(name, node)| NodeStatus {
+            name: name.clone(),
+            registrar: node.value.as_ref().map(|it| it.registrar),
+            endpoints: node.value.as_ref().map(NodeValue::places).unwrap_or_default(),
+            records: node.records.len(),
+            heard_ago: now.saturating_duration_since(node.heard_at),
+            is_shown: node.is_shown,
+        })
+    }
+
+    /// Takes everything that there is in etcd now in the place of what was known.
+    pub(crate) fn replace(&mut self, all: &[KeyValue], now: Instant) -> Vec<Action> {
+        let mut there = HashSet::new();
+        let mut nodes_there = HashSet::new();
+        for kv in all {
+            match self.keys.place(&kv.key) {
+                Place::Node(node) => _ = nodes_there.insert(node),
+                Place::Record(node, uuid) => _ = there.insert((node, uuid)),
+                Place::Ended(_) | Place::Other => {}
+            }
+        }
+        let mut actions = Vec::new();
+        for (name, node) in &mut self.nodes {
+            if !nodes_there.contains(name) && node.value.take().is_some() {
+                node.heard_at = now;
+            }
+            for (uuid, held) in &mut node.records {
+                held.is_stale = !there.contains(&(name.clone(), *uuid));
+            }
+        }
+        // Of each node first what it says of itself: without that, its records are not shown.
+        let (of_nodes, of_others): (Vec<_>, Vec<_>) =
+            all.iter().partition(|it| matches!(self.keys.place(&it.key), Place::Node(_)));
+        for kv in of_others.into_iter().chain(of_nodes) {
+            self.put(kv, now, &mut actions);
+        }
+        actions
+    }
+
+    /// Takes changes, all those of one revision together.
+    pub(crate) fn apply(&mut self, events: &[Event], now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let (mut ended, mut gone) = (HashMap::new(), HashSet::new());
+        for event in events {
+            let Some(kv) = &event.kv else { continue };
+            match (self.keys.place(&kv.key), event.kind == EventKind::Delete as i32) {
+                (Place::Node(node), true) => _ = gone.insert(node),
+                (Place::Ended(_), false) => ended.extend(decode_ended(&kv.value)),
+                _ => {}
+            }
+        }
+        let mut deleted: BTreeMap<(Name, u8), (RemovalReason, Vec<Uuid>)> = BTreeMap::new();
+        for event in events {
+            let Some(kv) = &event.kv else { continue };
+            if event.kind != EventKind::Delete as i32 {
+                self.remove_all(std::mem::take(&mut deleted), &mut actions);
+                self.put(kv, now, &mut actions);
+                continue;
+            }
+            match self.keys.place(&kv.key) {
+                Place::Record(node, uuid) => {
+                    let reason = if gone.contains(&node) {
+                        RemovalReason::NodeLost
+                    } else {
+                        ended.get(&uuid).copied().unwrap_or(RemovalReason::Unknown)
+                    };
+                    let removed = deleted.entry((node, reason as u8));
+                    removed.or_insert((reason, Vec::new())).1.push(uuid);
+                }
+                Place::Node(node) => {
+                    if let Some(node) = self.nodes.get_mut(&node) {
+                        node.value = None;
+                        node.heard_at = now;
+                    }
+                }
+                Place::Ended(_) | Place::Other => {}
+            }
+        }
+        self.remove_all(deleted, &mut actions);
+        // Its lease is over, and with that everything of it.
+        for node in gone {
+            self.drop_where(&node, RemovalReason::NodeLost, |_| true, &mut actions);
+            self.nodes.remove(&node);
+        }
+        actions
+    }
+
+    /// Drops what has not been heard of for too long, while etcd itself is heard.
+    pub(crate) fn tick(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let is_due = |it: &Node| now.saturating_duration_since(it.heard_at) > self.lease;
+        let due: Vec<_> =
+            self.nodes.iter().filter(|(_, it)| is_due(it)).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            let Some(node) = self.nodes.get_mut(&name) else { continue };
+            if node.value.is_none() {
+                self.drop_where(&name, RemovalReason::NodeLost, |_| true, &mut actions);
+                self.nodes.remove(&name);
+            } else if std::mem::replace(&mut node.is_shown, false) {
+                let uuids = node.records.keys().copied().collect();
+                self.hide((&name, uuids), RemovalReason::NodeLost, &mut actions);
+            }
+        }
+        actions
+    }
+
+    /// Says that all other nodes are heard anew from now on: what they did meanwhile is not known.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.nodes.values_mut().for_each(|it| it.heard_at = now);
+    }
+
+    /// Returns the record of another node for an instance that this node has just let go.
+    pub(crate) fn again(&mut self, uuid: Uuid) -> Option<Action> {
+        self.shown.remove(&uuid);
+        let mut actions = Vec::new();
+        self.show_best(uuid, &mut actions);
+        actions.pop()
+    }
+
+    fn put(&mut self, kv: &KeyValue, now: Instant, actions: &mut Vec<Action>) {
+        match self.keys.place(&kv.key) {
+            Place::Node(name) if name != self.own => self.put_node(name, kv, now, actions),
+            Place::Record(name, uuid) if name != self.own => {
+                self.put_record((name, uuid), kv, now, actions);
+            }
+            _ => {}
+        }
+    }
+
+    fn put_node(&mut self, name: Name, kv: &KeyValue, now: Instant, actions: &mut Vec<Action>) {
+        let Ok(value) = NodeValue::decode(&kv.value) else { return self.faulty += 1 };
+        let Some(node) = self.node(&name, now) else { return self.faulty += 1 };
+        let is_new = |it: &NodeValue| {
+            (it.registrar, it.secret, it.slot) != (value.registrar, value.secret, value.slot)
+        };
+        if node.value.as_ref().is_none_or(is_new) {
+            actions.push(Action::Know(value.home(name.clone())));
+        }
+        let beat = node.value.as_ref().map(|it| (it.registrar, it.beat));
+        // The same one, found again in a snapshot, is no sign of life.
+        if beat != Some((value.registrar, value.beat)) {
+            node.heard_at = now;
+        }
+        let is_whole = value.whole;
+        let is_shown = std::mem::replace(&mut node.is_shown, true);
+        node.value = Some(value);
+        if is_whole {
+            self.drop_where(&name, RemovalReason::Unknown, |it| it.is_stale, actions);
+        }
+        if !is_shown {
+            let uuids: Vec<_> = self
+                .nodes
+                .get(&name)
+                .into_iter()
+                .flat_map(|it| it.records.keys().copied())
+                .collect();
+            uuids.into_iter().for_each(|uuid| self.show_best(uuid, actions));
+        }
+    }
+
+    fn put_record(
+        &mut self,
+        (name, uuid): (Name, Uuid),
+        kv: &KeyValue,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let Ok(remote) = decode_record(&name, uuid, &kv.value) else {
+            self.faulty += 1;
+            let is_it = |of: &HashMap<Uuid, Held>| of.contains_key(&uuid);
+            if self.nodes.get(&name).is_some_and(|it| is_it(&it.records)) {
+                self.remove((&name, vec![uuid]), RemovalReason::Unknown, actions);
+            }
+            return;
+        };
+        let has_room = self.records < RECORDS_MAX;
+        let Some(node) = self.node(&name, now) else { return self.faulty += 1 };
+        let epoch = remote.record.epoch;
+        let value = kv.value.clone().into_boxed_slice();
+        let is_shown = node.is_shown;
+        match node.records.get_mut(&uuid) {
+            Some(held) if held.value == value => return held.is_stale = false,
+            Some(held) => *held = Held { epoch, value, is_stale: false },
+            None if has_room => {
+                node.records.insert(uuid, Held { epoch, value, is_stale: false });
+                self.records += 1;
+            }
+            None => return self.faulty += 1,
+        }
+        let is_later = |(by, of): &(Name, Epoch)| *by == name || *of <= epoch;
+        if is_shown && self.shown.get(&uuid).is_none_or(is_later) {
+            self.shown.insert(uuid, (name, epoch));
+            actions.push(Action::Enter(remote));
+        }
+    }
+
+    /// Returns a node, unless there are too many.
+    fn node(&mut self, name: &Name, now: Instant) -> Option<&mut Node> {
+        let has_room = self.nodes.len() < NODES_MAX;
+        if !has_room && !self.nodes.contains_key(name) {
+            return None;
+        }
+        Some(self.nodes.entry(name.clone()).or_insert_with(|| Node {
+            value: None,
+            records: HashMap::new(),
+            heard_at: now,
+            is_shown: false,
+        }))
+    }
+
+    fn remove_all(
+        &mut self,
+        deleted: BTreeMap<(Name, u8), (RemovalReason, Vec<Uuid>)>,
+        actions: &mut Vec<Action>,
+    ) {
+        for ((node, _), (reason, uuids)) in deleted {
+            self.remove((&node, uuids), reason, actions);
+        }
+    }
+
+    /// Forgets some records of a node.
+    fn drop_where(
+        &mut self,
+        name: &Name,
+        reason: RemovalReason,
+        is_meant: impl Fn(&Held) -> bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(node) = self.nodes.get(name) else { return };
+        let meant = node.records.iter().filter(|(_, it)| is_meant(it));
+        let uuids: Vec<_> = meant.map(|(uuid, _)| *uuid).collect();
+        self.remove((name, uuids), reason, actions);
+    }
+
+    /// Forgets records of a node.
+    fn remove(
+        &mut self,
+        (name, mut uuids): (&Name, Vec<Uuid>),
+        reason: RemovalReason,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        uuids.retain(|it| node.records.remove(it).is_some());
+        self.records -= uuids.len();
+        self.hide((name, uuids), reason, actions);
+    }
+
+    /// Takes records of a node out of the registry, or replaces them by those of other nodes.
+    fn hide(
+        &mut self,
+        (name, mut uuids): (&Name, Vec<Uuid>),
+        reason: RemovalReason,
+        actions: &mut Vec<Action>,
+    ) {
+        uuids.retain(|uuid| {
+            let is_its = self.shown.get(uuid).is_some_and(|(by, _)| by == name);
+            if is_its {
+                self.shown.remove(uuid);
+                self.show_best(*uuid, actions);
+            }
+            is_its && !self.shown.contains_key(uuid)
+        });
+        if !uuids.is_empty() {
+            actions.push(Action::Remove { node: name.clone(), uuids, reason });
+        }
+    }
+
+    /// Shows the latest registration of an instance.
+    fn show_best(&mut self, uuid: Uuid, actions: &mut Vec<Action>) {
+        let known = self.shown.get(&uuid).map_or(0, |(_, epoch)| *epoch);
+        let shown = self.nodes.iter().filter(|(_, it)| it.is_shown);
+        let held = shown.filter_map(|(name, it)| Some((name, it.records.get(&uuid)?)));
+        let best = held.max_by_key(|(_, it)| it.epoch).filter(|(_, it)| it.epoch > known);
+        let Some((name, held)) = best else { return };
+        if let Ok(remote) = decode_record(name, uuid, &held.value) {
+            self.shown.insert(uuid, (name.clone(), held.epoch));
+            actions.push(Action::Enter(remote));
+        }
+    }
+}
+
+/// The most other nodes: as many as there are slots of epochs, and again for those that were there
+/// before.
+const NODES_MAX: usize = 256;
+
+/// The most records of other nodes: some hundreds of megabytes.
+const RECORDS_MAX: usize = 1_000_000;

@@ -1,0 +1,206 @@
+//! An etcd of one member or several, on ports of the loopback, with its data in a temporary folder.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use http::uri::PathAndQuery;
+use prost::Message;
+use tempfile::TempDir;
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
+use tonic::{
+    Request,
+    client::Grpc,
+    transport::{Channel, Endpoint},
+};
+use tonic_prost::ProstCodec;
+
+/// An etcd. Dropping it kills its members.
+pub(crate) struct Etcd {
+    folder: TempDir,
+    /// The port for clients and the one for the other members.
+    ports: Vec<(u16, u16)>,
+    members: Vec<Option<Child>>,
+}
+
+impl Etcd {
+    /// Starts so many members and waits until they answer; `None` where there is no etcd.
+    pub(crate) async fn start(members: usize) -> Option<Self> {
+        let found = std::process::Command::new("etcd").arg("--version").output();
+        if found.is_err() {
+            eprintln!("skipped: `etcd` cannot be started (on Debian: apt-get install etcd-server)");
+            return None;
+        }
+        let draw = || transport::draw_port(&[]).unwrap();
+        let ports: Vec<_> = (0..members).map(|_| (draw(), draw())).collect();
+        let mut etcd = Self { folder: tempfile::tempdir().unwrap(), ports, members: Vec::new() };
+        etcd.members.resize_with(members, || None);
+        for member in 0..members {
+            etcd.run(member);
+        }
+        for member in 0..members {
+            etcd.answers(member).await;
+        }
+        Some(etcd)
+    }
+
+    /// Returns where clients find the members.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        self.ports.iter().map(|(port, _)| format!("http://127.0.0.1:{port}")).collect()
+    }
+
+    pub(crate) fn port(&self, member: usize) -> u16 {
+        self.ports[member].0
+    }
+
+    /// Kills a member and waits until it is gone.
+    pub(crate) async fn kill(&mut self, member: usize) {
+        let mut child = self.members[member].take().expect("it runs");
+        child.kill().await.unwrap();
+    }
+
+    /// Starts a member again.
+    pub(crate) fn run(&mut self, member: usize) {
+        let (port, peer) = self.ports[member];
+        let (clients, peers) =
+            (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
+        let all: Vec<_> = (0..self.ports.len())
+            .map(|it| format!("n{it}=http://127.0.0.1:{}", self.ports[it].1))
+            .collect();
+        let child = Command::new("etcd")
+            .args(["--name", &format!("n{member}"), "--data-dir"])
+            .arg(self.data(member))
+            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
+            .args(["--heartbeat-interval", "100", "--election-timeout", "1000"])
+            .args(["--logger", "zap", "--log-level", "error"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        self.members[member] = Some(child.unwrap());
+    }
+
+    /// Removes what a member has written.
+    pub(crate) fn wipe(&self, member: usize) {
+        std::fs::remove_dir_all(self.data(member)).unwrap();
+    }
+
+    /// Waits until a member answers questions that all members have to agree on.
+    pub(crate) async fn answers(&self, member: usize) {
+        while self.revision(member).await.is_none() {
+            // A process that starts has nothing to wait for but that.
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Returns the latest revision.
+    pub(crate) async fn revision(&self, member: usize) -> Option<i64> {
+        let range = Range { key: b"x".to_vec() };
+        let answer: Ranged = self.call(member, "/etcdserverpb.KV/Range", range).await?;
+        Some(answer.header?.revision)
+    }
+
+    /// Returns how many keys of a prefix there are.
+    pub(crate) async fn count(&self, prefix: &str) -> i64 {
+        let mut end = prefix.as_bytes().to_vec();
+        *end.last_mut().unwrap() += 1;
+        let count = Counting { key: prefix.as_bytes().to_vec(), end, count_only: true };
+        let counted: Option<Counted> = self.call(0, "/etcdserverpb.KV/Range", count).await;
+        counted.unwrap().count
+    }
+
+    /// Writes a value.
+    pub(crate) async fn put(&self, key: &str, value: &[u8]) {
+        let put = Put { key: key.as_bytes().to_vec(), value: value.to_vec() };
+        let done: Option<Compacted> = self.call(0, "/etcdserverpb.KV/Put", put).await;
+        assert!(done.is_some());
+    }
+
+    /// Lets etcd forget what was before the present.
+    pub(crate) async fn compact(&self) {
+        let revision = self.revision(0).await.unwrap();
+        let compact = Compact { revision, physical: true };
+        let done: Option<Compacted> = self.call(0, "/etcdserverpb.KV/Compact", compact).await;
+        assert!(done.is_some());
+    }
+
+    async fn call<Q, A>(&self, member: usize, path: &'static str, request: Q) -> Option<A>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let endpoint = Endpoint::from_shared(self.endpoints()[member].clone()).unwrap();
+        let limit = Duration::from_secs(2);
+        let channel: Channel =
+            endpoint.connect_timeout(limit).timeout(limit).connect().await.ok()?;
+        let mut grpc = Grpc::new(channel);
+        grpc.ready().await.ok()?;
+        let path = PathAndQuery::from_static(path);
+        let codec = ProstCodec::<Q, A>::default();
+        Some(grpc.unary(Request::new(request), path, codec).await.ok()?.into_inner())
+    }
+
+    fn data(&self, member: usize) -> PathBuf {
+        self.folder.path().join(format!("n{member}"))
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Header {
+    #[prost(int64, tag = "3")]
+    revision: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Range {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Ranged {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Counting {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    end: Vec<u8>,
+    #[prost(bool, tag = "9")]
+    count_only: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Counted {
+    #[prost(int64, tag = "4")]
+    count: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Put {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Compact {
+    #[prost(int64, tag = "1")]
+    revision: i64,
+    #[prost(bool, tag = "2")]
+    physical: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Compacted {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+}

@@ -1,0 +1,134 @@
+//! What the nodes of a cluster know of each other while all is well.
+
+use uuid::Uuid;
+use wire::State;
+
+use crate::{
+    etcd::Etcd,
+    node::{Node, home, register, registration},
+};
+
+#[tokio::test]
+async fn what_is_registered_at_one_node_is_found_at_the_others() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let mut watcher = oslo.watch();
+    let client = rome.client();
+    let registered = register(&client, "feed", 1);
+    assert_eq!(watcher.next().await, "add feed 1 at rome");
+    let found = oslo.find("feed");
+    assert_eq!((found[0].epoch, home(&found[0])), (registered.epoch, Some("rome")));
+    assert_eq!(home(&rome.find("feed")[0]), None, "it is rome's own there");
+
+    client.set_state(Uuid::from_u128(1), State::Draining).unwrap();
+    assert_eq!(watcher.next().await, "update feed 1 at rome");
+    assert!(oslo.find("feed").is_empty(), "it accepts no more");
+
+    register(&client, "feed", 2);
+    assert_eq!(watcher.next().await, "add feed 2 at rome");
+    client.unregister_all(vec![Uuid::from_u128(2)]).unwrap();
+    assert_eq!(watcher.next().await, "remove feed 2: unregistered");
+    drop(client);
+    assert_eq!(watcher.next().await, "remove feed 1: its session ended");
+
+    // A node that comes later knows what was before.
+    let client = oslo.client();
+    let at_oslo = register(&client, "pricer", 3);
+    let bern = Node::start("bern", etcd.endpoints()).await;
+    assert_eq!(bern.watch().next().await, "add pricer 3 at oslo");
+    let theirs = register(&bern.client(), "pricer", 4);
+    assert!(theirs.epoch > at_oslo.epoch, "what is registered later has a higher epoch");
+    assert_ne!(theirs.epoch % 128, at_oslo.epoch % 128, "and never that of another node");
+    rome.until(|it| it.nodes.len() == 2 && it.nodes.iter().all(|it| it.lives)).await;
+    let cluster = rome.cluster();
+    assert_eq!(cluster.node.as_str(), "rome");
+    assert!(cluster.lag_ms.is_some() && cluster.faulty == 0, "{cluster:?}");
+}
+
+#[tokio::test]
+async fn many_records_arrive_and_go_together() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let mut watcher = oslo.watch();
+    let client = rome.client();
+    let count = 3000;
+    for uuid in 0..count {
+        register(&client, &format!("feed-{uuid}"), uuid);
+    }
+    let mut added = Vec::new();
+    for _ in 0..count {
+        added.push(watcher.next().await);
+    }
+    added.sort_unstable();
+    let mut expected: Vec<_> = (0..count).map(|it| format!("add feed-{it} {it} at rome")).collect();
+    expected.sort_unstable();
+    assert_eq!(added, expected);
+    oslo.until(|it| it.nodes.iter().any(|it| it.records == count as u64)).await;
+    let before = etcd.revision(0).await.unwrap();
+    drop(client);
+    for _ in 0..count {
+        let removed = watcher.next().await;
+        assert!(removed.starts_with("remove ") && removed.ends_with("its session ended"));
+    }
+    assert_eq!(etcd.count("/callsign/records/").await, 0);
+    let transactions = etcd.revision(0).await.unwrap() - before;
+    assert!(transactions < count as i64 / 10, "{transactions} transactions for {count} records");
+}
+
+#[tokio::test]
+async fn an_instance_that_moves_is_updated_everywhere() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let bern = Node::start("bern", etcd.endpoints()).await;
+    let (mut at_oslo, mut at_bern) = (oslo.watch(), bern.watch());
+    let client = rome.client();
+    let first = register(&client, "feed", 1);
+    assert_eq!(at_oslo.next().await, "add feed 1 at rome");
+    assert_eq!(at_bern.next().await, "add feed 1 at rome");
+    rome.crash().await;
+    let moved = oslo.client();
+    let second = register(&moved, "feed", 1);
+    assert!(second.epoch > first.epoch);
+    assert_eq!(at_oslo.next().await, "update feed 1");
+    assert_eq!(at_bern.next().await, "update feed 1 at oslo");
+    // Once the lease of the former node has ended, nothing is left of it, and nothing happens.
+    bern.until(|it| it.nodes.len() == 1).await;
+    register(&moved, "done", 2);
+    assert_eq!(at_oslo.next().await, "add done 2");
+    assert_eq!(at_bern.next().await, "add done 2 at oslo");
+}
+
+#[tokio::test]
+async fn what_nobody_understands_costs_only_itself() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let mut watcher = oslo.watch();
+    let client = rome.client();
+    register(&client, "feed", 1);
+    assert_eq!(watcher.next().await, "add feed 1 at rome");
+    let uuid = Uuid::from_u128(1);
+    let long = vec![b'x'; 200_000];
+    for (key, value) in [
+        ("/callsign/".to_owned(), &b"x"[..]),
+        ("/callsign/nodes/bern".to_owned(), b"\x80"),
+        ("/callsign/nodes/ ".to_owned(), b"x"),
+        ("/callsign/records/bern/7".to_owned(), b"x"),
+        (format!("/callsign/records/bern/{uuid}"), b"\xc0"),
+        (format!("/callsign/records/bern/{}", Uuid::from_u128(2)), &long),
+        ("/callsign/ended/rome".to_owned(), b"\xff"),
+        ("/callsign/slots/x".to_owned(), b"x"),
+    ] {
+        etcd.put(&key, value).await;
+    }
+    client.register(registration("feed", 3)).unwrap();
+    assert_eq!(watcher.next().await, "add feed 3 at rome");
+    oslo.until(|it| it.faulty >= 3).await;
+    // Its own node's record, spoilt by others, is the only one that is gone.
+    etcd.put(&format!("/callsign/records/rome/{uuid}"), b"\x80").await;
+    assert_eq!(watcher.next().await, "remove feed 1: gone");
+    assert_eq!(oslo.find("feed").len(), 1);
+}

@@ -1,0 +1,186 @@
+//! What the nodes of a cluster do when etcd, or one of them, is gone.
+
+use std::time::Duration;
+
+use callsign_cluster::ClusterSettings;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use crate::{
+    etcd::Etcd,
+    node::{Node, home, register},
+};
+
+#[tokio::test]
+async fn a_node_that_dies_takes_its_records_with_it() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let mut watcher = oslo.watch();
+    let client = rome.client();
+    register(&client, "feed", 1);
+    assert_eq!(watcher.next().await, "add feed 1 at rome");
+    rome.crash().await;
+    assert_eq!(watcher.next().await, "remove feed 1: its node is gone");
+    assert!(oslo.find("feed").is_empty());
+    oslo.until(|it| it.nodes.is_empty()).await;
+    // The next run of the node takes its name again.
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    register(&rome.client(), "brief", 2);
+    let client = rome.client();
+    register(&client, "feed", 3);
+    while watcher.next().await != "add feed 3 at rome" {}
+}
+
+#[tokio::test]
+async fn a_name_of_a_node_is_given_once() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    rome.until_connected().await;
+    let other = Node::start("rome", etcd.endpoints()).await;
+    let is_refused = |it: &String| it.contains("another registrar is the node `rome`");
+    other.until(|it| it.error.as_ref().is_some_and(is_refused)).await;
+    rome.crash().await;
+    other.until_connected().await;
+}
+
+#[tokio::test]
+async fn etcd_that_comes_back_changes_nothing() {
+    let Some(mut etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let mut watcher = oslo.watch();
+    let client = rome.client();
+    register(&client, "feed", 1);
+    assert_eq!(watcher.next().await, "add feed 1 at rome");
+    for number in 0..3 {
+        etcd.kill(0).await;
+        oslo.until(|it| it.error.is_some()).await;
+        rome.until(|it| it.error.is_some()).await;
+        assert_eq!(oslo.find("feed").len(), 1, "it is answered from memory");
+        // What happens meanwhile is told afterwards.
+        register(&client, "meanwhile", 10 + number);
+        etcd.run(0);
+        assert_eq!(watcher.next().await, format!("add meanwhile {} at rome", 10 + number));
+    }
+    assert_eq!(oslo.find("feed").len(), 1);
+}
+
+#[tokio::test]
+async fn an_etcd_with_empty_disks_is_filled_again() {
+    let Some(mut etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let mut watcher = oslo.watch();
+    let (client, short) = (rome.client(), rome.client());
+    register(&client, "feed", 1);
+    assert_eq!(watcher.next().await, "add feed 1 at rome");
+    register(&short, "brief", 2);
+    assert_eq!(watcher.next().await, "add brief 2 at rome");
+    etcd.kill(0).await;
+    oslo.until(|it| it.error.is_some()).await;
+    rome.until(|it| it.error.is_some()).await;
+    drop(short);
+    etcd.wipe(0);
+    etcd.run(0);
+    assert_eq!(watcher.next().await, "remove brief 2: gone", "and nothing else has changed");
+    register(&client, "feed", 3);
+    assert_eq!(watcher.next().await, "add feed 3 at rome");
+    let bern = Node::start("bern", etcd.endpoints()).await;
+    let mut watcher = bern.watch();
+    let mut seen = [watcher.next().await, watcher.next().await];
+    seen.sort_unstable();
+    assert_eq!(seen, ["add feed 1 at rome", "add feed 3 at rome"]);
+}
+
+#[tokio::test]
+async fn what_etcd_has_forgotten_is_read_anew() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let relay = Relay::start(etcd.port(0)).await;
+    let endpoint = format!("http://127.0.0.1:{}", relay.port);
+    // It outlasts the cut, so that the watch would go on from where it was.
+    let lease = Duration::from_secs(60);
+    let settings = ClusterSettings::new("oslo".parse().unwrap(), [endpoint]);
+    let oslo = Node::start_with(ClusterSettings { lease, ..settings }).await;
+    let mut watcher = oslo.watch();
+    let (client, short) = (rome.client(), rome.client());
+    register(&client, "stays", 1);
+    assert_eq!(watcher.next().await, "add stays 1 at rome");
+    register(&short, "goes", 2);
+    assert_eq!(watcher.next().await, "add goes 2 at rome");
+    let port = relay.cut().await;
+    oslo.until(|it| it.error.is_some()).await;
+    drop(short);
+    register(&client, "comes", 3);
+    register(&client, "stays", 1);
+    rome.until(|it| it.pending == 0 && it.written == 2).await;
+    etcd.compact().await;
+    let _relay = Relay::start_at(port, etcd.port(0)).await;
+    let mut seen = [watcher.next().await, watcher.next().await, watcher.next().await];
+    seen.sort_unstable();
+    let expected = ["add comes 3 at rome", "remove goes 2: gone", "update stays 1 at rome"];
+    assert_eq!(seen, expected);
+    register(&client, "done", 4);
+    assert_eq!(watcher.next().await, "add done 4 at rome");
+}
+
+#[tokio::test]
+async fn any_member_may_die() {
+    let Some(mut etcd) = Etcd::start(3).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let mut endpoints = etcd.endpoints();
+    endpoints.rotate_left(1);
+    let oslo = Node::start("oslo", endpoints).await;
+    let mut watcher = oslo.watch();
+    let client = rome.client();
+    register(&client, "feed", 100);
+    assert_eq!(watcher.next().await, "add feed 100 at rome");
+    // One of them leads.
+    for member in 0..3 {
+        etcd.kill(member).await;
+        register(&client, "feed", member as u128);
+        assert_eq!(watcher.next().await, format!("add feed {member} at rome"));
+        assert_eq!(oslo.find("feed").len(), member + 2);
+        etcd.run(member);
+        etcd.answers(member).await;
+    }
+    assert!(oslo.find("feed").iter().all(|it| home(it) == Some("rome")));
+}
+
+/// Passes bytes between a port and etcd's, until it is cut.
+struct Relay {
+    port: u16,
+    passing: JoinSet<()>,
+}
+
+impl Relay {
+    async fn start(to: u16) -> Self {
+        Self::start_at(0, to).await
+    }
+
+    async fn start_at(port: u16, to: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut passing = JoinSet::new();
+        passing.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut here, _)) = listener.accept().await {
+                connections.spawn(async move {
+                    if let Ok(mut there) = TcpStream::connect(("127.0.0.1", to)).await {
+                        drop(copy_bidirectional(&mut here, &mut there).await);
+                    }
+                });
+            }
+        });
+        Self { port, passing }
+    }
+
+    async fn cut(mut self) -> u16 {
+        self.passing.shutdown().await;
+        self.port
+    }
+}

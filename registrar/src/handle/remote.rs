@@ -1,0 +1,157 @@
+//! What the nodes of a cluster tell each other.
+
+use endpoints::Name;
+use uuid::Uuid;
+use wire::{ProofSecret, RemovalReason, registrar::ClusterStatus};
+
+use super::RegistryHandle;
+use crate::{
+    ForeignSession,
+    registry::{HomeNode, Owner, RegistryError, Remote, Stride},
+};
+
+impl RegistryHandle {
+    /// Opens a session in the registrar's own name, which sees everything.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// let session = registry.own_session();
+    /// assert!(session.caller().is_trusted);
+    /// assert_eq!(registry.status().sessions, 1);
+    /// ```
+    pub fn own_session(&self) -> ForeignSession {
+        ForeignSession::new(self.clone(), Owner::Registrar.into())
+    }
+
+    /// Returns from what the keys of all registrations derive: who has it can pass for any instance.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// let one = RegistryHandle::unattended(Limits::default());
+    /// let other = RegistryHandle::unattended(Limits::default());
+    /// assert_ne!(one.proof_secret().to_bytes(), other.proof_secret().to_bytes());
+    /// ```
+    pub fn proof_secret(&self) -> ProofSecret {
+        self.0.secret.clone()
+    }
+
+    /// Tells whether an instance has a key with which it proves its identity.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// assert!(!registry.holds_key(uuid::Uuid::new_v4()), "nobody has registered it");
+    /// ```
+    pub fn holds_key(&self, uuid: Uuid) -> bool {
+        self.read(|registry| registry.has_key(uuid))
+    }
+
+    /// Lets the epochs differ from those of the other nodes of a cluster.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::{Limits, Stride}};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// registry.set_stride(Stride::of(7).unwrap());
+    /// ```
+    pub fn set_stride(&self, stride: Stride) {
+        self.with(|registry| registry.set_stride(stride));
+    }
+
+    /// Records another node of the cluster, or its new registrar. `false` if there are too many.
+    pub fn know_node(&self, node: HomeNode) -> bool {
+        self.with(|registry| registry.know_node(node))
+    }
+
+    /// Enters or replaces a record of another node of the cluster.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::{Limits, Remote}};
+    /// use wire::Record;
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// let record = Record::new("feed".parse()?, uuid::Uuid::new_v4());
+    /// let stray = registry.enter_remote(Remote { record, has_key: false });
+    /// assert!(stray.is_err(), "nothing is known of its node");
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing has changed then.
+    pub fn enter_remote(&self, remote: Remote) -> Result<(), RegistryError> {
+        let mut refused = None;
+        let entered = self.change(|registry, now_ms| {
+            let entered = registry.enter_remote(remote, now_ms);
+            entered.map(|outcome| ((), outcome)).inspect_err(|error| refused = Some(error.clone()))
+        });
+        match (entered, refused) {
+            (Err(_), Some(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes instances that another node of the cluster has kept, in one change.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    /// use wire::RemovalReason;
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// registry.remove_remote(&"rome".parse()?, &[uuid::Uuid::new_v4()], RemovalReason::NodeLost);
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
+    pub fn remove_remote(&self, node: &Name, uuids: &[Uuid], reason: RemovalReason) {
+        let removed =
+            self.change(|registry, _| Ok(((), registry.remove_remote(node, uuids, reason))));
+        removed.expect("what a node has lost may always go");
+    }
+
+    /// Records how it shares with others.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// /// Says that the cluster is out of reach.
+    /// fn cut(registry: &RegistryHandle) {
+    ///     if let Some(mut cluster) = registry.cluster() {
+    ///         cluster.error = Some("no member answers".to_owned());
+    ///         registry.set_cluster(cluster);
+    ///     }
+    /// }
+    /// ```
+    pub fn set_cluster(&self, status: ClusterStatus) {
+        let noted = (status, self.now_ms());
+        *self.0.cluster.lock().expect(UNPOISONED) = Some(noted);
+    }
+
+    /// Returns how it shares with others, if it is a node of a cluster. Ages are those of now.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// assert_eq!(registry.cluster(), None, "it is alone");
+    /// ```
+    pub fn cluster(&self) -> Option<ClusterStatus> {
+        let (mut status, at_ms) = self.0.cluster.lock().expect(UNPOISONED).clone()?;
+        let since_ms = self.now_ms().saturating_sub(at_ms);
+        status.age_ms += since_ms;
+        status.nodes.iter_mut().for_each(|it| it.heard_ms += since_ms);
+        Some(status)
+    }
+}
+
+const UNPOISONED: &str = "nothing panics while it holds the lock";
