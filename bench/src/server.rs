@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -20,8 +21,10 @@ use rustix::{
 #[derive(Debug)]
 pub struct ServerProcess {
     child: Child,
-    /// Where it listens.
+    /// Where it listens, unless it has a port.
     pub socket: PathBuf,
+    /// Its port of the loopback, if it does not listen at a socket.
+    pub port: Option<u16>,
     _folder: tempfile::TempDir,
 }
 
@@ -45,7 +48,7 @@ impl ServerProcess {
             .unwrap();
         place(Some(Pid::from_child(&child)), SERVERS);
         child.stdout.as_mut().unwrap().read_exact(&mut [0; 1]).unwrap();
-        Self { child, socket, _folder: folder }
+        Self { child, socket, port: None, _folder: folder }
     }
 
     /// Starts a Redis that keeps nothing on a disk.
@@ -63,6 +66,42 @@ impl ServerProcess {
         Self::foreign(command, "memcached.sock")
     }
 
+    /// Starts an etcd of one member, which answers at a port, and keeps its data in its folder.
+    pub fn etcd() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [port, peers] = free_ports();
+        let [url, peers] = [port, peers].map(|it| format!("http://127.0.0.1:{it}"));
+        let mut command = Command::new("etcd");
+        command.arg("--data-dir").arg(folder.path().join("data"));
+        command.args(["--log-level", "error", "--quota-backend-bytes", "8000000000"]);
+        command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
+        command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+        command.args(["--initial-cluster", &format!("default={peers}")]);
+        let it = Self::at_port(command, port, folder);
+        // It answers nothing before it has elected itself.
+        while !is_healthy(port) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        it
+    }
+
+    /// Starts Erlang's port mapper at a port.
+    pub fn epmd() -> Self {
+        let [port, _] = free_ports();
+        let mut command = Command::new("epmd");
+        command.args(["-address", "127.0.0.1", "-port", &port.to_string()]);
+        Self::at_port(command, port, tempfile::tempdir().unwrap())
+    }
+
+    fn at_port(mut command: Command, port: u16, folder: tempfile::TempDir) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        place(Some(Pid::from_child(&child)), SERVERS);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Self { child, socket: PathBuf::new(), port: Some(port), _folder: folder }
+    }
+
     /// Starts a server whose last argument is its socket.
     fn foreign(mut command: Command, socket: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -72,7 +111,7 @@ impl ServerProcess {
         while UnixStream::connect(&socket).is_err() {
             thread::sleep(Duration::from_millis(1));
         }
-        Self { child, socket, _folder: folder }
+        Self { child, socket, port: None, _folder: folder }
     }
 
     /// Returns the processor time of all of its threads, as the scheduler counts it.
@@ -87,9 +126,7 @@ impl ServerProcess {
 
     /// Returns how much of its memory is in RAM, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|it| it.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        memory_bytes(self.child.id(), "VmRSS:").unwrap()
     }
 }
 
@@ -100,10 +137,38 @@ impl Drop for ServerProcess {
     }
 }
 
+/// Returns what the kernel says of a process's memory under a key, in bytes, while it runs.
+pub fn memory_bytes(process: u32, key: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|it| it.starts_with(key))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+/// Finds ports that nobody has at the moment.
+fn free_ports() -> [u16; 2] {
+    let held = [0; 2].map(|it| TcpListener::bind((Ipv4Addr::LOCALHOST, it)).unwrap());
+    held.map(|it| it.local_addr().unwrap().port())
+}
+
+fn is_healthy(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
+    let request = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut answer = String::new();
+    stream.write_all(request.as_bytes()).is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.contains("true")
+}
+
 /// Tells whether a program is there, and says its version.
 pub fn is_there(program: &str) -> bool {
     let mut version = Command::new(program);
     version.arg("--version").stdout(Stdio::null()).status().is_ok_and(|it| it.success())
+}
+
+/// Tells whether there is a program that does not say its version.
+pub fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|it| it.join(program).is_file())
 }
 
 /// Puts a process, or this thread, on a processor, before all that has not been put before others.

@@ -39,7 +39,8 @@ pub(crate) fn provide() {
 
 /// Installs the servers that a registrar is measured beside, where that is possible.
 pub(crate) fn provide_peers() {
-    let missing = PEERS.iter().filter(|it| !is_on_path(it)).copied().collect::<Vec<_>>();
+    let missing = PEERS.iter().filter(|(program, _)| !is_on_path(program));
+    let missing = missing.map(|(_, package)| *package).collect::<Vec<_>>();
     match why_not_installable() {
         _ if missing.is_empty() => {}
         None => install(&missing),
@@ -129,8 +130,13 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
-/// The servers to compare with; each is called as its package.
-const PEERS: [&str; 2] = ["redis-server", "memcached"];
+/// The servers to compare with, and their packages.
+const PEERS: [(&str, &str); 4] = [
+    ("redis-server", "redis-server"),
+    ("memcached", "memcached"),
+    ("etcd", "etcd-server"),
+    ("epmd", "erlang-base"),
+];
 
 /// The consequence for the tests without a server that moves itself to the background.
 const DAEMONS: &str = "the test of it as a daemon says that it is skipped";

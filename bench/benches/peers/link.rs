@@ -1,22 +1,25 @@
 //! One connection of the generator: it sends what it is told, and counts the answers.
 
 use std::{
+    fs::File,
     io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
-    path::Path,
 };
 
 use bytes::{Buf, BytesMut};
+use callsign_bench::server::ServerProcess;
 use wire::{Frame, FrameReader, preface};
 
 use crate::peer::Kind;
 
 /// A connection. Its calls block.
 pub(crate) struct Link {
-    stream: UnixStream,
+    /// The socket.
+    stream: File,
     counter: Counter,
     buffer: Box<[u8]>,
     /// Answers that came, and were not waited for yet.
@@ -27,16 +30,33 @@ pub(crate) struct Link {
 enum Counter {
     Frames(FrameReader),
     Lines,
+    /// The beginnings of HTTP answers, and how much of the next has come. What follows a beginning
+    /// is read with the next ones.
+    Heads(usize),
+    /// Any bytes at all.
+    Anything,
 }
 
 impl Link {
-    pub(crate) fn open(kind: Kind, socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
+    pub(crate) fn open(kind: Kind, server: &ServerProcess) -> Self {
+        let stream = match server.port {
+            None => File::from(OwnedFd::from(UnixStream::connect(&server.socket).unwrap())),
+            Some(port) => {
+                let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+                stream.set_nodelay(true).unwrap();
+                File::from(OwnedFd::from(stream))
+            }
+        };
         let buffer = vec![0; 64 * 1024].into_boxed_slice();
+        let counter = match kind {
+            Kind::Callsign => Counter::Frames(FrameReader::default()),
+            Kind::Redis | Kind::Memcached => Counter::Lines,
+            Kind::Etcd => Counter::Heads(0),
+            Kind::Epmd => Counter::Anything,
+        };
         if kind != Kind::Callsign {
-            return Self { stream, counter: Counter::Lines, buffer, ahead: 0 };
+            return Self { stream, counter, buffer, ahead: 0 };
         }
-        let counter = Counter::Frames(FrameReader::default());
         let mut link = Self { stream, counter, buffer, ahead: 0 };
         let mut greeting = BytesMut::from(&preface::preface()[..]);
         Frame::Hello(Box::default()).encode(&mut greeting).unwrap();
@@ -100,9 +120,26 @@ impl Counter {
                 count
             }
             Self::Lines => bytes.iter().filter(|it| **it == b'\n').count(),
+            Self::Heads(come) => {
+                let mut count = 0;
+                for byte in bytes {
+                    *come = match *come {
+                        it if HEAD[it] == *byte => it + 1,
+                        _ => usize::from(HEAD[0] == *byte),
+                    };
+                    if *come == HEAD.len() {
+                        (*come, count) = (0, count + 1);
+                    }
+                }
+                count
+            }
+            Self::Anything => 1,
         }
     }
 }
+
+/// How an HTTP answer begins that is what was asked for.
+const HEAD: &[u8] = b"HTTP/1.1 200";
 
 /// Splits encoded frames into requests of so many each.
 pub(crate) fn frames(mut bytes: BytesMut, depth: usize) -> Vec<BytesMut> {

@@ -1,5 +1,5 @@
-//! What an operation costs a server in processor time, by the scheduler's count, beside Redis and
-//! memcached in the same run: all do the same thing in turns, driven by one closed loop on another
+//! What an operation costs a server in processor time, by the scheduler's count, beside Redis,
+//! memcached, etcd and Erlang's port mapper in the same run: all do the same thing in turns, driven by one closed loop on another
 //! processor. Processor time hardly depends on what else the machine does, so that a busy one will do.
 //!
 //! `CALLSIGN_NODES` names registrars to compare with each other. Words after `--` choose the parts
@@ -10,6 +10,7 @@
 
 mod chart;
 mod link;
+mod listing;
 mod page;
 mod parts;
 mod peer;
@@ -63,9 +64,10 @@ fn cost_us(server: &ServerProcess, count: usize, act: impl FnOnce()) -> f64 {
 
 /// Waits until a server has nothing left to do, and returns for how long it has run in all.
 fn at_rest(server: &ServerProcess) -> Duration {
-    let (mut ran, mut quiet) = (server.processor_time(), 0);
-    // On a busy machine it may be a while until it runs at all.
-    while quiet < 10 {
+    let (mut ran, mut quiet, mut looks) = (server.processor_time(), 0, 0);
+    // On a busy machine it may be a while until it runs at all, and some are never quiet.
+    while quiet < 10 && looks < LOOKS_MAX {
+        looks += 1;
         std::thread::sleep(Duration::from_millis(20));
         let now = server.processor_time();
         // Its clock wakes it from time to time.
@@ -75,3 +77,6 @@ fn at_rest(server: &ServerProcess) -> Duration {
     }
     ran
 }
+
+/// The most looks at a server that may have nothing left to do: three seconds.
+const LOOKS_MAX: usize = 150;

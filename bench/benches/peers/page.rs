@@ -12,11 +12,16 @@ pub(crate) fn write(folder: &Path, table: &Table, missing: &[&str]) {
     } else {
         format!("Not there, and left out: {}.\n\n", missing.join(", "))
     };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let load = fs::read_to_string("/proc/loadavg").unwrap();
+    let load = load.split(' ').next().unwrap().to_owned();
+    let is_busy = load.parse::<f64>().unwrap() > 1.5 * processors as f64;
+    let busy = if is_busy { ", because other work kept it busy" } else { "" };
     let text = format!(
         "# Benchmarks\n\n\
          Processor time of the server for each operation, from the scheduler's own count, beside \
          other\nservers in the same run. `cargo xtask bench --peers` has written this page.\n\n\
-         - Machine: {}, {} processors, Linux {}, load {} at the end.\n\
+         - Machine: {}, {processors} processors, Linux {}, load {load} at the end{busy}.\n\
          - Versions: callsign {}, {}.\n\
          - Date: {}.\n\n\
          {without}\
@@ -26,13 +31,15 @@ pub(crate) fn write(folder: &Path, table: &Table, missing: &[&str]) {
          of five rounds. What stands for an instance\nat the others is a value as long as a \
          registrar's answer about one. Redis has no sessions, no leases and\nno owners; memcached \
          has no watches either.\n\n\
+         etcd and Erlang's port mapper (epmd) are asked over TCP, which costs more than a Unix \
+         socket. etcd is\nasked over its HTTP gateway, which costs it more than gRPC, writes to a \
+         disk, and does a twentieth of\nthe operations. At epmd, which answers with no more than a \
+         port, each question takes a connection.\n\n\
          {}\n\n\
          ![The same as a chart: times of Redis's cost](benchmarks.svg)\n\n\
          [performance.md](performance.md) says where the time goes.\n",
         processor(),
-        thread::available_parallelism().map_or(1, usize::from),
         said("uname", &["-r"]),
-        fs::read_to_string("/proc/loadavg").unwrap().split(' ').next().unwrap(),
         env!("CARGO_PKG_VERSION"),
         versions(),
         said("date", &["-u", "+%-d %B %Y"]),
@@ -52,7 +59,12 @@ fn versions() -> String {
     let redis = redis.split_whitespace().find_map(|it| it.strip_prefix("v=")).map(str::to_owned);
     let memcached = said("memcached", &["--version"]);
     let redis = redis.map(|it| format!("Redis {it}"));
-    [redis, Some(memcached)]
+    let etcd = said("etcd", &["--version"]);
+    let etcd = etcd.lines().find_map(|it| it.strip_prefix("etcd Version: ")).map(str::to_owned);
+    let etcd = etcd.map(|it| format!("etcd {it}"));
+    let erlang = said("dpkg-query", &["--show", "--showformat=${Version}", "erlang-base"]);
+    let erlang = Some(erlang).filter(|it| !it.is_empty()).map(|it| format!("epmd of Erlang {it}"));
+    [redis, Some(memcached), etcd, erlang]
         .into_iter()
         .flatten()
         .filter(|it| !it.is_empty())

@@ -11,14 +11,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::{
     at_rest, cost_us,
     link::Link,
+    listing,
     peer::{Kind, Peer, Requests, name},
     table::{Row, Table},
 };
 
 type Part = fn(&[Peer], &mut Table);
 
-pub(crate) const ALL: [(&str, Part); 6] = [
+pub(crate) const ALL: [(&str, Part); 8] = [
     ("common", common),
+    ("once", once),
+    ("list", list),
     ("names", names),
     ("million", million),
     ("ends", ends),
@@ -28,20 +31,22 @@ pub(crate) const ALL: [(&str, Part); 6] = [
 
 /// Look-ups and registrations among 100,000 names.
 fn common(peers: &[Peer], table: &mut Table) {
-    let mut all = crowded(peers, NAMES);
+    let mut all = crowded(peers, NAMES, |it| it.kind != Kind::Epmd);
     for round in 0..ROUNDS {
-        for at in in_turn(peers.len(), round) {
-            let Crowded { peer, server, links, .. } = &mut all[at];
-            let deep = peer.look_up(spread(LOOK_UPS, NAMES), 64);
+        for at in in_turn(all.len(), round) {
+            let Crowded { peer, server, links, at, .. } = &mut all[at];
+            let at = *at;
+            let share = if peer.is_quick() { 1 } else { SLOW };
+            let deep = peer.look_up(spread(LOOK_UPS / share, NAMES), 64);
             let each = cost_us(server, deep.count, || deep.run(&mut links[0]));
             table.note(&LOOK_UP_DEEP, at, each);
 
-            let one = peer.look_up(spread(LOOK_UPS, NAMES), 1);
+            let one = peer.look_up(spread(LOOK_UPS / share, NAMES), 1);
             let mut many: Vec<_> = (0..64).map(|_| peer.link(server)).collect();
             let each = cost_us(server, one.count, || run_over(&one, &mut many));
             table.note(&LOOK_UP_WIDE, at, each);
 
-            let names = || (0..WRITES).map(|it| format!("new-{it}"));
+            let names = || (0..WRITES / share).map(|it| format!("new-{it}"));
             let mut link = peer.link(server);
             let new = peer.register(names(), 64);
             table.note(&NEW, at, cost_us(server, new.count, || new.run(&mut link)));
@@ -52,34 +57,67 @@ fn common(peers: &[Peer], table: &mut Table) {
     }
 }
 
+/// Look-ups that each take a connection of their own, and say hello if they have to.
+fn once(peers: &[Peer], table: &mut Table) {
+    let mut all = crowded(peers, FEW, |_| true);
+    for round in 0..ROUNDS {
+        for at in in_turn(all.len(), round) {
+            let Crowded { peer, server, at, .. } = &mut all[at];
+            let one = peer.look_up(spread(CONNECTIONS, FEW), 1);
+            let each = cost_us(server, one.count, || {
+                for it in 0..one.count {
+                    let mut link = peer.link(server);
+                    one.send(it, &mut link);
+                    one.wait_for_one(&mut link);
+                }
+            });
+            table.note(&ONCE, *at, each);
+        }
+    }
+}
+
+/// The list of all names, by the command. The others have no such thing.
+fn list(peers: &[Peer], table: &mut Table) {
+    let all = crowded(peers, NAMES, |it| it.kind == Kind::Callsign);
+    for _ in 0..ROUNDS {
+        for Crowded { peer, server, at, .. } in &all {
+            let Some(binary) = peer.binary() else { continue };
+            let listing = listing::list(binary, server);
+            table.note(&FIRST, *at, listing.first.as_secs_f64());
+            table.note(&LAST, *at, listing.last.as_secs_f64());
+            table.note(&LIST_PEAK, *at, listing.peak_bytes as f64 / f64::from(1 << 20));
+        }
+    }
+}
+
 /// Look-ups among more and more names.
 fn names(peers: &[Peer], table: &mut Table) {
     for (row, count) in [(&AMONG_1K, 1_000), (&AMONG_10K, 10_000), (&AMONG_100K, 100_000)] {
-        random(row, &mut crowded(peers, count), count, table);
+        random(row, &mut crowded(peers, count, Peer::is_quick), count, table);
     }
 }
 
 /// Look-ups among a million names, and the memory of each.
 fn million(peers: &[Peer], table: &mut Table) {
-    let mut all = crowded(peers, 1_000_000);
-    for (at, Crowded { server, empty_bytes, .. }) in all.iter().enumerate() {
-        table.note(&MEMORY, at, (server.resident_bytes() - empty_bytes) as f64 / 1e6);
+    let mut all = crowded(peers, 1_000_000, Peer::is_quick);
+    for Crowded { server, empty_bytes, at, .. } in &all {
+        table.note(&MEMORY, *at, (server.resident_bytes() - empty_bytes) as f64 / 1e6);
     }
     random(&AMONG_1M, &mut all, 1_000_000, table);
-    for (at, Crowded { server, links, empty_bytes, .. }) in all.iter_mut().enumerate() {
+    for Crowded { server, links, empty_bytes, at, .. } in &mut all {
         links.clear();
         at_rest(server);
         thread::sleep(Duration::from_secs(3));
-        table.note(&LEFT, at, server.resident_bytes().saturating_sub(*empty_bytes) as f64 / 1e6);
+        table.note(&LEFT, *at, server.resident_bytes().saturating_sub(*empty_bytes) as f64 / 1e6);
     }
 }
 
 fn random(row: &'static Row, all: &mut [Crowded<'_>], names: usize, table: &mut Table) {
     for round in 0..ROUNDS {
         for at in in_turn(all.len(), round) {
-            let Crowded { peer, server, links, .. } = &mut all[at];
+            let Crowded { peer, server, links, at, .. } = &mut all[at];
             let deep = peer.look_up(spread(LOOK_UPS, names), 64);
-            table.note(row, at, cost_us(server, deep.count, || deep.run(&mut links[0])));
+            table.note(row, *at, cost_us(server, deep.count, || deep.run(&mut links[0])));
         }
     }
 }
@@ -105,6 +143,9 @@ fn ends(peers: &[Peer], table: &mut Table) {
 fn watchers(peers: &[Peer], table: &mut Table) {
     for round in 0..ROUNDS {
         for at in in_turn(peers.len(), round) {
+            if !peers[at].is_quick() {
+                continue;
+            }
             let (peer, server) = (&peers[at], peers[at].start(false));
             let mut watching: Vec<_> = (0..MANY).map(|_| peer.link(&server)).collect();
             if watching.iter_mut().any(|it| peer.watch(it, "watched").is_none()) {
@@ -131,7 +172,7 @@ fn idle(peers: &[Peer], table: &mut Table) {
         [(false, &IDLE, &IDLE_BYTES), (true, &IDLE_KEEPING, &IDLE_KEEPING_BYTES)]
     {
         for (at, peer) in peers.iter().enumerate() {
-            if has_instances && peer.kind != Kind::Callsign {
+            if !peer.is_quick() || has_instances && peer.kind != Kind::Callsign {
                 continue;
             }
             let server = peer.start(true);
@@ -159,23 +200,25 @@ struct Crowded<'a> {
     server: ServerProcess,
     links: Vec<Link>,
     empty_bytes: u64,
+    /// Which of the peers it is.
+    at: usize,
 }
 
-fn crowded(peers: &[Peer], names: usize) -> Vec<Crowded<'_>> {
+/// Starts those that are to be measured, and enters names.
+fn crowded(peers: &[Peer], names: usize, takes_part: fn(&Peer) -> bool) -> Vec<Crowded<'_>> {
     let crowd = |peer: &'_ Peer| {
         let server = peer.start(false);
         let empty_bytes = server.resident_bytes();
         (server, empty_bytes)
     };
-    peers
-        .iter()
-        .map(|peer| {
-            let (server, empty_bytes) = crowd(peer);
-            let links = peer.fill(&server, names);
-            at_rest(&server);
-            Crowded { peer, server, links, empty_bytes }
-        })
-        .collect()
+    let part = peers.iter().enumerate().filter(|(_, it)| takes_part(it));
+    part.map(|(at, peer)| {
+        let (server, empty_bytes) = crowd(peer);
+        let links = peer.fill(&server, names);
+        at_rest(&server);
+        Crowded { peer, server, links, empty_bytes, at }
+    })
+    .collect()
 }
 
 /// Names far apart.
@@ -235,6 +278,11 @@ static NEW: Row = Row::us("register, new, 64 deep", "SET", Some((1.2, "of Redis"
 static AGAIN: Row =
     Row::us("register again, the same instance", "SET again", Some((1.5, "of Redis")));
 static GONE: Row = Row::us("unregister, 64 deep", "DEL", Some((1.2, "of Redis")));
+static ONCE: Row = Row::us("look-up over a connection of its own", "GET", None);
+static FIRST: Row =
+    Row::new("`callsign ls` of 100,000, to the first row", "", "s", Some((0.3, "s")));
+static LAST: Row = Row::new("the same, to the last", "", "s", None);
+static LIST_PEAK: Row = Row::new("the most memory of it", "", "MiB", Some((60.0, "MiB")));
 static AMONG_1K: Row = Row::us("look-up, 64 deep, at random among 1,000", "GET", None);
 static AMONG_10K: Row = Row::us("look-up, 64 deep, at random among 10,000", "GET", None);
 static AMONG_100K: Row = Row::us("look-up, 64 deep, at random among 100,000", "GET", None);
@@ -257,6 +305,11 @@ const ROUNDS: usize = 5;
 const NAMES: usize = 100_000;
 const LOOK_UPS: usize = 64_000;
 const WRITES: usize = 12_800;
+/// Of how many operations those do one that are not quick.
+const SLOW: usize = 20;
+/// The names for connections of their own, which hold a connection each at Erlang's port mapper.
+const FEW: usize = 256;
+const CONNECTIONS: usize = 4_000;
 const KEPT: usize = 65_536;
 const MANY: usize = 4_000;
 const CHANGES: usize = 20;

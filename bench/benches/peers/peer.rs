@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::BytesMut;
 use callsign_bench::{
     lookups, node_binary, registrations,
-    server::{ServerProcess, is_there},
+    server::{ServerProcess, is_on_path, is_there},
 };
 use uuid::Uuid;
 use wire::{
@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Callsign,
     Redis,
     Memcached,
+    Etcd,
+    Epmd,
 }
 
 /// Requests, and how many frames or lines answer each of their parts.
@@ -66,7 +68,25 @@ impl Peer {
                 missing.push(program);
             }
         }
+        for (kind, program) in [(Kind::Etcd, "etcd"), (Kind::Epmd, "epmd")] {
+            if is_on_path(program) {
+                peers.push(Self { name: program.to_owned(), kind, binary: PathBuf::new() });
+            } else {
+                missing.push(program);
+            }
+        }
         (peers, missing)
+    }
+
+    /// Tells whether it is measured with as much as the fastest: etcd, which writes to a disk, is
+    /// not, and Erlang's port mapper has connections that last for instances only.
+    pub(crate) fn is_quick(&self) -> bool {
+        !matches!(self.kind, Kind::Etcd | Kind::Epmd)
+    }
+
+    /// Returns the binary of a registrar.
+    pub(crate) fn binary(&self) -> Option<&std::path::Path> {
+        (self.kind == Kind::Callsign).then_some(&self.binary)
     }
 
     /// Starts it. A registrar pings nobody, unless it has its usual heartbeat.
@@ -76,16 +96,26 @@ impl Peer {
             Kind::Callsign => ServerProcess::callsign(&self.binary, SETTINGS, heartbeat),
             Kind::Redis => ServerProcess::redis(),
             Kind::Memcached => ServerProcess::memcached(),
+            Kind::Etcd => ServerProcess::etcd(),
+            Kind::Epmd => ServerProcess::epmd(),
         }
     }
 
     pub(crate) fn link(&self, server: &ServerProcess) -> Link {
-        Link::open(self.kind, &server.socket)
+        Link::open(self.kind, server)
     }
 
     /// Enters names, each with what stands for an instance, and returns the connections that keep
     /// them.
     pub(crate) fn fill(&self, server: &ServerProcess, names: usize) -> Vec<Link> {
+        if self.kind == Kind::Epmd {
+            let keep = |it| {
+                let mut link = self.link(server);
+                self.register(std::iter::once(name(it)), 1).run(&mut link);
+                link
+            };
+            return (0..names).map(keep).collect();
+        }
         let mut links = Vec::new();
         let all: Vec<_> = (0..names).collect();
         for some in all.chunks(PER_SESSION) {
@@ -105,6 +135,11 @@ impl Peer {
             Kind::Memcached => {
                 Requests::of_lines(names.map(|it| format!("get {it}\r\n").into_bytes()), depth, 3)
             }
+            Kind::Etcd => {
+                let get = |it: String| etcd("range", &[("key", &it)]);
+                Requests::of_lines(names.map(get), depth, 1)
+            }
+            Kind::Epmd => Requests::of_lines(names.map(|it| epmd(b"z", it.as_bytes(), b"")), 1, 1),
         }
     }
 
@@ -118,6 +153,18 @@ impl Peer {
             Kind::Memcached => {
                 let set = |it| format!("set {it} 0 0 {VALUE_BYTES}\r\n{value}\r\n").into_bytes();
                 Requests::of_lines(names.map(set), depth, 1)
+            }
+            Kind::Etcd => {
+                let put = |it: String| etcd("put", &[("key", &it), ("value", &value)]);
+                Requests::of_lines(names.map(put), depth, 1)
+            }
+            // A visible node of one protocol, by a port, with nothing more to say.
+            Kind::Epmd => {
+                let alive = |it: String| {
+                    let name = [&(it.len() as u16).to_be_bytes(), it.as_bytes()].concat();
+                    epmd(&[b'x', 16, 0, b'M', 0, 0, 5, 0, 5], &name, &[0, 0])
+                };
+                Requests::of_lines(names.map(alive), 1, 1)
             }
         }
     }
@@ -143,6 +190,12 @@ impl Peer {
                 let delete = |it| format!("delete {it}\r\n").into_bytes();
                 Requests::of_lines(names.map(delete), depth, 1)
             }
+            Kind::Etcd => {
+                let delete = |it: String| etcd("deleterange", &[("key", &it)]);
+                Requests::of_lines(names.map(delete), depth, 1)
+            }
+            // An instance is gone with its connection.
+            Kind::Epmd => Requests::of_lines(std::iter::empty(), 1, 1),
         }
     }
 
@@ -162,7 +215,7 @@ impl Peer {
                 link.ask(&redis(&["SUBSCRIBE", name]), 6);
                 Some(())
             }
-            Kind::Memcached => None,
+            Kind::Memcached | Kind::Etcd | Kind::Epmd => None,
         }
     }
 
@@ -252,6 +305,35 @@ fn redis(words: &[&str]) -> Vec<u8> {
         bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
     }
     bytes
+}
+
+/// A request to etcd's HTTP gateway, where values are in base64.
+fn etcd(method: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+    let fields: Vec<_> =
+        fields.iter().map(|(key, it)| format!("\"{key}\":\"{}\"", base64(it))).collect();
+    let body = format!("{{{}}}", fields.join(","));
+    let head = format!(
+        "POST /v3/kv/{method} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        body.len(),
+    );
+    (head + &body).into_bytes()
+}
+
+fn base64(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = |three: &[u8]| {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let digit = |at: usize| char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63]);
+        [0, 1, 2, 3].map(|at| if at <= three.len() { digit(at) } else { '=' })
+    };
+    text.as_bytes().chunks(3).flat_map(digits).collect()
+}
+
+/// A request to Erlang's port mapper, with its length before it.
+fn epmd(head: &[u8], name: &[u8], tail: &[u8]) -> Vec<u8> {
+    let body = [head, name, tail].concat();
+    [&(body.len() as u16).to_be_bytes()[..], &body].concat()
 }
 
 /// A registrar that has room for all of it.
