@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Closed, RemoteError, WireError
 from .signal import Signal
 
+if TYPE_CHECKING:
+    from .call import Overdue
+
 #: The items in transit, and the bytes of those that nobody has read yet.
 WINDOW = 128
 _BYTES_MAX = 32 << 20
-
-
-class Overdue(Exception):
-    """A call was not answered in time."""
 
 
 class Calls(Protocol):

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import anyio
 
+from .call import Overdue
 from .endpoint import Endpoint
 from .errors import (
     Closed,
@@ -20,7 +21,6 @@ from .errors import (
     WireError,
 )
 from .fields import Fields, unpack
-from .items import Overdue
 from .portal import Portal
 from .reading import quota_of
 from .signal import Signal

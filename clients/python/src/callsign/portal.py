@@ -13,10 +13,11 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from .call import Call, Overdue
 from .errors import Closed, RemoteError, WireError
 from .fields import Fields
 from .frames import FRAME_BYTES_MAX, decode, encode
-from .items import WINDOW, Items, Overdue
+from .items import WINDOW, Items
 from .pulse import Heartbeat, Pulse, Service
 from .reading import read_error
 from .signal import Signal
@@ -39,20 +40,6 @@ _READS_MAX = 16
 _LAST_WORDS = 5.0
 
 
-class _Call:
-    """A call that is under way."""
-
-    __slots__ = ("answer", "deadline", "ended", "error", "items")
-
-    def __init__(self, ended: anyio.Event | asyncio.Event, items: Items | None) -> None:
-        self.ended = ended
-        self.answer: bytes | None = None
-        self.error: RemoteError | Closed | Overdue | None = None
-        self.items = items
-        #: When it is given up, if ever.
-        self.deadline: float | None = None
-
-
 class Portal:
     """A conversation on a connection that this side dialed. `run` drives it."""
 
@@ -67,7 +54,7 @@ class Portal:
         self._sock = sock
         self._service = service
         self._heartbeat = heartbeat
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, Call] = {}
         self._next_id = 0
         self._room = anyio.Semaphore(CALLS_MAX, fast_acquire=True)
         self._output = bytearray()
@@ -93,7 +80,7 @@ class Portal:
                 await call.ended.wait()
             finally:
                 self.forget(number)
-            return _answer(call)
+            return call.result()
 
     async def call_within(self, limit: float, method: str, body: bytes) -> bytes:
         """Calls a method as `call` does; `Overdue` if there is no answer within so many seconds."""
@@ -113,7 +100,7 @@ class Portal:
                 await call.ended.wait()
             finally:
                 self.forget(number)
-            return _answer(call)
+            return call.result()
         finally:
             self._room.release()
 
@@ -135,7 +122,7 @@ class Portal:
             raise
         if items.started is None:
             self.forget(number)
-            _answer(call)
+            call.result()
             raise Closed("the peer ended a stream that had not begun")
         return items.started, items
 
@@ -268,7 +255,7 @@ class Portal:
         call = self._calls.pop(number, None)
         if call is not None:
             call.answer, call.error = answer, error
-            _ended(call)
+            call.end()
 
     def _reply(self, fields: Fields) -> None:
         number, method, body = fields.number("id"), fields.text("method"), fields.binary("body")
@@ -285,12 +272,12 @@ class Portal:
 
     # Writing.
 
-    async def _begin(self, method: str, body: bytes, items: Items | None) -> tuple[int, _Call]:
+    async def _begin(self, method: str, body: bytes, items: Items | None) -> tuple[int, Call]:
         while len(self._output) >= _OUTPUT_MAX and self.closed is None:
             await self._output_changed.changed()
         if self.closed is not None:
             raise self.closed
-        number, call = self._number(), _Call(self._event(), items)
+        number, call = self._number(), Call(self._event(), items)
         self._calls[number] = call
         try:
             self._write_call(number, method, body)
@@ -357,7 +344,7 @@ class Portal:
                 assert call.deadline is not None
                 if call.deadline <= now:
                     call.error, call.deadline = Overdue(), None
-                    _ended(call)
+                    call.end()
             due = min((it.deadline for it in timed if it.deadline is not None), default=now)
             await anyio.sleep_until(due)
 
@@ -375,7 +362,7 @@ class Portal:
         calls, self._calls = self._calls, {}
         for call in calls.values():
             call.error = closed
-            _ended(call)
+            call.end()
         self._output.clear()
         self._output_changed.notify()
         self._sock.close()
@@ -387,17 +374,3 @@ def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
         return None if asyncio.current_task() is None else asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _ended(call: _Call) -> None:
-    call.ended.set()
-    if call.items is not None:
-        call.items.end(call.error)
-
-
-def _answer(call: _Call) -> bytes:
-    if call.error is not None:
-        raise call.error
-    if call.answer is None:
-        raise Closed("the connection was closed on this side")
-    return call.answer
