@@ -4,8 +4,8 @@ pub use registrar::{
     Accepted, Accounts, Controls, Exceeded, ForeignSession, Holding, Node, NodeError, NodeOptions,
     ProtocolAdapter, QuotaRules, Quotas, Recognised, RegistryHandle, Serving,
     registry::{
-        Account, Caller, Certified, Claimant, Counts, Event, Foreign, Grantee, Limits, NameRule,
-        NameRules, Names, Owner, SessionId, Totals,
+        Account, Caller, Certified, Claimant, Counts, Event, Foreign, Grantee, HomeNode, Limits,
+        NameRule, NameRules, Names, Owner, Remote, SessionId, Stride, Totals,
     },
 };
 pub use wire::{

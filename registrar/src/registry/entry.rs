@@ -11,8 +11,11 @@ use super::{
     Owner, SessionId,
     forms::{Forms, KeptRecord},
     names::Ruled,
-    remote::Home,
 };
+
+/// Which node keeps an entry: this one, if it is the default.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Home(pub(super) u16);
 
 /// The registry's entry of an instance: its record in a form from which an answer is made by copying
 /// bytes, and the facts that are needed without decoding.

@@ -11,6 +11,7 @@ use wire::{Epoch, ProofSecret, Record, RemovalReason};
 use super::{
     Entry, Key, Outcome, Owner, Registrant, Registry, RegistryError,
     checks::{check_endpoints, check_metadata, check_state},
+    entry::Home,
 };
 
 /// A record of another node.
@@ -87,10 +88,6 @@ impl Stride {
         if row > epoch { row } else { row + Self::NODES }
     }
 }
-
-/// Which node keeps an entry: this one, if it is the default.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Home(u16);
 
 /// The other nodes, each by its number less one.
 #[derive(Debug, Default)]

@@ -114,6 +114,11 @@ class LinkError(Error):
         return self.kind in ("refused", "quota-exceeded", "too-many-waits")
 
     @property
+    def is_answer(self) -> bool:
+        """Tells whether the registrar was reached, and said why it does not serve this client."""
+        return self.is_refusal or self.kind in ("handshake-refused", "denied", "other-version")
+
+    @property
     def may_pass(self) -> bool:
         """Tells whether it may pass by itself: a registrar may start, come, or continue."""
         if self.kind == "quota-exceeded":
@@ -226,7 +231,14 @@ class Unreachable(RegistrarsError):
     """No registrar can be reached: whether anything is registered is unknown."""
 
     def __init__(self, failures: Sequence[RegistrarFailure]) -> None:
-        super().__init__("no registrar can be reached", failures)
+        have_answer = any(it.error.is_answer for it in failures)
+        if not have_answer:
+            what = "no registrar can be reached"
+        elif len(failures) == 1:
+            what = "the registrar was reached, and refused"
+        else:
+            what = "a registrar was reached, and refused; no other answered"
+        super().__init__(what, failures)
 
 
 class Refused(RegistrarsError):
