@@ -10,7 +10,7 @@
 //! All keys of a node live by its one lease. Values are written as the bodies of messages are: unknown
 //! fields are ignored, and missing optional ones have their defaults.
 
-use endpoints::{Endpoint, Name};
+use endpoints::{Name, Stamped};
 use registrar::registry::{HomeNode, Remote};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -98,9 +98,9 @@ impl Keys {
 pub(crate) struct NodeValue {
     pub(crate) registrar: Uuid,
     pub(crate) secret: ByteArray<32>,
-    /// Where the registrar there is found, as text: of those that are known, [`Self::places`].
+    /// The registrar's own record, which says where it is found.
     #[serde(default)]
-    pub(crate) endpoints: Vec<String>,
+    pub(crate) own: Option<Record>,
     /// Which epochs it issues.
     pub(crate) slot: u64,
     /// Grows with every beat.
@@ -125,8 +125,9 @@ impl NodeValue {
     }
 
     /// Returns where the registrar is found, as far as this version can read that.
-    pub(crate) fn places(&self) -> Vec<Endpoint> {
-        self.endpoints.iter().take(PLACES_MAX).filter_map(|it| it.parse().ok()).collect()
+    pub(crate) fn places(&self) -> Vec<Stamped> {
+        let places = self.own.iter().flat_map(|it| &it.endpoints);
+        places.take(PLACES_MAX).cloned().collect()
     }
 }
 

@@ -12,7 +12,7 @@
 
 use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
 
-use endpoints::{Endpoint, Name, NamePattern};
+use endpoints::{Name, NamePattern};
 use registrar::{
     ForeignSession, RegistryHandle,
     registry::{RegistryError, Stride},
@@ -57,6 +57,8 @@ pub(crate) struct Link {
     beat: u64,
     /// When etcd was heard last: the view is as old as that.
     heard_at: Instant,
+    /// The last fault in the log since it was connected.
+    warned: Option<String>,
     status: ClusterStatus,
 }
 
@@ -122,6 +124,7 @@ impl Link {
             slot,
             beat,
             heard_at,
+            warned: None,
             status,
         };
         link.registry.set_cluster(link.status.clone());
@@ -139,7 +142,10 @@ impl Link {
                     self.revision = None;
                 }
                 let error = with_causes(&error);
-                warn!(target: "callsign", endpoint, error, "not connected to etcd");
+                // An etcd that is away for long is said once.
+                if self.warned.replace(error.clone()).as_ref() != Some(&error) {
+                    warn!(target: "callsign", endpoint, error, "not connected to etcd");
+                }
                 self.status.error = Some(format!("{endpoint}: {error}"));
                 self.status.endpoint = None;
                 self.status.lag_ms = None;
@@ -189,6 +195,7 @@ impl Link {
         info!(target: "callsign", endpoint, lease, "connected to etcd");
         self.status.endpoint = Some(endpoint.to_owned());
         self.status.error = None;
+        self.warned = None;
         self.tell();
         let session = self.registry.own_session();
         let watched = session.watch(WATCH, NamePattern::any(), None);
@@ -430,7 +437,8 @@ impl Link {
         let node = |it: crate::view::NodeStatus| ClusterNode {
             name: it.name,
             registrar: it.registrar,
-            endpoints: it.endpoints,
+            endpoints: it.places.iter().map(|it| it.endpoint.clone()).collect(),
+            places: it.places,
             records: it.records as u64,
             heard_ms: millis(it.heard_ago),
             lives: it.is_shown,
@@ -441,12 +449,11 @@ impl Link {
 
     /// Returns what this node says of itself.
     fn value(&self, whole: bool) -> NodeValue {
-        let endpoints = self.registry.status().published.into_iter();
-        let endpoints = endpoints.filter(|it| !matches!(it, Endpoint::Memory(_)));
+        let own = self.registry.record(self.registry.registrar());
         NodeValue {
             registrar: self.registry.registrar(),
             secret: ByteArray::new(self.registry.proof_secret().to_bytes()),
-            endpoints: endpoints.map(|it| it.to_string()).collect(),
+            own,
             slot: self.slot.unwrap_or_default(),
             beat: self.beat,
             whole,

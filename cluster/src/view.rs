@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{Endpoint, Name};
+use endpoints::{Name, Stamped};
 use registrar::registry::{HomeNode, Remote};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -70,7 +70,7 @@ pub(crate) enum Action {
 pub(crate) struct NodeStatus {
     pub(crate) name: Name,
     pub(crate) registrar: Option<Uuid>,
-    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) places: Vec<Stamped>,
     pub(crate) records: usize,
     pub(crate) heard_ago: Duration,
     pub(crate) is_shown: bool,
@@ -96,7 +96,7 @@ impl View {
         self.nodes.iter().map(move |(name, node)| NodeStatus {
             name: name.clone(),
             registrar: node.value.as_ref().map(|it| it.registrar),
-            endpoints: node.value.as_ref().map(NodeValue::places).unwrap_or_default(),
+            places: node.value.as_ref().map(NodeValue::places).unwrap_or_default(),
             records: node.records.len(),
             heard_ago: now.saturating_duration_since(node.heard_at),
             is_shown: node.is_shown,

@@ -3,8 +3,41 @@
 use std::time::Duration;
 
 /// The tables of the file.
-pub(crate) const TABLES: &[&str] =
-    &["host", "registrar", "network", "declared", "names", "quotas", "dns", "tls", "http"];
+pub(crate) const TABLES: &[&str] = &[
+    "host",
+    "registrar",
+    "network",
+    "declared",
+    "names",
+    "quotas",
+    "dns",
+    "tls",
+    "http",
+    "cluster",
+];
+
+/// The keys of `[cluster]`.
+pub(crate) const CLUSTER_KEYS: &[&str] = &[
+    "engine",
+    "endpoints",
+    "prefix",
+    "node",
+    CLUSTER_LEASE.key,
+    "user",
+    "password_file",
+    "ca",
+    "certificate",
+    "key",
+];
+
+/// etcd counts in seconds, and lets no lease end within two of its elections; and nobody waits longer
+/// than a minute for the dead.
+pub(crate) const CLUSTER_LEASE: Limits<Duration> = Limits {
+    key: "lease",
+    min: Duration::from_secs(2),
+    default: Duration::from_secs(3),
+    max: Duration::from_secs(60),
+};
 
 /// The keys of `[tls]`.
 pub(crate) const TLS_KEYS: &[&str] = &["ca", "certificate", "key"];

@@ -3,7 +3,7 @@
 //! The file is TOML with nine tables. `[host]` identifies the host, `[registrar]` configures a
 //! registrar node, `[network]` lists the endpoints of each actor, and `[declared]` the actors that
 //! never register themselves. `[names]` has the rules of names, `[quotas]` the limits of each
-//! owner, `[dns]` the DNS server, `[http]` the HTTP server, and `[tls]` the files of this program's
+//! owner, `[dns]` the DNS server, `[http]` the HTTP server, `[cluster]` the other registrars, and `[tls]` the files of this program's
 //! certificate. Reading has two steps with a type each, settings as written and as meant, so that all
 //! faults are found together, each with its place.
 //!
@@ -34,6 +34,7 @@
 //! | `keys` | the keys of the settings, and the bounds of their values |
 //! | `tls` | the files of a program's certificate |
 //! | `quotas` | the limits of an owner's use of a registrar |
+//! | `cluster` | with whom a registrar shares |
 //! | `dns` | the DNS server of a registrar |
 //! | `http` | the HTTP server of a registrar |
 //! | `insecure` | TCP beyond the loopback without TLS |
@@ -68,6 +69,7 @@
 #![forbid(unsafe_code)]
 
 mod claims;
+mod cluster;
 mod diagnostic;
 mod dns;
 mod durations;
@@ -93,6 +95,7 @@ mod values;
 mod words;
 mod written;
 
+pub use cluster::ClusterSettings;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity, Source, line_column};
 pub use dns::DnsSettings;
 pub use durations::{DurationFault, duration};

@@ -6,6 +6,7 @@ use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 
 use crate::{
     claims::{self, Claim, HTTP, REGISTRAR},
+    cluster,
     diagnostic::{Diagnostic, Diagnostics, Related, Source},
     dns,
     http::HttpSettings,
@@ -94,6 +95,7 @@ impl<'a> Meaning<'a> {
             dns: dns::dns(&written.dns, &mut self.claims, &mut self.diagnostics),
             tls: tls::tls(&written.tls, &mut self.diagnostics),
             http: self.http(&written.http),
+            cluster: cluster::cluster(&written.cluster, &mut self.diagnostics),
         };
         // The one that comes first in the file is the first to claim.
         self.claims.sort_by_key(|it| it.place.span.start);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use endpoints::{Endpoint, EndpointTable, HostId};
 
 use crate::{
+    cluster::ClusterSettings,
     dns::DnsSettings,
     http::HttpSettings,
     insecure::Exposed,
@@ -38,6 +39,8 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     /// The HTTP server of a registrar.
     pub http: HttpSettings,
+    /// With whom a registrar shares what it knows.
+    pub cluster: Option<ClusterSettings>,
 }
 
 /// The settings of a registrar node.

@@ -1,5 +1,6 @@
 //! From TOML to [`Written`]: the right tables, keys and types, and where they stand.
 
+mod cluster;
 mod dns;
 mod http;
 mod quotas;
@@ -44,6 +45,7 @@ pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Di
             "dns" => written.dns = shape.dns(value),
             "tls" => written.tls = shape.tls(key, value),
             "http" => written.http = shape.http(value),
+            "cluster" => written.cluster = shape.cluster(key, value),
             _ => shape.unknown_at_top(key, value),
         }
     }

@@ -21,7 +21,7 @@ pub struct TlsSettings {
     pub key: TlsPath,
 }
 
-/// A path of `[tls]`, which remembers its place.
+/// A path of `[tls]` or `[cluster]`, which remembers its place.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsPath {
     /// The path as it is written. It may begin with [`CREDENTIALS`](Self::CREDENTIALS).
@@ -57,6 +57,20 @@ impl TlsPath {
         }
     }
 
+    pub(crate) fn read(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Self> {
+        if text.value.is_empty() || text.value.contains('\0') {
+            let message = format!("{} is not a path", Quoted(&text.value));
+            diagnostics.push(Diagnostic::error(message, text.inside()));
+            return None;
+        }
+        Some(Self { written: text.value.clone(), place: text.inside() })
+    }
+
+    /// Describes a doubt about the file, at the place of the path.
+    pub(crate) fn doubt(&self, message: String, help: &str) -> Diagnostic {
+        Diagnostic::warning(message, self.place.clone()).help(help.to_owned())
+    }
+
     /// Describes a fault of the file, at the place of the path.
     pub fn fault(&self, message: String, help: &str) -> Diagnostic {
         let diagnostic = Diagnostic::error(message, self.place.clone());
@@ -74,12 +88,7 @@ pub(crate) fn tls(written: &WrittenTls, diagnostics: &mut Vec<Diagnostic>) -> Op
             diagnostics.push(Diagnostic::error(message, place.clone()).help(help.to_owned()));
             None
         }
-        Some(text) if text.value.is_empty() || text.value.contains('\0') => {
-            let message = format!("{} is not a path", Quoted(&text.value));
-            diagnostics.push(Diagnostic::error(message, text.inside()));
-            None
-        }
-        Some(text) => Some(TlsPath { written: text.value.clone(), place: text.inside() }),
+        Some(text) => TlsPath::read(text, diagnostics),
     };
     let [ca, certificate, key] = [
         path("ca", &written.ca),

@@ -50,6 +50,51 @@ pub(crate) struct Written {
     pub(crate) tls: WrittenTls,
     /// The HTTP server of the registrar: an interface of JSON, metrics, and a page to look at.
     pub(crate) http: WrittenHttp,
+    /// The other registrars with which the registrar shares what it knows.
+    pub(crate) cluster: WrittenCluster,
+}
+
+/// The other registrars with which a registrar shares what it knows, through etcd. All of them have
+/// the same table, except for `node`.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "Cluster", default, deny_unknown_fields)]
+pub(crate) struct WrittenCluster {
+    /// Through what they share: "etcd".
+    #[schemars(with = "String", extend("enum" = ["etcd"]))]
+    pub(crate) engine: Option<Text>,
+    /// Where the members of etcd are, such as "https://etcd-1.example:2379".
+    #[schemars(with = "Vec<String>")]
+    pub(crate) endpoints: Option<Vec<Text>>,
+    /// With what every key of the cluster begins. Whoever may write such keys can register anything
+    /// under any name, and whoever may read them can pass for any actor.
+    #[schemars(with = "String", extend("default" = "/callsign/"))]
+    pub(crate) prefix: Option<Text>,
+    /// What this node is called: no other of the cluster has the same name. If absent, it is the name
+    /// of the host.
+    #[schemars(with = "String")]
+    pub(crate) node: Option<Text>,
+    /// For how long the others keep the records of a node that is gone.
+    #[schemars(with = "Duration", extend("default" = "3s"))]
+    pub(crate) lease: Option<Text>,
+    /// As whom etcd knows this node, if not by its certificate.
+    #[schemars(with = "String")]
+    pub(crate) user: Option<Text>,
+    /// The file with the password of that user. The path may begin with `$CREDENTIALS_DIRECTORY`, as
+    /// the next three may.
+    #[schemars(with = "String")]
+    pub(crate) password_file: Option<Text>,
+    /// The file with the certificate of the authority that signs etcd's certificates, in PEM.
+    #[schemars(with = "String")]
+    pub(crate) ca: Option<Text>,
+    /// The certificate by which etcd knows this node, in PEM.
+    #[schemars(with = "String")]
+    pub(crate) certificate: Option<Text>,
+    /// The private key of the certificate.
+    #[schemars(with = "String")]
+    pub(crate) key: Option<Text>,
+    /// The header of the table, if there is one.
+    #[schemars(skip)]
+    pub(crate) place: Option<Place>,
 }
 
 /// The HTTP server of a registrar.

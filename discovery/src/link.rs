@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::Endpoint;
+use endpoints::{Endpoint, Stamped};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use portal::{CallError, Portal, Request, while_awake};
 use serde::de::DeserializeOwned;
@@ -44,6 +44,7 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(registrars: Vec<Endpoint>, options: ClientOptions) -> Self {
         let link = |registrar| Link {
+            others: Mutex::default(),
             registrar,
             state: watch::Sender::new(LinkState::Dialing),
             connections: AtomicU64::new(0),
@@ -142,6 +143,8 @@ impl Hub {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) registrar: Endpoint,
+    /// Where others are that know what the last registrar knew.
+    others: Mutex<Vec<Stamped>>,
     state: watch::Sender<LinkState>,
     /// The number of connections begun so far.
     connections: AtomicU64,
@@ -197,6 +200,17 @@ impl Link {
 
     pub(crate) fn state(&self) -> LinkState {
         self.state.borrow().clone()
+    }
+
+    /// Returns where others are that know what the last registrar knew.
+    pub(crate) fn others(&self) -> Vec<Stamped> {
+        self.others.lock().expect("nothing panics while it holds the lock").clone()
+    }
+
+    /// Records where others are that know what this registrar knows.
+    pub(crate) fn set_others(&self, mut others: Vec<Stamped>) {
+        others.truncate(OTHERS_MAX);
+        *self.others.lock().expect("nothing panics while it holds the lock") = others;
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<LinkState> {
@@ -311,6 +325,9 @@ impl From<CallError> for LinkError {
         }
     }
 }
+
+/// The most places of other registrars to believe in.
+const OTHERS_MAX: usize = 32;
 
 /// The longest settling time to believe of a registrar: a minute is many times what clients need to
 /// return.

@@ -398,6 +398,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         agent: registry.agent().to_owned(),
         registrar: Some(registry.registrar()),
         settling_ms: registry.settling().map(|it| it.as_millis().max(1) as u64),
+        cluster: registry.others(),
         ..Hello::default()
     };
     let portal_options = Options {

@@ -9,6 +9,8 @@ mod addresses;
 mod background;
 mod boot;
 mod claimed;
+#[cfg(feature = "etcd")]
+mod clusters;
 mod completion;
 mod devices;
 mod dns;

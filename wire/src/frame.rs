@@ -1,12 +1,13 @@
 //! Frames: the units of a connection.
 
 use bytes::{BufMut, BytesMut};
-use endpoints::InstanceId;
+use endpoints::{InstanceId, Stamped};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     Proof, RemoteError, Wanted, WireError, body::short_str, decode_body, optional::or_default,
+    readable,
 };
 
 /// The longest frame: room for a large answer, and little enough that a peer cannot exhaust a
@@ -131,6 +132,14 @@ pub struct Hello {
     /// knowledge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settling_ms: Option<u64>,
+    /// Set by a registrar of a cluster: where the others are that know what it knows. A client that
+    /// loses it may go there.
+    #[serde(
+        default,
+        deserialize_with = "readable::stamped_or_none",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub cluster: Vec<Stamped>,
     /// The actor that speaks, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceId>,

@@ -17,6 +17,13 @@ pub(crate) fn stamped<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Stamped>
     Ok(written.into_iter().filter_map(WrittenStamped::read).collect())
 }
 
+/// Reads stamped endpoints as [`stamped`] does: none, if they are nil.
+pub(crate) fn stamped_or_none<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<Stamped>, D::Error> {
+    some_stamped(from).map(Option::unwrap_or_default)
+}
+
 /// Reads stamped endpoints that may be absent, as [`stamped`] does.
 pub(crate) fn some_stamped<'de, D: Deserializer<'de>>(
     from: D,

@@ -272,6 +272,7 @@ fn recorded_calls_and_answers_are_read() {
         name: name("oslo"),
         registrar: Some(uuid(3)),
         endpoints: vec![endpoint("/ip4/10.0.0.8/tcp/7616")],
+        places: Vec::new(),
         records: 7,
         heard_ms: 300,
         lives: true,

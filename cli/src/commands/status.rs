@@ -9,7 +9,10 @@ use discovery::{Client, Registrar, RegistrarFailure, Standing};
 use endpoints::{Endpoint, Plain};
 use gateway::json::StatusJson;
 use serde::Serialize;
-use wire::{OwnerUse, registrar::Owners};
+use wire::{
+    OwnerUse,
+    registrar::{ClusterNode, ClusterStatus, Owners},
+};
 
 use crate::{
     context::Context,
@@ -83,6 +86,7 @@ fn picture(registrar: &Registrar) -> String {
     if status.in_line > 0 {
         lines.push(("in line", status.in_line.to_string()));
     }
+    lines.extend(status.cluster.iter().flat_map(|it| cluster_lines(it)));
     lines.extend(status.endpoints.iter().map(|it| ("listens at", it.to_string())));
     // The present addresses of a wildcard.
     let meant = status.published.iter().filter(|it| !status.endpoints.contains(it));
@@ -96,6 +100,40 @@ fn picture(registrar: &Registrar) -> String {
         last = label;
     }
     text
+}
+
+/// Describes how a registrar shares with others.
+fn cluster_lines(cluster: &ClusterStatus) -> Vec<(&'static str, String)> {
+    let millis = |it| brief(Duration::from_millis(it));
+    let how = match &cluster.error {
+        None => {
+            let place = cluster.endpoint.as_deref().unwrap_or("no member");
+            let lag = cluster.lag_ms.map(|it| format!(", in {}", millis(it)));
+            format!("through {} at {place}{}", cluster.engine, lag.unwrap_or_default())
+        }
+        Some(error) => {
+            let old = age(Duration::from_millis(cluster.age_ms));
+            format!("cut off; what it says of others is {old} old: {error}")
+        }
+    };
+    let mut written = format!("{} records of its own", cluster.written);
+    if cluster.pending > 0 {
+        _ = write!(written, ", {} yet to be written", cluster.pending);
+    }
+    let mut lines = vec![
+        ("cluster", format!("the node {}, {how}", cluster.node)),
+        ("cluster", format!("{written}, under a lease of {}", millis(cluster.lease_ms))),
+    ];
+    if cluster.faulty > 0 {
+        lines.push(("cluster", format!("{} values of others were left out", cluster.faulty)));
+    }
+    lines.extend(cluster.nodes.iter().map(|node| {
+        let state = if node.lives { "" } else { ", not heard" };
+        let heard = age(Duration::from_millis(node.heard_ms));
+        let ClusterNode { name, records, .. } = node;
+        ("node", format!("{name}  {records} records{state}, heard {heard} ago"))
+    }));
+    lines
 }
 
 /// Fits a picture to a width: long values continue below themselves.

@@ -1,5 +1,7 @@
 //! The certificate of this program, as the settings name it.
 
+use std::path::PathBuf;
+
 use config::{Diagnostic, Diagnostics, TlsPath, TlsSettings};
 use transport::{TlsFault, TlsFile, TlsFiles, TlsFilesError, follow_tls, set_tls};
 
@@ -27,16 +29,24 @@ impl From<Unusable> for Failure {
 ///
 /// [`Diagnostics`], if a path begins with the folder of a service's credentials, and there is none.
 pub(crate) fn files(tls: &TlsSettings, environment: &Environment) -> Result<TlsFiles, Diagnostics> {
-    let folder = environment.raw(TlsPath::CREDENTIALS_VARIABLE);
-    let path = |it: &TlsPath| {
-        it.path(folder).ok_or_else(|| {
-            let message = format!("`{}` is not set", TlsPath::CREDENTIALS);
-            let help = "systemd sets it for a service with `LoadCredential=` or \
-                        `SetCredential=`";
-            Diagnostics(vec![it.fault(message, help)])
-        })
-    };
+    let path = |it: &TlsPath| service_path(it, environment);
     Ok(TlsFiles { ca: path(&tls.ca)?, certificate: path(&tls.certificate)?, key: path(&tls.key)? })
+}
+
+/// Returns a path of the settings, which may begin with the folder of a service's credentials.
+///
+/// # Errors
+///
+/// [`Diagnostics`], if it does and there is none.
+pub(crate) fn service_path(
+    path: &TlsPath,
+    environment: &Environment,
+) -> Result<PathBuf, Diagnostics> {
+    path.path(environment.raw(TlsPath::CREDENTIALS_VARIABLE)).ok_or_else(|| {
+        let message = format!("`{}` is not set", TlsPath::CREDENTIALS);
+        let help = "systemd sets it for a service with `LoadCredential=` or `SetCredential=`";
+        Diagnostics(vec![path.fault(message, help)])
+    })
 }
 
 /// Reads the files, and listens and dials with their certificate from now on.

@@ -69,6 +69,7 @@ fn draw(
             lifetime => lifetime.to_string(),
         },
     ));
+    lines.extend(record.node.as_ref().map(|node| ("node", node.to_string())));
     lines.extend(owner_of(record).map(|owner| ("owner", owner)));
     lines.extend(record.token.map(|token| ("token", token.to_string())));
     if record.waiting > 0 {

@@ -5,5 +5,6 @@
 
 mod etcd;
 mod node;
+mod proof;
 mod sharing;
 mod troubles;

@@ -25,6 +25,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// A node of a cluster. Dropping it ends it as a crash does: without a word to etcd.
 pub(crate) struct Node {
     pub(crate) registry: RegistryHandle,
+    /// Where it listens, within this process.
+    pub(crate) endpoint: Endpoint,
     serving: JoinSet<()>,
 }
 
@@ -40,10 +42,10 @@ impl Node {
         let options = NodeOptions { settle_time, adapters, ..NodeOptions::default() };
         let endpoint = Endpoint::Memory(0);
         let node = RegistrarNode::bind(&[endpoint], options).await.unwrap();
-        let registry = node.registry().clone();
+        let (registry, endpoint) = (node.registry().clone(), node.endpoints()[0].clone());
         let mut serving = JoinSet::new();
         serving.spawn(node.serve(CancellationToken::new()));
-        Self { registry, serving }
+        Self { registry, endpoint, serving }
     }
 
     /// Crashes.

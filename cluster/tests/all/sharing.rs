@@ -1,11 +1,14 @@
 //! What the nodes of a cluster know of each other while all is well.
 
+use discovery::{Client, Registration};
+use endpoints::Stamped;
+use tokio::time::timeout;
 use uuid::Uuid;
 use wire::State;
 
 use crate::{
     etcd::Etcd,
-    node::{Node, home, register, registration},
+    node::{LIMIT, Node, home, register, registration},
 };
 
 #[tokio::test]
@@ -99,6 +102,42 @@ async fn an_instance_that_moves_is_updated_everywhere() {
     register(&moved, "done", 2);
     assert_eq!(at_oslo.next().await, "add done 2");
     assert_eq!(at_bern.next().await, "add done 2 at oslo");
+}
+
+#[tokio::test]
+async fn a_client_goes_to_another_node_when_its_own_dies() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let bern = Node::start("bern", etcd.endpoints()).await;
+    // It learns of the others as it connects.
+    rome.until(|it| it.nodes.iter().filter(|it| it.lives && !it.places.is_empty()).count() == 2)
+        .await;
+    let client = Client::connect([rome.endpoint.to_string()]).await.unwrap();
+    let (mut at_bern, mut own) = (bern.watch(), client.watch("feed").unwrap());
+    let feed = Registration::new("feed").endpoints([at("/ip4/10.0.0.7/tcp/80")]);
+    let feed = client.register(feed).await.unwrap();
+    let uuid = feed.instance().uuid.as_u128();
+    assert_eq!(at_bern.next().await, format!("add feed {uuid} at rome"));
+    while !matches!(timeout(LIMIT, own.next()).await, Ok(Some(discovery::Change::Add { .. }))) {}
+    rome.crash().await;
+    let moved = at_bern.next().await;
+    let home = moved.strip_prefix(&format!("update feed {uuid}"));
+    assert!(["", " at oslo"].map(Some).contains(&home), "an update, and no gap: {moved}");
+    assert!(client.query_actor("feed").await.is_ok());
+    assert_eq!(oslo.find("feed").len(), 1);
+    // The client's own watch goes on without a gap, too.
+    loop {
+        match timeout(LIMIT, own.next()).await.unwrap() {
+            Some(discovery::Change::Remove { .. }) => panic!("it was there all the time"),
+            Some(discovery::Change::Update { .. }) => break,
+            _ => {}
+        }
+    }
+}
+
+fn at(endpoint: &str) -> Stamped {
+    Stamped::bare(endpoint.parse().unwrap())
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use endpoints::Endpoint;
+use endpoints::{Endpoint, rank};
 use portal::{Connected, Driver, OnSilence, Options, WithCauses};
 use tokio::{
     task::JoinSet,
@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, debug, info, info_span};
-use transport::{Peer, Stream, TcpEnds, Who};
+use transport::{Peer, Stream, TcpEnds, Who, here};
 use uuid::Uuid;
 use wire::Hello;
 
@@ -66,7 +66,7 @@ impl Connector {
             let reached = tokio::select! {
                 biased;
                 () = closing.cancelled() => break,
-                reached = self.reach(number) => reached,
+                reached = self.reach_any(number) => reached,
             };
             let began = Instant::now();
             match reached {
@@ -90,11 +90,56 @@ impl Connector {
         self.hub.links[self.index].set(LinkState::Down(Arc::new(LinkError::ClientClosed)));
     }
 
+    /// Dials the registrar and greets it; or, if it is not there, another of its cluster, the nearest
+    /// first.
+    async fn reach_any(&self, number: u64) -> Result<NewConnection, LinkError> {
+        let link = &self.hub.links[self.index];
+        let others = link.others();
+        if others.is_empty() {
+            return self.reach(number).await;
+        }
+        let error = match timeout(OTHERS_AFTER, self.reach(number)).await {
+            Ok(Err(error)) => Some(error),
+            Ok(reached) => return reached,
+            Err(_) => None,
+        };
+        let ranked = rank(&others, &here(), &transport::look);
+        for ranked in ranked {
+            if ranked.verdict.is_err() {
+                break;
+            }
+            let reached = async {
+                let stream = transport::dial_stamped(ranked.stamped, OTHERS_AFTER).await?;
+                self.greet(stream, &ranked.stamped.endpoint, number).await
+            };
+            if let Ok(Ok(reached)) = timeout(OTHERS_AFTER, reached).await {
+                let place = &ranked.stamped.endpoint;
+                info!(target: "callsign", %place, "it is not there; another of its cluster is");
+                return Ok(reached);
+            }
+        }
+        match error {
+            Some(error) => Err(error),
+            None => self.reach(number).await,
+        }
+    }
+
     /// Dials the registrar and greets it.
     async fn reach(&self, number: u64) -> Result<NewConnection, LinkError> {
         let Hub { options, links, .. } = &*self.hub;
         let registrar = &links[self.index].registrar;
         let stream = transport::dial_within(registrar, options.dial_timeout).await?;
+        self.greet(stream, registrar, number).await
+    }
+
+    /// Greets the registrar at a place.
+    async fn greet(
+        &self,
+        stream: Stream,
+        registrar: &Endpoint,
+        number: u64,
+    ) -> Result<NewConnection, LinkError> {
+        let options = &self.hub.options;
         if !options.insecure && !stream.is_private() {
             return Err(LinkError::Insecure);
         }
@@ -129,6 +174,7 @@ impl Connector {
         let Some(registrar) = peer.registrar else {
             return Err(LinkError::NotARegistrar { agent: peer.agent.clone() });
         };
+        self.hub.links[self.index].set_others(peer.cluster.clone());
         let settling = peer.settling_ms.map(Duration::from_millis);
         let settles_at = settling.map(|it| Instant::now() + it.min(SETTLING_MAX));
         let overdue = CancellationToken::new();
@@ -239,6 +285,10 @@ fn others(ends: TcpEnds) -> Option<Option<u32>> {
         _ => Some(None),
     }
 }
+
+/// The time limit of each attempt where there are others: a registrar on this host answers in a
+/// millisecond, and one of the same cluster far away in some hundred.
+const OTHERS_AFTER: Duration = Duration::from_millis(400);
 
 /// The age at which a connection counts as a good one: longer than any wait before it.
 const STEADY: Duration = Duration::from_secs(2);

@@ -22,7 +22,7 @@ use prometheus_client::{
 };
 use registrar::{RegistryHandle, registry::Totals};
 use serde_json::Value;
-use wire::RemovalReason;
+use wire::{RemovalReason, registrar::ClusterStatus};
 
 use super::peer::Peer;
 
@@ -79,6 +79,9 @@ impl Collector for Present {
         for (name, help, value) in gauges {
             gauge(&mut encoder, name, help, value)?;
         }
+        if let Some(cluster) = &status.cluster {
+            self::cluster(&mut encoder, cluster)?;
+        }
         let counters = [
             ("callsign_registrations", "Instances that were registered", totals.registered),
             ("callsign_replacements", "Registrations in place of earlier ones", totals.replaced),
@@ -107,6 +110,37 @@ impl Collector for Present {
         ConstGauge::new(1_u64).encode(info.encode_family(&labels)?)?;
         process(&mut encoder, Duration::from_millis(status.uptime_ms))
     }
+}
+
+/// Writes how the registrar shares with others.
+fn cluster(encoder: &mut DescriptorEncoder<'_>, cluster: &ClusterStatus) -> Result<(), fmt::Error> {
+    let is_connected = u64::from(cluster.error.is_none());
+    let lives = cluster.nodes.iter().filter(|it| it.lives).count() as u64;
+    for (name, help, value) in [
+        ("callsign_cluster_connected", "1 while it is connected to etcd, else 0", is_connected),
+        ("callsign_cluster_nodes", "Other nodes that live", lives),
+        ("callsign_cluster_pending_records", "Own records yet to be written", cluster.pending),
+        ("callsign_cluster_own_records", "Own records in etcd", cluster.written),
+    ] {
+        gauge(encoder, name, help, value)?;
+    }
+    let seconds = |it: u64| it as f64 / 1000.0;
+    let (name, help) = ("callsign_cluster_age_seconds", "Age of what is known of other nodes");
+    gauge(encoder, name, help, seconds(cluster.age_ms))?;
+    if let Some(lag_ms) = cluster.lag_ms {
+        let (name, help) = ("callsign_cluster_lag_seconds", "Time that the last beat took");
+        gauge(encoder, name, help, seconds(lag_ms))?;
+    }
+    let (name, help) = ("callsign_cluster_faults", "Values of other nodes that were left out");
+    let faults = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    ConstCounter::new(cluster.faulty).encode(faults)?;
+    let (name, help) = ("callsign_cluster_records", "Records of other nodes, by node");
+    let mut records = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for node in &cluster.nodes {
+        let labels = [("node", node.name.as_str())];
+        ConstGauge::new(node.records).encode(records.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 /// Returns a reason, as changes have it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use endpoints::{Endpoint, Locality, Ranked, Stamp, Stamped, Unreachable};
+use endpoints::{Endpoint, Locality, Name, Ranked, Stamp, Stamped, Unreachable};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -30,6 +30,9 @@ pub struct RecordJson<'a> {
     lifetime: LifetimeJson,
     /// Whether it answers the protocol's handshake, and proves there who it is.
     proves: bool,
+    /// The node of the cluster that keeps it; absent if that is the registrar asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
     /// The registrant's user id, if it is on this host.
     #[cfg_attr(feature = "http", schema(required))]
     user: Option<u32>,
@@ -80,6 +83,7 @@ impl<'a> RecordJson<'a> {
             owner,
             token,
             waiting,
+            node,
             ..
         } = record;
         let first = ranked.first();
@@ -93,6 +97,7 @@ impl<'a> RecordJson<'a> {
             suspicion: suspicion.map(SuspicionJson::of),
             lifetime: LifetimeJson::of(*lifetime),
             proves: *proves,
+            node: node.as_ref().map(Name::as_str),
             user: record.user(),
             owner: owner.as_ref(),
             token: *token,

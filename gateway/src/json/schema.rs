@@ -52,4 +52,6 @@ pub(crate) struct Status {
     endpoints: Vec<String>,
     /// The addresses that others use.
     published: Option<Vec<String>>,
+    /// How it shares with the other nodes of its cluster; absent if it is alone.
+    cluster: Option<serde_json::Value>,
 }

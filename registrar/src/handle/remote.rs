@@ -1,6 +1,6 @@
 //! What the nodes of a cluster tell each other.
 
-use endpoints::Name;
+use endpoints::{Name, Stamped};
 use uuid::Uuid;
 use wire::{ProofSecret, RemovalReason, registrar::ClusterStatus};
 
@@ -117,6 +117,13 @@ impl RegistryHandle {
         removed.expect("what a node has lost may always go");
     }
 
+    /// Returns where the other registrars of its cluster are, as far as they live.
+    pub(crate) fn others(&self) -> Vec<Stamped> {
+        let cluster = self.0.cluster.lock().expect(UNPOISONED);
+        let nodes = cluster.iter().flat_map(|(it, _)| &it.nodes).filter(|it| it.lives);
+        nodes.flat_map(|it| it.places.iter().cloned()).take(OTHERS_MAX).collect()
+    }
+
     /// Records how it shares with others.
     ///
     /// ```
@@ -155,3 +162,6 @@ impl RegistryHandle {
 }
 
 const UNPOISONED: &str = "nothing panics while it holds the lock";
+
+/// The most places of other registrars that a client is told: enough to find one that lives.
+const OTHERS_MAX: usize = 32;

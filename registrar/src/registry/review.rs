@@ -75,7 +75,8 @@ impl Registry {
     fn review(&mut self, key: Key, outcome: &mut Outcome) -> usize {
         let entry = &self.entries[key];
         let steps = 1 + self.rules.steps(entry.name.as_str());
-        if self.is_over(entry) || entry.lifetime == Lifetime::Declared {
+        let is_its_own = entry.lifetime != Lifetime::Declared && !entry.is_remote();
+        if self.is_over(entry) || !is_its_own {
             return steps;
         }
         let has_name = self.rules.is_exclusive(entry.name.as_str()) && self.is_sole(entry);
@@ -126,7 +127,7 @@ impl Registry {
         let told: Vec<_> = holder.into_iter().chain(others).collect();
         for key in told {
             let entry = &self.entries[key];
-            if self.is_over(entry) {
+            if self.is_over(entry) || entry.is_remote() {
                 continue;
             }
             let is_told = Some(key) == holder;

@@ -1,7 +1,8 @@
 //! Records of other nodes of a cluster.
 
 use callsign_registrar::registry::{
-    Event, HomeNode, Limits, Outcome, Owner, Registry, RegistryError, Remote, Stride,
+    Event, HomeNode, Limits, NameRule, NameRules, Names, Outcome, Owner, Registry, RegistryError,
+    Remote, Stride,
 };
 use endpoints::{Name, NamePattern};
 use uuid::Uuid;
@@ -111,6 +112,34 @@ fn nobody_here_changes_the_record_of_another_node() {
     let stranger = registry.register(register, Owner::User(1001), session, NOW);
     assert!(matches!(stranger.unwrap_err(), RegistryError::NotOwner { .. }));
     assert_eq!(answer(&registry, "feed", false), [1]);
+}
+
+#[test]
+fn an_exclusive_name_is_taken_by_an_instance_elsewhere() {
+    let mut registry = clustered();
+    let exclusive = NameRule {
+        pattern: "feed".parse().unwrap(),
+        register: None,
+        find: None,
+        exclusive: true,
+        instances_max: None,
+        place: String::new(),
+    };
+    let theirs = Record { token: Some(7), ..record("feed", 1, NOW * 1000, "rome") };
+    drop(enter(&mut registry, theirs.clone()).unwrap());
+    drop(registry.set_rules(NameRules::new(Names::Open, String::new(), vec![exclusive])));
+    while registry.has_deferred() {
+        drop(registry.do_deferred());
+    }
+    assert_eq!(registry.record(theirs.uuid), Some(theirs.clone()), "its token is its node's");
+    let session = registry.open_session(ACCOUNT);
+    let ask = |registry: &mut Registry| {
+        registry.register(registration("feed", 2), USER, session, NOW).map(|(it, _)| it.token)
+    };
+    assert!(matches!(ask(&mut registry).unwrap_err(), RegistryError::Exclusive { .. }));
+    let rome = "rome".parse().unwrap();
+    drop(registry.remove_remote(&rome, &[theirs.uuid], RemovalReason::NodeLost));
+    assert!(ask(&mut registry).unwrap() > theirs.token, "a later holder has a higher token");
 }
 
 #[test]

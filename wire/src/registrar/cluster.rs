@@ -1,6 +1,6 @@
 //! How a registrar shares with the other nodes of its cluster.
 
-use endpoints::{Endpoint, Name};
+use endpoints::{Endpoint, Name, Stamped};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -72,6 +72,9 @@ pub struct ClusterNode {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub endpoints: Vec<Endpoint>,
+    /// The same with their stamps: for the registrar itself, which does not send them.
+    #[serde(skip)]
+    pub places: Vec<Stamped>,
     /// The number of its records.
     pub records: u64,
     /// The time since its last beat.

@@ -2,7 +2,8 @@
 
 pub(super) mod selection;
 
-use endpoints::{Plain, Ranked, Stamped};
+use discovery::{Registrar, Standing};
+use endpoints::{Name, Plain, Ranked, Stamped};
 use rustix::process::geteuid;
 use unicode_width::UnicodeWidthStr;
 use wire::{Record, State};
@@ -36,7 +37,8 @@ from here; `+2` means two more endpoints. If none is within reach, it shows the 
 
 LIFETIME is the reason for the entry: a session, a lease, the registrar's settings (declared: \
 nothing shows that it runs), or the registrar's own watch (foreign: the actor speaks another \
-protocol). USER appears if several users have registered; for a registrant on the network it is \
+protocol); `at rome` names the node of the cluster that keeps it, if that is another than the \
+registrar asked. USER appears if several users have registered; for a registrant on the network it is \
 the address. A narrow screen shows fewer columns; `--all` and `--json` show all. On a terminal, \
 longer output goes through $CALLSIGN_PAGER, $PAGER or less. An instance is suspect if somebody \
 could not connect to it and the registrar cannot tell whether it is there, or if its process does \
@@ -59,6 +61,9 @@ pub(crate) struct Args {
     /// metadata (repeatable)
     #[arg(short, long, value_name = "KEY=PATTERN")]
     filter: Vec<String>,
+    /// Only what this node of the cluster keeps
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
     /// Do not use a pager
     #[arg(long)]
     no_pager: bool,
@@ -81,6 +86,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             note(context, text);
         }
     }
+    if let Some(node) = &args.node {
+        let own = own_node(context).await?;
+        let home = |it: &Record| it.node.as_ref().or(own.as_ref()).map(Name::to_string);
+        found.records.retain(|it| home(it).as_ref() == Some(node));
+    }
     let mut seen = Seen::all_from_here(&found.records);
     if let Some(unknown) = filters.iter().find_map(|it| it.unknown_key(&seen))
         && !seen.is_empty()
@@ -99,7 +109,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if seen.is_empty() {
         let nothing = match pattern.as_str() {
             _ if hidden > 0 => "nothing else is registered".to_owned(),
-            _ if !filters.is_empty() => "nothing that is registered passes the filter".to_owned(),
+            _ if !filters.is_empty() || args.node.is_some() => {
+                "nothing that is registered passes the filter".to_owned()
+            }
             "*" => "nothing is registered".to_owned(),
             pattern => format!("nothing is registered that matches `{pattern}`"),
         };
@@ -128,6 +140,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         context.print_in_pager(table)?
     }
     Ok(Exit::Done)
+}
+
+/// Returns what the registrar that is asked is called in its cluster, if it is in one.
+async fn own_node(context: &Context) -> Result<Option<Name>, Failure> {
+    let registrars = context.client().await?.status().await;
+    let node = |it: Registrar| match it.standing {
+        Standing::Up { status, .. } => status.cluster.map(|it| it.node),
+        _ => None,
+    };
+    Ok(registrars.into_iter().find_map(node))
 }
 
 /// Draws a row for each instance. Within a width, the least telling columns are left out first, then
@@ -264,9 +286,13 @@ fn verdict_on(Ranked { stamped, verdict }: &Ranked<&Stamped>, seen: &Seen<'_>) -
 /// Returns the columns of an instance apart from its endpoints: name, instance, state, lifetime,
 /// age.
 fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
-    let Record { name, uuid, lifetime, .. } = record;
+    let Record { name, uuid, lifetime, node, .. } = record;
+    let lifetime = match node {
+        Some(node) => format!("{lifetime} at {node}"),
+        None => lifetime.to_string(),
+    };
     let age = age_in_words(record, now_ms).unwrap_or_else(|| "-".to_owned());
-    [name.to_string(), short_uuid(uuid), state_in_words(record), lifetime.to_string(), age]
+    [name.to_string(), short_uuid(uuid), state_in_words(record), lifetime, age]
 }
 
 const HEADER: [&str; 8] =

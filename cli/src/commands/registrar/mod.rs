@@ -1,5 +1,6 @@
 //! `callsign registrar`.
 
+mod cluster;
 mod descriptors;
 mod dns;
 mod http;
@@ -59,7 +60,8 @@ use crate::{
 ///
 /// The table [quotas] of the settings file limits what one user or address may use;
 /// `callsign status --owners` shows it. The table [dns] makes it a DNS server, so that any program
-/// finds actors by name, as `feed.callsign`. The table [http] makes it an HTTP server.
+/// finds actors by name, as `feed.callsign`. The table [http] makes it an HTTP server. The table
+/// [cluster] lets it share what it knows with registrars of other hosts, through etcd.
 ///
 /// Flags override environment variables (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), which override
 /// the [registrar] table of the settings file.
@@ -176,13 +178,14 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let dns = dns.map(|it| it.at_most(descriptors.dns_connections));
     let dns = dns.map(|it| Arc::new(it) as Arc<dyn ProtocolAdapter>);
     let http = http.map(|it| Arc::new(it) as Arc<dyn ProtocolAdapter>);
+    let cluster = cluster::adapter(settings.cluster.as_ref(), context)?;
     let tractor = tractor_door(settings.registrar.tractor, ledger);
     let options = NodeOptions {
         access: Some(access),
         insecure: context.is_insecure(&settings)?,
         quotas,
         tokens_file,
-        adapters: tractor.into_iter().chain(dns).chain(http).collect(),
+        adapters: tractor.into_iter().chain(dns).chain(http).chain(cluster).collect(),
         rules,
         limits: Limits {
             foreign_instances_max: descriptors.foreign_instances,
