@@ -1,5 +1,7 @@
 //! The table `[cluster]`: its meaning, and the diagnostics of faulty ones.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
 mod told;
 
 use std::time::Duration;
