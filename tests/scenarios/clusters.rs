@@ -67,7 +67,7 @@ fn what_one_registrar_knows_the_others_tell() {
     let mut watch = oslo.run(&["watch", "--json"]);
     let endpoint = echo::listen(&room.unix("feed.sock")).unwrap();
     let feed = rome.run(&["register", "feed", &endpoint]);
-    let ready = watch.json("feed", |it| it["event"] == "add" && it["name"] == "feed");
+    let ready = watch.json("feed", |it| it["change"] == "add" && it["name"] == "feed");
     assert_eq!(ready["node"], "rome");
 
     oslo.callsign(&["find", "feed"]).succeeds().prints(&["node", "rome"]);
@@ -88,13 +88,13 @@ fn what_one_registrar_knows_the_others_tell() {
     assert!(refused.stderr.contains("the node `rome` of the cluster keeps"), "{refused}");
 
     feed.kill();
-    let gone = watch.json("feed", |it| it["event"] == "remove");
+    let gone = watch.json("feed", |it| it["change"] == "remove");
     assert_eq!((&gone["name"], &gone["reason"]), (&"feed".into(), &"session-ended".into()));
 
     rome.callsign(&["register", "clock", "/unix/@clock", "--ttl", "10m"]).succeeds();
-    watch.json("clock", |it| it["event"] == "add" && it["name"] == "clock");
+    watch.json("clock", |it| it["change"] == "add" && it["name"] == "clock");
     rome.kill();
-    let gone = watch.json("clock", |it| it["event"] == "remove");
+    let gone = watch.json("clock", |it| it["change"] == "remove");
     assert_eq!((&gone["name"], &gone["reason"]), (&"clock".into(), &"node-lost".into()));
 }
 
