@@ -221,6 +221,33 @@ async def test_a_watch_without_credit_ends_the_connection(room: Room) -> None:
                         break
 
 
+def test_who_is_of_another_node_is_challenged_in_the_name_of_its_registrar() -> None:
+    here, there = uuid4(), uuid4()
+    records = [
+        {
+            "name": "feed",
+            "uuid": uuid4().bytes,
+            "epoch": epoch,
+            "endpoints": [],
+            "state": "ready",
+            "lifetime": "session",
+            "since_ms": 1,
+        }
+        for epoch in (1, 2, 3)
+    ]
+    located = {
+        "answer": {**EMPTY, "total": 3, "records": records},
+        "registrar": here.bytes,
+        "nonce": bytes(16),
+        "proofs": [bytes(16)] * 3,
+        "homes": [there.bytes, None],
+    }
+    owed = reading.read_located(Fields(located, "an answer")).owed
+    assert [it[0] for it in owed.values()] == [there, here, here]
+    with pytest.raises(callsign.WireError):
+        reading.read_located(Fields({**located, "homes": [bytes(15)]}, "an answer"))
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_random_bytes_raise_nothing_but_errors_of_the_package(room: Room, seed: int) -> None:
     chance = random.Random(seed)

@@ -117,9 +117,9 @@ def located(hub: Hub, answers: Sequence[Reply[Located] | RegistrarFailure | None
             parts.append(answer)
             continue
         found = answer.value
-        for (uuid, epoch), owed in found.owed.items():
-            challenge = Challenge(found.registrar, epoch, found.nonce)
-            tickets[uuid, epoch] = Ticket(challenge, *owed)
+        for (uuid, epoch), (registrar, proof, over_tls) in found.owed.items():
+            challenge = Challenge(registrar, epoch, found.nonce)
+            tickets[uuid, epoch] = Ticket(challenge, proof, over_tls)
         parts.append(Reply(found.answer, answer.settles_at))
     together = merged(hub, parts)
     together.tickets = tickets

@@ -90,10 +90,10 @@ class Located:
     """An answer with a challenge for each instance, and the proof that it owes."""
 
     answer: Answer
-    registrar: UUID
     nonce: UUID
-    #: The proof, and what it is made of over TLS if the instance listens there.
-    owed: Mapping[tuple[UUID, int], tuple[bytes, bytes | None]]
+    #: The registrar in whose name each is challenged, the proof, and what it is made of over TLS if
+    #: the instance listens there.
+    owed: Mapping[tuple[UUID, int], tuple[UUID, bytes, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,16 +169,22 @@ def read_located(fields: Fields) -> Located:
     answer = fields.map("answer")
     # The proofs belong to the records as they stand there, those included that are left out.
     records = _read_known(answer.items("records"))
-    owed: dict[tuple[UUID, int], tuple[bytes, bytes | None]] = {}
+    owed: dict[tuple[UUID, int], tuple[UUID, bytes, bytes | None]] = {}
+    registrar = fields.uuid("registrar")
     proofs, over_tls = fields.items("proofs"), fields.items("over_tls", is_optional=True)
-    for record, proof, tls in zip_longest(records, proofs, over_tls):
-        if not isinstance(proof, bytes | None) or not isinstance(tls, bytes | None):
+    # An instance of another node of a cluster holds the key that it was given there.
+    homes = fields.items("homes", is_optional=True)
+    for record, proof, tls, home in zip_longest(records, proofs, over_tls, homes):
+        if not all(isinstance(it, bytes | None) for it in (proof, tls, home)):
             raise WireError("a proof that is not binary")
+        if home is not None and len(home) != 16:
+            raise WireError("a registrar that is no UUID")
         if record is not None and proof is not None:
-            owed[record.uuid, record.epoch] = proof, tls
+            challenger = registrar if home is None else UUID(bytes=home)
+            owed[record.uuid, record.epoch] = challenger, proof, tls
     kept = tuple(it for it in records if it is not None)
     found = Answer(answer.number("now_ms"), answer.number("total"), kept)
-    return Located(found, fields.uuid("registrar"), fields.uuid("nonce"), owed)
+    return Located(found, fields.uuid("nonce"), owed)
 
 
 def read_whoami(fields: Fields) -> Whoami:
