@@ -5,10 +5,10 @@ pub use registrar::{
     ProtocolAdapter, QuotaRules, Quotas, Recognised, RegistryHandle, Serving,
     registry::{
         Account, Caller, Certified, Claimant, Counts, Event, Foreign, Grantee, HomeNode, Limits,
-        NameRule, NameRules, Names, Owner, Remote, SessionId, Stride, Totals,
+        NameRule, NameRules, Names, Owner, RegistryError, Remote, SessionId, Stride, Totals,
     },
 };
 pub use wire::{
     CallId, Revision,
-    registrar::{Page, Status},
+    registrar::{ClusterNode, ClusterStatus, Page, Status},
 };
