@@ -223,7 +223,7 @@ async def test_a_watch_without_credit_ends_the_connection(room: Room) -> None:
 
 def test_who_is_of_another_node_is_challenged_in_the_name_of_its_registrar() -> None:
     here, there = uuid4(), uuid4()
-    records = [
+    records: list[dict[str, Any]] = [
         {
             "name": "feed",
             "uuid": uuid4().bytes,
