@@ -102,8 +102,9 @@ async fn what_etcd_has_forgotten_is_read_anew() {
     let rome = Node::start("rome", etcd.endpoints()).await;
     let relay = Relay::start(etcd.port(0)).await;
     let endpoint = format!("http://127.0.0.1:{}", relay.port);
-    // It outlasts the cut, so that the watch would go on from where it was.
-    let lease = Duration::from_secs(60);
+    // It outlasts the cut, so that the watch would go on from where it was; a watch that says nothing
+    // for as long is begun anew.
+    let lease = Duration::from_secs(12);
     let settings = ClusterSettings::new("oslo".parse().unwrap(), [endpoint]);
     let oslo = Node::start_with(ClusterSettings { lease, ..settings }).await;
     let mut watcher = oslo.watch();
