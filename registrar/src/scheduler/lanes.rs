@@ -146,7 +146,7 @@ impl Lanes {
         now: Duration,
     ) {
         let lane = self.lane_of(account, percent, now);
-        let work = if self.busy > 1 { ran } else { Duration::ZERO };
+        let work = if self.is_sole() { Duration::ZERO } else { ran };
         self.lanes[lane].charge(work, ran);
     }
 
@@ -205,19 +205,24 @@ impl Lanes {
 
     /// Tells whether anybody may have to wait for its turn.
     pub(super) fn are_shared(&self) -> bool {
-        let mut busy = self.lanes.iter().filter(|(_, it)| it.connections > 0);
-        busy.any(|(_, it)| it.quota.is_some()) || self.runners.len() > 1
+        let has_quota = |it: &Lane| it.connections > 0 && it.quota.is_some();
+        self.runners.len() > 1 || self.lanes.iter().any(|(_, it)| has_quota(it))
+    }
+
+    /// Tells whether no two owners have connections.
+    fn is_sole(&self) -> bool {
+        self.busy <= 1
     }
 
     /// Tells whether a connection has its turn. If not, it is woken when it has.
     pub(super) fn has_turn(&mut self, id: RunnerId, now: Duration, cx: &Context<'_>) -> bool {
+        let is_sole = self.is_sole();
         let runner = &mut self.runners[id];
         if let Some(waker) = &mut runner.waker {
             waker.clone_from(cx.waker());
             return false;
         }
         let lane = &mut self.lanes[runner.lane];
-        let is_sole = self.busy == 1;
         lane.refill(self.round, is_sole, now);
         // Who is next has its turn, whoever overtakes it. Who is not calm overtakes nobody.
         let has_turn = runner.is_next && lane.has_quota()
@@ -241,18 +246,19 @@ impl Lanes {
 
     /// Records the turn of a connection. Returns the next of its owner's to run.
     pub(super) fn has_run(&mut self, runner: RunnerId, turn: Turn) -> Option<Waker> {
+        let work = if self.is_sole() { turn.work() } else { turn.ran };
         let runner = &mut self.runners[runner];
         runner.has_run(turn);
         let at = runner.lane;
         let lane = &mut self.lanes[at];
-        lane.charge(if self.busy == 1 { turn.work() } else { turn.ran }, turn.ran);
+        lane.charge(work, turn.ran);
         if lane.may_run() { self.next_of(at) } else { None }
     }
 
     /// Begins a round: each owner may run for a while.
     pub(super) fn begin_round(&mut self, now: Duration) -> Round {
         self.round += 1;
-        let is_sole = self.busy == 1;
+        let is_sole = self.is_sole();
         let mut round = Round::default();
         for at in self.crowded.clone() {
             let lane = &mut self.lanes[at];
@@ -321,10 +327,11 @@ impl Lane {
     /// Lets it run for a while in each round. If it is the only one, it owes nobody anything.
     fn refill(&mut self, round: u64, is_sole: bool, now: Duration) {
         let passed = (round - self.round).min(i64::MAX as u64) as i64;
-        self.credit = self.credit.saturating_add(passed.saturating_mul(QUANTUM)).min(QUANTUM);
-        if is_sole && passed > 0 {
-            self.credit = SOLE_QUANTUM;
-        }
+        self.credit = if is_sole && passed > 0 {
+            QUANTUM
+        } else {
+            self.credit.saturating_add(passed.saturating_mul(QUANTUM)).min(QUANTUM)
+        };
         self.round = round;
         if let Some(quota) = &mut self.quota {
             quota.refill(now);
@@ -394,10 +401,6 @@ impl Bucket {
 /// For how long the connections of one owner run in a round, in nanoseconds: less than a turn, so
 /// that an owner with one connection, which has one turn in a round, has as much as the others.
 const QUANTUM: i64 = 50_000;
-
-/// For how long the connections of the only owner run in a round: the calm ones wait for no more
-/// than that, and the work of a round is some fifty times that of beginning it.
-const SOLE_QUANTUM: i64 = 250_000;
 
 /// The time of a step.
 const STEP: Duration = Duration::from_nanos(25);

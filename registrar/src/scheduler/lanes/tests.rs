@@ -90,7 +90,7 @@ fn those_of_one_owner_run_in_turns() {
     let mut play = Play::new(&[(5, TURN, None), (1, TURN, None)]);
     let cx = Context::from_waker(Waker::noop());
     let mut ran = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..50 {
         // The last asks first.
         for (runner, ..) in play.runners.iter().rev() {
             if play.lanes.has_turn(*runner, play.now, &cx) {
@@ -142,7 +142,7 @@ fn calm_beside(others: usize, turn: Duration, owner: u32) -> Duration {
 #[test]
 fn a_calm_connection_waits_for_a_round_however_many_others_are_ready() {
     assert_eq!(calm_beside(500, TURN, 8), TURN);
-    assert!(calm_beside(500, TURN, 7) <= 3 * TURN);
+    assert_eq!(calm_beside(500, TURN, 7), TURN);
 }
 
 #[test]
