@@ -7,7 +7,7 @@ use wire::{ProofSecret, RemovalReason, registrar::ClusterStatus};
 use super::RegistryHandle;
 use crate::{
     ForeignSession,
-    registry::{HomeNode, Owner, RegistryError, Remote, Stride},
+    registry::{HomeNode, Outcome, Owner, RegistryError, Remote, Stride},
 };
 
 impl RegistryHandle {
@@ -89,15 +89,13 @@ impl RegistryHandle {
     ///
     /// That of the registry; nothing has changed then.
     pub fn enter_remote(&self, remote: Remote) -> Result<(), RegistryError> {
-        let mut refused = None;
         let entered = self.change(|registry, now_ms| {
-            let entered = registry.enter_remote(remote, now_ms);
-            entered.map(|outcome| ((), outcome)).inspect_err(|error| refused = Some(error.clone()))
+            Ok(match registry.enter_remote(remote, now_ms) {
+                Ok(outcome) => (Ok(()), outcome),
+                Err(error) => (Err(error), Outcome::default()),
+            })
         });
-        match (entered, refused) {
-            (Err(_), Some(error)) => Err(error),
-            _ => Ok(()),
-        }
+        entered.expect("a refusal is a result here")
     }
 
     /// Removes instances that another node of the cluster has kept, in one change.
