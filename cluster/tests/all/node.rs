@@ -19,6 +19,8 @@ use wire::{
     registrar::{Change, ClusterStatus, Register, Registered},
 };
 
+use crate::etcd::Etcd;
+
 /// The time after which a test gives up. Nothing takes so long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
@@ -86,6 +88,14 @@ impl Node {
         session.watch(1, NamePattern::any(), None).unwrap();
         Watcher { session, changes: VecDeque::new() }
     }
+}
+
+/// Starts the nodes `rome` and `oslo`, and watches everything at the second.
+pub(crate) async fn rome_and_oslo(etcd: &Etcd) -> (Node, Node, Watcher) {
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let watcher = oslo.watch();
+    (rome, oslo, watcher)
 }
 
 /// Registers an instance that its session keeps.

@@ -16,15 +16,13 @@ use wire::registrar::Register;
 
 use crate::{
     etcd::Etcd,
-    node::{LIMIT, Node, registration},
+    node::{LIMIT, registration, rome_and_oslo},
 };
 
 #[tokio::test]
 async fn an_asker_at_another_node_has_an_instance_prove_itself() {
     let Some(etcd) = Etcd::start(1).await else { return };
-    let rome = Node::start("rome", etcd.endpoints()).await;
-    let oslo = Node::start("oslo", etcd.endpoints()).await;
-    let mut watcher = oslo.watch();
+    let (rome, oslo, mut watcher) = rome_and_oslo(&etcd).await;
     let at_rome = Client::connect([rome.endpoint.to_string()]).await.unwrap();
     let at_oslo = Client::connect([oslo.endpoint.to_string()]).await.unwrap();
 

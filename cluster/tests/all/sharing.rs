@@ -8,15 +8,13 @@ use wire::State;
 
 use crate::{
     etcd::Etcd,
-    node::{LIMIT, Node, home, register, registration},
+    node::{LIMIT, Node, home, register, registration, rome_and_oslo},
 };
 
 #[tokio::test]
 async fn what_is_registered_at_one_node_is_found_at_the_others() {
     let Some(etcd) = Etcd::start(1).await else { return };
-    let rome = Node::start("rome", etcd.endpoints()).await;
-    let oslo = Node::start("oslo", etcd.endpoints()).await;
-    let mut watcher = oslo.watch();
+    let (rome, oslo, mut watcher) = rome_and_oslo(&etcd).await;
     let client = rome.client();
     let registered = register(&client, "feed", 1);
     assert_eq!(watcher.next().await, "add feed 1 at rome");
@@ -52,9 +50,7 @@ async fn what_is_registered_at_one_node_is_found_at_the_others() {
 #[tokio::test]
 async fn many_records_arrive_and_go_together() {
     let Some(etcd) = Etcd::start(1).await else { return };
-    let rome = Node::start("rome", etcd.endpoints()).await;
-    let oslo = Node::start("oslo", etcd.endpoints()).await;
-    let mut watcher = oslo.watch();
+    let (rome, oslo, mut watcher) = rome_and_oslo(&etcd).await;
     let client = rome.client();
     let count = 3000;
     for uuid in 0..count {
@@ -146,9 +142,7 @@ fn at(endpoint: &str) -> Stamped {
 #[tokio::test]
 async fn what_nobody_understands_costs_only_itself() {
     let Some(etcd) = Etcd::start(1).await else { return };
-    let rome = Node::start("rome", etcd.endpoints()).await;
-    let oslo = Node::start("oslo", etcd.endpoints()).await;
-    let mut watcher = oslo.watch();
+    let (rome, oslo, mut watcher) = rome_and_oslo(&etcd).await;
     let client = rome.client();
     register(&client, "feed", 1);
     assert_eq!(watcher.next().await, "add feed 1 at rome");

@@ -11,15 +11,13 @@ use tokio::{
 
 use crate::{
     etcd::Etcd,
-    node::{Node, home, register},
+    node::{Node, home, register, rome_and_oslo},
 };
 
 #[tokio::test]
 async fn a_node_that_dies_takes_its_records_with_it() {
     let Some(etcd) = Etcd::start(1).await else { return };
-    let rome = Node::start("rome", etcd.endpoints()).await;
-    let oslo = Node::start("oslo", etcd.endpoints()).await;
-    let mut watcher = oslo.watch();
+    let (rome, oslo, mut watcher) = rome_and_oslo(&etcd).await;
     let client = rome.client();
     register(&client, "feed", 1);
     assert_eq!(watcher.next().await, "add feed 1 at rome");
@@ -50,9 +48,7 @@ async fn a_name_of_a_node_is_given_once() {
 #[tokio::test]
 async fn etcd_that_comes_back_changes_nothing() {
     let Some(mut etcd) = Etcd::start(1).await else { return };
-    let rome = Node::start("rome", etcd.endpoints()).await;
-    let oslo = Node::start("oslo", etcd.endpoints()).await;
-    let mut watcher = oslo.watch();
+    let (rome, oslo, mut watcher) = rome_and_oslo(&etcd).await;
     let client = rome.client();
     register(&client, "feed", 1);
     assert_eq!(watcher.next().await, "add feed 1 at rome");
@@ -72,9 +68,7 @@ async fn etcd_that_comes_back_changes_nothing() {
 #[tokio::test]
 async fn an_etcd_with_empty_disks_is_filled_again() {
     let Some(mut etcd) = Etcd::start(1).await else { return };
-    let rome = Node::start("rome", etcd.endpoints()).await;
-    let oslo = Node::start("oslo", etcd.endpoints()).await;
-    let mut watcher = oslo.watch();
+    let (rome, oslo, mut watcher) = rome_and_oslo(&etcd).await;
     let (client, short) = (rome.client(), rome.client());
     register(&client, "feed", 1);
     assert_eq!(watcher.next().await, "add feed 1 at rome");
