@@ -89,7 +89,9 @@ fn texts_of_dns_are_endpoints_or_have_a_reason() {
     let silent = silent.local_addr().unwrap().to_string();
     // Nobody is there any more.
     let words = ["resolve", "/dnsaddr/one.example", "--dns", &silent];
-    room.callsign(&words).ends_with(3).says(&["does not say", &silent]);
+    let unsaid = room.callsign(&words).ends_with(3);
+    let unsaid = unsaid.says(&["does not say", &silent, "ask another DNS server"]);
+    assert!(!unsaid.stderr.contains("--registrar"), "no registrar was asked\n{unsaid}");
     let words = ["resolve", "/dnsaddr/one.example", "--dns", "resolver"];
     room.callsign(&words).ends_with(2).says(&["no address of a DNS server"]);
     room.callsign(&["resolve", "web", "--dns", "::1"]).ends_with(2).says(&["/dnsaddr/"]);

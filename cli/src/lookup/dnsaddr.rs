@@ -13,7 +13,7 @@ use anyhow::anyhow;
 use endpoints::{Endpoint, Quoted};
 use gateway::dns::{TextsError, texts_of};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// The endpoints of a domain name, and what else its texts say.
 #[derive(Debug, Default)]
@@ -115,8 +115,9 @@ fn failed(domain: &str, servers: &[SocketAddr], error: TextsError) -> Failure {
             Failure::not_found(anyhow!("DNS has no name `_dnsaddr.{domain}` (asked: {asked})"))
                 .hint("ask the registrar's own server, if the system's does not ask it: `--dns`")
         }
-        error => Failure::unreachable(error, &[])
-            .context(format!("DNS does not say what `_dnsaddr.{domain}` is (asked: {asked})")),
+        error => Failure { exit: Exit::Unreachable, ..Failure::usage(error) }
+            .context(format!("DNS does not say what `_dnsaddr.{domain}` is (asked: {asked})"))
+            .hint("ask another DNS server: `--dns ADDRESS`"),
     }
 }
 
