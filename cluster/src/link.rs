@@ -13,6 +13,7 @@
 use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
 
 use endpoints::{Name, NamePattern};
+use portal::WithCauses;
 use registrar::{
     ForeignSession, RegistryHandle,
     registry::{RegistryError, Stride},
@@ -38,7 +39,6 @@ use crate::{
     },
     keys::{Keys, NodeValue, Place},
     outbox::Outbox,
-    settings::with_causes,
     view::{Action, View},
 };
 
@@ -141,7 +141,7 @@ impl Link {
                 if matches!(error, LinkError::Compacted | LinkError::TooLong) {
                     self.revision = None;
                 }
-                let error = with_causes(&error);
+                let error = WithCauses(&error).to_string();
                 // An etcd that is away for long is said once.
                 if self.warned.replace(error.clone()).as_ref() != Some(&error) {
                     warn!(target: "callsign", endpoint, error, "not connected to etcd");

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use endpoints::Name;
+use portal::WithCauses;
 use thiserror::Error;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
@@ -76,7 +77,7 @@ impl ClusterSettings {
             let dialed = Endpoint::from_shared(endpoint.clone());
             let dialed =
                 dialed.and_then(|it| if is_tls { it.tls_config(tls.clone()) } else { Ok(it) });
-            dialed.map_err(|error| fault(with_causes(&error)))?;
+            dialed.map_err(|error| fault(WithCauses(&error).to_string()))?;
         }
         let has_tls = self.endpoints.iter().any(|it| it.starts_with("https://"));
         Ok(has_tls.then_some(tls))
@@ -141,17 +142,6 @@ pub enum ClusterError {
     Prefix,
     #[error("a lease of {lease:?} is shorter than {LEASE_MIN:?}, or longer than {LEASE_MAX:?}")]
     Lease { lease: Duration },
-}
-
-/// Writes an error with its causes.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The longest prefix: it is in every key.

@@ -171,16 +171,22 @@ impl ProveError {
     }
 }
 
-/// Writes an error and what caused it on one line.
+/// Writes an error and what caused it on one line. A cause that only repeats the one before is left
+/// out.
 #[derive(Clone, Copy, Debug)]
 pub struct WithCauses<'a>(pub &'a (dyn error::Error + 'static));
 
 impl fmt::Display for WithCauses<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            if text != last {
+                write!(f, ": {text}")?;
+                last = text;
+            }
             cause = error.source();
         }
         Ok(())
@@ -190,4 +196,25 @@ impl fmt::Display for WithCauses<'_> {
 /// A time limit to the millisecond: what was left of a longer one would show nine digits.
 fn rounded(limit: Duration) -> Duration {
     Duration::from_millis((limit.as_secs_f64() * 1000.0).round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Error)]
+    #[error("{0}")]
+    struct Said(&'static str, #[source] Option<Box<Self>>);
+
+    #[test]
+    fn a_cause_that_repeats_the_one_before_is_left_out() {
+        let said = |causes: &[&'static str]| {
+            let link = |cause, said: &&'static str| Some(Box::new(Said(said, cause)));
+            let error = causes.iter().rev().fold(None, link).unwrap();
+            WithCauses(&*error).to_string()
+        };
+        assert_eq!(said(&["cut", "refused"]), "cut: refused");
+        assert_eq!(said(&["cut", "cut", "refused", "refused"]), "cut: refused");
+        assert_eq!(said(&["cut", "refused", "cut"]), "cut: refused: cut");
+    }
 }
