@@ -6,7 +6,7 @@ use super::{Account, Entry, Key, Registry, RegistryError, SessionId, waiters::Wa
 
 impl Registry {
     /// Tells whether the owner of an entry with so many claims may have it, in the place of an
-    /// earlier one.
+    /// earlier one, or of one that is gone.
     pub(super) fn check_quotas(
         &self,
         entry: &Entry,
@@ -15,7 +15,9 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let account = entry.registrant.owner.account();
         let earlier = earlier.map(|key| &self.entries[key]);
-        let own = earlier.filter(|it| it.registrant.owner.account() == account);
+        // Nothing was paid for that of another node, nor for one whose owner has its room back.
+        let is_own = |it: &&Entry| it.registrant.owner.account() == account && it.charged > 0;
+        let own = earlier.filter(is_own);
         let bytes = entry.held_bytes() + claims * Entry::CLAIM_BYTES;
         let more = bytes.saturating_sub(own.map_or(0, |it| it.charged as usize));
         let one = usize::from(own.is_none());

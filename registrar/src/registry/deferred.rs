@@ -234,6 +234,11 @@ impl Registry {
         self.deferred.is_clearing() && (entry.is_gone || sessions::is_over(&self.sessions, entry))
     }
 
+    /// Returns the entry of an instance that is gone, but not yet removed.
+    pub(super) fn gone(&self, uuid: Uuid) -> Option<Key> {
+        self.by_uuid.get(uuid, &self.entries).filter(|key| self.is_over(&self.entries[*key]))
+    }
+
     /// Removes an instance that is gone, before it is registered again.
     pub(super) fn make_way(&mut self, uuid: Uuid, outcome: &mut Outcome) {
         if self.deferred.is_clearing()

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use wire::{Epoch, Lifetime, Record, State, registrar::Update};
 
 use super::{
-    Account, Caller, Entry, NameClaim, Outcome, Registrant, Registry, RegistryError, Turn,
+    Account, Caller, Entry, Key, NameClaim, Outcome, Registrant, Registry, RegistryError, Turn,
     check_endpoints, check_metadata,
 };
 
@@ -84,12 +84,12 @@ impl Registry {
         check_endpoints(endpoint.as_slice())?;
         check_metadata(&metadata)?;
         let mut outcome = Outcome::default();
-        self.make_way(uuid, &mut outcome);
-        let Some(key) = self.by_uuid.get(uuid, &self.entries) else {
-            self.check_room_for_foreign(&caller)?;
+        let Some(key) = self.live(uuid) else {
+            let gone = self.gone(uuid);
+            self.check_room_for_foreign(&caller, gone)?;
             let claim = NameClaim { caller: &caller, earlier: None, yields: None, turn };
             let is_exclusive = self.check_name(&name, &claim)?;
-            let epoch = self.take_epoch();
+            let epoch = self.next_epoch();
             let record = Record {
                 name,
                 uuid,
@@ -108,7 +108,9 @@ impl Registry {
             };
             let registrant = Registrant { owner, session: None };
             let entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
-            self.check_quotas(&entry, record.endpoints.len(), None)?;
+            self.check_quotas(&entry, record.endpoints.len(), gone)?;
+            self.next_epoch = epoch;
+            self.make_way(uuid, &mut outcome);
             self.put(None, (entry, record.token), &record.endpoints, &mut outcome);
             return Ok((Some(record.epoch), outcome));
         };
@@ -137,17 +139,27 @@ impl Registry {
         Ok((Some(epoch), outcome))
     }
 
-    fn check_room_for_foreign(&self, caller: &Caller) -> Result<(), RegistryError> {
+    fn check_room_for_foreign(
+        &self,
+        caller: &Caller,
+        gone: Option<Key>,
+    ) -> Result<(), RegistryError> {
+        let gone = gone.map(|it| &self.entries[it]);
+        let goes = usize::from(gone.is_some());
+        let gone = gone.filter(|it| it.lifetime == Lifetime::Foreign);
+        let foreign_goes = usize::from(gone.is_some());
         let foreign_max = self.limits.foreign_instances_max;
         let room = [
-            ("instances", self.by_epoch.len(), self.limits.instances_max),
-            ("foreign instances", self.foreign.all, foreign_max),
+            ("instances", self.by_epoch.len() - goes, self.limits.instances_max),
+            ("foreign instances", self.foreign.all - foreign_goes, foreign_max),
         ];
         if let Some((what, _, limit)) = room.into_iter().find(|(_, count, limit)| count >= limit) {
             return Err(RegistryError::TooMany { what, limit });
         }
         let account = caller.owner.account();
-        let (count, limit) = (self.foreign.of(account), foreign_max.div_ceil(2));
+        let own_goes = gone.filter(|it| it.registrant.owner.account() == account);
+        let count = self.foreign.of(account) - usize::from(own_goes.is_some());
+        let limit = foreign_max.div_ceil(2);
         // The records of an earlier run had room there.
         let is_bound = !caller.is_trusted && !self.accounts.is_trusted(account);
         if is_bound && count >= limit {

@@ -290,9 +290,8 @@ impl Registry {
             let registered = Registered { epoch, revision, key, token, resume, lost, also };
             return Ok((registered, Outcome::default()));
         }
-        let mut outcome = Outcome::default();
-        self.make_way(register.uuid, &mut outcome);
-        let earlier = self.by_uuid.get(register.uuid, &self.entries);
+        let earlier = self.live(register.uuid);
+        let gone = self.gone(register.uuid);
         // Nobody else can know what its UUID is made of.
         let is_proved =
             |it: Owner| owner != it && register.secret.is_some_and(|it| it.owns(register.uuid));
@@ -316,9 +315,9 @@ impl Registry {
                 return Err(RegistryError::NotOwner { owner: owners, by: owner });
             }
             // It comes from another node.
-            Some(earlier) if earlier.is_remote() => self.check_room(session, lifetime)?,
+            Some(earlier) if earlier.is_remote() => self.check_room(session, lifetime, None)?,
             Some(_) => {}
-            None => self.check_room(session, lifetime)?,
+            None => self.check_room(session, lifetime, gone)?,
         }
         let waits = self.lines.waiting(register.uuid);
         if let Some((name, waits)) =
@@ -333,8 +332,7 @@ impl Registry {
         let claim = NameClaim { caller, earlier, yields: squatter, turn };
         let is_exclusive = self.check_name(&register.name, &claim)?;
 
-        self.tombstones.remove(register.uuid);
-        let epoch = self.take_epoch();
+        let epoch = self.next_epoch();
         let waiting = self.waiting_told(&register.name, register.uuid, owner);
         let record = Record {
             name: register.name,
@@ -356,7 +354,13 @@ impl Registry {
         let mut entry = Entry::new(&record, registrant, now_ms, &mut self.forms);
         entry.has_key &= caller.is_private;
         let former = earlier.or(squatter);
-        self.check_quotas(&entry, record.endpoints.len(), former)?;
+        self.check_quotas(&entry, record.endpoints.len(), former.or(gone))?;
+
+        // Nothing refuses it from here on.
+        self.next_epoch = epoch;
+        let mut outcome = Outcome::default();
+        self.make_way(record.uuid, &mut outcome);
+        self.tombstones.remove(record.uuid);
         // It may wait yet by an earlier connection.
         self.leave_line_of(record.uuid, &mut outcome);
         if let Some(key) = former.filter(|it| self.entries[*it].registrant.session != Some(session))
@@ -532,9 +536,15 @@ impl Registry {
         }
     }
 
-    fn check_room(&self, session: SessionId, lifetime: Lifetime) -> Result<(), RegistryError> {
+    /// Tells whether there is room for an instance, in the place of one that is gone.
+    fn check_room(
+        &self,
+        session: SessionId,
+        lifetime: Lifetime,
+        gone: Option<Key>,
+    ) -> Result<(), RegistryError> {
         let limit = self.limits.instances_max;
-        if self.by_epoch.len() >= limit {
+        if self.by_epoch.len() - usize::from(gone.is_some()) >= limit {
             return Err(RegistryError::TooMany { what: "instances", limit });
         }
         let limit = self.limits.session_instances_max;
@@ -544,8 +554,13 @@ impl Registry {
         Ok(())
     }
 
+    /// Returns the epoch of the next registration.
+    fn next_epoch(&self) -> Epoch {
+        self.stride.after(self.next_epoch)
+    }
+
     fn take_epoch(&mut self) -> Epoch {
-        self.next_epoch = self.stride.after(self.next_epoch);
+        self.next_epoch = self.next_epoch();
         self.next_epoch
     }
 }

@@ -134,9 +134,8 @@ impl Registry {
         let Some(owner) = record.owner.as_ref().and_then(owner) else {
             return faulty("its owner is unknown");
         };
-        let mut outcome = Outcome::default();
-        self.make_way(uuid, &mut outcome);
-        let earlier = self.by_uuid.get(uuid, &self.entries);
+        let (earlier, gone) = (self.live(uuid), self.gone(uuid));
+        let count = self.by_epoch.len() - usize::from(gone.is_some());
         match earlier.map(|it| &self.entries[it]) {
             Some(earlier) if !earlier.is_remote() => {
                 return Err(RegistryError::KeptHere { uuid });
@@ -145,16 +144,18 @@ impl Registry {
                 return faulty("it has another name");
             }
             Some(_) => {}
-            None if self.by_epoch.len() >= self.limits.instances_max => {
+            None if count >= self.limits.instances_max => {
                 let limit = self.limits.instances_max;
                 return Err(RegistryError::TooMany { what: "instances", limit });
             }
             None => {}
         }
         let twin = self.by_epoch.after(epoch - 1).next().filter(|(it, _)| *it == epoch);
-        if twin.is_some_and(|(_, key)| Some(key) != earlier) {
+        if twin.is_some_and(|(_, key)| ![earlier, gone].contains(&Some(key))) {
             return faulty("another registration has its epoch");
         }
+        let mut outcome = Outcome::default();
+        self.make_way(uuid, &mut outcome);
         // What is registered here from now on is newer.
         self.next_epoch = self.next_epoch.max(epoch);
         let registrant = Registrant { owner, session: None };

@@ -12,6 +12,7 @@ mod lines;
 mod names;
 mod passed_over;
 mod quotas;
+mod refused;
 mod remote;
 mod ruled;
 mod support;
