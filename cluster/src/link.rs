@@ -73,7 +73,7 @@ enum LinkError {
     WatchEnded(String),
     #[error("nothing has come back from etcd for {0:?}")]
     Silent(Duration),
-    #[error("the lease has ended")]
+    #[error("the lease has ended, or another connection has taken its place")]
     LeaseEnded,
     #[error("another registrar is the node `{0}`, too; each needs a `node` of its own")]
     NameTaken(Name),
@@ -169,7 +169,7 @@ impl Link {
         };
         let client = Client::connect(&to).await?;
         let lease = self.lease(&client).await?;
-        self.claim_name(&client, lease).await?;
+        let claimed_at = self.claim_name(&client, lease).await?;
         self.claim_slot(&client, lease).await?;
         let own = all(&client, &self.keys.own_records()).await?.0;
         let is_kept = |it: &KeyValue| it.lease == lease;
@@ -188,7 +188,9 @@ impl Link {
                 revision
             }
         };
-        let watching = client.watch(self.keys.prefix(), from + 1).await?;
+        // From the last revision that is known, which is seen twice: etcd gives what is after a
+        // revision that it has compacted without the removals in the first one, and says nothing.
+        let watching = client.watch(self.keys.prefix(), from).await?;
         let now = Instant::now();
         self.view.resume(now);
         self.heard_at = now;
@@ -200,7 +202,7 @@ impl Link {
         let session = self.registry.own_session();
         let watched = session.watch(WATCH, NamePattern::any(), None);
         watched.expect("the registrar may always watch");
-        self.share(Open { client, lease, outbox, session, watching }).await
+        self.share(Open { client, lease, claimed_at, outbox, session, watching }).await
     }
 
     /// Keeps the lease that there is, or takes a new one: then everything is written anew.
@@ -216,8 +218,9 @@ impl Link {
         Ok(lease)
     }
 
-    /// Takes the name of this node, from an earlier run too, but from nobody who lives.
-    async fn claim_name(&mut self, client: &Client, lease: i64) -> Result<(), LinkError> {
+    /// Takes the name of this node, from an earlier run too, but from nobody who lives. Returns the
+    /// revision of that.
+    async fn claim_name(&mut self, client: &Client, lease: i64) -> Result<i64, LinkError> {
         let key = self.keys.own_node();
         let taken = || LinkError::NameTaken(self.settings.node.clone());
         let mut there = client.get(key.clone()).await?;
@@ -238,8 +241,8 @@ impl Link {
             compare: vec![Compare::modified(key.clone(), revision)],
             success: vec![RequestOp::put(key, value, lease)],
         };
-        let (succeeded, _) = client.txn(txn).await?;
-        if succeeded { Ok(()) } else { Err(taken()) }
+        let (succeeded, revision) = client.txn(txn).await?;
+        if succeeded { Ok(revision) } else { Err(taken()) }
     }
 
     /// Takes a slot of epochs that no other node has.
@@ -269,7 +272,7 @@ impl Link {
     }
 
     async fn share(&mut self, mut open: Open) -> Result<Infallible, LinkError> {
-        let mut writing: Option<Writing> = None;
+        let (mut writing, mut writes_beat): (Option<Writing>, bool) = (None, false);
         let mut keeping: Option<Keeping> = None;
         let mut parts = Vec::new();
         let (mut beat_at, mut is_beat_due, mut was_whole) = (Instant::now(), true, false);
@@ -277,6 +280,7 @@ impl Link {
         loop {
             if writing.is_none() && (is_beat_due || !open.outbox.is_empty()) {
                 let mut success = open.outbox.batch(&self.registry, open.lease);
+                writes_beat = is_beat_due;
                 if is_beat_due {
                     was_whole |= open.outbox.is_whole();
                     self.beat += 1;
@@ -285,7 +289,9 @@ impl Link {
                     success.push(RequestOp::put(self.keys.own_node(), value, open.lease));
                     is_beat_due = false;
                 }
-                let compare = vec![Compare::lease(self.keys.own_node(), open.lease)];
+                // What an earlier connection has sent may arrive at etcd late, by another member: that
+                // is void once this one has claimed the name.
+                let compare = vec![Compare::modified(self.keys.own_node(), open.claimed_at)];
                 let client = open.client.clone();
                 writing =
                     Some(Box::pin(
@@ -301,13 +307,20 @@ impl Link {
                         return Err(LinkError::WatchEnded(String::new()));
                     };
                     if self.take(response, &mut parts, open.lease).await? {
-                        self.status.lag_ms = Some(beaten_at.elapsed().as_millis() as u64);
+                        let lag_ms = Some(beaten_at.elapsed().as_millis() as u64);
+                        if std::mem::replace(&mut self.status.lag_ms, lag_ms).is_none() {
+                            self.tell();
+                        }
                     }
                 }
                 written = finished(&mut writing) => {
                     writing = None;
-                    if !written?.0 {
+                    let (succeeded, revision) = written?;
+                    if !succeeded {
                         return Err(LinkError::LeaseEnded);
+                    }
+                    if writes_beat {
+                        open.claimed_at = revision;
                     }
                     // The others may drop what is not there from now on.
                     is_beat_due |= !was_whole && open.outbox.is_whole();
@@ -375,7 +388,10 @@ impl Link {
                 Ok(false)
             };
         }
-        let events = std::mem::take(parts);
+        let mut events = std::mem::take(parts);
+        let revision = |it: &Event| it.kv.as_ref().map_or(0, |it| it.mod_revision);
+        let known = self.revision.unwrap_or_default();
+        events.retain(|it| revision(it) > known);
         let own = self.keys.own_node();
         let now = Instant::now();
         let mut is_heard = false;
@@ -386,7 +402,6 @@ impl Link {
                 self.heard_at = now;
             }
         }
-        let revision = |it: &Event| it.kv.as_ref().map_or(0, |it| it.mod_revision);
         for together in events.chunk_by(|one, other| revision(one) == revision(other)) {
             let actions = self.view.apply(together, now);
             self.act(actions).await;
@@ -470,6 +485,8 @@ impl Link {
 struct Open {
     client: Client,
     lease: i64,
+    /// When the key of this node was written last, as far as this connection knows.
+    claimed_at: i64,
     outbox: Outbox,
     session: ForeignSession,
     watching: crate::etcd::Watching,

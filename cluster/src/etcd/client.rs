@@ -1,13 +1,16 @@
 //! A connection to one member of etcd. Every call has a time limit: a connection to a member that is
 //! gone, or cut off from the others, looks well.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, ready},
+    time::Duration,
+};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use http::uri::PathAndQuery;
 use prost::Message;
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use tonic::{
     Code, Request, Status, Streaming,
     client::Grpc,
@@ -41,8 +44,34 @@ pub(crate) struct Client {
     limit: Duration,
 }
 
-/// What etcd sends of the changes of a prefix.
-pub(crate) type Watching = Streaming<WatchResponse>;
+/// What etcd sends of the changes of a prefix. It ends at etcd too when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    responses: Streaming<WatchResponse>,
+    _asking: Asking,
+}
+
+impl Watching {
+    /// Returns the next response, or `None` at the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn message(&mut self) -> Result<Option<WatchResponse>, Status> {
+        self.responses.message().await
+    }
+}
+
+/// Keeps a stream of requests open until it is dropped. Without that, etcd and this side would hold
+/// the stream, and with it the connection, for ever: the end of the answers alone ends neither.
+type Asking = oneshot::Sender<()>;
+
+/// Returns a stream of one request, which ends when its other half is dropped.
+fn asking<T: Send + 'static>(request: T) -> (Asking, impl Stream<Item = T> + Send + 'static) {
+    let (asking, is_over) = oneshot::channel();
+    let rest = stream::once(is_over).filter_map(|_| ready(None));
+    (asking, stream::iter([request]).chain(rest))
+}
 
 /// Why a call to etcd has failed.
 #[derive(Debug, Error)]
@@ -76,7 +105,7 @@ impl Client {
             .map_err(EtcdError::Connect)?
             .connect_timeout(*limit)
             .tcp_nodelay(true)
-            .http2_keep_alive_interval(*limit)
+            .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(*limit)
             .keep_alive_while_idle(true);
         if let Some(tls) = tls {
@@ -142,8 +171,8 @@ impl Client {
     /// Prolongs a lease. `false` if it has ended.
     pub(crate) async fn keep_alive(&self, id: i64) -> Result<bool, EtcdError> {
         let path = PathAndQuery::from_static("/etcdserverpb.Lease/LeaseKeepAlive");
+        let (_asking, requests) = asking(LeaseKeepAliveRequest { id });
         let asked = async {
-            let requests = stream::iter([LeaseKeepAliveRequest { id }]).chain(stream::pending());
             let mut grpc = self.ready().await?;
             let codec = ProstCodec::<_, LeaseKeepAliveResponse>::default();
             let streamed = grpc.streaming(self.request(requests), path, codec).await?;
@@ -162,10 +191,9 @@ impl Client {
             start_revision: from,
             fragment: true,
         };
-        let requests = [WatchRequest { create: Some(create) }];
+        let (asking, requests) = asking(WatchRequest { create: Some(create) });
         let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
         let begun = async {
-            let requests = stream::iter(requests).chain(stream::pending());
             let mut request = self.request(requests);
             // A member that is cut off from the others ends the watch, and does not fall silent.
             request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
@@ -173,7 +201,8 @@ impl Client {
             grpc.streaming(request, path, ProstCodec::default()).await
         };
         let watching = in_time(self.limit, begun).await?;
-        Ok(watching.map_err(|status| EtcdError::Call { call: "watch", status })?.into_inner())
+        let watching = watching.map_err(|status| EtcdError::Call { call: "watch", status })?;
+        Ok(Watching { responses: watching.into_inner(), _asking: asking })
     }
 
     async fn call<Q, A>(
@@ -225,6 +254,10 @@ pub(crate) struct Page {
 async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, EtcdError> {
     timeout(limit, work).await.map_err(|_| EtcdError::Silent(limit))
 }
+
+/// How often a connection without traffic is looked at: etcd ends one that is pinged more often than
+/// every 5 s, unless told otherwise. What is awaited has a limit of its own.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 const NO_HEADER: EtcdError = EtcdError::Answer("its answer has no header");
 

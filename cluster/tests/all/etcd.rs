@@ -1,6 +1,12 @@
-//! An etcd of one member or several, on ports of the loopback, with its data in a temporary folder.
+//! An etcd of one member or several, with its data in a temporary folder. Each has an address of the
+//! loopback of its own: two that run beside each other with one port would be one.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
 
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -15,10 +21,12 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_prost::ProstCodec;
+use uuid::Uuid;
 
 /// An etcd. Dropping it kills its members.
 pub(crate) struct Etcd {
     folder: TempDir,
+    host: Ipv4Addr,
     /// The port for clients and the one for the other members.
     ports: Vec<(u16, u16)>,
     members: Vec<Option<Child>>,
@@ -34,7 +42,8 @@ impl Etcd {
         }
         let draw = || transport::draw_port(&[]).unwrap();
         let ports: Vec<_> = (0..members).map(|_| (draw(), draw())).collect();
-        let mut etcd = Self { folder: tempfile::tempdir().unwrap(), ports, members: Vec::new() };
+        let (folder, host) = (tempfile::tempdir().unwrap(), Ipv4Addr::from(0x7f00_0001 | random()));
+        let mut etcd = Self { folder, host, ports, members: Vec::new() };
         etcd.members.resize_with(members, || None);
         for member in 0..members {
             etcd.run(member);
@@ -47,11 +56,12 @@ impl Etcd {
 
     /// Returns where clients find the members.
     pub(crate) fn endpoints(&self) -> Vec<String> {
-        self.ports.iter().map(|(port, _)| format!("http://127.0.0.1:{port}")).collect()
+        self.ports.iter().map(|(port, _)| format!("http://{}:{port}", self.host)).collect()
     }
 
-    pub(crate) fn port(&self, member: usize) -> u16 {
-        self.ports[member].0
+    /// Returns where clients find a member.
+    pub(crate) fn place(&self, member: usize) -> SocketAddr {
+        (self.host, self.ports[member].0).into()
     }
 
     /// Kills a member and waits until it is gone.
@@ -63,11 +73,10 @@ impl Etcd {
     /// Starts a member again.
     pub(crate) fn run(&mut self, member: usize) {
         let (port, peer) = self.ports[member];
-        let (clients, peers) =
-            (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
-        let all: Vec<_> = (0..self.ports.len())
-            .map(|it| format!("n{it}=http://127.0.0.1:{}", self.ports[it].1))
-            .collect();
+        let at = |port: u16| format!("http://{}:{port}", self.host);
+        let (clients, peers) = (at(port), at(peer));
+        let all: Vec<_> =
+            (0..self.ports.len()).map(|it| format!("n{it}={}", at(self.ports[it].1))).collect();
         let child = Command::new("etcd")
             .args(["--name", &format!("n{member}"), "--data-dir"])
             .arg(self.data(member))
@@ -102,6 +111,14 @@ impl Etcd {
         let range = Range { key: b"x".to_vec() };
         let answer: Ranged = self.call(member, "/etcdserverpb.KV/Range", range).await?;
         Some(answer.header?.revision)
+    }
+
+    /// Waits until the latest revision is a later one.
+    pub(crate) async fn passes(&self, revision: i64) {
+        while self.revision(0).await.is_none_or(|it| it <= revision) {
+            // Nothing else tells it without a watch, which is what is tested.
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Returns how many keys of a prefix there are.
@@ -147,6 +164,11 @@ impl Etcd {
     fn data(&self, member: usize) -> PathBuf {
         self.folder.path().join(format!("n{member}"))
     }
+}
+
+/// Returns the middle of an address of the loopback.
+fn random() -> u32 {
+    (Uuid::new_v4().as_u128() as u32) & 0x00ff_fff0
 }
 
 #[derive(Clone, PartialEq, Message)]

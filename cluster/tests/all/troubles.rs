@@ -1,6 +1,6 @@
 //! What the nodes of a cluster do when etcd, or one of them, is gone.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use callsign_cluster::ClusterSettings;
 use tokio::{
@@ -94,33 +94,65 @@ async fn an_etcd_with_empty_disks_is_filled_again() {
 async fn what_etcd_has_forgotten_is_read_anew() {
     let Some(etcd) = Etcd::start(1).await else { return };
     let rome = Node::start("rome", etcd.endpoints()).await;
-    let relay = Relay::start(etcd.port(0)).await;
-    let endpoint = format!("http://127.0.0.1:{}", relay.port);
-    // It outlasts the cut, so that the watch would go on from where it was; a watch that says nothing
-    // for as long is begun anew.
-    let lease = Duration::from_secs(12);
-    let settings = ClusterSettings::new("oslo".parse().unwrap(), [endpoint]);
-    let oslo = Node::start_with(ClusterSettings { lease, ..settings }).await;
+    let relay = Relay::start(etcd.place(0)).await;
+    let oslo = lasting("oslo", relay.endpoint()).await;
     let mut watcher = oslo.watch();
     let (client, short) = (rome.client(), rome.client());
     register(&client, "stays", 1);
     assert_eq!(watcher.next().await, "add stays 1 at rome");
     register(&short, "goes", 2);
     assert_eq!(watcher.next().await, "add goes 2 at rome");
-    let port = relay.cut().await;
+    let place = relay.cut().await;
     oslo.until(|it| it.error.is_some()).await;
+    let before = etcd.revision(0).await.unwrap();
     drop(short);
     register(&client, "comes", 3);
     register(&client, "stays", 1);
-    rome.until(|it| it.pending == 0 && it.written == 2).await;
+    // The first is that of the changes, if it is no beat.
+    etcd.passes(before + 1).await;
     etcd.compact().await;
-    let _relay = Relay::start_at(port, etcd.port(0)).await;
+    let _relay = Relay::start_at(place, etcd.place(0)).await;
     let mut seen = [watcher.next().await, watcher.next().await, watcher.next().await];
     seen.sort_unstable();
     let expected = ["add comes 3 at rome", "remove goes 2: gone", "update stays 1 at rome"];
     assert_eq!(seen, expected);
     register(&client, "done", 4);
     assert_eq!(watcher.next().await, "add done 4 at rome");
+}
+
+/// What is removed in the very revision that etcd has compacted is in no watch that begins there.
+#[tokio::test]
+async fn a_removal_in_the_last_revision_that_etcd_has_forgotten_is_seen() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = lasting("rome", etcd.endpoints().remove(0)).await;
+    let relay = Relay::start(etcd.place(0)).await;
+    let oslo = lasting("oslo", relay.endpoint()).await;
+    let mut watcher = oslo.watch();
+    let (client, short) = (rome.client(), rome.client());
+    register(&short, "goes", 1);
+    assert_eq!(watcher.next().await, "add goes 1 at rome");
+    // The first beats of both are over, and nothing else is written for a while.
+    oslo.until(|it| it.lag_ms.is_some()).await;
+    register(&client, "stays", 3);
+    assert_eq!(watcher.next().await, "add stays 3 at rome");
+    let place = relay.cut().await;
+    oslo.until(|it| it.error.is_some()).await;
+    let before = etcd.revision(0).await.unwrap();
+    drop(short);
+    etcd.passes(before).await;
+    etcd.compact().await;
+    let _relay = Relay::start_at(place, etcd.place(0)).await;
+    assert_eq!(watcher.next().await, "remove goes 1: gone");
+    register(&client, "done", 2);
+    assert_eq!(watcher.next().await, "add done 2 at rome");
+}
+
+/// Starts a node with a lease that outlasts a cut, so that its watch goes on from where it was, and
+/// which beats seldom.
+async fn lasting(name: &str, endpoint: String) -> Node {
+    let lease = Duration::from_secs(60);
+    let settings = ClusterSettings::new(name.parse().unwrap(), [endpoint]);
+    Node::start_with(ClusterSettings { lease, ..settings }).await
 }
 
 #[tokio::test]
@@ -146,36 +178,40 @@ async fn any_member_may_die() {
     assert!(oslo.find("feed").iter().all(|it| home(it) == Some("rome")));
 }
 
-/// Passes bytes between a port and etcd's, until it is cut.
+/// Passes bytes between a place of its own and a member of etcd, until it is cut.
 struct Relay {
-    port: u16,
+    place: SocketAddr,
     passing: JoinSet<()>,
 }
 
 impl Relay {
-    async fn start(to: u16) -> Self {
-        Self::start_at(0, to).await
+    async fn start(to: SocketAddr) -> Self {
+        Self::start_at((to.ip(), 0).into(), to).await
     }
 
-    async fn start_at(port: u16, to: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+    async fn start_at(place: SocketAddr, to: SocketAddr) -> Self {
+        let listener = TcpListener::bind(place).await.unwrap();
+        let place = listener.local_addr().unwrap();
         let mut passing = JoinSet::new();
         passing.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((mut here, _)) = listener.accept().await {
                 connections.spawn(async move {
-                    if let Ok(mut there) = TcpStream::connect(("127.0.0.1", to)).await {
+                    if let Ok(mut there) = TcpStream::connect(to).await {
                         drop(copy_bidirectional(&mut here, &mut there).await);
                     }
                 });
             }
         });
-        Self { port, passing }
+        Self { place, passing }
     }
 
-    async fn cut(mut self) -> u16 {
+    fn endpoint(&self) -> String {
+        format!("http://{}", self.place)
+    }
+
+    async fn cut(mut self) -> SocketAddr {
         self.passing.shutdown().await;
-        self.port
+        self.place
     }
 }
