@@ -1,12 +1,12 @@
-"""Compares a look-up with redis-py's `GET`, both over Unix sockets, on asyncio, one at a time.
+"""Compares a look-up with redis-py's `GET`, both over Unix sockets.
 
     python clients/python/bench/lookup.py [--rounds 60] [--each 300] [--profile]
 
 It needs `redis` (pip) and `redis-server`, and the program `callsign`, best one built with
 `--release`: `CALLSIGN_BIN` names it. Rounds take turns in one process, so that whatever else the
 machine does meets all of them. The bare exchange sends the same bytes to the same registrar, and
-reads nothing of the answer: no client on asyncio's loop is faster. `--profile` shows in addition
-where the time of the look-ups goes.
+reads nothing of the answer. On asyncio there are also a hundred tasks that ask at once, for which
+redis-py opens a connection each. `--profile` shows in addition where the time of the look-ups goes.
 """
 
 from __future__ import annotations
@@ -25,16 +25,23 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
+import redis
 import redis.asyncio
 
 import callsign
+import callsign.sync
 from callsign.fields import pack
 from callsign.frames import encode, handshake
 
 #: What a record of an actor weighs in a cache.
 VALUE = "/unix/@feed " + "x" * 200
 
+#: How many tasks ask at once.
+MANY = 100
+
 Ask = Callable[[], Awaitable[object]]
+Times = dict[str, list[float]]
 
 
 @contextmanager
@@ -57,35 +64,93 @@ def servers(folder: str) -> Iterator[tuple[str, str]]:
             process.wait()
 
 
-async def measure(ours: str, theirs: str, rounds: int, each: int, profile: bool) -> None:
+async def on_asyncio(ours: str, theirs: str, rounds: int, each: int, profile: bool) -> None:
     cache = redis.asyncio.Redis(unix_socket_path=theirs)
     await cache.set("feed", VALUE)
     async with callsign.connect(f"/unix{ours}") as client:
         async with client.register("feed", "/unix/@feed"):
             asks: dict[str, Ask] = {
-                "look-up": lambda: client.query("feed"),
                 "GET": lambda: cache.get("feed"),
+                "look-up": lambda: client.query("feed"),
                 "bare exchange": await bare(ours),
             }
-            times: dict[str, list[float]] = {it: [] for it in asks}
-            work: dict[str, list[float]] = {it: [] for it in asks}
-            for _ in range(rounds):
-                for name, ask in asks.items():
-                    before = time.process_time()
-                    times[name] += await timed(ask, each)
-                    work[name].append((time.process_time() - before) / each)
-            for name in asks:
-                p50, cpu = statistics.median(times[name]), statistics.median(work[name])
-                of = p50 / statistics.median(times["GET"]), cpu / statistics.median(work["GET"])
-                print(
-                    f"{name:14} p50 {p50 * 1e6:6.1f} µs, {of[0]:.2f} × GET; "
-                    f"processor {cpu * 1e6:6.1f} µs, {of[1]:.2f} × GET"
-                )
+            await compare("asyncio", asks, rounds, each)
+            for name in ("GET", "look-up"):
+                rates = [await rate_of_many(asks[name]) for _ in range(rounds // 6 + 1)]
+                print(f"{MANY} tasks, {name}: {statistics.median(rates):.0f} a second")
             if profile:
                 with cProfile.Profile() as found:
                     await timed(asks["look-up"], rounds * each)
                 pstats.Stats(found).sort_stats("tottime").print_stats(25)
     await cache.aclose()
+
+
+async def on_trio(ours: str, rounds: int, each: int) -> None:
+    async with callsign.connect(f"/unix{ours}") as client:
+        async with client.register("feed", "/unix/@feed"):
+            asks: dict[str, Ask] = {
+                "look-up": lambda: client.query("feed"),
+                "bare exchange": await bare_on_anyio(ours),
+            }
+            await compare("trio", asks, rounds, each)
+
+
+def without(ours: str, theirs: str, rounds: int, each: int) -> None:
+    """Compares those for code that blocks."""
+    with (
+        redis.Redis(unix_socket_path=theirs) as cache,
+        callsign.sync.connect(f"/unix{ours}") as client,
+    ):
+        with client.register("feed", "/unix/@feed"):
+            asks: dict[str, Callable[[], object]] = {
+                "GET": lambda: cache.get("feed"),
+                "look-up": lambda: client.query("feed"),
+            }
+            times: Times = {it: [] for it in asks}
+            for _ in range(rounds):
+                for name, ask in asks.items():
+                    for _ in range(each):
+                        began = time.perf_counter()
+                        ask()
+                        times[name].append(time.perf_counter() - began)
+            report("blocking", times)
+
+
+async def compare(where: str, asks: dict[str, Ask], rounds: int, each: int) -> None:
+    """Takes turns, and prints what came of them."""
+    times: Times = {it: [] for it in asks}
+    work: Times = {it: [] for it in asks}
+    for _ in range(rounds):
+        for name, ask in asks.items():
+            before = time.process_time()
+            times[name] += await timed(ask, each)
+            work[name].append((time.process_time() - before) / each)
+    report(where, times, work)
+
+
+def report(where: str, times: Times, work: Times | None = None) -> None:
+    """Prints medians, and how they compare with the first."""
+
+    def median(of: Times, name: str) -> str:
+        found, first = statistics.median(of[name]), next(iter(of))
+        ratio = found / statistics.median(of[first])
+        return f"{found * 1e6:6.1f} µs, {ratio:.2f} × {first}"
+
+    for name in times:
+        processor = f"; processor {median(work, name)}" if work else ""
+        print(f"{where:8} {name:14} p50 {median(times, name)}{processor}")
+
+
+async def rate_of_many(ask: Ask) -> float:
+    """Has tasks ask at once, and returns how many answers they get in a second."""
+
+    async def one() -> None:
+        for _ in range(20):
+            await ask()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(MANY)))
+    return MANY * 20 / (time.perf_counter() - began)
 
 
 async def timed(ask: Ask, each: int) -> list[float]:
@@ -98,14 +163,30 @@ async def timed(ask: Ask, each: int) -> list[float]:
     return times
 
 
-async def bare(path: str) -> Ask:
-    """Returns an exchange of the same bytes, without a client."""
+async def bare_socket(path: str) -> tuple[socket.socket, bytes]:
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(path)
     sock.setblocking(False)
     await handshake(sock, callsign.Hello(agent="bare"), 5.0)
     body = pack({"name": "feed", "all": False})
-    frame = encode("call", {"id": 0, "method": "registrar.query", "body": body})
+    return sock, encode("call", {"id": 0, "method": "registrar.query", "body": body})
+
+
+async def bare_on_anyio(path: str) -> Ask:
+    """Returns an exchange of the same bytes, without a client, by a task that waits for them."""
+    sock, frame = await bare_socket(path)
+
+    async def exchange() -> None:
+        sock.send(frame)
+        await anyio.wait_readable(sock)
+        sock.recv(65536)
+
+    return exchange
+
+
+async def bare(path: str) -> Ask:
+    """Returns such an exchange by a callback of asyncio's loop, as a protocol would make it."""
+    sock, frame = await bare_socket(path)
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
     loop.add_reader(sock, lambda: answer.set_result(sock.recv(65536)))
@@ -126,4 +207,7 @@ if __name__ == "__main__":
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cs") as folder, servers(folder) as (ours, theirs):
-        asyncio.run(measure(ours, theirs, given.rounds, given.each, given.profile))
+        rounds, each = given.rounds, given.each
+        asyncio.run(on_asyncio(ours, theirs, rounds, each, given.profile))
+        anyio.run(on_trio, ours, rounds, each, backend="trio")
+        without(ours, theirs, rounds, each)

@@ -19,7 +19,8 @@ from conftest import LIMIT, Room, listen
 
 import callsign
 from callsign import frames, messages, reading, writing
-from callsign.fields import Fields, pack, read
+from callsign.fields import Fields, pack
+from callsign.known import Known
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +44,7 @@ def test_the_example_of_the_document_is_read_and_written() -> None:
     kind, fields = frames.decode(theirs[len(frames.PREFACE) + 4 :])
     assert (kind, reading.read_hello(fields).registrar) == ("hello", REGISTRAR)
     kind, fields = frames.decode(answering[4:])
-    answer = read(reading.read_answer, fields.binary("body"), "an answer")
+    answer = Known().answer(fields.binary("body"))
     (record,) = answer.records
     assert (kind, fields.number("id"), answer.total) == ("return", 0, 1)
     assert (record.name, record.state, record.lifetime) == ("feed", "ready", "session")
@@ -242,10 +243,51 @@ def test_who_is_of_another_node_is_challenged_in_the_name_of_its_registrar() -> 
         "proofs": [bytes(16)] * 3,
         "homes": [there.bytes, None],
     }
-    owed = reading.read_located(Fields(located, "an answer")).owed
+    owed = Known().located(pack(located)).owed
     assert [it[0] for it in owed.values()] == [there, here, here]
     with pytest.raises(callsign.WireError):
-        reading.read_located(Fields({**located, "homes": [bytes(15)]}, "an answer"))
+        Known().located(pack({**located, "homes": [bytes(15)]}))
+
+
+def test_answers_that_were_read_before_are_those_that_came() -> None:
+    def body(now_ms: int, epoch: int = 1, **more: Any) -> bytes:
+        record = {
+            "name": "feed",
+            "uuid": bytes(16),
+            "epoch": epoch,
+            "endpoints": [{"endpoint": "/unix/@feed"}],
+            "state": "ready",
+            "lifetime": "session",
+            "since_ms": 1,
+        }
+        start = {"revision": 2**50 + now_ms, "now_ms": 2**40 + now_ms}
+        return pack({**start, "total": 1, "records": [record], **more})
+
+    known = Known()
+    first, second = known.answer(body(1)), known.answer(body(2))
+    assert (first.now_ms, second.now_ms) == (2**40 + 1, 2**40 + 2)
+    assert second.records is first.records and first.total == 1
+    other = known.answer(body(3, epoch=2))
+    assert other.records[0].epoch == 2
+    assert known.answer(body(4)).records[0].epoch == 1
+
+    # Whatever a peer sends is read as one would read it who has read nothing before.
+    chance = random.Random(7)
+    for at in range(3000):
+        bad = bytearray(body(at, epoch=chance.randrange(3)))
+        for _ in range(chance.randrange(3)):
+            bad[chance.randrange(len(bad))] = chance.randrange(256)
+        if chance.randrange(4) == 0:  # the last of two clocks counts
+            bad[0] += 1
+            bad += b"\xa6now_ms" + pack(chance.randrange(2**41))
+        assert answered(known, bytes(bad)) == answered(Known(), bytes(bad))
+
+
+def answered(known: Known, body: bytes) -> messages.Answer | str:
+    try:
+        return known.answer(body)
+    except callsign.WireError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize("seed", range(4))

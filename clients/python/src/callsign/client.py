@@ -151,7 +151,7 @@ class Client:
         the last answer to the same question with a `max_age` will do that is no more than so many
         seconds old: `age` says how old it is.
         """
-        return (await finding.query(self, Wanted(name, bool(all), owner, max_age))).result
+        return await finding.query(self, Wanted(name, bool(all), owner, max_age))
 
     async def query_now(self, name: str) -> LookupResult:
         """Looks up the instances of a name in all states, as `query` does, and waits for no

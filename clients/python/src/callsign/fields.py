@@ -32,7 +32,7 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
 
 def pack(value: Any) -> bytes:
     """Writes one MessagePack document."""
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    packed: bytes = msgpack.packb(value)
     return packed
 
 
@@ -48,6 +48,9 @@ class Fields:
         self._what = what
 
     def number(self, name: str) -> int:
+        value = self._map.get(name)
+        if type(value) is int and 0 <= value < 2**64:
+            return value
         return self._of(name, self.optional_number(name))
 
     def optional_number(self, name: str) -> int | None:
@@ -65,6 +68,9 @@ class Fields:
         return self._typed(name, str)
 
     def binary(self, name: str) -> bytes:
+        value = self._map.get(name)
+        if type(value) is bytes:
+            return value
         return self._of(name, self.optional_binary(name))
 
     def optional_binary(self, name: str, length: int | None = None) -> bytes | None:
@@ -116,10 +122,16 @@ class Fields:
         return WireError(f"{self._what} with a wrong `{name}`")
 
 
-def read(read: Callable[[Fields], T], body: bytes, what: str) -> T:
-    """Reads a body by a function."""
-    return read(Fields(unpack(body), what))
+def of_answer(read: Callable[[Fields], T]) -> Callable[[bytes], T]:
+    """Makes a reader of the bodies of answers of a reader of their fields."""
+
+    def read_body(body: bytes) -> T:
+        value = unpack(body)
+        return read(Fields({} if value is None else value, "an answer"))
+
+    return read_body
 
 
+@of_answer
 def read_nothing(_: Fields) -> None:
     """Reads an answer of which nothing is needed."""

@@ -28,6 +28,9 @@ PREFACE = MAGIC + VERSION.to_bytes(2, "little")
 FRAME_BYTES_MAX = 16 << 20
 HELLO_BYTES_MAX = 4 << 10
 
+#: What the frequent kinds are called in errors.
+_CALLED = {it: f"a frame `{it}`" for it in ("return", "error", "item", "call", "ping", "pong")}
+
 #: The time limit for a handshake.
 HANDSHAKE_TIMEOUT = 5.0
 
@@ -40,7 +43,7 @@ def encode(kind: str, fields: dict[str, Any]) -> bytes:
     return len(body).to_bytes(4, "little") + body
 
 
-def decode(body: bytes) -> tuple[str, Fields]:
+def decode(body: bytes | bytearray) -> tuple[str, Fields]:
     """Reads a frame: its kind and its fields."""
     value = unpack(body)
     if not isinstance(value, dict) or len(value) != 1:
@@ -48,9 +51,7 @@ def decode(body: bytes) -> tuple[str, Fields]:
     ((kind, fields),) = value.items()
     if not isinstance(kind, str):
         raise WireError("a frame without a kind")
-    word = kind[:32]
-    shown = word if word.isascii() and word.isidentifier() else plain(word)
-    return kind, Fields(fields, f"a frame `{shown}`")
+    return kind, Fields(fields, _CALLED.get(kind) or f"a frame `{plain(kind[:32])}`")
 
 
 async def handshake(sock: socket.socket, hello: Hello, limit: float) -> Hello:

@@ -20,7 +20,7 @@ from .errors import (
     NotOpen,
     RegistrarFailure,
 )
-from .fields import Fields, T
+from .fields import T
 from .link import Dialing, Down, Link, LinkConnection, Standby, Up
 from .options import Options, Trust
 from .signal import Signal
@@ -39,6 +39,9 @@ class Hub:
         #: Those that are being taken out.
         self.leaving: set[Entry] = set()
         self.links = [Link(at, it, self) for at, it in enumerate(registrars)]
+        #: The connection to the only registrar that counts, if there is one now: the others, if
+        #: any, are not there, and not missed.
+        self.sole: LinkConnection | None = None
         #: Why nothing can be asked: the client has not been entered, or is closed.
         self.is_shut: str | None = NOT_ENTERED
         self._process = os.getpid()  # that in which it is made, and then the one that opens it
@@ -60,12 +63,23 @@ class Hub:
         """Makes sure that it can be used."""
         if self.is_shut is not None:
             raise NotOpen(self.is_shut)
-        self.check_here()
+        if self._process != os.getpid():
+            raise NotOpen(OTHER_PROCESS)
 
     def check_here(self) -> None:
         """Makes sure that this is the process that opened it."""
         if not self.is_here:
             raise NotOpen(OTHER_PROCESS)
+
+    def find_sole(self) -> None:
+        """Looks again for the registrar that is the only one to be asked."""
+        up = [it.connection for it in self.links if it.connection is not None]
+        missed = any(
+            isinstance(it.state, Dialing)
+            or (isinstance(it.state, Down) and self.misses(it.failure(it.state.error)))
+            for it in self.links
+        )
+        self.sole = up[0] if len(up) == 1 and not missed else None
 
     def claim(self, link: Link, connection: LinkConnection) -> int | None:
         """Claims a registrar for a link, and declares it up; or returns the link that has it."""
@@ -87,12 +101,15 @@ class Hub:
         link.set(Down(error))
 
     async def ask(
-        self, index: int, method: str, body: bytes, read: Callable[[Fields], T]
+        self, index: int, method: str, body: bytes, read: Callable[[bytes], T]
     ) -> Reply[T] | RegistrarFailure | None:
         """Asks one registrar. One that another link serves is not asked twice: `None`."""
         self.check_open()
         link, limit = self.links[index], self.options.ask_timeout
-        match await link.settled(limit):
+        state = link.state
+        if isinstance(state, Dialing):
+            state = await link.settled(limit)
+        match state:
             case Up(connection):
                 try:
                     value = await connection.call(method, body, read, limit)
@@ -119,7 +136,7 @@ class Hub:
         return kind in ("no-answer", "silent", "closed", "ended", "refused", "quota-exceeded")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, since that makes it five times as slow
 class Reply(Generic[T]):
     """A registrar's answer, and the time until which it settles."""
 

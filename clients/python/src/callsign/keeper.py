@@ -13,7 +13,7 @@ import anyio
 
 from .desired import Entry, Progress, token_of
 from .errors import LinkError, Lost
-from .fields import Fields, pack, read_nothing
+from .fields import of_answer, pack, read_nothing
 from .hub import Hub
 from .identity import Key
 from .link import WAITS_MAX, Link, LinkConnection, log
@@ -61,7 +61,7 @@ class Keeper:
                         tasks.start_soon(keep, entry)
                 await self._hub.entries_changed.changed()
 
-    async def call(self, method: str, args: dict[str, Any], read: Callable[[Fields], T]) -> T:
+    async def call(self, method: str, args: dict[str, Any], read: Callable[[bytes], T]) -> T:
         async with self._room:
             limit = self._hub.options.ask_timeout
             return await self._connection.call(method, pack(args), read, limit)
@@ -182,7 +182,7 @@ class _Keeping:
             ask = {"name": self._entry.instance.name, "uuid": self._entry.instance.uuid.bytes}
             try:
                 ahead = await self._keeper.call(
-                    "registrar.line", ask, lambda it: it.optional_number("ahead")
+                    "registrar.line", ask, of_answer(lambda it: it.optional_number("ahead"))
                 )
             except LinkError:
                 return  # an earlier registrar refuses a registration that would have to wait

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -20,7 +20,7 @@ from .errors import (
     RemoteError,
     WireError,
 )
-from .fields import Fields, unpack
+from .known import Known
 from .portal import Portal
 from .reading import quota_of
 from .signal import Signal
@@ -61,14 +61,17 @@ class LinkConnection:
         return self.settling_until
 
     async def call(
-        self, method: str, body: bytes, read: Callable[[Fields], T], limit: float | None
+        self, method: str, body: bytes, read: Callable[[bytes], T], limit: float | None
     ) -> T:
         """Calls a method. When no answer comes in time, the connection is given up."""
         try:
             if limit is None:
                 answer = await self.portal.call(method, body)
             else:
-                answer = await self._within(limit, method, body)
+                try:
+                    answer = await self.portal.call_within(limit, method, body)
+                except Overdue as overdue:
+                    answer = await self._again(overdue, limit, method, body)
         except RemoteError as error:
             raise of_refusal(error) from None
         except Closed as error:
@@ -78,15 +81,11 @@ class LinkConnection:
             raise LinkError("too-long", what) from None
         return read_body(answer, read)
 
-    async def _within(self, limit: float, method: str, body: bytes) -> bytes:
-        for _ in range(2):
-            began = time.monotonic()
-            try:
+    async def _again(self, overdue: Overdue, limit: float, method: str, body: bytes) -> bytes:
+        """Calls again if the time has passed while this process was stopped: it begins anew."""
+        if overdue.late >= limit:
+            with suppress(Overdue):
                 return await self.portal.call_within(limit, method, body)
-            except Overdue:
-                if time.monotonic() - began < 2 * limit:
-                    break
-            # The timer fired far too late: this process was stopped, and the time begins anew.
         raise self.give_up(limit)
 
     def give_up(self, limit: float) -> LinkError:
@@ -101,11 +100,10 @@ class LinkConnection:
         return error
 
 
-def read_body(body: bytes, read: Callable[[Fields], T]) -> T:
+def read_body(body: bytes, read: Callable[[bytes], T]) -> T:
     """Reads the body of an answer."""
     try:
-        value = unpack(body)
-        return read(Fields({} if value is None else value, "an answer"))
+        return read(body)
     except WireError as error:
         what = f"its answer cannot be read: {error}"
         raise LinkError("unreadable", what) from None
@@ -159,10 +157,12 @@ class Link:
         self.state: LinkState = Dialing()
         self.changed = Signal()
         self.waits = 0
+        self.known = Known()
         self._hub = hub
 
     def set(self, state: LinkState) -> None:
         self.state = state
+        self._hub.find_sole()
         self.changed.notify()
         for entry in (*self._hub.entries.values(), *self._hub.leaving):
             entry.changed.notify()

@@ -10,9 +10,16 @@ from uuid import UUID
 import anyio
 
 from .dial import Ticket
-from .errors import Incomplete, LinkError, RegistrarFailure, registrars_error
+from .errors import (
+    Incomplete,
+    LinkError,
+    RegistrarFailure,
+    RegistrarsError,
+    registrars_error,
+)
 from .fields import pack
 from .hub import Hub, Reply
+from .link import Dialing, Down, Link, Up
 from .messages import Answer, Challenge, Located, Page, Record
 from .options import Trust
 from .reading import read_page
@@ -45,12 +52,16 @@ class LookupResult:
         return self
 
 
+#: The records that each link told, by its index.
+Told = list[tuple[int, tuple[Record, ...]]]
+
+
 @dataclass(slots=True)
 class Found:
-    """The merged instances, with the epoch of each at every link that knows it."""
+    """The merged instances, with what each link told of them."""
 
     result: LookupResult
-    epochs: dict[UUID, list[tuple[int, int]]] = field(default_factory=dict)
+    told: Told
     tickets: dict[tuple[UUID, int], Ticket] = field(default_factory=dict)
     settles_at: float | None = None
 
@@ -75,6 +86,8 @@ class Asking:
         links = self._hub.links
         if len(links) == 1:
             return [await ask(0)]
+        if sum(isinstance(it.state, Up | Dialing) for it in links) <= 1:
+            return await self._one(ask)
         late = LinkError("not-yet", "it has not answered yet")
         answers: dict[int, Reply[T] | RegistrarFailure | None] = {}
         patience = self._hub.options.patience
@@ -90,6 +103,26 @@ class Asking:
             for at in range(len(links)):
                 asking.start_soon(one, at)
         return [answers.get(link.index, link.failure(late)) for link in links]
+
+    async def _one(
+        self, ask: Callable[[int], Awaitable[Reply[T] | RegistrarFailure | None]]
+    ) -> Sequence[Reply[T] | RegistrarFailure | None]:
+        """Asks all registrars, of which at most one is waited for: no task of its own is needed."""
+        links = self._hub.links
+        # First those whose links say at once that they cannot be asked, and may soon be up.
+        order = sorted(links, key=lambda it: isinstance(it.state, Up | Dialing))
+        answers = {link.index: await ask(link.index) for link in order}
+        return [answers[link.index] for link in links]
+
+    def failed(self, link: Link, error: LinkError) -> RegistrarsError:
+        """Makes the error of a look-up of a failure of the only registrar that could be asked."""
+        failures = []
+        for it in self._hub.links:
+            if it is link:
+                failures.append(it.failure(error))
+            elif isinstance(it.state, Down):
+                failures.append(it.failure(it.state.error))
+        return registrars_error("no registrar answers", failures)
 
     async def list_of(self, at: int, pattern: str) -> Reply[Answer] | RegistrarFailure | None:
         records: list[Record] = []
@@ -126,35 +159,58 @@ def located(hub: Hub, answers: Sequence[Reply[Located] | RegistrarFailure | None
     return together
 
 
+def alone(answer: Answer) -> LookupResult:
+    """Makes the result of the answer of the only registrar that counts."""
+    records, total = answer.records, answer.total
+    if len(records) > 1:
+        records = _ordered([(0, records)])
+    return LookupResult(records, total if total > len(records) else len(records), answer.now_ms)
+
+
 def merged(hub: Hub, answers: Sequence[Reply[Answer] | RegistrarFailure | None]) -> Found:
     """Merges the answers: each instance once, by its newest record."""
-    failures = [it for it in answers if isinstance(it, RegistrarFailure)]
-    parts = [(at, it) for at, it in enumerate(answers) if isinstance(it, Reply)]
-    if not parts:
+    told: Told = []
+    failures: list[RegistrarFailure] = []
+    total, now_ms = 0, 0
+    settles_at: float | None = None
+    for at, answer in enumerate(answers):
+        if isinstance(answer, Reply):
+            value = answer.value
+            told.append((at, value.records))
+            total, now_ms = max(total, value.total), max(now_ms, value.now_ms)
+            if answer.settles_at is not None:
+                settles_at = max(settles_at or 0.0, answer.settles_at)
+        elif answer is not None:
+            failures.append(answer)
+    if not told:
         raise registrars_error("no registrar answers", failures)
-    newest: dict[UUID, Record] = {}
-    epochs: dict[UUID, list[tuple[int, int]]] = {}
+    records = told[0][1]
+    if len(told) > 1 and hub.trust is Trust.USUAL:
+        told = _believed(told)
+    if len(told) > 1 or len(records) > 1:
+        records = _ordered(told)
+    missed = tuple(it for it in failures if hub.misses(it)) if failures else ()
+    settling = None if settles_at is None else settles_at - anyio.current_time()
+    result = LookupResult(records, max(len(records), total), now_ms, missed, settling)
+    return Found(result, told, settles_at=settles_at)
+
+
+def _believed(told: Told) -> Told:
+    """Leaves out what a registrar says of a name that one before it knows."""
     known: set[str] = set()
-    for at, part in parts:
-        records = part.value.records
-        if hub.trust is Trust.USUAL:
-            # The first registrar that knows a name is the one that is believed.
-            records = tuple(it for it in records if it.name not in known)
-            known.update(it.name for it in records)
+    believed: Told = []
+    for at, records in told:
+        news = tuple(it for it in records if it.name not in known)
+        known.update(it.name for it in news)
+        believed.append((at, news))
+    return believed
+
+
+def _ordered(told: Told) -> tuple[Record, ...]:
+    newest: dict[UUID, Record] = {}
+    for _, records in told:
         for record in records:
-            epochs.setdefault(record.uuid, []).append((at, record.epoch))
             best = newest.get(record.uuid)
             if best is None or newest_first(record) < newest_first(best):
                 newest[record.uuid] = record
-    settles = [it.settles_at for _, it in parts if it.settles_at is not None]
-    settles_at = max(settles, default=None)
-    ordered = tuple(sorted(newest.values(), key=newest_first))
-    left = None if settles_at is None else settles_at - anyio.current_time()
-    result = LookupResult(
-        records=ordered,
-        total=max([len(ordered), *(it.value.total for _, it in parts)]),
-        now_ms=max(it.value.now_ms for _, it in parts),
-        unanswered=tuple(it for it in failures if hub.misses(it)),
-        settling=left,
-    )
-    return Found(result, epochs, settles_at=settles_at)
+    return tuple(sorted(newest.values(), key=newest_first))

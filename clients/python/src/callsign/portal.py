@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
+from struct import Struct
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
-from .call import Call, Overdue
+from .call import Call, Overdue, maker
 from .errors import Closed, RemoteError, WireError
 from .fields import Fields
 from .frames import FRAME_BYTES_MAX, decode, encode
@@ -35,6 +37,8 @@ _REPLIES_MAX = 1 << 20
 
 #: Reads in a row before the other tasks run.
 _READS_MAX = 16
+
+_LENGTH = Struct("<I")
 
 #: For how long a peer that no longer receives is read: it may have closed only its half.
 _LAST_WORDS = 5.0
@@ -64,8 +68,11 @@ class Portal:
         #: asyncio's loop, if that runs this; and its clock, for callbacks too.
         self._loop = _asyncio_loop()
         self._clock = anyio.current_time if self._loop is None else self._loop.time
-        #: Makes an event: for one that is awaited once, asyncio's own costs a tenth of anyio's.
-        self._event = anyio.Event if self._loop is None else asyncio.Event
+        self._ended = maker(self._loop)
+        #: Calls whose ends have been read, and whose callers are to be woken.
+        self._answered: deque[Call] = deque()
+        #: The beginning of a frame whose rest has yet to come.
+        self._begun = bytearray()
         self._pulse = Pulse(service, self._clock, ends_on_silence=ends_on_silence)
         #: Why it has ended.
         self.closed: Closed | None = None
@@ -75,9 +82,10 @@ class Portal:
     async def call(self, method: str, body: bytes) -> bytes:
         """Calls a method, and returns the body of the answer. A cancelled call is withdrawn."""
         async with self._room:
-            number, call = await self._begin(method, body, None)
+            await self._can_write()
+            number, call = self._begin(method, body, None)
             try:
-                await call.ended.wait()
+                await call.ended
             finally:
                 self.forget(number)
             return call.result()
@@ -86,18 +94,18 @@ class Portal:
         """Calls a method as `call` does; `Overdue` if there is no answer within so many seconds."""
         if self._room.value == 0 or len(self._output) >= _OUTPUT_MAX:
             # It may have to wait before it can be sent.
-            with anyio.move_on_after(limit):
+            with anyio.move_on_after(limit) as scope:
                 return await self.call(method, body)
-            raise Overdue
+            raise Overdue(self._clock() - scope.deadline)
         self._room.acquire_nowait()
         try:
-            number, call = await self._begin(method, body, None)
+            number, call = self._begin(method, body, None)
             # One task watches all deadlines, which costs a call less than a scope of its own. The
             # limits are those of one client, so that a later call has a later deadline.
             call.deadline = self._clock() + limit
             self._timed.notify()
             try:
-                await call.ended.wait()
+                await call.ended
             finally:
                 self.forget(number)
             return call.result()
@@ -107,12 +115,13 @@ class Portal:
     def notify(self, method: str, body: bytes) -> None:
         """Calls a method, and does not wait; it is left out if too much waits to be written."""
         if self.closed is None and len(self._output) < _OUTPUT_MAX:
-            self._write_call(self._number(), method, body)
+            self.send("call", {"id": self._number(), "method": method, "body": body})
 
     async def stream(self, method: str, body: bytes) -> tuple[bytes, Items]:
         """Calls a method that answers with items; returns its first value."""
         items = Items(self)
-        number, call = await self._begin(method, body, items)
+        await self._can_write()
+        number, call = self._begin(method, body, items)
         items.number = number
         try:
             self.send("credit", {"id": number, "items": WINDOW})
@@ -154,10 +163,12 @@ class Portal:
     async def _read(self) -> Closed:
         if self._loop is not None:
             return await self._read_by(self._loop)
-        data, reads = bytearray(), 0
+        reads = 0
         while True:
             # First, since a record of TLS that began with the handshake is not to be waited for.
-            if closed := self._read_once(data):
+            closed = self._read_once()
+            self._wake_answered()
+            if closed:
                 return closed
             await anyio.wait_readable(self._sock)
             reads += 1
@@ -168,26 +179,32 @@ class Portal:
         """Reads by callbacks of asyncio's loop: a task that waits for the socket would take another
         turn of the loop, and three system calls, for each answer."""
         ended: asyncio.Future[Closed] = loop.create_future()
-        data = bytearray()
 
         def read() -> None:
             if ended.done():
                 return
             try:
-                if closed := self._read_once(data):
+                if closed := self._read_once():
                     ended.set_result(closed)
             except Exception as error:
                 ended.set_exception(error)
+            self._wake_answered()
 
         loop.add_reader(self._sock, read)
         try:
-            read()  # as above
+            loop.call_soon(read)  # as above
             return await ended
         finally:
             loop.remove_reader(self._sock)
 
-    def _read_once(self, data: bytearray) -> Closed | None:
-        """Reads what is there behind `data`, and takes the frames that are complete."""
+    def _wake_answered(self) -> None:
+        """Wakes the callers whose calls have ended. On asyncio they run at once, so that this is
+        the last step of reading."""
+        while self._answered:
+            self._answered.popleft().wake()
+
+    def _read_once(self) -> Closed | None:
+        """Reads what is there, and takes the frames that are complete."""
         try:
             part = self._sock.recv(READ_BYTES)
         except NOT_NOW:
@@ -199,32 +216,46 @@ class Portal:
         if not part:
             return Closed("the peer closed the connection")
         self._pulse.heard(len(part))
-        data += part
         try:
-            return self._take_all(data)
+            if not self._begun:
+                return self._take_all(part)
+            self._begun += part
+            return self._take_all(self._begun)
         except WireError as error:
             self.goodbye(f"the peer broke the protocol: {error}"[:512])
             return Closed(f"the peer broke the protocol: {error}")
 
-    def _take_all(self, data: bytearray) -> Closed | None:
-        at = 0
-        while len(data) - at >= 4:
-            length = int.from_bytes(data[at : at + 4], "little")
+    def _take_all(self, data: bytes | bytearray) -> Closed | None:
+        """Takes the frames that are complete, and keeps what follows them."""
+        at, end = 0, len(data)
+        while end - at >= 4:
+            (length,) = _LENGTH.unpack_from(data, at)
             if length > FRAME_BYTES_MAX:
                 raise WireError(f"a frame of {length} bytes, of at most {FRAME_BYTES_MAX}")
-            if len(data) - at - 4 < length:
+            if end - at - 4 < length:
                 break
-            kind, fields = decode(bytes(data[at + 4 : at + 4 + length]))
+            kind, fields = decode(data[at + 4 : at + 4 + length])
             at += 4 + length
             if goodbye := self._take(kind, fields):
                 return goodbye
-        del data[:at]
+        if data is self._begun:
+            del self._begun[:at]
+        elif at < end:
+            self._begun += data[at:]
         return None
 
     def _take(self, kind: str, fields: Fields) -> Closed | None:
         match kind:
-            case "return" | "error":
-                self._end_call(kind, fields)
+            case "return":
+                number, body = fields.number("id"), fields.binary("body")
+                if call := self._calls.pop(number, None):
+                    call.answer = body
+                    self._answered.append(call)
+            case "error":
+                number, error = fields.number("id"), read_error(fields.map("error"))
+                if call := self._calls.pop(number, None):
+                    call.error = error
+                    self._answered.append(call)
             case "started" | "item":
                 body = fields.binary("body")
                 call = self._calls.get(fields.number("id"))
@@ -248,15 +279,6 @@ class Portal:
                 raise WireError(f"an unknown frame `{plain(kind[:32])}`")
         return None
 
-    def _end_call(self, kind: str, fields: Fields) -> None:
-        number = fields.number("id")
-        answer = fields.binary("body") if kind == "return" else None
-        error = read_error(fields.map("error")) if kind == "error" else None
-        call = self._calls.pop(number, None)
-        if call is not None:
-            call.answer, call.error = answer, error
-            call.end()
-
     def _reply(self, fields: Fields) -> None:
         number, method, body = fields.number("id"), fields.text("method"), fields.binary("body")
         try:
@@ -272,26 +294,23 @@ class Portal:
 
     # Writing.
 
-    async def _begin(self, method: str, body: bytes, items: Items | None) -> tuple[int, Call]:
+    async def _can_write(self) -> None:
+        """Waits while too much waits to be written."""
         while len(self._output) >= _OUTPUT_MAX and self.closed is None:
             await self._output_changed.changed()
+
+    def _begin(self, method: str, body: bytes, items: Items | None) -> tuple[int, Call]:
         if self.closed is not None:
             raise self.closed
-        number, call = self._number(), Call(self._event(), items)
-        self._calls[number] = call
-        try:
-            self._write_call(number, method, body)
-        except WireError:
-            del self._calls[number]
-            raise
+        number = self._number()
+        # First of all, since the peer works on it meanwhile. Its answer is read after this step.
+        self._write_frame(encode("call", {"id": number, "method": method, "body": body}))
+        self._calls[number] = call = Call(self._ended(), items)
         return number, call
 
     def _number(self) -> int:
         number, self._next_id = self._next_id, self._next_id + 2
         return number
-
-    def _write_call(self, number: int, method: str, body: bytes) -> None:
-        self.send("call", {"id": number, "method": method, "body": body})
 
     def forget(self, number: int) -> None:
         """Withdraws a call, unless it has ended."""
@@ -304,6 +323,10 @@ class Portal:
         frame = encode(kind, fields)
         if is_reply and len(self._output) + len(frame) > _REPLIES_MAX:
             raise WireError("the peer asks, and does not read the answers")
+        self._write_frame(frame)
+
+    def _write_frame(self, frame: bytes) -> None:
+        """Writes a frame at once, or leaves what does not fit to the writer."""
         written = 0
         if not self._output:
             try:
@@ -343,7 +366,7 @@ class Portal:
             for call in timed:
                 assert call.deadline is not None
                 if call.deadline <= now:
-                    call.error, call.deadline = Overdue(), None
+                    call.error, call.deadline = Overdue(now - call.deadline), None
                     call.end()
             due = min((it.deadline for it in timed if it.deadline is not None), default=now)
             await anyio.sleep_until(due)
@@ -363,7 +386,10 @@ class Portal:
         for call in calls.values():
             call.error = closed
             call.end()
+        for call in self._answered:
+            call.end()
         self._output.clear()
+        self._begun.clear()
         self._output_changed.notify()
         self._sock.close()
 

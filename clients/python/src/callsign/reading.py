@@ -5,13 +5,13 @@ A peer's bytes are untrusted: whatever they hold, reading them gives a value or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
 from .errors import EndpointError, RemoteError, WireError
-from .fields import Fields, unpack
+from .fields import Fields, of_answer, unpack
 from .kernel import SocketId
 from .locality import Stamp, Stamped
 from .messages import (
@@ -33,6 +33,9 @@ from .messages import (
 )
 from .multiaddr import endpoint
 from .names import is_name
+
+#: Reads a record as it stands in an answer; `None` for one that is left out.
+ReadRecord = Callable[[Any], Record | None]
 
 
 def read_instance(fields: Fields) -> Instance:
@@ -125,50 +128,23 @@ def _read_socket(fields: Fields) -> SocketId:
     return SocketId(fields.number("dev"), fields.number("ino"), born_ns)
 
 
-def _read_records(values: list[Any]) -> list[Record | None]:
-    return [read_record(Fields(value, "a record")) for value in values]
-
-
-#: The records last read in answers, each with the map that it was read from. Of a name that is
-#: looked up again, most are the same, and comparing a map is much faster than reading it.
-_known: dict[bytes, tuple[dict[Any, Any], Record | None]] = {}
-
-#: As many as one answer has.
-_KNOWN_MAX = 256
-
-
-def _read_known(values: list[Any]) -> list[Record | None]:
-    records = []
-    for value in values:
-        uuid = value.get("uuid") if isinstance(value, dict) else None
-        known = _known.get(uuid) if isinstance(uuid, bytes) else None
-        if known is not None and known[0] == value:
-            records.append(known[1])
-            continue
-        record = read_record(Fields(value, "a record"))
-        records.append(record)
-        while len(_known) >= _KNOWN_MAX:
-            del _known[next(iter(_known))]
-        _known[value["uuid"]] = value, record
-    return records
-
-
-def read_answer(fields: Fields) -> Answer:
-    records = _read_known(fields.items("records"))
+def read_answer(fields: Fields, read: ReadRecord) -> Answer:
+    records = map(read, fields.items("records"))
     kept = tuple(it for it in records if it is not None)
     return Answer(fields.number("now_ms"), fields.number("total"), kept)
 
 
+@of_answer
 def read_page(fields: Fields) -> Page:
-    records = _read_records(fields.items("records"))
+    records = [read_record(Fields(it, "a record")) for it in fields.items("records")]
     kept = tuple(it for it in records if it is not None)
     return Page(fields.number("now_ms"), fields.optional_number("next"), kept)
 
 
-def read_located(fields: Fields) -> Located:
+def read_located(fields: Fields, read: ReadRecord) -> Located:
     answer = fields.map("answer")
     # The proofs belong to the records as they stand there, those included that are left out.
-    records = _read_known(answer.items("records"))
+    records = [read(it) for it in answer.items("records")]
     owed: dict[tuple[UUID, int], tuple[UUID, bytes, bytes | None]] = {}
     registrar = fields.uuid("registrar")
     proofs, over_tls = fields.items("proofs"), fields.items("over_tls", is_optional=True)
@@ -187,6 +163,7 @@ def read_located(fields: Fields) -> Located:
     return Located(found, fields.uuid("nonce"), owed)
 
 
+@of_answer
 def read_whoami(fields: Fields) -> Whoami:
     groups = fields.raw("groups")
     rules = fields.items("rules")
@@ -212,6 +189,7 @@ def read_whoami(fields: Fields) -> Whoami:
     )
 
 
+@of_answer
 def read_status(fields: Fields) -> Status:
     return Status(
         registrar=fields.uuid("registrar"),
@@ -227,6 +205,7 @@ def read_status(fields: Fields) -> Status:
     )
 
 
+@of_answer
 def read_registered(fields: Fields) -> Registered:
     lost = fields.optional_map("lost")
     also = fields.items("also", is_optional=True)[:8]

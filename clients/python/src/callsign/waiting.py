@@ -21,7 +21,6 @@ from .fields import pack
 from .link import WAITS_MAX, Down, Link, LinkConnection
 from .messages import Record
 from .names import check_name
-from .reading import read_answer
 from .text import duration
 from .view import newest_first
 
@@ -137,7 +136,7 @@ async def _wait_on(link: Link, body: bytes) -> Record:
             connection = await _up(link, after)
             after = connection.number
             try:
-                answer = await connection.call("registrar.wait", body, read_answer, None)
+                answer = await connection.call("registrar.wait", body, link.known.answer, None)
             except LinkError as error:
                 is_away = error.remote is not None and error.remote.kind == "shutting-down"
                 if error.kind == "closed" or is_away:

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 
 from .errors import Closed, LinkError, RemoteError, WireError
-from .fields import pack, unpack
+from .fields import of_answer, pack, unpack
 from .items import Items
 from .link import Dialing, Down, Link, LinkConnection, Up, of_refusal, read_body
 from .names import check_pattern
@@ -171,7 +171,7 @@ class _Feed:
                 started, items = await connection.portal.stream("registrar.watch", pack(args))
             if items is None:
                 return connection.give_up(limit)
-            resumed = read_body(started, lambda it: it.truth("resumed"))
+            resumed = read_body(started, of_answer(lambda it: it.truth("resumed")))
             settles_at = connection.settles_at
             at = self._link.index
             await self._watch.tell("begun", at, is_resumed=resumed, settles_at=settles_at)
