@@ -41,6 +41,50 @@ fn without_a_loopback_interface_the_demo_says_so() {
     alone(&asked).ends_with(3).says(&[down]);
 }
 
+/// Its loopback is up, and has no address of IPv4.
+const IPV6_ONLY: &str = "ip link set lo up && ip address delete 127.0.0.1/8 dev lo && exec \"$@\"";
+
+#[test]
+fn a_host_without_ipv4_is_told_that_it_is_without() {
+    let room = Room::new();
+    let network: &[&str] = &["--net"];
+    if !can_be_made(&room, network, IPV6_ONLY) {
+        eprintln!("skipped: it takes network namespaces, `ip` of iproute2, and IPv6");
+        return;
+    }
+    let alone =
+        |words: &[&str]| Running::start(sandboxed(&room, network, IPV6_ONLY, words)).outcome();
+    let lacks = "this host has no address 127.0.0.1; its loopback is ::1";
+    let says_so = |words: &[&str]| {
+        let outcome = alone(words).ends_with(3);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(said.contains(lacks) && !said.contains("is down"), "{outcome}");
+        outcome
+    };
+    says_so(&["ls"]).says(&["start one here: `callsign registrar`\n"]);
+    says_so(&["status"]);
+    says_so(&["ls", "--registrar", "/ip4/127.0.0.1/tcp/1616"]);
+    let draws = ["register", "web", "/ip4/127.0.0.1/tcp/0", "--", "echo", "{port}"];
+    let instead = "the loopback of this machine is `/ip6/::1/tcp/0`";
+    let refused = alone(&draws).ends_with(7);
+    refused.says(&["no port can be drawn", "`/ip4/127.0.0.1/tcp/0`", instead]);
+}
+
+#[test]
+fn a_host_without_ipv6_is_told_that_it_is_without() {
+    let room = Room::new();
+    let network: &[&str] = &["--net"];
+    let script = "ip link set lo up && ip address delete ::1/128 dev lo && exec \"$@\"";
+    if !can_be_made(&room, network, script) {
+        eprintln!("skipped: it takes network namespaces, `ip` of iproute2, and IPv6");
+        return;
+    }
+    let asked = ["ls", "--registrar", "/ip6/::1/tcp/1616"];
+    let outcome = Running::start(sandboxed(&room, network, script, &asked)).outcome();
+    let lacks = "this host has no address ::1; its loopback is 127.0.0.1";
+    outcome.ends_with(3).says(&[lacks]);
+}
+
 #[test]
 fn a_program_is_wrapped_where_its_starter_has_no_process_group() {
     let room = Room::new();

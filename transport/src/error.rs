@@ -1,6 +1,6 @@
 //! The errors of binding, dialing, and looking up a host.
 
-use std::{io, path::PathBuf};
+use std::{io, net::IpAddr, path::PathBuf};
 
 use endpoints::Nowhere;
 use thiserror::Error;
@@ -146,6 +146,18 @@ pub enum DialError {
     /// The loopback interface is down, as it is in a new network namespace.
     #[error("the loopback interface is down here; `ip link set lo up` brings it up")]
     LoopbackDown,
+    /// This host has no such address, though its loopback interface is up: it may be without IPv4,
+    /// or without IPv6.
+    #[error(
+        "this host has no address {address}{}",
+        .instead.map(|it| format!("; its loopback is {it}")).unwrap_or_default()
+    )]
+    NoLoopback {
+        /// An address of the loopback.
+        address: IpAddr,
+        /// That of the loopback which this host has.
+        instead: Option<IpAddr>,
+    },
     /// It is a place to bind, not one to dial.
     #[error("a wildcard address or port 0 can be bound, not dialed")]
     BindOnly,

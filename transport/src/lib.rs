@@ -128,7 +128,7 @@ pub use here::{
 pub use holders::{Holder, Process, Whose, any_listens, endpoints_of, holders, whose};
 pub use incoming::Incoming;
 pub use linux::{
-    Flow, PeerProcess, ProcessMark, die_with_parent, free_at_once, may_speak_for,
+    Flow, PeerProcess, ProcessMark, die_with_parent, free_at_once, is_loopback_up, may_speak_for,
     raise_descriptor_limit, release_memory, user_ids_are_global,
 };
 pub use listen::{BindOptions, Listener};

@@ -25,7 +25,10 @@ use rustix::{
     process::{Resource, Rlimit, Signal},
 };
 
-pub use self::process::{PeerProcess, ProcessMark};
+pub use self::{
+    addresses::is_loopback_up,
+    process::{PeerProcess, ProcessMark},
+};
 pub(crate) use self::{
     addresses::{has_device, unfit_addresses},
     handle::{Handle, Kind, describe},

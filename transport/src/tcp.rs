@@ -2,7 +2,7 @@
 
 use std::{
     io, mem,
-    net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs, UdpSocket},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     beside,
     error::{DialError, ResolveError},
+    linux::is_loopback_up,
 };
 
 /// Connects to the first of `addresses` that answers ("Happy Eyeballs", RFC 8305): the next is
@@ -171,15 +172,39 @@ async fn connect_one(address: SocketAddr) -> Result<TcpStream, DialError> {
 }
 
 async fn connect_from(socket: TcpSocket, address: SocketAddr) -> Result<TcpStream, DialError> {
-    let connected = socket.connect(address).await.map_err(DialError::from_io);
-    let stream = connected.map_err(|error| match error {
-        DialError::Unreachable if address.ip().is_loopback() => DialError::LoopbackDown,
-        error => error,
+    let connected = socket.connect(address).await;
+    let stream = connected.map_err(|error| match no_loopback(address.ip(), error.kind()) {
+        Some(error) => error,
+        None => DialError::from_io(error),
     })?;
     // If nobody listens on an ephemeral port, the kernel may give that very port to the caller,
     // which is then connected to itself.
     let is_itself = stream.local_addr().is_ok_and(|own| own == address);
     if is_itself { Err(DialError::Refused) } else { Ok(stream) }
+}
+
+/// Says why there is no way to an address of the loopback, if that is what has failed.
+fn no_loopback(address: IpAddr, failed: io::ErrorKind) -> Option<DialError> {
+    use io::ErrorKind as E;
+
+    let is_ours = |it: &IpAddr| UdpSocket::bind((*it, 0)).is_ok();
+    let is_missing = match failed {
+        E::NetworkUnreachable | E::HostUnreachable => true,
+        // The kernel says so of an address of IPv6, and also if all ports are taken.
+        E::AddrNotAvailable => !is_ours(&address),
+        _ => false,
+    };
+    if !address.is_loopback() || !is_missing {
+        return None;
+    }
+    if is_loopback_up() != Some(true) {
+        return Some(DialError::LoopbackDown);
+    }
+    let other = match address {
+        IpAddr::V4(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+        IpAddr::V6(_) => Ipv4Addr::LOCALHOST.into(),
+    };
+    Some(DialError::NoLoopback { address, instead: Some(other).filter(is_ours) })
 }
 
 fn listen_on(address: SocketAddr, is_ipv6_only: bool) -> io::Result<TcpListener> {

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, Ipv6Addr},
+    os::{fd::AsRawFd, unix::net::UnixDatagram},
 };
 
 /// Tells whether an address belongs to a network interface, or to one that this one is the master of
@@ -17,6 +18,23 @@ pub(crate) fn has_device(device: u32, ip: IpAddr) -> bool {
         let name = it.name.split(':').next().unwrap_or_default();
         it.index == Some(device) || master_of(name) == Some(device)
     })
+}
+
+/// Tells whether the loopback interface of this network namespace is up, also if it has no address;
+/// `None` if the kernel does not say.
+pub fn is_loopback_up() -> Option<bool> {
+    let socket = UnixDatagram::unbound().ok()?;
+    // SAFETY: all zeroes are a valid `ifreq`, which is plain data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    // SAFETY: the kernel reads a name that ends in NUL, and writes flags into the same `ifreq`,
+    // which outlives the call.
+    let done =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) };
+    // SAFETY: after a call that succeeded, the flags are what the union holds.
+    (done == 0).then(|| i32::from(unsafe { request.ifr_ifru.ifru_flags }) & libc::IFF_UP != 0)
 }
 
 fn master_of(interface: &str) -> Option<u32> {

@@ -3,18 +3,20 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt,
+    fmt, io,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path,
+    path, slice,
 };
 
 use anyhow::anyhow;
 use config::REGISTRARS_VARIABLE;
 use endpoints::{Endpoint, Host, Name, TcpAddress, UnixAddress, names_like};
+use transport::BindError;
 
 use crate::{
     context::{CONFIG_VARIABLE, Context},
     failure::Failure,
+    hints::unbound,
 };
 
 /// A placeholder for a part of an address.
@@ -245,8 +247,7 @@ pub(super) fn draw_port(said: &mut [Endpoint]) -> Result<bool, Failure> {
     if hosts.is_empty() {
         return Ok(false);
     }
-    let drawn = transport::draw_port(&hosts)
-        .map_err(|error| Failure::system(error).context("no port can be drawn for the program"))?;
+    let drawn = transport::draw_port(&hosts).map_err(|error| undrawn(&hosts, error))?;
     for endpoint in said {
         if let Endpoint::Tcp(tcp) = endpoint
             && tcp.port == 0
@@ -255,6 +256,24 @@ pub(super) fn draw_port(said: &mut [Endpoint]) -> Result<bool, Failure> {
         }
     }
     Ok(true)
+}
+
+fn undrawn(hosts: &[TcpAddress], error: io::Error) -> Failure {
+    if error.kind() != io::ErrorKind::AddrNotAvailable {
+        return Failure::system(error).context("no port can be drawn for the program");
+    }
+    let is_elsewhere = |it: &&TcpAddress| {
+        let drawn = transport::draw_port(slice::from_ref(*it));
+        drawn.is_err_and(|it| it.kind() == io::ErrorKind::AddrNotAvailable)
+    };
+    let (what, error) = ("no port can be drawn for the program", BindError::NotOurAddress);
+    let Some(faulty) = hosts.iter().find(is_elsewhere).cloned().map(Endpoint::Tcp) else {
+        return Failure::system(io::Error::other(error)).context(what);
+    };
+    let hints = unbound(&faulty, &[], &error);
+    let error = Failure::system(io::Error::other(error));
+    let failure = error.context(format!("{what}, at `{faulty}`"));
+    hints.into_iter().fold(failure, Failure::hint)
 }
 
 fn without_port(endpoint: &Endpoint) -> Option<&TcpAddress> {
