@@ -86,6 +86,7 @@ async def test_a_registrar_is_asked_over_tls(room: Room) -> None:
                 async for change in watch:
                     if change.kind == "add":
                         break
+                await registered.accepted()
                 assert registered.missing == ()
 
 

@@ -88,19 +88,31 @@ def returned(number: int, body: Any) -> bytes:
 EMPTY = {"revision": 1, "now_ms": 1, "total": 0, "records": []}
 
 
+Answer = Callable[[bytes], bytes | list[bytes]]
+
+
 @asynccontextmanager
-async def registrar(
-    room: Room, answer: Callable[[bytes], bytes], name: str = "bad"
-) -> AsyncIterator[str]:
-    """A registrar that says `answer(b"")` first, and then `answer(frame)` to each frame."""
+async def registrar(room: Room, answer: Answer, name: str = "bad") -> AsyncIterator[str]:
+    """A registrar that says `answer(b"")` first, and then `answer(frame)` to each frame; a list is
+    said in these pieces, and is the last word if it ends with an empty one."""
+
+    async def say(stream: anyio.abc.ByteStream, said: bytes | list[bytes]) -> bool:
+        for piece in said if isinstance(said, list) else [said]:
+            if not piece and isinstance(said, list):
+                return False
+            await stream.send(piece)
+            await anyio.lowlevel.checkpoint()
+        return True
 
     async def converse(stream: anyio.abc.ByteStream) -> None:
         async with stream:
             try:
                 await stream.receive()
-                await stream.send(answer(b""))
+                if not await say(stream, answer(b"")):
+                    return
                 async for frame in stream:
-                    await stream.send(answer(frame))
+                    if not await say(stream, answer(frame)):
+                        return
             except anyio.BrokenResourceError:
                 pass
 
@@ -182,6 +194,59 @@ async def test_a_bad_answer_is_an_error_that_says_so(room: Room, answer: bytes, 
             async with callsign.connect(place, ask_timeout=5.0) as client:
                 with pytest.raises(callsign.RegistrarsError, match=words):
                     await client.query("feed")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 50, 111, 112, 200])
+async def test_frames_come_in_pieces_of_any_size(room: Room, size: int) -> None:
+    def answer(asked: bytes) -> bytes | list[bytes]:
+        if not asked:
+            return hello()
+        # Pongs come too, and all may come together.
+        at = asked.rfind(b"\x81\xa4call")
+        if at < 0:
+            return b""
+        length = int.from_bytes(asked[at - 4 : at], "little")
+        number = frames.decode(asked[at : at + length])[1].number("id")
+        ping, late = frames.encode("ping", {"nonce": 1}), returned(number + 1000, EMPTY)
+        said = ping + late + returned(number, EMPTY) + ping + frames.encode("ping", {"nonce": 300})
+        return [said[at : at + size] for at in range(0, len(said), size)]
+
+    with anyio.fail_after(LIMIT):
+        async with registrar(room, answer) as place, callsign.connect(place) as client:
+            for _ in range(3):
+                assert (await client.query("feed")).records == ()
+
+
+@pytest.mark.parametrize("kept", [1, 3, 4, 5, 30, -1])
+async def test_a_registrar_that_goes_in_the_middle_of_a_frame_is_lost(
+    room: Room, kept: int
+) -> None:
+    said = returned(0, EMPTY)[:kept]
+    with anyio.fail_after(LIMIT):
+        async with registrar(room, lambda asked: [said, b""] if asked else hello()) as place:
+            async with callsign.connect(place) as client:
+                with pytest.raises(callsign.Unreachable, match="closed the connection"):
+                    await client.query("feed")
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_frame_of_the_greatest_length_is_read_and_a_greater_one_is_not(
+    room: Room, more: int
+) -> None:
+    """In as many pieces as the kernel makes of it, and in a time that grows with its length."""
+    short = len(returned(0, {**EMPTY, "later": bytes(70_000)})) - 70_000 - 4
+    later = bytes(frames.FRAME_BYTES_MAX - short + more)
+    body = msgpack.packb({"return": {"id": 0, "body": msgpack.packb({**EMPTY, "later": later})}})
+    assert len(body) == frames.FRAME_BYTES_MAX + more
+    said = len(body).to_bytes(4, "little") + body
+    with anyio.fail_after(LIMIT):
+        async with registrar(room, lambda asked: said if asked else hello()) as place:
+            async with callsign.connect(place, ask_timeout=LIMIT) as client:
+                if more == 0:
+                    assert (await client.query("feed")).records == ()
+                else:
+                    with pytest.raises(callsign.Unreachable, match="a frame of 16777217 bytes"):
+                        await client.query("feed")
 
 
 async def test_unknown_fields_and_a_big_answer_are_read(room: Room) -> None:

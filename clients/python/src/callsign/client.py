@@ -91,7 +91,14 @@ class Client:
                 link.connection.portal.goodbye("the client is done")
             link.set(Down(error))
         self._tasks.cancel_scope.cancel()
-        await self._tasks.__aexit__(None, None, None)
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            # trio interrupts whichever task runs as somebody presses Ctrl-C.
+            found, _ = group.split(KeyboardInterrupt)
+            if found is None:
+                raise
+            raise KeyboardInterrupt from None
 
     async def _first_up(self) -> None:
         async def first(link: Link) -> LinkError | None:

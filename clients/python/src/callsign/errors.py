@@ -69,6 +69,7 @@ class NotOpen(Error, RuntimeError):
 
 NOT_ENTERED = "the client has not been entered: `async with callsign.connect() as client`"
 CLOSED = "this client is closed"
+OTHER_THREAD = "this client was opened in another thread, with a loop of its own: open one here"
 OTHER_PROCESS = (
     "this client was opened in another process, of which this one is a fork: open one here"
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Generic
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from .errors import (
     CLOSED,
     NOT_ENTERED,
     OTHER_PROCESS,
+    OTHER_THREAD,
     HandshakeError,
     LinkError,
     NotOpen,
@@ -44,12 +46,13 @@ class Hub:
         self.sole: LinkConnection | None = None
         #: Why nothing can be asked: the client has not been entered, or is closed.
         self.is_shut: str | None = NOT_ENTERED
-        self._process = os.getpid()  # that in which it is made, and then the one that opens it
+        #: Those in which it is made, and then those that open it.
+        self._process, self._thread = os.getpid(), get_ident()
         #: The link that serves each registrar, since two addresses may lead to the same one.
         self._claims: dict[UUID, int] = {}
 
     def open(self) -> None:
-        self.is_shut, self._process = None, os.getpid()
+        self.is_shut, self._process, self._thread = None, os.getpid(), get_ident()
 
     def close(self) -> None:
         self.is_shut = CLOSED
@@ -63,13 +66,15 @@ class Hub:
         """Makes sure that it can be used."""
         if self.is_shut is not None:
             raise NotOpen(self.is_shut)
-        if self._process != os.getpid():
-            raise NotOpen(OTHER_PROCESS)
+        self.check_here()
 
     def check_here(self) -> None:
-        """Makes sure that this is the process that opened it."""
-        if not self.is_here:
+        """Makes sure that this are the process and the thread that opened it: neither asyncio nor
+        trio can wake a task of another thread's loop."""
+        if self._process != os.getpid():
             raise NotOpen(OTHER_PROCESS)
+        if self._thread != get_ident():
+            raise NotOpen(OTHER_THREAD)
 
     def find_sole(self) -> None:
         """Looks again for the registrar that is the only one to be asked."""

@@ -20,6 +20,7 @@ from .errors import Closed, RemoteError, WireError
 from .fields import Fields
 from .frames import FRAME_BYTES_MAX, decode, encode
 from .items import WINDOW, Items
+from .loops import asyncio_loop
 from .pulse import Heartbeat, Pulse, Service
 from .reading import read_error
 from .signal import Signal
@@ -66,7 +67,7 @@ class Portal:
         #: Notified of calls with a deadline.
         self._timed = Signal()
         #: asyncio's loop, if that runs this; and its clock, for callbacks too.
-        self._loop = _asyncio_loop()
+        self._loop = asyncio_loop()
         self._clock = anyio.current_time if self._loop is None else self._loop.time
         self._ended = maker(self._loop)
         #: Calls whose ends have been read, and whose callers are to be woken.
@@ -392,11 +393,3 @@ class Portal:
         self._begun.clear()
         self._output_changed.notify()
         self._sock.close()
-
-
-def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        # As a guest of asyncio, trio runs its tasks outside of those of asyncio.
-        return None if asyncio.current_task() is None else asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,6 +14,7 @@ from .errors import Closed, LinkError, RemoteError, WireError
 from .fields import of_answer, pack, unpack
 from .items import Items
 from .link import Dialing, Down, Link, LinkConnection, Up, of_refusal, read_body
+from .loops import caller_soon
 from .names import check_pattern
 from .reading import read_item
 from .signal import Signal
@@ -25,20 +29,16 @@ _REFUSED_PAUSE = 5.0
 
 class Watch:
     """A watch of a pattern: `async for change in watch`. Nothing piles up: a registrar resets a
-    watcher that falls behind."""
+    watcher that falls behind. It ends with its block, with `close`, or when nobody has it any
+    more."""
 
     def __init__(self, client: Client, pattern: str) -> None:
-        self._client = client
-        self._pattern = check_pattern(pattern)
-        self._view = View(len(client.hub.links), client.hub.misses)
-        #: What a feed tells next; it waits until that is taken.
-        self._step: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
-        self._changed = Signal()
-        self._scope: anyio.CancelScope | None = None
-        self._is_closed = False
+        self._following = following = Following(client, check_pattern(pattern))
+        # Its tasks have no part of this handle.
+        weakref.finalize(self, following.abandon).atexit = False
 
     async def __aenter__(self) -> Watch:
-        self._start()
+        self._following.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -49,14 +49,43 @@ class Watch:
 
     def close(self) -> None:
         """Ends the watch."""
+        self._following.close()
+
+    async def __anext__(self) -> Change:
+        """Returns the next change. A cancelled wait loses none."""
+        return await self._following.next()
+
+
+class Following:
+    """What the handle of a watch, and the feeds of its registrars, have in common."""
+
+    def __init__(self, client: Client, pattern: str) -> None:
+        self._client = client
+        self.pattern = pattern
+        self._view = View(len(client.hub.links), client.hub.misses)
+        #: What a feed tells next; it waits until that is taken.
+        self._step: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
+        self._changed = Signal()
+        self._scope: anyio.CancelScope | None = None
+        self._call_soon: Callable[[Callable[[], None]], object] | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Ends it."""
         self._is_closed = True
         if self._scope is not None:
             self._scope.cancel()
         self._changed.notify()
 
-    async def __anext__(self) -> Change:
-        """Returns the next change. A cancelled wait loses none."""
-        self._start()
+    def abandon(self) -> None:
+        """Has it ended, wherever this is called."""
+        if self._call_soon is not None and not self._is_closed:
+            with suppress(RuntimeError):  # its loop has ended
+                self._call_soon(self.close)
+
+    async def next(self) -> Change:
+        """Returns the next change."""
+        self.start()
         while not self._is_over:
             if (change := self._view.pop()) is not None:
                 return change
@@ -86,17 +115,14 @@ class Watch:
         return {"seen": {"registrar": seen.registrar.bytes, "revision": seen.revision}}
 
     @property
-    def pattern(self) -> str:
-        return self._pattern
-
-    @property
     def _is_over(self) -> bool:
         return self._is_closed or self._client.hub.is_shut is not None
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Starts its feeds, unless that is done."""
         self._client.hub.check_here()
         if self._scope is None and not self._is_closed:
-            scope = anyio.CancelScope()
+            scope, self._call_soon = anyio.CancelScope(), caller_soon()
             self._client.start(self._follow_all, scope)
             self._scope = scope
 
@@ -114,7 +140,7 @@ class Watch:
 class _Feed:
     """One registrar's part of a watch."""
 
-    def __init__(self, client: Client, link: Link, watch: Watch) -> None:
+    def __init__(self, client: Client, link: Link, watch: Following) -> None:
         self._client = client
         self._link = link
         self._watch = watch
