@@ -20,7 +20,7 @@ from conftest import LIMIT, Node, Room
 
 import callsign
 import callsign.sync
-from callsign.worker import Block, Worker
+from callsign.worker import Block, Latch, Worker
 
 
 class Alarm(Exception):
@@ -210,6 +210,30 @@ def test_however_often_it_is_interrupted_a_block_ends_first() -> None:
     interrupting.join(LIMIT)
     worker.stop()
     signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_block_that_fails_has_its_error_before_its_caller_wakes() -> None:
+    errors: list[Exception | None] = []
+
+    class Fails:
+        async def __aenter__(self) -> str:
+            raise Alarm
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    class Watched(Latch):
+        def set(self) -> None:
+            errors.append(block._work._error)
+            super().set()
+
+    worker = Worker()
+    worker.start()
+    block = Block(worker, Fails())
+    block._has_begun = block._work._begun = Watched()
+    with pytest.raises(Alarm):
+        block.enter()
+    assert [type(it) for it in errors] == [Alarm]
+    worker.stop()
 
 
 #: Whatever is interrupted within a destructor is lost: that is reported to nobody but this process.

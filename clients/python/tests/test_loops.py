@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
 import anyio
 import anyio.to_thread
@@ -91,6 +93,35 @@ async def test_a_watch_that_nobody_has_any_more_ends(node: Node) -> None:
         await anext(kept)
     with pytest.raises(StopAsyncIteration):
         await anext(kept)
+
+
+@pytest.mark.parametrize("places", [1, 2])
+async def test_who_asks_in_vain_again_and_again_stops_no_other_task(
+    room: Room, node: Node, places: int
+) -> None:
+    others = [room.unix("none")][: places - 1]
+    async with callsign.connect(node.endpoint, *others) as client:
+        asks: list[Callable[[], Awaitable[object]]] = [
+            lambda: client.query("feed"),
+            lambda: client.find("feed"),
+            lambda: client.list(),
+            lambda: client.drain(uuid4()),
+            lambda: client.wait("feed", timeout=0),
+        ]
+        for ask in asks:
+            node.kill()
+            is_down, failures = True, 0
+            with anyio.fail_after(LIMIT):
+                while is_down:  # without a pause: the connector has to have its turns
+                    try:
+                        await ask()
+                        is_down = False
+                    except callsign.Unreachable:
+                        failures += 1
+                        if failures == 50:
+                            node.start()
+                    except callsign.Error:
+                        is_down = False
 
 
 BUSY = """

@@ -228,26 +228,24 @@ _Won = tuple[Candidate, socket.socket, Hello | None]
 
 
 async def _race(candidates: Sequence[Candidate], dialing: _Dialing) -> _Won | None:
+    within = [(it, it.verdict) for it in candidates if isinstance(it.verdict, Locality)]
+    if len(within) == 1:  # as mostly: that needs no task of its own
+        won = await _attempt(within[0][0], dialing)
+        return None if won is None else _win(*won)
     options = dialing.options
     winner: list[_Won] = []
     failed, under_way, failures = Signal(), 0, 0
 
     async def attempt(candidate: Candidate) -> None:
         nonlocal under_way, failures
-        began = anyio.current_time()
         try:
-            sock, peer, assurance = await _reach(candidate, dialing)
-        except LinkError as error:
-            candidate.error = error
-        else:
-            if winner:
-                sock.close()
-            else:
-                candidate.assurance = assurance
-                winner.append((candidate, sock, peer))
+            won = await _attempt(candidate, dialing)
+            if won is not None and winner:
+                won[1].close()
+            elif won is not None:
+                winner.append(_win(*won))
                 dials.cancel_scope.cancel()
         finally:
-            candidate.took = anyio.current_time() - began
             under_way, failures = under_way - 1, failures + 1
             failed.notify()
 
@@ -256,14 +254,15 @@ async def _race(candidates: Sequence[Candidate], dialing: _Dialing) -> _Won | No
 
     try:
         async with anyio.create_task_group() as dials:
-            for candidate in candidates:
-                if not isinstance(candidate.verdict, Locality):
-                    break
+            for candidate, locality in within:
                 await failed.until(has_room)
                 before, under_way = failures, under_way + 1
                 dials.start_soon(attempt, candidate)
-                is_near = candidate.verdict.is_within_host
-                pause = options.stagger_within_host if is_near else options.stagger_beyond
+                pause = (
+                    options.stagger_within_host
+                    if locality.is_within_host
+                    else options.stagger_beyond
+                )
                 with anyio.move_on_after(pause):
                     await failed.until(lambda before=before: failures > before)  # type: ignore[misc]
     except BaseException:
@@ -271,6 +270,27 @@ async def _race(candidates: Sequence[Candidate], dialing: _Dialing) -> _Won | No
             sock.close()
         raise
     return winner[0] if winner else None
+
+
+async def _attempt(
+    candidate: Candidate, dialing: _Dialing
+) -> tuple[Candidate, socket.socket, Hello | None, Assurance] | None:
+    """Tries one candidate, and notes how long that took, and what went wrong."""
+    began = anyio.current_time()
+    try:
+        return candidate, *await _reach(candidate, dialing)
+    except LinkError as error:
+        candidate.error = error
+        return None
+    finally:
+        candidate.took = anyio.current_time() - began
+
+
+def _win(
+    candidate: Candidate, sock: socket.socket, peer: Hello | None, assurance: Assurance
+) -> _Won:
+    candidate.assurance = assurance
+    return candidate, sock, peer
 
 
 async def _reach(

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 
 from .arguments import check_seconds, in_words, read_owner
 from .dial import Candidate, Connection, connect_nearest
@@ -72,6 +73,7 @@ async def query(client: Client, wanted: Wanted) -> LookupResult:
         try:
             return alone(await sole.call("registrar.query", body, sole.link.known.answer, limit))
         except LinkError as error:
+            await anyio.lowlevel.checkpoint()  # as `each` does
             raise client.asking.failed(sole.link, error) from None
 
     async def ask() -> Found:

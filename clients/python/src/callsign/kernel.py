@@ -12,6 +12,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _AT_FDCWD = -100
@@ -206,6 +207,7 @@ def _statx(folder: int, path: bytes, flags: int, mask: int) -> bytes | None:
     return buffer.raw
 
 
+@cache
 def _libc_statx() -> ctypes._NamedFuncPointer | None:
     function: ctypes._NamedFuncPointer | None = getattr(ctypes.CDLL(None), "statx", None)
     return function

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import anyio
+import anyio.lowlevel
 
 from .dial import Ticket
 from .errors import (
@@ -84,10 +85,12 @@ class Asking:
     ) -> Sequence[Reply[T] | RegistrarFailure | None]:
         """Asks all registrars together. After the first answer, patience with the others ends."""
         links = self._hub.links
-        if len(links) == 1:
-            return [await ask(0)]
         if sum(isinstance(it.state, Up | Dialing) for it in links) <= 1:
-            return await self._one(ask)
+            told = await self._one(ask)
+            if not any(isinstance(it, Reply) for it in told):
+                # Nothing may have been waited for, and whoever asks again stops no other task.
+                await anyio.lowlevel.checkpoint()
+            return told
         late = LinkError("not-yet", "it has not answered yet")
         answers: dict[int, Reply[T] | RegistrarFailure | None] = {}
         patience = self._hub.options.patience

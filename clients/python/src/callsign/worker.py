@@ -149,9 +149,13 @@ class Worker:
 class Work(Generic[T]):
     """A call that runs in the thread of a worker for a caller in another."""
 
-    def __init__(self, worker: Worker, ask: Callable[[], Awaitable[T]]) -> None:
+    def __init__(
+        self, worker: Worker, ask: Callable[[], Awaitable[T]], begun: Latch | None = None
+    ) -> None:
         self._worker = worker
         self._ask = ask
+        #: What the call sets on its way, and its end if it fails before.
+        self._begun = begun
         self._scope: anyio.CancelScope | None = None
         self._error: Exception | None = None
         self.ended = Latch()
@@ -198,6 +202,8 @@ class Work(Generic[T]):
             self._error = error
         finally:
             self.ended.set()
+            if self._begun is not None:
+                self._begun.set()
 
 
 class Block(Generic[T]):
@@ -206,8 +212,8 @@ class Block(Generic[T]):
     def __init__(self, worker: Worker, context: AbstractAsyncContextManager[T]) -> None:
         self._worker = worker
         self._context = context
-        self._work = Work(worker, self._stay)
         self._has_begun = Latch()
+        self._work = Work(worker, self._stay, self._has_begun)
         self._entered: list[T] = []
         self._left: anyio.Event | None = None
 
@@ -235,14 +241,11 @@ class Block(Generic[T]):
             self._left.set()
 
     async def _stay(self) -> None:
-        try:
-            self._left = anyio.Event()
-            async with self._context as entered:
-                self._entered.append(entered)
-                self._has_begun.set()
-                await self._left.wait()
-        finally:
+        self._left = anyio.Event()
+        async with self._context as entered:
+            self._entered.append(entered)
             self._has_begun.set()
+            await self._left.wait()
 
 
 def _patiently(wait: Callable[[], None], give_up: Callable[[], None]) -> None:
