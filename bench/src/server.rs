@@ -93,6 +93,13 @@ impl ServerProcess {
         Self::at_port(command, port, tempfile::tempdir().unwrap())
     }
 
+    /// Starts this program again, as a server: with an argument, and its socket.
+    pub fn again(argument: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg(argument);
+        Self::foreign(command, "again.sock")
+    }
+
     fn at_port(mut command: Command, port: u16, folder: tempfile::TempDir) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         place(Some(Pid::from_child(&child)), SERVERS);

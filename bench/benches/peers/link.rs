@@ -49,7 +49,7 @@ impl Link {
         };
         let buffer = vec![0; 64 * 1024].into_boxed_slice();
         let counter = match kind {
-            Kind::Callsign => Counter::Frames(FrameReader::default()),
+            Kind::Callsign | Kind::Bare => Counter::Frames(FrameReader::default()),
             Kind::Redis | Kind::Memcached => Counter::Lines,
             Kind::Etcd => Counter::Heads(0),
             Kind::Epmd => Counter::Anything,

@@ -1,6 +1,7 @@
 //! What an operation costs a server in processor time, by the scheduler's count, beside Redis,
-//! memcached, etcd and Erlang's port mapper in the same run: all do the same thing in turns, driven by one closed loop on another
-//! processor. Processor time hardly depends on what else the machine does, so that a busy one will do.
+//! memcached, etcd and Erlang's port mapper in the same run: all do the same thing in turns, driven by
+//! one closed loop on another processor. Processor time hardly depends on what else the machine does, so
+//! that a busy one will do.
 //!
 //! `CALLSIGN_NODES` names registrars to compare with each other. Words after `--` choose the parts
 //! to run; `--write FOLDER` writes a page and a chart there.
@@ -8,6 +9,7 @@
 #![expect(clippy::print_stdout, reason = "it prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
+mod bare;
 mod chart;
 mod link;
 mod listing;
@@ -24,6 +26,10 @@ use peer::Peer;
 use table::Table;
 
 fn main() {
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if_eq(bare::SERVE).is_some() {
+        bare::serve(words.next().unwrap().as_ref());
+    }
     let (peers, missing) = Peer::all();
     if peers.iter().all(|it| it.kind != peer::Kind::Callsign) {
         println!("node: build it first with `cargo build --release`");
@@ -32,7 +38,6 @@ fn main() {
     for program in &missing {
         println!("{program}: it is not there, and is left out");
     }
-    let mut words = std::env::args().skip(1).peekable();
     let (mut chosen, mut folder) = (Vec::new(), None);
     while let Some(word) = words.next() {
         match word.as_str() {

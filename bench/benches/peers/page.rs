@@ -34,7 +34,8 @@ pub(crate) fn write(folder: &Path, table: &Table, missing: &[&str]) {
          etcd and Erlang's port mapper (epmd) are asked over TCP, which costs more than a Unix \
          socket. etcd is\nasked over its HTTP gateway, which costs it more than gRPC, writes to a \
          disk, and does a twentieth of\nthe operations. At epmd, which answers with no more than a \
-         port, each question takes a connection.\n\n\
+         port, each question takes a connection. What \
+         is\ncalled bare does nothing but receive and send as many bytes: what the kernel takes.\n\n\
          {}\n\n\
          ![The same as a chart: times of Redis's cost](benchmarks.svg)\n\n\
          [performance.md](performance.md) says where the time goes.\n",

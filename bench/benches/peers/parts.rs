@@ -36,17 +36,20 @@ fn common(peers: &[Peer], table: &mut Table) {
         for at in in_turn(all.len(), round) {
             let Crowded { peer, server, links, at, .. } = &mut all[at];
             let at = *at;
-            let share = if peer.is_quick() { 1 } else { SLOW };
-            let deep = peer.look_up(spread(LOOK_UPS / share, NAMES), 64);
+            let look_ups = peer.share(LOOK_UPS);
+            let deep = peer.look_up(spread(look_ups, NAMES), 64);
             let each = cost_us(server, deep.count, || deep.run(&mut links[0]));
             table.note(&LOOK_UP_DEEP, at, each);
 
-            let one = peer.look_up(spread(LOOK_UPS / share, NAMES), 1);
+            let one = peer.look_up(spread(look_ups, NAMES), 1);
             let mut many: Vec<_> = (0..64).map(|_| peer.link(server)).collect();
             let each = cost_us(server, one.count, || run_over(&one, &mut many));
             table.note(&LOOK_UP_WIDE, at, each);
 
-            let names = || (0..WRITES / share).map(|it| format!("new-{it}"));
+            if peer.kind == Kind::Bare {
+                continue;
+            }
+            let names = || (0..peer.share(WRITES)).map(|it| format!("new-{it}"));
             let mut link = peer.link(server);
             let new = peer.register(names(), 64);
             table.note(&NEW, at, cost_us(server, new.count, || new.run(&mut link)));
@@ -305,8 +308,6 @@ const ROUNDS: usize = 5;
 const NAMES: usize = 100_000;
 const LOOK_UPS: usize = 64_000;
 const WRITES: usize = 12_800;
-/// Of how many operations those do one that are not quick.
-const SLOW: usize = 20;
 /// The names for connections of their own, which hold a connection each at Erlang's port mapper.
 const FEW: usize = 256;
 const CONNECTIONS: usize = 4_000;

@@ -13,7 +13,10 @@ use wire::{
     registrar::{UNREGISTER, Unregister, WATCH, Watch},
 };
 
-use crate::link::{Link, frames};
+use crate::{
+    bare,
+    link::{Link, frames},
+};
 
 /// A server to compare.
 #[derive(Clone)]
@@ -32,6 +35,8 @@ pub(crate) enum Kind {
     Memcached,
     Etcd,
     Epmd,
+    /// A loop that answers every frame at once with the same bytes: what the kernel takes.
+    Bare,
 }
 
 /// Requests, and how many frames or lines answer each of their parts.
@@ -75,13 +80,20 @@ impl Peer {
                 missing.push(program);
             }
         }
+        peers.push(Self { name: "bare".to_owned(), kind: Kind::Bare, binary: PathBuf::new() });
         (peers, missing)
     }
 
-    /// Tells whether it is measured with as much as the fastest: etcd, which writes to a disk, is
-    /// not, and Erlang's port mapper has connections that last for instances only.
+    /// Tells whether it keeps what it is told, and is measured with as much as the fastest: etcd,
+    /// which writes to a disk, is not, and Erlang's port mapper has connections that last for
+    /// instances only.
     pub(crate) fn is_quick(&self) -> bool {
-        !matches!(self.kind, Kind::Etcd | Kind::Epmd)
+        matches!(self.kind, Kind::Callsign | Kind::Redis | Kind::Memcached)
+    }
+
+    /// Returns a number of operations, or fewer for one that is not quick.
+    pub(crate) fn share(&self, operations: usize) -> usize {
+        if self.kind == Kind::Etcd { operations / SLOW } else { operations }
     }
 
     /// Returns the binary of a registrar.
@@ -98,6 +110,7 @@ impl Peer {
             Kind::Memcached => ServerProcess::memcached(),
             Kind::Etcd => ServerProcess::etcd(),
             Kind::Epmd => ServerProcess::epmd(),
+            Kind::Bare => ServerProcess::again(bare::SERVE),
         }
     }
 
@@ -116,6 +129,9 @@ impl Peer {
             };
             return (0..names).map(keep).collect();
         }
+        if self.kind == Kind::Bare {
+            return vec![self.link(server)];
+        }
         let mut links = Vec::new();
         let all: Vec<_> = (0..names).collect();
         for some in all.chunks(PER_SESSION) {
@@ -130,7 +146,7 @@ impl Peer {
 
     pub(crate) fn look_up(&self, names: impl Iterator<Item = String>, depth: usize) -> Requests {
         match self.kind {
-            Kind::Callsign => Requests::of_frames(lookups(names), depth),
+            Kind::Callsign | Kind::Bare => Requests::of_frames(lookups(names), depth),
             Kind::Redis => Requests::of_lines(names.map(|it| redis(&["GET", &it])), depth, 2),
             Kind::Memcached => {
                 Requests::of_lines(names.map(|it| format!("get {it}\r\n").into_bytes()), depth, 3)
@@ -146,7 +162,7 @@ impl Peer {
     pub(crate) fn register(&self, names: impl Iterator<Item = String>, depth: usize) -> Requests {
         let value = "x".repeat(VALUE_BYTES);
         match self.kind {
-            Kind::Callsign => Requests::of_frames(registrations(names), depth),
+            Kind::Callsign | Kind::Bare => Requests::of_frames(registrations(names), depth),
             Kind::Redis => {
                 Requests::of_lines(names.map(|it| redis(&["SET", &it, &value])), depth, 1)
             }
@@ -195,7 +211,7 @@ impl Peer {
                 Requests::of_lines(names.map(delete), depth, 1)
             }
             // An instance is gone with its connection.
-            Kind::Epmd => Requests::of_lines(std::iter::empty(), 1, 1),
+            Kind::Epmd | Kind::Bare => Requests::of_lines(std::iter::empty(), 1, 1),
         }
     }
 
@@ -215,7 +231,7 @@ impl Peer {
                 link.ask(&redis(&["SUBSCRIBE", name]), 6);
                 Some(())
             }
-            Kind::Memcached | Kind::Etcd | Kind::Epmd => None,
+            Kind::Memcached | Kind::Etcd | Kind::Epmd | Kind::Bare => None,
         }
     }
 
@@ -343,6 +359,9 @@ sessions_max = 4500
 [quotas.trusted]
 bytes = \"4 GiB\"
 ";
+
+/// How many times fewer operations one that is not quick does.
+const SLOW: usize = 20;
 
 /// What one session of a registrar keeps.
 const PER_SESSION: usize = 60_000;
