@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 use tracing::{Span, info_span};
 use transport::Flows;
-use wire::{Frame, FrameReader, Hello, WireError};
+use wire::{Frame, FrameReader, Hello, WireError, decode_plain_call};
 
 use crate::{
     Call, Closed, Options, Replies, Service,
@@ -77,6 +77,8 @@ pub struct Driver<IO, S> {
     has_stood_back: bool,
     /// The number of turns whose answers wait for those of the next.
     turns_held: usize,
+    /// The number of next frames that the service has looked at.
+    looked_at: usize,
     /// Set when the connection is over, and the service has yet to end.
     closed: Option<Closed>,
     /// The span of the connection: everything on it is within.
@@ -110,6 +112,7 @@ impl<IO, S> Driver<IO, S> {
             answered: 0,
             has_stood_back: false,
             turns_held: 0,
+            looked_at: 0,
             closed: None,
             span,
         }
@@ -391,9 +394,13 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
     /// there may be more.
     fn dispatch(&mut self) -> Result<bool, Closed> {
         while self.takes_more() && !self.replies.is_spent() {
+            if self.looked_at == 0 {
+                self.looked_at = self.look_ahead();
+            }
             let Some(bytes) = self.reader.peek_frame().map_err(Closed::Protocol)? else {
                 return Ok(false);
             };
+            self.looked_at = self.looked_at.saturating_sub(1);
             let (length, said) = (bytes.len(), self.replies.queue.len());
             self.unfinished = None;
             // Calls of a peer that can no longer receive are dropped.
@@ -417,6 +424,23 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
             self.replies.spend(FRAME_STEPS + bytes / FRAME_BYTES_A_STEP);
         }
         Ok(true)
+    }
+
+    /// Shows the service the calls that come next, and returns how many of them it took.
+    fn look_ahead(&mut self) -> usize {
+        let mut looked_at = 0;
+        if self.reader.peek_frames().nth(1).is_none() {
+            return 0;
+        }
+        let calls = self.reader.peek_frames().map_while(|frame| {
+            let Frame::Call { id, method, body, .. } = decode_plain_call(frame)? else {
+                return None;
+            };
+            looked_at += 1;
+            Some(Call { id, method, body, within: None })
+        });
+        self.service.look_ahead(calls);
+        looked_at
     }
 }
 

@@ -21,6 +21,13 @@ pub trait Service {
     /// [cancelled](Self::cancel).
     fn call(&mut self, call: Call<'_>, replies: &mut Replies);
 
+    /// Looks at the calls that come next, if several have arrived together: a service with much in
+    /// memory can fetch what they need at once, instead of waiting for each. It takes as many of them
+    /// as it looks at. They are called afterwards, in the same order, unless they are refused.
+    fn look_ahead<'a>(&mut self, calls: impl Iterator<Item = Call<'a>>) {
+        drop(calls);
+    }
+
     /// Records further credit from the caller.
     fn credit(&mut self, id: CallId, items: u32, replies: &mut Replies) {
         _ = (id, items, replies);

@@ -393,6 +393,56 @@ async fn a_connection_works_in_turns() {
     assert_eq!(answers, [8, 8, 4]);
 }
 
+/// The calls that have arrived together are shown to a service before the first of them, each once, as
+/// far as it looks.
+#[tokio::test]
+async fn a_service_can_look_ahead_at_the_calls_that_have_arrived() {
+    let (near, mut far) = duplex(1024 * 1024);
+    greeted_by_hand(&mut far).await;
+    let (noted, mut notes) = mpsc::channel(100);
+    let Connected { driver, portal: _portal } =
+        accept(near, Options::default(), Foresighted(noted)).await.unwrap();
+    let mut calls = BytesMut::new();
+    for (id, method) in [(0, "x"), (2, "x"), (4, "x"), (6, "y"), (8, "x"), (10, "x")] {
+        Frame::Call { id, method, body: b"", within_ms: None }.encode(&mut calls).unwrap();
+    }
+    let mut late = BytesMut::new();
+    Frame::Call { id: 12, method: "x", body: b"", within_ms: None }.encode(&mut late).unwrap();
+    far.write_all(&calls).await.unwrap();
+    let mut drivers = JoinSet::new();
+    drivers.spawn(driver);
+    let mut seen = Vec::new();
+    while seen.len() < 11 {
+        seen.push(notes.recv().await.unwrap());
+    }
+    // One that comes alone needs no look ahead.
+    far.write_all(&late).await.unwrap();
+    seen.push(notes.recv().await.unwrap());
+    let (ahead, called) = ("ahead", "called");
+    let expected = [
+        vec![(ahead, 0), (ahead, 2), (called, 0), (called, 2)],
+        vec![(ahead, 4), (called, 4), (called, 6)],
+        vec![(ahead, 8), (ahead, 10), (called, 8), (called, 10), (called, 12)],
+    ];
+    assert_eq!(seen, expected.concat());
+}
+
+/// Tells of the calls that it is shown, up to two of the method `x`, and of those that it gets.
+struct Foresighted(mpsc::Sender<(&'static str, CallId)>);
+
+impl Service for Foresighted {
+    fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
+        self.0.try_send(("called", call.id)).unwrap();
+        replies.finish(call.id, &());
+    }
+
+    fn look_ahead<'a>(&mut self, calls: impl Iterator<Item = Call<'a>>) {
+        for call in calls.take_while(|it| it.method == "x").take(2) {
+            self.0.try_send(("ahead", call.id)).unwrap();
+        }
+    }
+}
+
 /// Takes half a turn for each call.
 struct Laborious;
 

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use endpoints::Locality;
 use portal::{Call, Replies, Service, TURN_STEPS};
 use serde::Serialize;
+use smallvec::SmallVec;
 use tracing::{debug, info};
 use transport::{Peer, here};
 use wire::{
@@ -21,7 +22,7 @@ use crate::{
     RegistryHandle,
     accounts::Holding,
     jobs::Job,
-    registry::{Caller, Entered, Event, SessionId},
+    registry::{AHEAD, Caller, Entered, Event, Registry, SessionId},
     session_handle::{LineAnswer, SessionHandle},
 };
 
@@ -51,6 +52,8 @@ pub struct Session {
     has_registered: bool,
     /// The time, as read for the first query of a batch.
     now_ms: Option<u64>,
+    /// Whether the registry had many instances at the beginning of a batch.
+    is_crowded: Option<bool>,
     /// The peer's identity, if this is a connection.
     peer: Option<Peer>,
 }
@@ -70,6 +73,7 @@ impl Session {
             has_more: false,
             has_registered: false,
             now_ms: None,
+            is_crowded: None,
             peer: None,
         }
     }
@@ -316,6 +320,21 @@ impl Service for Session {
         }
     }
 
+    fn look_ahead<'a>(&mut self, calls: impl Iterator<Item = Call<'a>>) {
+        let is_crowded = || self.registry.read(Registry::is_crowded);
+        if !*self.is_crowded.get_or_insert_with(is_crowded) {
+            return;
+        }
+        let names = calls.map_while(|call| {
+            let is_look_up = matches!(call.method, QUERY | FIND);
+            is_look_up.then(|| Query::decode(call.body).ok())?.map(|it| it.name)
+        });
+        let names: SmallVec<[_; AHEAD]> = names.take(AHEAD).collect();
+        if names.len() > 1 {
+            self.registry.read(|registry| registry.fetch(&names));
+        }
+    }
+
     fn credit(&mut self, id: CallId, items: u32, _: &mut Replies) {
         self.registry.with(|registry| registry.credit(self.id, id, items));
         self.has_more = true;
@@ -362,7 +381,7 @@ impl Service for Session {
     }
 
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
-        self.now_ms = None;
+        (self.now_ms, self.is_crowded) = (None, None);
         self.has_more |= self.handle.take_has_changes(cx);
         self.answer_granted(replies);
         self.answer_waits(replies);

@@ -232,7 +232,7 @@ impl<'a> Frame<'a> {
     ///
     /// [`WireError::Malformed`] when the bytes are no frame that this version knows.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
-        match canonical_call(bytes).or_else(|| canonical_value(bytes)) {
+        match decode_plain_call(bytes).or_else(|| canonical_value(bytes)) {
             Some(frame) => Ok(frame),
             None => decode_body(bytes),
         }
@@ -244,8 +244,20 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Reads a call that is written exactly as [`Frame::encode`] writes it, as nearly all frames are
-/// that a registrar reads. It takes a tenth of the time of reading any map, fields in any order.
-fn canonical_call(bytes: &[u8]) -> Option<Frame<'_>> {
+/// that a registrar reads, and nothing else. It takes a tenth of the time of reading any map, fields
+/// in any order.
+///
+/// ```
+/// # use callsign_wire as wire;
+/// use wire::{Frame, decode_plain_call};
+///
+/// let mut bytes = bytes::BytesMut::new();
+/// Frame::Call { id: 4, method: "double", body: b"\x07", within_ms: None }.encode(&mut bytes)?;
+/// assert!(matches!(decode_plain_call(&bytes[4..]), Some(Frame::Call { id: 4, .. })));
+/// assert!(decode_plain_call(b"anything else").is_none());
+/// # Ok::<(), wire::WireError>(())
+/// ```
+pub fn decode_plain_call(bytes: &[u8]) -> Option<Frame<'_>> {
     let (id, rest) = uint(bytes.strip_prefix(b"\x81\xa4call\x83\xa2id")?)?;
     let (method, rest) = short_str(rest.strip_prefix(b"\xa6method")?)?;
     let body = last_body(rest)?;
@@ -265,7 +277,7 @@ fn last_body(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Reads a result or an item that is written exactly as [`Frame::encode`] and its like write it, as
-/// [`canonical_call`] does.
+/// [`decode_plain_call`] does.
 fn canonical_value(bytes: &[u8]) -> Option<Frame<'_>> {
     let (is_item, rest) = match bytes.strip_prefix(b"\x81\xa6return\x82\xa2id") {
         Some(rest) => (false, rest),
@@ -328,14 +340,14 @@ mod tests {
             let call = Frame::Call { id, method: &method, body: &body, within_ms: None };
             call.encode(&mut bytes).unwrap();
             let mut bytes = bytes.split_off(4);
-            prop_assert!(canonical_call(&bytes).is_some());
+            prop_assert!(decode_plain_call(&bytes).is_some());
             prop_assert_eq!(Frame::decode(&bytes), Ok(call));
 
             if let (true, at, byte) = spoilt {
                 let at = usize::from(at) % bytes.len();
                 bytes[at] = byte;
             }
-            if let Some(call) = canonical_call(&bytes) {
+            if let Some(call) = decode_plain_call(&bytes) {
                 prop_assert_eq!(decode_body::<Frame>(&bytes), Ok(call));
             }
         }

@@ -70,7 +70,9 @@ pub use error::{
     PAYLOAD_BYTES_MAX, RemoteError,
 };
 pub use folded::{FoldedRecord, Folding};
-pub use frame::{CallId, FRAME_BYTES_MAX, Frame, Hello, encode_item_head, encode_return};
+pub use frame::{
+    CallId, FRAME_BYTES_MAX, Frame, Hello, decode_plain_call, encode_item_head, encode_return,
+};
 pub use owner::Owner;
 pub use proof::{
     Challenge, ChannelBinding, InstanceSecret, Owed, Proof, ProofKey, ProofSecret, Wanted,

@@ -1,5 +1,7 @@
 //! Finding frames in bytes as they arrive.
 
+use std::iter;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{FRAME_BYTES_MAX, WireError};
@@ -123,6 +125,19 @@ impl FrameReader {
         Ok(rest.get(..length))
     }
 
+    /// Returns the whole frames that have arrived, without their lengths, and leaves them where they
+    /// are. It ends at a frame that is too long.
+    pub fn peek_frames(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        iter::from_fn(move || {
+            let (header, after) = rest.split_first_chunk::<4>()?;
+            let length = u32::from_le_bytes(*header) as usize;
+            let (frame, after) = after.split_at_checked(length)?;
+            rest = after;
+            (length <= self.frame_bytes_max).then_some(frame)
+        })
+    }
+
     /// Leaves out the frame that [`peek_frame`](Self::peek_frame) returned.
     pub fn skip_frame(&mut self, length: usize) {
         self.bytes.advance(4 + length);
@@ -181,6 +196,10 @@ mod tests {
             let (mut reader, mut found) = (FrameReader::default(), Vec::new());
             for part in bytes.chunks(cut) {
                 reader.extend_from_slice(part);
+                let ahead: Vec<_> = reader.peek_frames().map(<[u8]>::to_vec).collect();
+                let mut whole = FrameReader::from(BytesMut::from(reader.peek()));
+                let taken = iter::from_fn(|| whole.next().unwrap()).map(|it| it.to_vec());
+                prop_assert_eq!(ahead, taken.collect::<Vec<_>>());
                 while let Some(frame) = reader.next().unwrap() {
                     match Frame::decode(&frame).unwrap() {
                         Frame::Ping { nonce } => found.push(nonce),

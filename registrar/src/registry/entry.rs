@@ -106,6 +106,11 @@ impl Entry {
         }
     }
 
+    /// Returns the bytes that its record consists of, but for those that others have too.
+    pub(super) fn parts(&self) -> [&[u8]; 2] {
+        [self.name.as_str().as_bytes(), &self.record.values]
+    }
+
     pub(super) fn record(&self) -> Record {
         self.folded().to_record()
     }

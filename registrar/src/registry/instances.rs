@@ -91,6 +91,15 @@ impl ByName {
         }
     }
 
+    /// Returns the only instance of a name, without looking at it: rarely another, where a name has
+    /// several or none.
+    pub(super) fn likely(&self, name: &str) -> Option<Key> {
+        match self.names.find(self.names.hash(name), |_| true)?.meaning() {
+            Meaning::One(key) => Some(key),
+            Meaning::None | Meaning::Many(_) => None,
+        }
+    }
+
     /// Returns the instances of a name if they are several.
     pub(super) fn crowd_mut(&mut self, name: &str, entries: &Entries) -> Option<&mut Crowd> {
         let is_it = |it: &Keys| is_of(*it, &self.crowds, entries, name);

@@ -5,6 +5,7 @@
 //! registry lives.
 
 mod accounting;
+mod ahead;
 mod answers;
 mod apply;
 mod changes;
@@ -54,6 +55,7 @@ use wire::{
     registrar::{Register, Registered, Seen},
 };
 
+pub(crate) use ahead::AHEAD;
 use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplicate};
 use chunks::{Entries, Key};
 pub use claims::Claim;
