@@ -96,7 +96,10 @@ where
                     RootError::Nursery(error) => say(&format!("{error:#}")),
                     error => say(&portal::WithCauses(error).to_string()),
                 }
-                ExitCode::FAILURE
+                match error {
+                    RootError::Certificate(_) => ExitCode::from(BAD_SETTINGS),
+                    _ => ExitCode::FAILURE,
+                }
             }
         },
     }

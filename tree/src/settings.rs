@@ -11,9 +11,12 @@ use std::{
     path::Path,
 };
 
-use config::{Diagnostics, NamedBy, Settings, SettingsFile, default_registrars};
+use config::{
+    Diagnostics, NamedBy, Settings, SettingsFile, TlsPath, TlsSettings, default_registrars,
+};
 use endpoints::Endpoint;
 use thiserror::Error;
+use transport::{TlsFile, TlsFiles};
 
 /// The way a program finds its settings file, which is the program's choice: by a flag, by an
 /// environment variable, by a path. The first that is present counts, in this order.
@@ -161,6 +164,32 @@ pub(crate) fn usual_registrars() -> Result<Vec<Endpoint>, String> {
         .map_err(|error| portal::WithCauses(&error).to_string())?;
     default_registrars(&folder)
         .map_err(|error| format!("the folder for sockets cannot be used: {error}"))
+}
+
+/// Listens and dials with the certificate that settings name, from now on or from when its files can
+/// be used.
+///
+/// # Errors
+///
+/// The fault of a file at present, at the place of its path.
+pub(crate) fn follow_certificate(tls: &TlsSettings) -> Result<(), Diagnostics> {
+    let folder = env::var_os(TlsPath::CREDENTIALS_VARIABLE);
+    let path = |it: &TlsPath| {
+        it.path(folder.as_deref()).ok_or_else(|| {
+            let message = format!("`{}` is not set", TlsPath::CREDENTIALS);
+            let help = "systemd sets it for a service with `LoadCredential=`";
+            Diagnostics(vec![it.fault(message, help)])
+        })
+    };
+    let (ca, certificate, key) = (path(&tls.ca)?, path(&tls.certificate)?, path(&tls.key)?);
+    transport::follow_tls(TlsFiles { ca, certificate, key }).map_err(|error| {
+        let path = match error.file {
+            TlsFile::Ca => &tls.ca,
+            TlsFile::Certificate => &tls.certificate,
+            TlsFile::Key => &tls.key,
+        };
+        Diagnostics(vec![path.fault(error.to_string(), error.remedy())])
+    })
 }
 
 fn file(path: &Path, named_by: NamedBy) -> SettingsFile {

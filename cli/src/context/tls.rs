@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use config::{Diagnostic, Diagnostics, TlsPath, TlsSettings};
-use transport::{TlsFault, TlsFile, TlsFiles, TlsFilesError, follow_tls, set_tls};
+use transport::{TlsFile, TlsFiles, TlsFilesError, follow_tls, set_tls};
 
 use super::Environment;
 use crate::failure::{Exit, Failure};
@@ -94,19 +94,5 @@ fn fault(tls: &TlsSettings, error: &TlsFilesError) -> Diagnostic {
         TlsFile::Certificate => &tls.certificate,
         TlsFile::Key => &tls.key,
     };
-    let help = match &error.fault {
-        TlsFault::OpenToOthers { .. } => {
-            "give it mode 0600; if others may have read the key, issue another"
-        }
-        TlsFault::Expired => "issue another, for instance by `callsign keys issue`",
-        TlsFault::OtherKey => "name the two files that were issued together",
-        TlsFault::OtherAuthority => "name the authority that issued it, or issue another",
-        TlsFault::NoCertificate | TlsFault::NoKey | TlsFault::Empty => {
-            "`callsign keys show` tells what is in a file"
-        }
-        TlsFault::EmptyFolder => "its files are to end in `.pem` or `.crt`",
-        TlsFault::OtherPurpose => "issue one for both, as `callsign keys issue` does",
-        _ => "",
-    };
-    path.fault(error.to_string(), help)
+    path.fault(error.to_string(), error.remedy())
 }

@@ -218,6 +218,35 @@ impl Credentials {
     }
 }
 
+impl TlsFilesError {
+    /// Returns what to do about it, as a part of a sentence; nothing where the fault says it all.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::TlsFilesError;
+    ///
+    /// fn tell(error: &TlsFilesError) {
+    ///     println!("{error}; {}", error.remedy());
+    /// }
+    /// ```
+    pub fn remedy(&self) -> &'static str {
+        match &self.fault {
+            TlsFault::OpenToOthers { .. } => {
+                "give it mode 0600; if others may have read the key, issue another"
+            }
+            TlsFault::Expired => "issue another, for instance by `callsign keys issue`",
+            TlsFault::OtherKey => "name the two files that were issued together",
+            TlsFault::OtherAuthority => "name the authority that issued it, or issue another",
+            TlsFault::NoCertificate | TlsFault::NoKey | TlsFault::Empty => {
+                "`callsign keys show` tells what is in a file"
+            }
+            TlsFault::EmptyFolder => "its files are to end in `.pem` or `.crt`",
+            TlsFault::OtherPurpose => "issue one for both, as `callsign keys issue` does",
+            _ => "",
+        }
+    }
+}
+
 impl TlsFault {
     /// Tells whether it may pass by itself: a certificate is renewed, and a clock is set.
     pub fn may_pass(&self) -> bool {

@@ -1,8 +1,13 @@
 //! The endpoints of an actor: given ones, or ones drawn for it.
 
-use std::{borrow::Cow, env, path::Path};
+use std::{
+    borrow::Cow,
+    env,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    path::Path,
+};
 
-use endpoints::{Endpoint, Name, TcpAddress, UnixAddress};
+use endpoints::{Endpoint, Host, Name, TcpAddress, UnixAddress};
 use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 use transport::{BindAllError, BindOptions, Listener};
@@ -83,6 +88,44 @@ pub(crate) fn like(
     places
 }
 
+/// Returns these places, and instead of the address of another host that of this one by which they are
+/// reached: what listens there is to be reached from them too.
+pub(crate) async fn on_this_host(others: &[Endpoint]) -> Vec<Endpoint> {
+    let mut here = Vec::new();
+    for other in others {
+        let own = match other {
+            Endpoint::Tcp(tcp) => own_address(tcp).await,
+            Endpoint::Unix(_) | Endpoint::Memory(_) => None,
+        };
+        here.push(own.unwrap_or_else(|| other.clone()));
+    }
+    here
+}
+
+/// Returns the own address on the way to another host; `None` if that is this one, or there is no way.
+async fn own_address(far: &TcpAddress) -> Option<Endpoint> {
+    let ip = match &far.host {
+        Host::Dns(name, _) => {
+            tokio::net::lookup_host((name.as_str(), far.port)).await.ok()?.next()?.ip()
+        }
+        // It has to be given as it is.
+        Host::Ip6Zone { .. } => return None,
+        host => host.ip()?,
+    };
+    let any: IpAddr =
+        if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // Nothing is sent: the kernel chooses the address that it would send from.
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((ip, far.port.max(1))).ok()?;
+    let own = socket.local_addr().ok()?.ip();
+    match Endpoint::from(SocketAddr::new(own, far.port)) {
+        Endpoint::Tcp(near) if own != ip => {
+            Some(Endpoint::Tcp(TcpAddress { tls: far.tls, ..near }))
+        }
+        _ => None,
+    }
+}
+
 /// Returns the folder itself if this user may make sockets in it, or else the folder for this
 /// user's sockets, if there can be one: the other may belong to another user's registrar.
 fn writable(folder: &Path) -> Option<Cow<'_, Path>> {
@@ -157,6 +200,14 @@ mod tests {
         check(&["/memory/7"], Kind::Process, &[apart]);
         check(&["/unix/@root"], Kind::Task, &[apart]);
         check(&[], Kind::Task, &[apart]);
+    }
+
+    #[tokio::test]
+    async fn a_place_of_this_host_stays() {
+        for place in ["/ip4/127.0.0.1/tcp/7", "/ip6/::1/tcp/7/tls", "/unix/@root", "/memory/7"] {
+            let place: Endpoint = place.parse().unwrap();
+            assert_eq!(on_this_host(std::slice::from_ref(&place)).await, [place]);
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ use crate::{
         routes::Routes,
         uplink::{Registry, TreeRegistry, Uplink, pass_on},
     },
+    settings::follow_certificate,
     sockets::sweep,
 };
 
@@ -98,6 +99,15 @@ impl RootOptions {
         }
         if registrars.is_empty() {
             return Err(RootError::NoRegistrar);
+        }
+        if let Some(tls) = &self.tls
+            && let Err(fault) = follow_certificate(tls)
+        {
+            let of_table = self.table.iter().flat_map(|(_, places)| places);
+            if registrars.iter().chain(&self.bind).chain(of_table).any(Endpoint::is_tls) {
+                return Err(RootError::Certificate(fault));
+            }
+            tracing::warn!(target: "callsign", %fault, "no TLS until the certificate can be used");
         }
 
         let (registrars, node) = self.find_registrar(registrars).await?;
@@ -230,7 +240,8 @@ impl RootOptions {
             }
         }
         if wanted.is_empty() {
-            wanted = places::like(registrars, name, Uuid::nil(), uuid, Kind::Process);
+            let near = places::on_this_host(registrars).await;
+            wanted = places::like(&near, name, Uuid::nil(), uuid, Kind::Process);
         }
         // The endpoints of the registrar within this root are the root's too.
         let (mut bound, own): (Vec<_>, Vec<_>) =

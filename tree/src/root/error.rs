@@ -2,6 +2,7 @@
 
 use std::io;
 
+use config::Diagnostics;
 use discovery::{ConnectError, RegisterError};
 use endpoints::{Endpoint, NameError, ParseEndpointError};
 use registrar::NodeError;
@@ -41,6 +42,9 @@ pub enum RootError {
     /// A text is no endpoint.
     #[error("the root cannot use an endpoint that it was given")]
     Endpoint(#[from] ParseEndpointError),
+    /// The certificate of its settings cannot be used, and it needs one.
+    #[error(transparent)]
+    Certificate(Diagnostics),
     /// No registrar was named.
     #[error("no registrar is configured: set the address of one, or the endpoint for a new one")]
     NoRegistrar,

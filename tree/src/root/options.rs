@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use config::{RegistrarSettings, Settings};
+use config::{RegistrarSettings, Settings, TlsSettings};
 use discovery::IntoEndpoint;
 use endpoints::{Endpoint, EndpointTable, ParseEndpointError};
 
@@ -31,6 +31,8 @@ pub struct RootOptions {
     pub(super) declared: EndpointTable,
     pub(super) settle_time: Duration,
     pub(super) insecure: bool,
+    /// The files of the certificate.
+    pub(super) tls: Option<TlsSettings>,
     pub(super) expose: Vec<String>,
     pub(super) ensures_registrar: bool,
     pub(super) heeds_signals: bool,
@@ -48,6 +50,7 @@ impl Default for RootOptions {
             declared: EndpointTable::default(),
             settle_time: RegistrarSettings::default().settle_time,
             insecure: false,
+            tls: None,
             expose: Vec::new(),
             ensures_registrar: false,
             heeds_signals: false,
@@ -64,7 +67,8 @@ impl RootOptions {
         self
     }
 
-    /// Takes from a settings file where registrars are, and where actors listen.
+    /// Takes from a settings file where registrars are, where actors listen, and with which
+    /// certificate.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -81,6 +85,7 @@ impl RootOptions {
         self.declared = settings.declared;
         self.settle_time = settings.registrar.settle_time;
         self.insecure |= settings.registrar.insecure;
+        self.tls = settings.tls;
         self
     }
 
