@@ -20,7 +20,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{impostor, relay};
+use crate::{between, impostor, relay};
 
 /// The variable that holds a [`Task`].
 pub(crate) const TASK: &str = "CALLSIGN_TEST_TASK";
@@ -52,6 +52,10 @@ pub(crate) enum Role {
     Parent { registrar: String },
     /// Keeps the registry.
     Registrar { listen: Vec<String> },
+    /// Listens at one place, and registers an actor as if it were at another.
+    Behind { registrar: String, name: String, listen: String, at: String },
+    /// Takes callers at one place, and passes on what they and an actor at another say.
+    Between { listen: String, to: String },
     /// Looks up actors, connects to each, and ends.
     Caller { registrar: String, names: Vec<String> },
 }
@@ -120,6 +124,10 @@ fn play() {
         Role::Relay { pid, role } => relay::run(pid, &role),
         Role::Registrar { listen } => runtime.block_on(keep(&listen)),
         Role::Impostor { endpoints } => impostor::pose(&endpoints),
+        Role::Behind { registrar, name, listen, at } => {
+            runtime.block_on(register_behind(&registrar, &name, &listen, &at));
+        }
+        Role::Between { listen, to } => runtime.block_on(between::pass_on(&listen, &to)),
         Role::Caller { registrar, names } => say(&runtime.block_on(call_all(&registrar, &names))),
     }
 }
@@ -132,7 +140,7 @@ pub(crate) fn say(what: &impl Serialize) {
 }
 
 /// Waits for the end of standard input, on a separate thread.
-async fn told_to_end() {
+pub(crate) async fn told_to_end() {
     let wait = || std::io::stdin().read_to_end(&mut Vec::new());
     tokio::task::spawn_blocking(wait).await.unwrap().unwrap();
 }
@@ -190,6 +198,21 @@ async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
     for registered in kept {
         registered.unregister().await;
     }
+}
+
+/// Registers one actor at a place where it does not listen itself.
+async fn register_behind(registrar: &str, name: &str, listen: &str, at: &str) {
+    let client = Client::connect([registrar]).await.unwrap();
+    let listener = Listener::bind(&listen.parse().unwrap()).await.unwrap();
+    let registration = Registration::new(name).endpoint(at).unwrap().proves();
+    let registered = client.register(registration).await.unwrap();
+    say(&Registered::from([(name.to_owned(), vec![at.to_owned()])]));
+    let (identity, instance) = (registered.identity().clone(), registered.instance().to_string());
+    let mut serving = JoinSet::new();
+    let acceptor = Acceptor::new(listener, identity, HandshakeOptions::default());
+    serving.spawn(receive(acceptor, instance));
+    told_to_end().await;
+    registered.unregister().await;
 }
 
 /// Converses with each caller after it has proved its identity.
