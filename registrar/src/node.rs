@@ -2,6 +2,7 @@
 
 mod own;
 mod reception;
+mod refusals;
 
 use std::{panic::resume_unwind, pin::Pin, sync::Arc, time::Duration};
 
@@ -24,6 +25,7 @@ use wire::Hello;
 use self::{
     own::Own,
     reception::{Reception, serve_listener},
+    refusals::Refusals,
 };
 use crate::{
     Accounts, Controls, NodeError, NodeOptions, ProtocolAdapter, RegistryHandle, Session,
@@ -267,6 +269,7 @@ impl Node {
         let context = Context {
             registry: registry.clone(),
             controls: controls.clone(),
+            refusals: Refusals::default(),
             node_stop: ending.clone(),
             stop: ending.clone(),
         };
@@ -360,6 +363,7 @@ fn pass_on_panic(ended: Result<(), JoinError>) {
 struct Context {
     registry: RegistryHandle,
     controls: Controls,
+    refusals: Refusals,
     /// Stops the node.
     node_stop: CancellationToken,
     /// Stops what came by one of its endpoints.
@@ -421,7 +425,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
     let (portal, mut driver) = match connected {
         Ok(connected) => connected,
         Err(error) => {
-            info!(error = %WithCauses(&error), "turned away");
+            context.refusals.tell(&peer, &error);
             return;
         }
     };

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use endpoints::Endpoint;
-use portal::{HandshakeError, WithCauses};
+use portal::HandshakeError;
 use tokio::{
     task::{JoinSet, yield_now},
     time::{Instant, timeout},
@@ -131,14 +131,17 @@ impl Guest {
                 () = context.stop.cancelled() => return None,
                 shaken = timeout(limit, self.stream.handshake()) => shaken,
             };
-            let error = match shaken {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(HandshakeError::from(error)),
-                Err(_) => Some(HandshakeError::TimedOut(limit)),
-            };
-            if let Some(error) = error {
-                info!(error = %WithCauses(&error), "turned away");
-                return None;
+            let (peer, refusals) = (self.stream.peer(), &context.refusals);
+            match shaken {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    refusals.tell(peer, &HandshakeError::from(error));
+                    return None;
+                }
+                Err(_) => {
+                    refusals.tell_of_silence(peer, &HandshakeError::TimedOut(limit));
+                    return None;
+                }
             }
             if let Some(caller) = certified(&self.stream) {
                 self.caller = caller;
