@@ -134,11 +134,23 @@ impl Context {
             return Err(unusable.into());
         }
         if !self.has_warned_of_tls.swap(true, Ordering::Relaxed) {
-            let Diagnostics(mut faults) = unusable.diagnostics;
-            faults.iter_mut().for_each(|it| it.severity = Severity::Warning);
-            self.warn(&Diagnostics(faults));
+            self.warn_of(unusable);
         }
         Ok(())
+    }
+
+    /// Reads the files of the certificate of the settings again, if there is one. Those that cannot
+    /// be used are warned of, and the former certificate stays in use. Tells whether they can be used.
+    pub(crate) fn renew_certificate(&self, settings: &Settings) -> bool {
+        let Some(tls) = &settings.tls else { return true };
+        let taken = tls::take(tls, &self.environment);
+        taken.map_err(|unusable| self.warn_of(unusable)).is_ok()
+    }
+
+    fn warn_of(&self, unusable: tls::Unusable) {
+        let Diagnostics(mut faults) = unusable.diagnostics;
+        faults.iter_mut().for_each(|it| it.severity = Severity::Warning);
+        self.warn(&Diagnostics(faults));
     }
 
     /// Adopts the certificate of the settings, if there is one.

@@ -203,6 +203,67 @@ fn certificates_are_rotated_without_a_connection_lost() {
     watch.json("an instance that is there", |it| it["change"] == "add");
 }
 
+/// A change of its permissions does not touch the contents of a key, and matters no less.
+#[test]
+fn a_key_that_others_may_read_by_now_is_told_of_at_a_reload() {
+    let room = Room::new();
+    authority(&room, "keys");
+    settings(&room, "node.toml", "keys", "node");
+    settings(&room, "client.toml", "keys", "client");
+    let mut node = Node::start_with(&room, &[TLS], &["--config", "node.toml"]);
+    let key = room.file("keys/node.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    node.reload("can be read by others (mode 0644)");
+    node.says("the certificate stays as it was");
+    node.callsign(&["--config", "client.toml", "ls"]).succeeds();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    node.reload("has been read again");
+    // Without a reload the next connection notices it.
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o604)).unwrap();
+    let deadline = now() + LIMIT;
+    while !node.process().to_string().contains("can be read by others (mode 0604)") {
+        assert!(now() < deadline, "it is not noticed");
+        node.callsign(&["--config", "client.toml", "ls"]).succeeds();
+    }
+}
+
+/// Whoever runs a registrar is told of those that it turns away, without having asked for a log.
+#[test]
+fn a_registrar_tells_of_failed_handshakes_unasked() {
+    let room = Room::new();
+    for folder in ["keys", "others"] {
+        authority(&room, folder);
+    }
+    settings(&room, "node.toml", "keys", "node");
+    settings(&room, "other.toml", "others", "client");
+    room.write("none.toml", "");
+    let mut node = Node::start_with(&room, &[TLS, PLAIN], &["--config", "node.toml"]);
+    let [tls, plain] = [0, 1].map(|it| node.endpoints()[it].clone());
+    let to_tls = tls.trim_end_matches("/tls").to_owned();
+    let to_plain = format!("{plain}/tls");
+    let ask = |config: &str, registrar: &str| {
+        room.callsign(&["--config", config, "--registrar", registrar, "ls"]).ends_with(3);
+    };
+    ask("other.toml", &tls);
+    let line = node.says("does not accept this side's certificate");
+    assert!(line.contains("127.0.0.1") && line.contains("turned away"), "{line}");
+    ask("none.toml", &to_tls);
+    node.says("does not speak TLS");
+    ask("other.toml", &to_plain);
+    node.says("does the endpoint lack `/tls`?");
+    // Those who flood it do not flood its log.
+    let port: u16 = tls.split('/').nth(4).unwrap().parse().unwrap();
+    for _ in 0..500 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        drop(stream.write_all(b"GET / HTTP/1.1\r\n\r\n"));
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        drop(stream.read_to_end(&mut Vec::new()));
+    }
+    let said = node.stop().succeeds().stderr;
+    let lines = said.matches("turned away").count();
+    assert!((3..250).contains(&lines), "{lines} lines: {said}");
+}
+
 /// Whoever begins a handshake, and does not go on with it, is in nobody's way, and is gone after its
 /// time.
 #[test]

@@ -152,13 +152,17 @@ impl Followed {
 
 /// What identifies the contents of files, without reading them.
 #[derive(Eq, PartialEq)]
-struct Seen(Vec<(u64, i64, i64, u64)>);
+struct Seen(Vec<(u64, i64, i64, i64, i64, u64)>);
 
 impl Seen {
     fn of(files: &TlsFiles) -> Self {
         let of = |path: &Path| {
             let status = fs::metadata(path).ok();
-            status.map(|it| (it.ino(), it.mtime(), it.mtime_nsec(), it.len())).unwrap_or_default()
+            // A change of its permissions changes the second time alone.
+            let times = |it: fs::Metadata| {
+                (it.ino(), it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec(), it.len())
+            };
+            status.map(times).unwrap_or_default()
         };
         let mut seen = vec![of(&files.certificate), of(&files.key), of(&files.ca)];
         if let Ok(folder) = fs::read_dir(&files.ca) {

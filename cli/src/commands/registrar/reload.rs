@@ -215,6 +215,8 @@ impl<'a> Reload<'a> {
         context.warn(&warnings);
         if was.tls != now.tls {
             context.take_certificate(&now)?;
+        } else if !context.renew_certificate(&now) {
+            warn(context, "the certificate stays as it was");
         }
         let mode = |it: &Settings| it.registrar.socket_mode;
         if (mode(was), self.group) != (mode(&now), group) {

@@ -252,17 +252,19 @@ def _fault(path: Path, what: str) -> SettingsError:
     return SettingsError(f"{quoted(str(path))} {what}")
 
 
-def _seen(files: Tls) -> list[tuple[int, int, int]]:
+def _seen(files: Tls) -> list[tuple[int, ...]]:
     """What identifies the contents of files, without reading them."""
     paths = [Path(files.certificate), Path(files.key), Path(files.ca)]
     with suppress(OSError):  # if it is one file
         paths += sorted(paths[-1].iterdir())
-    seen = []
+    seen: list[tuple[int, ...]] = []
     for path in paths:
         try:
             status = path.stat()
         except OSError:
-            seen.append((0, 0, 0))
+            seen.append(())
         else:
-            seen.append((status.st_ino, status.st_mtime_ns, status.st_size))
+            # A change of its permissions changes the second time alone.
+            times = (status.st_mtime_ns, status.st_ctime_ns)
+            seen.append((status.st_ino, *times, status.st_size))
     return seen
