@@ -2,6 +2,7 @@
 //!
 //! A hint is safe to follow, also as root: it removes nothing, and ends no process.
 
+mod tls;
 mod unbound;
 
 use std::fs;
@@ -10,7 +11,7 @@ use discovery::{
     Candidate, Explanation, LinkError, Outcome, ReachError, RegistrarFailure, RegistrarFailures,
 };
 use endpoints::{Endpoint, UnixAddress};
-use transport::{DialError, Listening, Silence, TlsError, listening_at_each};
+use transport::{DialError, Listening, Silence, listening_at_each};
 
 pub(crate) use self::unbound::{held, unbound};
 use crate::{context::Context, failure::Hint, output::notices::names_registrars};
@@ -51,12 +52,7 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
             failure.registrar
         ));
     }
-    let is_without = |it: &RegistrarFailure| {
-        matches!(*it.error, LinkError::Dial(DialError::Tls(TlsError::NoCertificate)))
-    };
-    if failures.iter().any(is_without) {
-        hints.push(NO_CERTIFICATE.to_owned());
-    }
+    hints.extend(tls::hints(failures).into_iter().map(str::to_owned));
     let is_absent =
         |it: &&RegistrarFailure| matches!(*it.error, LinkError::Dial(DialError::Refused));
     hints.extend(padded(failures.iter().filter(is_absent).map(|it| &it.registrar)));
@@ -148,10 +144,6 @@ fn can_be_bound_here(endpoint: &Endpoint) -> bool {
         Endpoint::Memory(_) => false,
     }
 }
-
-/// What to do without a certificate.
-const NO_CERTIFICATE: &str = "name one in the table `[tls]` of the settings file, with `ca`, \
-                              `certificate` and `key`; `callsign keys` makes them";
 
 /// The two ways out for a registrar beyond the loopback without TLS.
 const INSECURE_REGISTRAR: [&str; 2] = [

@@ -1,6 +1,7 @@
 """Plays the client in Python: puts the questions that it reads, and prints the answers.
 
-python player.py asyncio|trio      and on a line: QUESTION NAME REGISTRAR..., with tabs between them
+python player.py asyncio|trio CA CERTIFICATE KEY
+and on a line: QUESTION NAME REGISTRAR..., with tabs between them
 """
 
 import sys
@@ -14,7 +15,7 @@ async def play(question: str, name: str, *registrars: str) -> str:
     patience = 0.0 if question.startswith("hasty ") else None
     # On a busy machine the nearest may take longer than its head start.
     options = callsign.Options(patience=patience, stagger_within_host=60.0)
-    async with callsign.open(*registrars, options=options) as client:
+    async with callsign.open(*registrars, options=options, tls=TLS) as client:
         try:
             match question.removeprefix("hasty "):
                 case "query":
@@ -53,6 +54,8 @@ def listed(answer: callsign.LookupResult) -> str:
     names = sorted({it.name for it in answer.records})
     return f"{len(answer.records)} of {', '.join(names)}" if names else "none"
 
+
+TLS = callsign.Tls(*sys.argv[2:])
 
 for line in sys.stdin:
     said = anyio.run(play, *line.rstrip("\n").split("\t"), backend=sys.argv[1])

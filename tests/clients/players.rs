@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use callsign::{Client, ClientOptions, DialOptions, LookupResult};
+use callsign::{Client, ClientOptions, DialOptions, LookupResult, TlsFiles, set_tls};
 use tokio::time::timeout;
 
 use crate::harness::{LIMIT, Room, Running};
@@ -16,13 +16,40 @@ pub(crate) struct Player {
     name: &'static str,
     /// The process that asks, if it is one for all questions.
     process: Option<Running>,
+    keys: Keys,
+}
+
+/// Certificates for this host: of the authority that all clients and actors trust, whose certificate
+/// they show, and of another.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys(PathBuf);
+
+impl Keys {
+    fn new(room: &Room) -> Self {
+        for folder in ["keys", "others"] {
+            room.callsign(&["keys", "init", folder]).succeeds();
+            room.callsign(&["keys", "issue", folder, "it", "--host", "127.0.0.1"]).succeeds();
+        }
+        Self(room.path().to_owned())
+    }
+
+    /// Returns the files of the certificate of one of the authorities.
+    pub(crate) fn files(&self, folder: &str) -> TlsFiles {
+        let [ca, certificate, key] =
+            ["ca.pem", "it.pem", "it.key"].map(|it| self.0.join(folder).join(it));
+        TlsFiles { ca, certificate, key }
+    }
 }
 
 impl Player {
     /// Returns those that this machine has what they need for.
     #[expect(clippy::print_stderr, reason = "who runs it is to see that it is skipped")]
     pub(crate) fn available(room: &Room) -> Vec<Self> {
-        let mut players = vec![Self { name: "rust", process: None }];
+        let keys = Keys::new(room);
+        let tls = keys.files("keys");
+        set_tls(tls.clone()).unwrap();
+        let player = |name, process| Self { name, process, keys: keys.clone() };
+        let mut players = vec![player("rust", None)];
         if !python().exists() {
             eprintln!(
                 "SKIPPED: `cargo xtask test` has installed no packages for the Python client"
@@ -34,9 +61,10 @@ impl Player {
             command.env("PYTHONPATH", workspace().join("clients/python/src"));
             command.env("PYTHONDONTWRITEBYTECODE", "1");
             command.arg(workspace().join("tests/clients/player.py")).arg(backend);
-            players.push(Self { name: backend, process: Some(Running::start(command)) });
+            command.args([&tls.ca, &tls.certificate, &tls.key]);
+            players.push(player(backend, Some(Running::start(command))));
         }
-        players.push(Self { name: "lookup.py", process: None });
+        players.push(player("lookup.py", None));
         players
     }
 
@@ -47,6 +75,16 @@ impl Player {
     /// Tells whether a look-up waits for a registrar that has just started.
     pub(crate) fn waits_for_the_young(&self) -> bool {
         self.name != "lookup.py"
+    }
+
+    /// Tells whether it speaks TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.name != "lookup.py"
+    }
+
+    /// Returns the certificates of the stage.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Puts a question to registrars; `None` if the client does not have it.

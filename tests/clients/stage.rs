@@ -10,13 +10,16 @@ use std::{
     time::Duration,
 };
 
-use callsign::{Acceptor, BindOptions, Client, Listener, Published, Registered, Registration};
+use callsign::{
+    Acceptor, BindOptions, Client, Identity, Listener, Published, Registered, Registration,
+    TlsFiles,
+};
 use rustix::process::Signal;
 use tokio::{io::AsyncWriteExt, runtime::Runtime, task::JoinSet};
 
 use crate::{
     harness::{Node, Room},
-    players::Player,
+    players::{Keys, Player},
     registrars::{self, Played},
     situation::Situation,
 };
@@ -24,13 +27,14 @@ use crate::{
 /// Stages a situation for a client, and asks it everything.
 pub(crate) fn play(situation: &Situation, player: &mut Player) -> Vec<Option<String>> {
     let room = Room::new();
-    let mut stage = Stage::new(&room);
+    let mut stage = Stage::new(&room, player.keys().clone());
     for step in &situation.stage {
         let words: Vec<_> = step.split(' ').collect();
         stage.set(step, &words);
     }
     // The example waits for no young registrar to know what it knew.
     let is_asked = player.waits_for_the_young() || !stage.is_young;
+    let is_asked = is_asked && (player.speaks_tls() || !stage.is_over_tls);
     let mut ask =
         |question: &String| is_asked.then(|| player.ask(&room, question, &stage.places)).flatten();
     let said = situation.questions.iter().map(&mut ask).collect();
@@ -53,12 +57,15 @@ struct Stage<'room> {
     drawn: usize,
     /// Whether the registrar cannot say yet that a name does not exist.
     is_young: bool,
+    /// Whether the registrar or an actor speaks TLS.
+    is_over_tls: bool,
+    keys: Keys,
     /// The clients of this process, each of the registrar at a place.
     clients: HashMap<String, Client>,
 }
 
 impl<'room> Stage<'room> {
-    fn new(room: &'room Room) -> Self {
+    fn new(room: &'room Room, keys: Keys) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         Self {
             room,
@@ -71,6 +78,8 @@ impl<'room> Stage<'room> {
             sockets: Vec::new(),
             drawn: 0,
             is_young: false,
+            is_over_tls: false,
+            keys,
             clients: HashMap::new(),
         }
     }
@@ -85,6 +94,24 @@ impl<'room> Stage<'room> {
             ["second", "registrar"] => self.registrar("second", "0s"),
             ["no", "registrar"] => self.places.push(self.room.unix("registrar.sock")),
             ["absent", "second", "registrar"] => self.places.push(self.room.unix("second.sock")),
+            ["tls", "registrar"] => self.registrar_over_tls("keys"),
+            ["foreign", "tls", "registrar"] => self.registrar_over_tls("others"),
+            ["misnamed", "tls", "registrar"] => {
+                self.registrar_over_tls("keys");
+                let place = self.places.pop().unwrap();
+                self.places.push(place.replace("/ip4/127.0.0.1", "/dns4/localhost"));
+            }
+            ["tls", "to", "a", "plain", "registrar"] => {
+                self.registrar_at_port(&[]);
+                self.is_over_tls = true;
+                let place = self.places.pop().unwrap();
+                self.places.push(format!("{place}/tls"));
+            }
+            ["plain", "to", "a", "tls", "registrar"] => {
+                self.registrar_over_tls("keys");
+                let place = self.places.pop().unwrap();
+                self.places.push(place.trim_end_matches("/tls").to_owned());
+            }
             ["slow", "registrar"] => self.plays(registrars::slow),
             ["later", "registrar"] => self.plays(registrars::later),
             ["big", "registrar"] => self.plays(registrars::big),
@@ -97,6 +124,7 @@ impl<'room> Stage<'room> {
             }
             ["stop"] => self.nodes[0].process().signal(Signal::STOP),
             ["actor", name, ref kinds @ ..] => self.actor(name, kinds),
+            ["misnamed", name, "tls"] => self.misnamed(name),
             ["foreign", name, "path"] => self.foreign(name),
             ["usurp", name] => {
                 fs::remove_file(self.room.file(name)).unwrap();
@@ -137,6 +165,26 @@ impl<'room> Stage<'room> {
         self.places.push(place);
     }
 
+    /// Starts a registrar with the certificate of one of the authorities.
+    fn registrar_over_tls(&mut self, folder: &str) {
+        let TlsFiles { ca, certificate, key } = self.keys.files(folder);
+        let settings = format!(
+            "[tls]\nca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\n\
+             [registrar]\nsettle_time = \"0s\"\n"
+        );
+        let config = self.room.write("node.toml", &settings);
+        self.registrar_at_port(&["--config", &config]);
+        self.is_over_tls = true;
+    }
+
+    /// Starts a registrar at a port: of TLS, if it has settings with a certificate.
+    fn registrar_at_port(&mut self, more: &[&str]) {
+        let listen = if more.is_empty() { PLAIN } else { TLS };
+        let node = Node::start_with(self.room, &[listen], more);
+        self.places.push(node.endpoint().to_owned());
+        self.nodes.push(node);
+    }
+
     /// Plays a registrar that answers as `answers` does.
     fn plays(&mut self, answers: fn(&mut registrars::Caller)) {
         let path = self.room.file("registrar.sock");
@@ -146,6 +194,7 @@ impl<'room> Stage<'room> {
 
     /// Runs an actor in this process, which proves who it is.
     fn actor(&mut self, name: &str, kinds: &[&str]) {
+        self.is_over_tls |= kinds.contains(&"tls");
         let places: Vec<_> = kinds.iter().map(|kind| self.place(name, kind)).collect();
         let bound = self.runtime.block_on(async {
             let places: Vec<_> = places.iter().map(|it| it.parse().unwrap()).collect();
@@ -155,15 +204,20 @@ impl<'room> Stage<'room> {
         let registration = Registration::new(name).endpoints(published).proves();
         let identity = self.register(registration);
         for listener in bound {
-            let mut acceptor = Acceptor::new(listener, identity.clone(), Default::default());
-            let serve = async move {
-                loop {
-                    let mut caller = acceptor.accept().await.into_stream();
-                    drop(caller.write_all(b"hello").await);
-                }
-            };
-            self.tasks.spawn_on(serve, self.runtime.handle());
+            self.serve(listener, identity.clone());
         }
+    }
+
+    /// Greets whoever comes and has had its proof.
+    fn serve(&mut self, listener: Listener, identity: Identity) {
+        let mut acceptor = Acceptor::new(listener, identity, Default::default());
+        let serve = async move {
+            loop {
+                let mut caller = acceptor.accept().await.into_stream();
+                drop(caller.write_all(b"hello").await);
+            }
+        };
+        self.tasks.spawn_on(serve, self.runtime.handle());
     }
 
     fn place(&mut self, name: &str, kind: &str) -> String {
@@ -172,9 +226,19 @@ impl<'room> Stage<'room> {
         match kind {
             "path" => self.room.unix(&unique),
             "abstract" => self.room.abstract_unix(&unique),
-            "loopback" => "/ip4/127.0.0.1/tcp/0".to_owned(),
+            "loopback" => PLAIN.to_owned(),
+            "tls" => TLS.to_owned(),
             _ => panic!("there is no kind `{kind}`"),
         }
+    }
+
+    /// Registers an actor by a name of this host that its certificate does not have.
+    fn misnamed(&mut self, name: &str) {
+        self.is_over_tls = true;
+        let bound = self.runtime.block_on(Listener::bind(&TLS.parse().unwrap())).unwrap();
+        let place = bound.bound().to_string().replace("/ip4/127.0.0.1", "/dns4/localhost");
+        let identity = self.register(Registration::new(name).endpoint(place).unwrap().proves());
+        self.serve(bound, identity);
     }
 
     /// Registers a socket of somebody who does not know the protocol.
@@ -200,7 +264,7 @@ impl<'room> Stage<'room> {
     }
 
     /// Registers with the last registrar of the stage, and returns once it is there.
-    fn register(&mut self, registration: Registration) -> callsign::Identity {
+    fn register(&mut self, registration: Registration) -> Identity {
         let place = self.nodes.last().unwrap().endpoint().to_owned();
         let client = self.clients.entry(place.clone()).or_insert_with(|| {
             self.runtime.block_on(async { Client::connect([&place]).await.unwrap() })
@@ -221,3 +285,7 @@ impl<'room> Stage<'room> {
         self.runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }
+
+/// Places for ports without TLS, and with it.
+const PLAIN: &str = "/ip4/127.0.0.1/tcp/0";
+const TLS: &str = "/ip4/127.0.0.1/tcp/0/tls";

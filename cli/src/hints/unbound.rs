@@ -10,7 +10,7 @@ use std::{
 use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, UnixPath, is_plain};
 use transport::{BindError, Holder, TlsError, is_loopback_up};
 
-use super::{NO_CERTIFICATE, quoted};
+use super::{quoted, tls::NO_CERTIFICATE};
 
 /// Explains what to do about an endpoint of a list that cannot be bound.
 pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError) -> Vec<String> {

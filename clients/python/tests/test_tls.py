@@ -142,7 +142,7 @@ async def test_what_is_wrong_is_said_in_the_words_of_the_commands(room: Room) ->
         assert str(error).splitlines()[1].strip() in told
     # Without `/tls` the node sees bytes that are not of TLS.
     error = await refused(node.endpoint.removesuffix("/tls"), ask_timeout=LIMIT)
-    assert "does not speak callsign's protocol" in str(error) or "closed" in str(error)
+    assert "does the endpoint lack `/tls`?" in str(error)
 
 
 async def test_a_certificate_that_the_other_side_does_not_trust_is_its_word(room: Room) -> None:
@@ -190,6 +190,30 @@ async def test_beyond_the_loopback_there_is_tls_or_the_word_insecure(
         assert (await client.query("feed")).records == ()
 
 
+def expired(room: Room) -> tuple[Path, Path]:
+    """Makes a certificate that ended yesterday, and its key."""
+    certificate, key = room.path / "late.pem", room.path / "late.key"
+    begun = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    begun += [
+        "-nodes",
+        "-keyout",
+        str(key),
+        "-out",
+        str(room.path / "late.csr"),
+        "-subj",
+        "/CN=late",
+    ]
+    extensions = room.path / "extensions"
+    extensions.write_text("extendedKeyUsage = serverAuth, clientAuth\n")
+    signed = ["openssl", "x509", "-req", "-in", str(room.path / "late.csr"), "-days", "-1"]
+    signed += ["-extfile", str(extensions)]
+    signed += ["-CA", str(room.path / "keys/ca.pem"), "-CAkey", str(room.path / "keys/ca.key")]
+    for command in (begun, [*signed, "-out", str(certificate)]):
+        subprocess.run(command, check=True, capture_output=True, timeout=LIMIT)
+    key.chmod(0o600)
+    return certificate, key
+
+
 def test_a_fault_of_the_files_is_named(room: Room) -> None:
     good, others = authority(room), authority(room, "others")
     junk, empty = room.path / "junk.pem", room.path / "empty.pem"
@@ -219,10 +243,38 @@ def test_a_fault_of_the_files_is_named(room: Room) -> None:
         ((ca, certificate, open_key), "open.key` can be read by others (mode 0644)"),
         ((ca, certificate, bad_key), "bad.key` holds a private key that cannot be read"),
     ]
+    if shutil.which("openssl"):
+        late, key_of_late = expired(room)
+        cases.append(((ca, late, key_of_late), "late.pem` has expired"))
     for given, words in cases:
         with pytest.raises(callsign.SettingsError) as caught:
             callsign.connect("/unix/@never", tls=callsign.Tls(*given))
         assert words in str(caught.value)
+
+
+def test_a_fault_of_the_settings_is_told_as_the_commands_tell_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, others = authority(room), authority(room, "others")
+    wrong = [
+        callsign.Tls(good.ca, good.certificate, room.path / "no.key"),
+        callsign.Tls(good.ca, good.certificate, others.key),
+        callsign.Tls(others.ca, good.certificate, good.key),
+    ]
+    if shutil.which("openssl"):
+        wrong.append(callsign.Tls(good.ca, *expired(room)))
+    for tls in wrong:
+        config = settings(room, tls)
+        monkeypatch.setenv("CALLSIGN_CONFIG", config)
+        monkeypatch.setenv("CALLSIGN_REGISTRAR", "/ip4/127.0.0.1/tcp/9/tls")
+        with pytest.raises(callsign.SettingsError) as caught:
+            callsign.connect()
+        checked = subprocess.run(
+            [binary(), "check", config], env=room.environment, capture_output=True, text=True
+        )
+        assert checked.returncode == 2
+        # What is wrong is said in the same words; an escape of a path differs.
+        assert str(caught.value).rsplit("` ", 1)[-1] in checked.stdout
 
 
 async def test_certificates_are_rotated_without_a_connection_lost(

@@ -133,6 +133,7 @@ async def registrar(room: Room, answer: Answer, name: str = "bad") -> AsyncItera
     [
         (b"", "did not complete the handshake within"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak callsign's protocol"),
+        (b"\x15\x03\x03\x00\x02\x02\x32\x00", "does the endpoint lack `/tls`?"),
         (b"\xc5SGN\n\x01\x00\x00", "does not speak callsign's protocol"),
         (frames.MAGIC + b"\x02\x00", "speaks version 2 of callsign's protocol"),
         (frames.PREFACE + b"\xff\xff\xff\xff", "a first frame of 4294967295 bytes"),

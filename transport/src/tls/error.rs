@@ -143,12 +143,16 @@ impl TlsError {
             AlertDescription::CertificateExpired => "it has expired",
             AlertDescription::UnknownCA => "no authority that is trusted there signed it",
             AlertDescription::CertificateRequired => "there is none",
-            AlertDescription::BadCertificate
-            | AlertDescription::CertificateUnknown
+            AlertDescription::BadCertificate => {
+                "it does not say more, as where the certificate is not for the host that it dialed"
+            }
+            AlertDescription::CertificateUnknown
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::CertificateRevoked
-            | AlertDescription::AccessDenied
-            | AlertDescription::DecryptError => "it does not say more",
+            | AlertDescription::AccessDenied => "it does not say more",
+            AlertDescription::DecryptError => {
+                "its signature does not hold there: another authority of the same name signed it"
+            }
             AlertDescription::ProtocolVersion => return Self::OtherVersion,
             alert => return Self::Other(format!("the other side reports {alert:?}")),
         };

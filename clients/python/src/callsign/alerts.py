@@ -77,10 +77,12 @@ _REFUSALS = {
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has expired",
     "TLSV1_ALERT_UNKNOWN_CA": "no authority that is trusted there signed it",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "there is none",
-    "SSLV3_ALERT_BAD_CERTIFICATE": _UNSAID,
+    "SSLV3_ALERT_BAD_CERTIFICATE": f"{_UNSAID}, as where the certificate is not for the host "
+    "that it dialed",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _UNSAID,
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": _UNSAID,
     "SSLV3_ALERT_CERTIFICATE_REVOKED": _UNSAID,
     "TLSV1_ALERT_ACCESS_DENIED": _UNSAID,
-    "TLSV1_ALERT_DECRYPT_ERROR": _UNSAID,
+    "TLSV1_ALERT_DECRYPT_ERROR": "its signature does not hold there: another authority of the same "
+    "name signed it",
 }

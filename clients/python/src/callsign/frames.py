@@ -100,6 +100,9 @@ async def _read_hello(sock: Channel) -> Hello:
         # Another protocol shows in its first bytes, however few they are.
         if not MAGIC.startswith(preface[: len(MAGIC)]):
             what = "the peer does not speak callsign's protocol"
+            # The kind of a record of TLS, and the first part of its version.
+            if preface[0] in range(20, 24) and preface[1:2] == b"\x03":
+                what = "the peer speaks TLS, and this side does not: does the endpoint lack `/tls`?"
             raise HandshakeError("other-protocol", what)
         if not part:
             raise _closed()
