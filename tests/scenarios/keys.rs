@@ -13,7 +13,7 @@ use crate::harness::{Node, Outcome, Room, Running, free_port};
 /// What another server says of a client's certificate.
 const NGINX: &str = "pid ROOM/pid; error_log ROOM/log; events {}\n\
     http { access_log off; server {\n\
-    listen 127.0.0.1:PORT ssl;\n\
+    listen 127.0.0.1:PORT ssl; ssl_protocols TLSv1.3;\n\
     ssl_certificate ROOM/keys/web.pem; ssl_certificate_key ROOM/keys/web.key;\n\
     ssl_client_certificate ROOM/keys/ca.pem; ssl_verify_client on;\n\
     location / { return 200 \"hello $ssl_client_s_dn\\n\"; } } }";
@@ -72,6 +72,12 @@ fn a_tls_server_that_knows_nothing_of_callsign_is_an_actor() {
         let strict = ["-verify_return_error", "-verify_ip", "127.0.0.1", "-tls1_3"];
         let client = ["s_client", "-connect", &at, "-CAfile", "keys/ca.pem"];
         run("openssl", &[&client[..], &strict].concat()).prints(&["Verify return code: 0 (ok)"]);
+        let own = ["-cert", "keys/desk/rates.pem", "-key", "keys/desk/rates.key", "-ign_eof"];
+        let mut asks = room.other_command("openssl");
+        asks.args([&client[..], &strict, &own].concat());
+        let request = "GET / HTTP/1.0\r\n\r\n";
+        let asked = Running::start(asks).write(request).outcome();
+        asked.prints(&["hello CN=desk/rates,O=callsign"]);
         drop(server);
     }
 }

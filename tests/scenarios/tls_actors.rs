@@ -4,6 +4,7 @@ use std::fs;
 
 use discovery::{Assurance, Client, FindError, Registered, Registration};
 use portal::{Identity, Options, ProveError};
+use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     runtime::Builder,
@@ -127,20 +128,38 @@ fn look_ups_go_on_while_certificates_change() {
     settings(&room, "node.toml", "now", "node");
     let [ca, certificate, key] =
         ["ca.pem", "node.pem", "node.key"].map(|it| room.file("now").join(it));
-    set_tls(TlsFiles { ca, certificate, key }).unwrap();
+    let files = TlsFiles { ca, certificate, key };
+    set_tls(files.clone()).unwrap();
     let node = Node::start_with(&room, &[TLS], &["--config", "node.toml"]);
+    let at = node.endpoint().parse().unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let asked = async {
         let stays = Client::connect([node.endpoint()]).await.unwrap();
-        for round in 0..rounds(100) {
-            put(["node", "second", "third"][round % 3]);
-            let comes = Client::connect([node.endpoint()]).await.unwrap();
-            for _ in 0..10 {
-                for client in [&stays, &comes] {
-                    assert!(client.query_actor("nobody").await.unwrap().is_none());
+        let rotations = rounds(100);
+        let mut asked = 0;
+        for round in 0..rotations {
+            let name = ["second", "third", "node"][round % 3];
+            put(name);
+            // Both sides would read the files within half a second, and do so at once.
+            set_tls(files.clone()).unwrap();
+            node.process().signal(Signal::HUP);
+            let expected = format!("spiffe://callsign.internal/{name}");
+            loop {
+                // Those that come are as many, while the registrar has one certificate or the other.
+                let seen = dial(&at).await.unwrap().certified_name().unwrap();
+                let comes = Client::connect([node.endpoint()]).await.unwrap();
+                for _ in 0..10 {
+                    for client in [&stays, &comes] {
+                        assert!(client.query_actor("nobody").await.unwrap().is_none());
+                        asked += 1;
+                    }
+                }
+                if seen == expected {
+                    break;
                 }
             }
         }
+        assert!(asked >= 20 * rotations, "{asked} look-ups");
     };
     runtime.block_on(async { timeout(LIMIT, asked).await.unwrap() });
 }
