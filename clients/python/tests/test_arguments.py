@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
 import pytest
+import trio
 from conftest import Node, Room
 
 import callsign
@@ -103,6 +106,41 @@ async def test_a_listener_of_ipv6_alone_publishes_no_address_of_ipv4(node: Node)
                         it.ip.version for it in places if isinstance(it, callsign.Tcp) and it.ip
                     }
                     assert found == versions
+
+
+async def test_the_servers_of_asyncio_and_trio_are_registered_as_they_are(
+    room: Room, node: Node, anyio_backend: str
+) -> None:
+    path = str(room.path / "feed.sock")
+    async with callsign.connect(node.endpoint) as client, AsyncExitStack() as stack:
+        places: list[Any]
+        if anyio_backend == "asyncio":
+            tcp = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+            unix = await asyncio.start_unix_server(lambda *_: None, path)
+            for server in (tcp, unix):
+                await stack.enter_async_context(server)
+            port = tcp.sockets[0].getsockname()[1]
+            places = [[tcp, unix], [*tcp.sockets, *unix.sockets]]
+        else:
+            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            own = trio.socket.socket(socket.AF_UNIX)
+            await own.bind(path)
+            own.listen()
+            listeners.append(trio.SocketListener(own))
+            for listener in listeners:
+                await stack.enter_async_context(listener)
+            port = listeners[0].socket.getsockname()[1]
+            places = [listeners, [it.socket for it in listeners]]
+        for given in places:
+            async with client.register("feed", *given) as feed:
+                found = [str(it.endpoint) for it in feed.endpoints]
+                assert found == [f"/ip4/127.0.0.1/tcp/{port}", f"/unix{path}"]
+                assert feed.endpoints[1].stamp.socket is not None
+        await stack.aclose()
+        for closed in places[0]:
+            with pytest.raises(callsign.InvalidRegistration, match=r"look(s|ed) at|any more"):
+                async with client.register("feed", closed):
+                    pass
 
 
 async def test_a_value_of_a_wrong_type_is_named(room: Room, node: Node) -> None:

@@ -40,6 +40,7 @@ from .errors import (
     Unreachable,
     WireError,
 )
+from .hosts import host, name_of
 from .identity import Identity
 from .locality import Locality, OutOfReach, Stamp, Stamped
 from .lookup import LookupResult
@@ -111,5 +112,7 @@ __all__ = [
     "__version__",
     "connect",
     "endpoint",
+    "host",
+    "name_of",
     "open",
 ]

@@ -10,10 +10,11 @@ import secrets
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, Protocol
 
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
@@ -22,6 +23,22 @@ _STATX_BTIME = 0x800
 _STATX_MNT_ID = 0x1000
 _STATX_MNT_ID_UNIQUE = 0x4000
 _SO_NETNS_COOKIE = 71
+
+
+class Socket(Protocol):
+    """A socket: Python's own, or one of asyncio, uvloop or trio."""
+
+    @property
+    def family(self) -> int: ...
+
+    @property
+    def getsockname(self) -> Callable[[], Any]: ...
+
+    @property
+    def getpeername(self) -> Callable[[], Any]: ...
+
+    @property
+    def getsockopt(self) -> Callable[..., Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +102,7 @@ def set_host_id(host_id: str) -> bool:
     return _kernel.set(keyed(b"callsign: which host", host_id.encode()))
 
 
-def netns(of: socket.socket | None = None) -> int | None:
+def netns(of: Socket | None = None) -> int | None:
     """Returns the cookie of the network namespace of a socket, or of this thread."""
     try:
         if of is not None:
@@ -96,7 +113,7 @@ def netns(of: socket.socket | None = None) -> int | None:
         return None
 
 
-def _cookie(of: socket.socket) -> int:
+def _cookie(of: Socket) -> int:
     return int.from_bytes(of.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
 
 

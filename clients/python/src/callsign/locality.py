@@ -7,14 +7,13 @@ namespace, so that only its stamp tells whether it is the one that was registere
 from __future__ import annotations
 
 import enum
-import socket as sockets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from . import kernel
 from .endpoint import Endpoint, Memory, Tcp, UnixAbstract, UnixPath
-from .kernel import Interface, SocketId
+from .kernel import Interface, Socket, SocketId
 from .text import quoted, system
 
 
@@ -218,7 +217,7 @@ _NOT_A_SOCKET = OutOfReach("not-a-socket", "the path leads to something that is 
 # Stamping.
 
 
-def stamp(place: Endpoint, of: sockets.socket | None = None) -> Stamp:
+def stamp(place: Endpoint, of: Socket | None = None) -> Stamp:
     """Stamps an endpoint as this process sees it, unless it may be on another host."""
     this_host = Stamp(kernel.kernel_id(), kernel.netns(of))
     match place:

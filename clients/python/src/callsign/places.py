@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket as sockets
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 import anyio.abc
 from anyio.abc import SocketAttribute
@@ -15,13 +16,29 @@ from anyio.streams.stapled import MultiListener
 from . import kernel
 from .endpoint import Endpoint, Tcp, UnixAbstract, UnixPath
 from .errors import EndpointError, InvalidRegistration
+from .kernel import Socket
 from .locality import Stamped, stamp
 from .multiaddr import endpoint, of_path
 from .secure import TlsListener
 from .text import kind_of, quoted, system
 
+
+class SocketListener(Protocol):
+    """A listener of trio."""
+
+    socket: Any
+
+
 #: An endpoint as it is given: its text, its value, with a stamp of its own, or a listener.
-Place = str | Endpoint | Stamped | sockets.socket | anyio.abc.Listener[Any]
+Place = (
+    str
+    | Endpoint
+    | Stamped
+    | Socket
+    | SocketListener
+    | anyio.abc.Listener[Any]
+    | asyncio.AbstractServer
+)
 
 #: The protocols whose listeners take connections of TCP: the other is MPTCP (RFC 8684).
 _TCP = (sockets.IPPROTO_TCP, 262)
@@ -43,42 +60,57 @@ def stamped_all(places: Iterable[Place]) -> list[Stamped]:
             case Stamped():
                 endpoint(place.endpoint)
                 found.append(place)
-            case sockets.socket():
-                found += published(place)
-            case MultiListener():
-                found += stamped_all(place.listeners)
-            case anyio.abc.Listener():
+            case anyio.abc.Listener() if not isinstance(place, MultiListener):
                 listener = place.extra(SocketAttribute.raw_socket)
                 found += published(listener, tls=isinstance(place, TlsListener))
+            case _ if (listeners := _parts(place)) is not None:
+                if not listeners:
+                    raise _fault("it does not listen any more")
+                found += stamped_all(listeners)
+            case _ if _is_socket(place):
+                found += published(place)
             case _:
-                read = endpoint(place)
+                other: Any = place
+                read = endpoint(other)
                 found.append(Stamped(read, stamp(read)))
     return found
+
+
+def _parts(place: Any) -> list[Any] | None:
+    """Returns the listeners of which one of asyncio, trio or anyio is made, if it is one."""
+    if isinstance(place, MultiListener):
+        return list(place.listeners)
+    if isinstance(place, asyncio.AbstractServer):
+        return list(getattr(place, "sockets", None) or ())
+    inner = getattr(place, "socket", None)
+    return [inner] if _is_socket(inner) else None
+
+
+def _is_socket(place: Any) -> TypeGuard[Socket]:
+    return hasattr(place, "getsockname") and hasattr(place, "getsockopt")
 
 
 def has_wildcard(places: Iterable[Place]) -> bool:
     """Tells whether a listener among places takes connections at all addresses of its host."""
     for place in places:
         match place:
-            case MultiListener():
-                found = has_wildcard(place.listeners)
-            case anyio.abc.Listener():
+            case anyio.abc.Listener() if not isinstance(place, MultiListener):
                 found = _is_wildcard(place.extra(SocketAttribute.raw_socket))
-            case sockets.socket():
-                found = _is_wildcard(place)
+            case _ if (listeners := _parts(place)) is not None:
+                found = has_wildcard(listeners)
             case _:
-                found = False
+                found = _is_socket(place) and _is_wildcard(place)
         if found:
             return True
     return False
 
 
-def _is_wildcard(listener: sockets.socket) -> bool:
+def _is_wildcard(listener: Socket) -> bool:
     is_tcp = listener.family in (sockets.AF_INET, sockets.AF_INET6)
     return is_tcp and ip_address(listener.getsockname()[0].partition("%")[0]).is_unspecified
 
 
-def published(listener: sockets.socket, *, tls: bool = False) -> list[Stamped]:
+def published(listener: Socket, *, tls: bool = False) -> list[Stamped]:
     """Returns the stamped endpoints of a listening socket: of a wildcard, those of all
     interfaces."""
     _check_listens(listener)
@@ -102,11 +134,11 @@ def published(listener: sockets.socket, *, tls: bool = False) -> list[Stamped]:
     return [Stamped(it, stamp(it, listener)) for it in places]
 
 
-def _check_listens(listener: sockets.socket) -> None:
+def _check_listens(listener: Socket) -> None:
     """Makes sure that callers can connect to a socket."""
 
     def option(number: int) -> int:
-        return listener.getsockopt(sockets.SOL_SOCKET, number)
+        return int(listener.getsockopt(sockets.SOL_SOCKET, number))
 
     try:
         kind, protocol = option(sockets.SO_TYPE), option(sockets.SO_PROTOCOL)
