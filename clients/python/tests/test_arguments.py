@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ import trio
 from conftest import Node, Room
 
 import callsign
+from callsign.arguments import read_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +122,8 @@ async def test_the_servers_of_asyncio_and_trio_are_registered_as_they_are(
             for server in (tcp, unix):
                 await stack.enter_async_context(server)
             port = tcp.sockets[0].getsockname()[1]
-            places = [[tcp, unix], [*tcp.sockets, *unix.sockets]]
+            sockets = [*tcp.sockets, *unix.sockets]
+            places = [[tcp, unix], sockets, [SimpleNamespace(sockets=sockets)]]  # as of uvloop
         else:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             own = trio.socket.socket(socket.AF_UNIX)
@@ -246,12 +249,17 @@ async def test_an_owner_is_read_as_the_commands_read_it(room: Room, node: Node) 
         async with client.register("feed", room.abstract("feed")):
             for owner in (pwd.getpwuid(own).pw_name, str(own), f"user:{own}"):
                 assert len((await client.query("feed", owner=owner)).records) == 1, owner
-            for owner in ("nobody", "4711", "user:nobody", "address:10.0.0.7", "registrar"):
+            far = ("address:10.0.0.7", "tls:feed.example", "spiffe://callsign.internal/feed")
+            for owner in ("nobody", "4711", "user:nobody", *far, "registrar"):
                 assert (await client.query("feed", owner=owner)).records == (), owner
             for owner in ("no-such-user", "", "user:", "address:nowhere", "user:-1", "a\0b"):
                 with pytest.raises(callsign.InvalidArgument, match="there is no user `") as error:
                     await client.query("feed", owner=owner)
                 assert "write a user's name or number" in error.value.__notes__[0]
+            said = await node.run("find", "feed", "--owner", "no-such-user", check=False)
+            assert error.value.__notes__[0] in said
+            feed = "tls:spiffe://callsign.internal/feed"
+            assert await read_owner(feed.removeprefix("tls:")) == feed
             said = await node.run("find", "feed", "--owner", "nobody", check=False)
             with pytest.raises(callsign.NotFound) as missing:
                 await client.find("feed", owner="nobody")

@@ -40,12 +40,15 @@ def check_seconds(what: str, seconds: Any, least: float = 0.0) -> float:
 
 
 async def read_owner(owner: str | None) -> str | None:
-    """Reads a user's name or number, or an owner as it is written for programs, and returns it in
-    the latter way: `user:1000`, `address:10.0.0.7`, `tls:feed.example`, `registrar`."""
+    """Reads a user's name or number, a SPIFFE ID, or an owner as it is written for programs, and
+    returns it in the latter way: `user:1000`, `address:10.0.0.7`, `tls:feed.example`,
+    `registrar`."""
     if owner in (None, "registrar", "unknown"):
         return owner
     if not isinstance(owner, str):
         raise InvalidArgument(f"an owner is a text, not {kind_of(owner)}")
+    if owner.startswith("spiffe://"):
+        return f"tls:{owner}"
     kind, _, address = owner.partition(":")
     try:
         if kind == "address":
@@ -84,6 +87,7 @@ async def in_words(owner: str | None) -> str:
 def _no_user(user: str) -> InvalidArgument:
     error = InvalidArgument(f"there is no user {quoted(user)} on this machine")
     error.add_note(
-        "hint: write a user's name or number, or `address:10.0.0.7` for a registrant on the network"
+        "hint: write a user's name or number; for a registrant on the network, its SPIFFE ID, "
+        "`tls:feed.example` or `address:10.0.0.7`"
     )
     return error

@@ -23,6 +23,13 @@ from .secure import TlsListener
 from .text import kind_of, quoted, system
 
 
+class Server(Protocol):
+    """A server of uvloop, which is none of asyncio's."""
+
+    @property
+    def sockets(self) -> Any: ...
+
+
 class SocketListener(Protocol):
     """A listener of trio."""
 
@@ -38,6 +45,7 @@ Place = (
     | SocketListener
     | anyio.abc.Listener[Any]
     | asyncio.AbstractServer
+    | Server
 )
 
 #: The protocols whose listeners take connections of TCP: the other is MPTCP (RFC 8684).
@@ -80,8 +88,9 @@ def _parts(place: Any) -> list[Any] | None:
     """Returns the listeners of which one of asyncio, trio or anyio is made, if it is one."""
     if isinstance(place, MultiListener):
         return list(place.listeners)
-    if isinstance(place, asyncio.AbstractServer):
-        return list(getattr(place, "sockets", None) or ())
+    several = getattr(place, "sockets", None)
+    if isinstance(place, asyncio.AbstractServer) or isinstance(several, list | tuple):
+        return list(several or ())
     inner = getattr(place, "socket", None)
     return [inner] if _is_socket(inner) else None
 
