@@ -12,14 +12,13 @@ use std::{
 };
 
 use anstream::{AutoStream, ColorChoice};
-use config::{
-    Diagnostics, INSECURE_VARIABLE, REGISTRARS_VARIABLE, Settings, SettingsFile, Severity,
-};
+use config::{Diagnostics, INSECURE_VARIABLE, Settings, SettingsFile, Severity};
 use discovery::{Client, ClientOptions, Trust};
 use endpoints::Endpoint;
 use serde::Serialize;
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
+use transport::RuntimeDirError;
 
 pub(crate) use self::{environment::Environment, registrars::TRACTOR_PREFIX};
 use crate::{
@@ -192,10 +191,10 @@ impl Context {
 
     /// Tells whether the registrars were configured.
     fn trust(&self) -> Trust {
-        let variable = self.environment.text(REGISTRARS_VARIABLE);
+        let variable = self.environment.registrars();
         match () {
             () if !self.global.registrar.is_empty() => Trust::Named,
-            () if variable.is_some_and(|it| !it.trim().is_empty()) => Trust::Named,
+            () if variable.is_some() => Trust::Named,
             () if self.settings().is_ok_and(|it| !it.registrar.listen.is_empty()) => {
                 Trust::Addresses
             }
@@ -241,8 +240,11 @@ impl Context {
     pub(crate) fn runtime_dir(&self) -> Result<PathBuf, Failure> {
         let Environment { temp_dir, .. } = &self.environment;
         transport::runtime_dir(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir).map_err(|error| {
-            Failure::usage(error)
-                .hint("or do without it: say where to listen, by `--listen ENDPOINT`")
+            let failure = match error {
+                RuntimeDirError::Accident { .. } => Failure::failed(error),
+                _ => Failure::usage(error),
+            };
+            failure.hint("or do without it: say where to listen, by `--listen ENDPOINT`")
         })
     }
 

@@ -107,8 +107,8 @@ pub use names::{Account, Grantee, NameRule, Names};
 pub use overrides::{Layer, Overrides, overlay};
 pub use quotas::{Quota, QuotaOwner, QuotaSettings, QuotaUser};
 pub use registrars::{
-    REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, loopback_registrar, registrars,
-    system_dir, system_registrar,
+    REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, loopback_registrar,
+    names_registrars, registrars, system_dir, system_registrar,
 };
 pub use schema::schema;
 pub use settings::{RegistrarSettings, Settings, Tractor};

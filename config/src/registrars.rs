@@ -20,6 +20,17 @@ use crate::{
 /// between them.
 pub const REGISTRARS_VARIABLE: &str = "CALLSIGN_REGISTRAR";
 
+/// Tells whether the value of [`REGISTRARS_VARIABLE`] names any: a list of nothing is as good as
+/// none.
+///
+/// ```
+/// assert!(callsign_config::names_registrars("/unix/@market, /unix/@other"));
+/// assert!(!callsign_config::names_registrars(" , "));
+/// ```
+pub fn names_registrars(variable: &str) -> bool {
+    variable.contains(|it: char| it != ',' && !it.is_whitespace())
+}
+
 /// Returns the registrars to ask: those of the flags; else those of the variable
 /// [`REGISTRARS_VARIABLE`]; else where the settings file lets the registrar `listen`; else the
 /// [usual ones](default_registrars).
@@ -40,7 +51,7 @@ pub fn registrars(
         let text = |flag: &String| Text::plain(&Source::new("--registrar", flag), 0..flag.len());
         return read(flags.iter().map(text).collect());
     }
-    let variable = variable.filter(|it| !it.trim().is_empty());
+    let variable = variable.filter(|it| names_registrars(it));
     if let Some(variable) = variable {
         let source = Source::new(REGISTRARS_VARIABLE, variable);
         return read(items(&Text::plain(&source, 0..variable.len())));

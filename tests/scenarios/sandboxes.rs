@@ -107,6 +107,34 @@ fn a_program_is_wrapped_where_its_starter_has_no_process_group() {
     Running::start(sandboxed(&room, PROCESSES, "exec \"$@\"", &["demo"])).outcome().succeeds();
 }
 
+/// The numbers of processes in `/proc` are those outside, where a stranger has the one of the wrapped
+/// program's guardian.
+#[test]
+fn a_program_is_ended_where_proc_shows_other_numbers() {
+    let room = Room::new();
+    let outside: &[&str] = &["--pid", "--fork", "--kill-child"];
+    if !can_be_made(&room, outside, "exec \"$@\"") {
+        eprintln!("skipped: no PID namespace can be made here");
+        return;
+    }
+    let node = Node::start(&room);
+    // It leaves one behind that has its own process group, and ends when it is asked to.
+    let child = room.file("child").display().to_string();
+    let script = "setsid sleep 1000 & echo $! >\"$0\"; trap 'echo asked to end; exit 0' TERM; \
+                  echo began; while :; do sleep 0.1; done";
+    let words = ["--registrar", node.endpoint(), "register", "web", "/unix/@web", "--", "sh", "-c"];
+    // The first process in the namespace tells how it went.
+    let tell = "\"$@\" & own=$!; read line; kill $own; wait $own; echo \"ended with $?\"; \
+                kill -0 \"$(cat child)\" 2>/dev/null || echo nobody is left";
+    let words = [&words[..], &[script, &child]].concat();
+    let mut web = Running::start(sandboxed(&room, outside, tell, &words));
+    web.line_with("began");
+    web.type_line("end");
+    web.line_with("asked to end");
+    web.line_with("ended with 0");
+    web.line_with("nobody is left");
+}
+
 const MOUNTS: &[&str] = &["--mount"];
 const NO_PROC: &str = "umount -l /proc; exec \"$@\"";
 

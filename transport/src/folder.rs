@@ -154,6 +154,9 @@ pub enum RuntimeDirError {
     OpenToOthers { folder: PathBuf, mode: u32 },
     #[error("`{}` cannot be used; set XDG_RUNTIME_DIR to a folder of your own", .folder.display())]
     Io { folder: PathBuf, source: io::Error },
+    /// No fault of the folder's: it may be there later.
+    #[error("`{}` cannot be made or used now", .folder.display())]
+    Accident { folder: PathBuf, source: io::Error },
 }
 
 /// The mode of a folder in which only its owner, that of a file, and root may remove the file.
@@ -169,7 +172,13 @@ fn of_another(
 }
 
 fn unusable(folder: &Path, source: io::Error) -> RuntimeDirError {
-    RuntimeDirError::Io { folder: folder.to_owned(), source }
+    let folder = folder.to_owned();
+    match source.kind() {
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::ReadOnlyFilesystem => RuntimeDirError::Accident { folder, source },
+        _ => RuntimeDirError::Io { folder, source },
+    }
 }
 
 fn check_owner(folder: &Path, status: &Metadata, uid: u32) -> Result<(), RuntimeDirError> {

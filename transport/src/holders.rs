@@ -17,13 +17,15 @@ use tokio::net::UnixStream;
 
 use crate::{
     diag::{self, UnixSocket},
-    linux::process_started,
+    linux::entry_started,
     listening::ListeningSocket,
+    numbers::ProcessNumbers,
 };
 
 /// A process, told apart from a later one with the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Process {
+    /// Its number in `/proc`.
     pid: i32,
     /// In clock ticks since boot.
     started: u64,
@@ -37,10 +39,15 @@ impl Process {
 
     /// Returns the process that has a number now.
     pub fn of(pid: i32) -> Option<Self> {
-        Some(Self { pid, started: process_started(pid)? })
+        Self::seen(ProcessNumbers::here().ok()?.entry_of(pid)?)
     }
 
-    /// Returns its number.
+    /// Returns the process that has a number in `/proc` now.
+    fn seen(pid: i32) -> Option<Self> {
+        Some(Self { pid, started: entry_started(pid)? })
+    }
+
+    /// Returns its number, as `/proc` shows it.
     pub fn pid(self) -> i32 {
         self.pid
     }
@@ -82,7 +89,7 @@ impl Process {
         let mut masters: Vec<Self> = Vec::new();
         while image.is_some() && masters.len() < MASTERS_MAX {
             let below = masters.last().map_or(self.pid, |it| it.pid);
-            let above = parent_of(below).filter(|it| image_of(*it) == image).and_then(Self::of);
+            let above = parent_of(below).filter(|it| image_of(*it) == image).and_then(Self::seen);
             let Some(above) = above else { break };
             masters.push(above);
         }
@@ -90,7 +97,7 @@ impl Process {
     }
 
     fn lives(self) -> bool {
-        process_started(self.pid) == Some(self.started)
+        entry_started(self.pid) == Some(self.started)
     }
 }
 

@@ -29,6 +29,7 @@
 //! | `whereabouts` | present addresses of this process's listeners, for their publishers |
 //! | `published` | the published endpoints of listeners, and how they follow changes |
 //! | `moves` | sockets that were bound again |
+//! | `numbers` | the numbers of processes in `/proc` |
 //! | `watch` | changes at a socket path |
 //! | `identity` | whether the number of a user or a group identifies anybody |
 //! | `tcp` | host to addresses, and Happy Eyeballs |
@@ -94,6 +95,7 @@ mod lock;
 mod memory;
 mod mounts;
 mod moves;
+mod numbers;
 mod place;
 mod port;
 mod private_file;
@@ -137,6 +139,7 @@ pub use listening::{
 };
 pub use mounts::shares_folder;
 pub use moves::current_socket;
+pub use numbers::ProcessNumbers;
 pub use port::draw_port;
 pub use private_file::{PrivateFileError, read_private, remove_private, write_private};
 pub use published::Published;

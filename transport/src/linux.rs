@@ -32,7 +32,7 @@ pub use self::{
 pub(crate) use self::{
     addresses::{has_device, unfit_addresses},
     handle::{Handle, Kind, describe},
-    process::{await_readable, process_started},
+    process::{await_readable, entry_started, process_started},
 };
 
 /// Lets the program that `command` starts die with the process that starts it: when the parent

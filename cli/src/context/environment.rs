@@ -6,6 +6,8 @@ use std::{
     path::PathBuf,
 };
 
+use config::REGISTRARS_VARIABLE;
+
 /// The environment, read once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
@@ -28,6 +30,11 @@ impl Environment {
     /// Returns a variable as it is.
     pub(crate) fn raw(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// Returns the variable that names the registrars to ask, if it names any.
+    pub(crate) fn registrars(&self) -> Option<String> {
+        self.text(REGISTRARS_VARIABLE).filter(|it| config::names_registrars(it))
     }
 
     /// Returns a variable as text, unless it is not set or empty.

@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::anyhow;
-use config::REGISTRARS_VARIABLE;
 use endpoints::{Endpoint, ParseEndpointError};
 use portal::WithCauses;
 use uuid::Uuid;
@@ -64,7 +63,7 @@ impl Context {
         if !self.global.registrar.is_empty() {
             return named;
         }
-        named.variable = self.environment.text(REGISTRARS_VARIABLE);
+        named.variable = self.environment.registrars();
         if let Some(variable) = named.variable.take_if(|it| it.contains(TRACTOR_PREFIX)) {
             let words = variable.split(|it: char| it == ',' || it.is_whitespace());
             let (tractor, own): (Vec<_>, Vec<_>) =

@@ -3,7 +3,6 @@
 use std::{error::Error, fmt::Display, pin::pin, time::Duration};
 
 use anyhow::anyhow;
-use config::REGISTRARS_VARIABLE;
 use discovery::{Client, LookupResult, RegistrarFailure};
 use endpoints::{Name, PlainLines};
 use owo_colors::OwoColorize;
@@ -94,7 +93,7 @@ pub(crate) fn note_settling(context: &Context, found: &LookupResult) {
 /// Tells whether the registrars were configured.
 pub(crate) fn names_registrars(context: &Context) -> bool {
     let Context { global, environment, .. } = context;
-    !global.registrar.is_empty() || environment.text(REGISTRARS_VARIABLE).is_some()
+    !global.registrar.is_empty() || environment.registrars().is_some()
 }
 
 /// Writes an error and what caused it on one line.

@@ -151,8 +151,8 @@ fn registrars(
     temp_dir: &Path,
     has_system: fn(&Path) -> bool,
 ) -> Result<(Vec<Endpoint>, Trust), EnvironmentError> {
-    let named = variable(REGISTRARS_VARIABLE).filter(|it| !it.is_empty());
-    let named = named.map(|it| it.to_string_lossy().into_owned());
+    let named = variable(REGISTRARS_VARIABLE).map(|it| it.to_string_lossy().into_owned());
+    let named = named.filter(|it| config::names_registrars(it));
     let listen = &settings.registrar.listen;
     let is_usual = named.is_none() && listen.is_empty();
     let folder = if is_usual {
@@ -230,6 +230,10 @@ mod tests {
         let empty = Path::new("");
         let own = ("XDG_RUNTIME_DIR", folder.path());
         check(&[own, ("CALLSIGN_REGISTRAR", empty), ("CALLSIGN_CONFIG", empty)], Ok(usual));
+        // As scripts write it whose own variables are empty.
+        for blank in [" ", ",", " , ", "\n"] {
+            check(&[own, ("CALLSIGN_REGISTRAR", Path::new(blank))], Ok(usual));
+        }
 
         // Without a folder of the user's own, only places that any program may have are left.
         let gone = ("XDG_RUNTIME_DIR", Path::new("/nowhere/at/all"));

@@ -7,6 +7,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus},
 };
 use tokio::time::Instant;
+use transport::ProcessNumbers;
 
 /// The pause before killed descendants are looked for again. A killed process is gone within a
 /// millisecond, and its own children are found by the next look.
@@ -19,9 +20,12 @@ pub(super) struct Descendants(Vec<Descendant>);
 /// A process as `/proc` shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Descendant {
+    /// Its number and its process group's, as the kernel takes them.
     pid: i32,
-    parent: i32,
     group: i32,
+    /// Its number and its parent's in `/proc`.
+    entry: i32,
+    parent: i32,
     /// The time of its start, which distinguishes it from a later process of the same number.
     started: u64,
     is_zombie: bool,
@@ -62,21 +66,29 @@ pub(super) fn stop_all(ancestor: Pid) -> io::Result<Descendants> {
 
 impl Descendants {
     /// Looks for the descendants of a process, the nearest first.
+    ///
+    /// # Errors
+    ///
+    /// The error of the file system, also if `/proc` does not show this process: those that it shows
+    /// are then others' by the same numbers.
     pub(super) fn of(ancestor: Pid) -> io::Result<Self> {
+        let numbers = ProcessNumbers::here()?;
+        let root = numbers.entry_of(ancestor.as_raw_nonzero().get());
+        let root = root.ok_or(io::ErrorKind::NotFound)?;
         let mut children: HashMap<i32, Vec<Descendant>> = HashMap::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
-            let Some(pid) = name.to_str().and_then(|it| it.parse().ok()) else { continue };
-            if let Some(seen) = Descendant::look(pid) {
+            let Some(entry) = name.to_str().and_then(|it| it.parse().ok()) else { continue };
+            if let Some(seen) = Descendant::look(entry) {
                 children.entry(seen.parent).or_default().push(seen);
             }
         }
         let mut below = Vec::new();
-        let mut ancestors = vec![ancestor.as_raw_nonzero().get()];
+        let mut ancestors = vec![root];
         while let Some(ancestor) = ancestors.pop() {
             for seen in children.remove(&ancestor).unwrap_or_default() {
-                ancestors.push(seen.pid);
-                below.push(seen);
+                ancestors.push(seen.entry);
+                below.extend(seen.numbered(numbers));
             }
         }
         Ok(Self(below))
@@ -107,21 +119,30 @@ impl Descendants {
 }
 
 impl Descendant {
-    fn look(pid: i32) -> Option<Self> {
-        Self::read(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    fn look(entry: i32) -> Option<Self> {
+        Self::read(entry, &fs::read_to_string(format!("/proc/{entry}/stat")).ok()?)
+    }
+
+    /// Gives it the numbers that the kernel takes; `None` if it has ended meanwhile.
+    fn numbered(mut self, numbers: ProcessNumbers) -> Option<Self> {
+        if !numbers.are_plain() {
+            (self.pid, self.group) = (numbers.pid_of(self.entry)?, numbers.group_of(self.entry)?);
+        }
+        Some(self)
     }
 
     /// Reads a line of `/proc/<pid>/stat`.
-    fn read(pid: i32, status: &str) -> Option<Self> {
+    fn read(entry: i32, status: &str) -> Option<Self> {
         // The program's name is in parentheses and may contain any character, so the fields are
         // counted from the last one: the third field follows it.
         let (_, fields) = status.rsplit_once(')')?;
         let fields: Vec<_> = fields.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Self {
-            pid,
-            parent: field(4)?.parse().ok()?,
+            pid: entry,
             group: field(5)?.parse().ok()?,
+            entry,
+            parent: field(4)?.parse().ok()?,
             started: field(22)?.parse().ok()?,
             is_zombie: matches!(field(3)?, "Z" | "X"),
             is_stopped: matches!(field(3)?, "T" | "t"),
@@ -134,7 +155,7 @@ impl Descendant {
         let Some(pid) = Pid::from_raw(self.pid) else { return false };
         let Ok(held) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return true };
         // Checked after it was opened: the number may by now belong to another.
-        if Self::look(self.pid).is_none_or(|now| now.started != self.started) {
+        if Self::look(self.entry).is_none_or(|now| now.started != self.started) {
             return true;
         }
         rustix::process::pidfd_send_signal(&held, signal) != Err(Errno::PERM)

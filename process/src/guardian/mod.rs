@@ -200,9 +200,14 @@ impl Guarded {
     }
 
     /// Returns the numbers of the program's live descendants.
-    pub fn alive(&self) -> Vec<i32> {
+    ///
+    /// # Errors
+    ///
+    /// The error of the file system if `/proc` does not show them: it is not mounted, or shows a PID
+    /// namespace that this process is not in.
+    pub fn alive(&self) -> io::Result<Vec<i32>> {
         let guardian = Pid::from_child(&self.guardian);
-        Descendants::of(guardian).map(|below| below.numbers()).unwrap_or_default()
+        Descendants::of(guardian).map(|below| below.numbers())
     }
 
     /// Tells whether the terminal interrupts the program whenever it interrupts this process: both

@@ -320,8 +320,11 @@ impl Guardian {
     fn kill(&self) -> bool {
         self.signal_group(Signal::KILL);
         self.signal_program(Signal::KILL);
-        let below = Descendants::of(rustix::process::getpid());
-        below.is_ok_and(|below| below.numbers().is_empty() || below.signal(Signal::KILL) > 0)
+        match Descendants::of(rustix::process::getpid()) {
+            Ok(below) => below.numbers().is_empty() || below.signal(Signal::KILL) > 0,
+            // Processes are invisible, but for the program.
+            Err(_) => self.status.is_none(),
+        }
     }
 }
 

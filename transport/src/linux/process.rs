@@ -12,6 +12,7 @@ use rustix::{
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::socket_option;
+use crate::ProcessNumbers;
 
 /// The process at the other end of a Unix socket, held so that no later process can be taken
 /// for it.
@@ -163,7 +164,12 @@ fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
 /// visible. Together with its number it distinguishes a process from a later one of the same
 /// number.
 pub(crate) fn process_started(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    entry_started(ProcessNumbers::here().ok()?.entry_of(pid)?)
+}
+
+/// As [`process_started`], of a process that has a number in `/proc`.
+pub(crate) fn entry_started(entry: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{entry}/stat")).ok()?;
     // The program's name is in parentheses and may contain any character, so the fields are counted
     // from the last one: the third field follows it, and the 22nd is wanted.
     let (_, fields) = status.rsplit_once(')')?;

@@ -22,6 +22,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
+use transport::ProcessNumbers;
 use uuid::Uuid;
 
 use super::typed::broken_up;
@@ -63,14 +64,15 @@ struct Program {
 impl<'a> Stage<'a> {
     /// Makes the folder; nothing runs yet.
     pub(super) fn new(context: &'a Context) -> Result<Self, Failure> {
-        let folder = Folder::new(&context.environment.temp_dir).map_err(Failure::usage)?;
+        let folder = Folder::new(&context.environment.temp_dir)?;
         // The displayed commands begin with `callsign`, and run this program.
         let bin = folder.0.join("bin");
-        let own = format!("/proc/{}/exe", std::process::id());
-        if fs::symlink_metadata(&own).is_err() {
+        let own = std::process::id().cast_signed();
+        let entry = ProcessNumbers::here().ok().and_then(|it| it.entry_of(own));
+        let Some(own) = entry.map(|it| format!("/proc/{it}/exe")) else {
             let why = "cannot find this program: /proc is not mounted here";
             return Err(Failure::usage(anyhow!(why)));
-        }
+        };
         fs::create_dir(&bin)
             .and_then(|()| symlink(own, bin.join(PROGRAM)))
             .with_context(|| format!("cannot write to `{}`", folder.0.display()))
@@ -298,14 +300,13 @@ impl Program {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new(temp_dir: &Path) -> anyhow::Result<Self> {
+    fn new(temp_dir: &Path) -> Result<Self, Failure> {
         // The name is short, so that its contents fit the displayed tables.
         let number = Uuid::new_v4().simple().to_string();
         let folder = temp_dir.join(format!("demo-{}", &number[..6]));
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&folder)
-            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        let what = || format!("cannot make the folder `{}`", folder.display());
+        made.map_err(|error| Failure::system(error).context(what()))?;
         Ok(Self(folder))
     }
 

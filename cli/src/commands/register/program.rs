@@ -120,9 +120,9 @@ impl Program {
         }
     }
 
-    /// Returns the numbers of the remaining processes.
+    /// Returns the numbers of the remaining processes, as far as they can be seen.
     pub(super) fn left(&self) -> Vec<i32> {
-        self.guarded.alive()
+        self.guarded.alive().unwrap_or_default()
     }
 
     /// Asks the remaining processes to end.
@@ -202,9 +202,15 @@ impl Program {
             self.kill();
             return Ok(());
         }
-        let alive = self.guarded.alive();
-        let error = anyhow!("what the program has started cannot be ended: {alive:?}");
-        Err(Failure::failed(error).hint("they are another user's, or stuck in the kernel: `ps -l`"))
+        let what = "what the program has started cannot be ended";
+        Err(match self.guarded.alive() {
+            Ok(alive) => Failure::failed(anyhow!("{what}: {alive:?}"))
+                .hint("they are another user's, or stuck in the kernel: `ps -l`"),
+            Err(error) => Failure::failed(anyhow::Error::new(error).context(format!(
+                "{what} outside of its process group: /proc does not show this PID namespace"
+            )))
+            .hint("mount a /proc of its own there: `unshare --pid --fork --mount-proc …`"),
+        })
     }
 
     fn stop_too(&self, signal: Number) {
