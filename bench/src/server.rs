@@ -152,7 +152,7 @@ pub fn memory_bytes(process: u32, key: &str) -> Option<u64> {
 }
 
 /// Finds ports that nobody has at the moment.
-fn free_ports() -> [u16; 2] {
+pub fn free_ports() -> [u16; 2] {
     let held = [0; 2].map(|it| TcpListener::bind((Ipv4Addr::LOCALHOST, it)).unwrap());
     held.map(|it| it.local_addr().unwrap().port())
 }

@@ -227,6 +227,23 @@ fn a_key_that_others_may_read_by_now_is_told_of_at_a_reload() {
     }
 }
 
+/// From two weeks before its end the log warns of a certificate.
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of() {
+    let room = Room::new();
+    room.callsign(&["keys", "init", "keys"]).succeeds();
+    for (name, lifetime, warned) in [("soon", "13d", true), ("later", "15d", false)] {
+        let issue = ["keys", "issue", "keys", name, "--host", "127.0.0.1", "--for", lifetime];
+        room.callsign(&issue).succeeds();
+        let config = format!("{name}.toml");
+        settings(&room, &config, "keys", name);
+        let node = Node::start_with(&room, &[TLS], &["--config", &config]);
+        let said = node.stop().succeeds().stderr;
+        assert_eq!(said.contains("expires in 12 days"), warned, "{said}");
+        assert_eq!(said.contains("expires in"), warned, "{said}");
+    }
+}
+
 /// Whoever runs a registrar is told of those that it turns away, without having asked for a log.
 #[test]
 fn a_registrar_tells_of_failed_handshakes_unasked() {

@@ -1,10 +1,17 @@
-//! The processor time that a handshake of TLS takes at each side, full and resumed.
+//! The processor time that a handshake of TLS takes at each side, full and resumed, and what a good
+//! client waits beside those that nobody goes on with. For the latter the node is the real binary,
+//! `CALLSIGN_NODE` if that is set.
 //!
-//! Each side has a thread of its own, whose clock counts only what that side does.
+//! In the former, each side has a thread of its own, whose clock counts only what that side does.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run had better stop")]
 #![expect(clippy::print_stdout, reason = "its result is a table")]
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
+
+mod beside_tcp;
+mod half_open;
 
 use std::{
+    path::Path,
     sync::mpsc::{Receiver, sync_channel},
     thread,
     time::Duration,
@@ -42,6 +49,8 @@ fn main() {
         let [client, server] = [client, server].map(|it| it.as_micros() / u128::from(ROUNDS));
         println!("{what:>8}: client {client} µs, server {server} µs");
     }
+    beside_tcp::print(folder.path());
+    half_open::print(folder.path());
 }
 
 /// Accepts connections on another thread, and reports what each has taken.
@@ -78,6 +87,16 @@ fn call(runtime: &Runtime, endpoint: &Endpoint) -> Duration {
         assert_eq!(stream.read_u8().await.unwrap(), b'!');
         thread_time() - began
     })
+}
+
+/// Returns the settings of a node with the certificate of that folder, and room for many sessions.
+fn settings(folder: &Path) -> String {
+    let [ca, certificate, key] =
+        ["ca.pem", "node.pem", "node.key"].map(|it| folder.join("keys").join(it));
+    format!(
+        "[tls]\nca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\n\
+         [registrar]\nsessions_max = 8192\n"
+    )
 }
 
 fn runtime() -> Runtime {
