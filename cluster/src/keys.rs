@@ -5,9 +5,11 @@
 //! | `nodes/NODE` | the node: its registrar, endpoints and secret; written with every beat |
 //! | `slots/NUMBER` | the node that issues the epochs of this number |
 //! | `records/NODE/UUID` | a record that the node keeps |
+//! | `names/NAME` | who has an exclusive name |
+//! | `token-base` | from where tokens count; by no lease |
 //! | `ended/NODE` | why the records are gone that it has removed in the same transaction |
 //!
-//! All keys of a node live by its one lease. Values are written as the bodies of messages are: unknown
+//! All other keys of a node live by its one lease. Values are written as the bodies of messages are: unknown
 //! fields are ignored, and missing optional ones have their defaults.
 
 use endpoints::{Name, Stamped};
@@ -30,6 +32,7 @@ pub(crate) enum Place {
     Node(Name),
     Record(Name, Uuid),
     Ended(Name),
+    ExclusiveName(Name),
     /// A slot, or something of a later version.
     Other,
 }
@@ -60,6 +63,18 @@ impl Keys {
         self.key(&format!("ended/{}", self.own))
     }
 
+    pub(crate) fn names(&self) -> Vec<u8> {
+        self.key("names/")
+    }
+
+    pub(crate) fn name(&self, name: &Name) -> Vec<u8> {
+        self.key(&format!("names/{name}"))
+    }
+
+    pub(crate) fn token_base(&self) -> Vec<u8> {
+        self.key("token-base")
+    }
+
     pub(crate) fn slots(&self) -> Vec<u8> {
         self.key("slots/")
     }
@@ -79,6 +94,7 @@ impl Keys {
         let known = text.and_then(|it| it.split_once('/')).and_then(|(kind, rest)| match kind {
             "nodes" => Some(Place::Node(Name::new(rest).ok()?)),
             "ended" => Some(Place::Ended(Name::new(rest).ok()?)),
+            "names" => Some(Place::ExclusiveName(Name::new(rest).ok()?)),
             "records" => {
                 let (node, uuid) = rest.rsplit_once('/')?;
                 Some(Place::Record(Name::new(node).ok()?, uuid.parse().ok()?))
@@ -196,6 +212,7 @@ mod tests {
         assert_eq!(keys.place(&keys.own_node()), Place::Node(name("rome")));
         assert_eq!(keys.place(&keys.own_record(uuid)), Place::Record(name("rome"), uuid));
         assert_eq!(keys.place(&keys.own_ended()), Place::Ended(name("rome")));
+        assert_eq!(keys.place(&keys.name(&name("a/b"))), Place::ExclusiveName(name("a/b")));
         assert_eq!(keys.slot_of(&keys.slot(12)), Some(12));
         for other in [
             "/x/slots/12",

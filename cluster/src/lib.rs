@@ -27,9 +27,10 @@
 //! - **An instance moves** from one node to another: it registers there before the lease of the former
 //!   ends, with a higher epoch, so that watchers everywhere see an update.
 //!
-//! It decides nothing by itself: rules of names hold at the node that accepts a registration, and an
-//! exclusive name that another node's instance has is taken. Two nodes that accept one in the same
-//! moment both do.
+//! - **An exclusive name** is given by a transaction of etcd, and had by its revision. A node that is
+//!   cut off gives none, and takes those that it has given from their holders before its lease ends.
+//!
+//! Other rules of names hold at the node that accepts a registration.
 //!
 //! The calls of etcd are made with tonic and with messages that are written out here
 //! (`etcd::messages`). Why not just use the crate etcd-client? It needs `protoc` and the files of
@@ -43,6 +44,7 @@
 //! | `link` | one connection to etcd after another |
 //! | `view` | what the other nodes have written: pure |
 //! | `outbox` | what this node has yet to write |
+//! | `names` | who has an exclusive name |
 //! | `keys` | the keys in etcd, and what they hold |
 //! | `etcd` | the calls of etcd, and their messages |
 
@@ -52,6 +54,7 @@ mod adapter;
 mod etcd;
 mod keys;
 mod link;
+mod names;
 mod outbox;
 mod settings;
 mod view;

@@ -10,6 +10,8 @@
 //! forgotten that revision, everything is read anew and compared with what is known. What this node has
 //! in etcd is always read and compared, because nobody knows which of the last transactions were made.
 
+mod claims;
+
 use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
 
 use endpoints::{Name, NamePattern};
@@ -21,6 +23,7 @@ use registrar::{
 use serde_bytes::ByteArray;
 use thiserror::Error;
 use tokio::{
+    sync::watch,
     task::yield_now,
     time::{Instant, sleep, sleep_until},
 };
@@ -31,13 +34,16 @@ use wire::{
     registrar::{ClusterNode, ClusterStatus},
 };
 
+use claims::all;
+
 use crate::{
     ClusterSettings,
     etcd::{
-        Client, Compare, Connection, EtcdError, Event, KeyValue, RequestOp, TxnRequest,
+        Client, Compare, Connection, EtcdError, Event, EventKind, KeyValue, RequestOp, TxnRequest,
         WatchResponse,
     },
     keys::{Keys, NodeValue, Place},
+    names::{self, Decided, Names},
     outbox::Outbox,
     view::{Action, View},
 };
@@ -51,6 +57,8 @@ pub(crate) struct Link {
     view: View,
     /// The lease by which all of this node's keys live, as far as is known.
     lease: Option<i64>,
+    /// Until when it lives, as far as is known.
+    kept_until: watch::Sender<Option<Instant>>,
     /// Up to which revision the view is complete, if it goes on from there.
     revision: Option<i64>,
     slot: Option<u64>,
@@ -86,8 +94,11 @@ enum LinkError {
 /// A transaction under way.
 type Writing = Pin<Box<dyn Future<Output = Result<(bool, i64), EtcdError>> + Send>>;
 
-/// A question to etcd whether the lease lives, and its prolongation.
-type Keeping = Pin<Box<dyn Future<Output = Result<bool, EtcdError>> + Send>>;
+/// A question to etcd whether the lease lives, and its prolongation; and when it was asked.
+type Keeping = Pin<Box<dyn Future<Output = (Result<bool, EtcdError>, Instant)> + Send>>;
+
+/// Questions to etcd who has exclusive names.
+type Deciding = Pin<Box<dyn Future<Output = Result<Vec<Decided>, EtcdError>> + Send>>;
 
 impl Link {
     pub(crate) fn new(
@@ -120,6 +131,7 @@ impl Link {
             keys,
             view,
             lease,
+            kept_until: watch::Sender::new(None),
             revision,
             slot,
             beat,
@@ -128,11 +140,17 @@ impl Link {
             status,
         };
         link.registry.set_cluster(link.status.clone());
+        link.registry.let_decide(Err("not connected to etcd yet".to_owned()));
         link
     }
 
     /// Keeps a connection to etcd, for as long as it is polled.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        let (kept_until, registry) = (self.kept_until.subscribe(), self.registry.clone());
+        tokio::join!(self.keep_connected(), names::guard(kept_until, registry));
+    }
+
+    async fn keep_connected(mut self) {
         let mut failures = 0;
         loop {
             for endpoint in self.settings.endpoints.clone() {
@@ -142,6 +160,7 @@ impl Link {
                     self.revision = None;
                 }
                 let error = WithCauses(&error).to_string();
+                self.registry.let_decide(Err(error.clone()));
                 // An etcd that is away for long is said once.
                 if self.warned.replace(error.clone()).as_ref() != Some(&error) {
                     warn!(target: "callsign", endpoint, error, "not connected to etcd");
@@ -190,6 +209,7 @@ impl Link {
         };
         // From the last revision that is known, which is seen twice: etcd gives what is after a
         // revision that it has compacted without the removals in the first one, and says nothing.
+        let names = self.names(&client, lease).await?;
         let watching = client.watch(self.keys.prefix(), from).await?;
         let now = Instant::now();
         self.view.resume(now);
@@ -202,78 +222,14 @@ impl Link {
         let session = self.registry.own_session();
         let watched = session.watch(WATCH, NamePattern::any(), None);
         watched.expect("the registrar may always watch");
-        self.share(Open { client, lease, claimed_at, outbox, session, watching }).await
-    }
-
-    /// Keeps the lease that there is, or takes a new one: then everything is written anew.
-    async fn lease(&mut self, client: &Client) -> Result<i64, LinkError> {
-        if let Some(lease) = self.lease
-            && client.keep_alive(lease).await?
-        {
-            return Ok(lease);
-        }
-        self.revision = None;
-        let lease = client.grant(self.settings.lease).await?;
-        self.lease = Some(lease);
-        Ok(lease)
-    }
-
-    /// Takes the name of this node, from an earlier run too, but from nobody who lives. Returns the
-    /// revision of that.
-    async fn claim_name(&mut self, client: &Client, lease: i64) -> Result<i64, LinkError> {
-        let key = self.keys.own_node();
-        let taken = || LinkError::NameTaken(self.settings.node.clone());
-        let mut there = client.get(key.clone()).await?;
-        if let Some(other) = there.as_ref().filter(|it| it.lease != lease) {
-            let value = NodeValue::decode(&other.value).ok();
-            if value.is_some_and(|it| it.registrar != self.registry.registrar()) {
-                sleep(self.interval() + self.interval() / 2).await;
-                let then = client.get(key.clone()).await?;
-                if then.as_ref().is_some_and(|it| it.mod_revision != other.mod_revision) {
-                    return Err(taken());
-                }
-                there = then;
-            }
-        }
-        let revision = there.map_or(0, |it| it.mod_revision);
-        let value = self.value(false).encode();
-        let txn = TxnRequest {
-            compare: vec![Compare::modified(key.clone(), revision)],
-            success: vec![RequestOp::put(key, value, lease)],
-        };
-        let (succeeded, revision) = client.txn(txn).await?;
-        if succeeded { Ok(revision) } else { Err(taken()) }
-    }
-
-    /// Takes a slot of epochs that no other node has.
-    async fn claim_slot(&mut self, client: &Client, lease: i64) -> Result<(), LinkError> {
-        let own = self.settings.node.as_str().as_bytes();
-        loop {
-            let (taken, _) = all(client, &self.keys.slots()).await?;
-            let number = |it: &KeyValue| self.keys.slot_of(&it.key);
-            let mine = taken.iter().find(|it| it.value == own && number(it) == self.slot);
-            let mine = mine.or_else(|| taken.iter().find(|it| it.value == own));
-            let free = |it: &u64| !taken.iter().any(|taken| number(taken) == Some(*it));
-            let slot = mine.and_then(number).or_else(|| (1..Stride::NODES).find(free));
-            let slot = slot.ok_or(LinkError::TooManyNodes)?;
-            let Some(stride) = Stride::of(slot) else { return Err(LinkError::TooManyNodes) };
-            let key = self.keys.slot(slot);
-            let revision = mine.map_or(0, |it| it.mod_revision);
-            let txn = TxnRequest {
-                compare: vec![Compare::modified(key.clone(), revision)],
-                success: vec![RequestOp::put(key, own.to_vec(), lease)],
-            };
-            if client.txn(txn).await?.0 {
-                self.registry.set_stride(stride);
-                self.slot = Some(slot);
-                return Ok(());
-            }
-        }
+        self.share(Open { client, lease, claimed_at, outbox, session, watching, names }).await
     }
 
     async fn share(&mut self, mut open: Open) -> Result<Infallible, LinkError> {
         let (mut writing, mut writes_beat): (Option<Writing>, bool) = (None, false);
         let mut keeping: Option<Keeping> = None;
+        let mut deciding: Option<Deciding> = None;
+        self.registry.let_decide(Ok(()));
         let mut parts = Vec::new();
         let (mut beat_at, mut is_beat_due, mut was_whole) = (Instant::now(), true, false);
         let mut beaten_at = Instant::now();
@@ -306,7 +262,7 @@ impl Link {
                     let Some(response) = response else {
                         return Err(LinkError::WatchEnded(String::new()));
                     };
-                    if self.take(response, &mut parts, open.lease).await? {
+                    if self.take(response, &mut parts, (open.lease, open.names.base)).await? {
                         let lag_ms = Some(beaten_at.elapsed().as_millis() as u64);
                         if std::mem::replace(&mut self.status.lag_ms, lag_ms).is_none() {
                             self.tell();
@@ -325,10 +281,21 @@ impl Link {
                     // The others may drop what is not there from now on.
                     is_beat_due |= !was_whole && open.outbox.is_whole();
                 }
-                kept = finished(&mut keeping) => {
+                (kept, asked_at) = finished(&mut keeping) => {
                     keeping = None;
-                    if !kept? {
+                    let is_lapsed = self.kept_until.borrow().is_none_or(|it| it < Instant::now());
+                    if !kept? || is_lapsed {
                         return Err(LinkError::LeaseEnded);
+                    }
+                    self.kept(asked_at);
+                }
+                requests = self.registry.name_requests(), if deciding.is_none() => {
+                    deciding = Some(Box::pin(open.names.clone().decide(requests)));
+                }
+                decided = finished(&mut deciding) => {
+                    deciding = None;
+                    for (name, uuid, decision) in decided? {
+                        self.registry.decide(&name, uuid, decision);
                     }
                 }
                 changes = open.session.changes() => {
@@ -355,7 +322,8 @@ impl Link {
                     }
                     if keeping.is_none() {
                         let (client, lease) = (open.client.clone(), open.lease);
-                        keeping = Some(Box::pin(async move { client.keep_alive(lease).await }));
+                        keeping =
+                            Some(Box::pin(async move { (client.keep_alive(lease).await, now) }));
                     }
                     let (pending, written) = open.outbox.counts();
                     (self.status.pending, self.status.written) = (pending as u64, written as u64);
@@ -370,7 +338,7 @@ impl Link {
         &mut self,
         response: WatchResponse,
         parts: &mut Vec<Event>,
-        lease: i64,
+        (lease, base): (i64, u64),
     ) -> Result<bool, LinkError> {
         let WatchResponse { canceled, compact_revision, cancel_reason, fragment, events, .. } =
             response;
@@ -405,6 +373,15 @@ impl Link {
         for together in events.chunk_by(|one, other| revision(one) == revision(other)) {
             let actions = self.view.apply(together, now);
             self.act(actions).await;
+        }
+        for event in &events {
+            let Some(kv) = &event.kv else { continue };
+            let Place::ExclusiveName(name) = self.keys.place(&kv.key) else { continue };
+            if event.kind == EventKind::Delete as i32 {
+                self.registry.name_freed(&name);
+            } else if kv.lease != lease {
+                self.registry.name_taken(&name, base + kv.mod_revision as u64);
+            }
         }
         self.revision = self.revision.max(events.last().map(revision));
         Ok(is_heard)
@@ -490,20 +467,7 @@ struct Open {
     outbox: Outbox,
     session: ForeignSession,
     watching: crate::etcd::Watching,
-}
-
-/// Reads all keys of a prefix as they are at one revision, and returns that.
-async fn all(client: &Client, prefix: &[u8]) -> Result<(Vec<KeyValue>, i64), LinkError> {
-    let (mut everything, mut revision, mut from) = (Vec::new(), 0, Some(prefix.to_vec()));
-    while let Some(key) = from {
-        let page = client.page((prefix, key), revision).await.map_err(|error| {
-            if error.is_compacted() { LinkError::Compacted } else { error.into() }
-        })?;
-        everything.extend(page.kvs);
-        revision = page.revision;
-        from = page.next.filter(|_| everything.len() < KEYS_MAX);
-    }
-    Ok((everything, revision))
+    names: Names,
 }
 
 /// Waits for work that may not have begun.
@@ -534,9 +498,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(1500);
 
 /// The changes of the registry before others run: each takes some microseconds.
 const TURN: usize = 64;
-
-/// The most keys that are read: more than a view holds.
-const KEYS_MAX: usize = 2_000_000;
 
 /// The most events of one response in parts: the end of a lease with as many records.
 const CHANGE_EVENTS_MAX: usize = 2_000_000;

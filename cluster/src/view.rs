@@ -111,7 +111,7 @@ impl View {
             match self.keys.place(&kv.key) {
                 Place::Node(node) => _ = nodes_there.insert(node),
                 Place::Record(node, uuid) => _ = there.insert((node, uuid)),
-                Place::Ended(_) | Place::Other => {}
+                Place::Ended(_) | Place::ExclusiveName(_) | Place::Other => {}
             }
         }
         let mut actions = Vec::new();
@@ -168,7 +168,7 @@ impl View {
                         node.heard_at = now;
                     }
                 }
-                Place::Ended(_) | Place::Other => {}
+                Place::Ended(_) | Place::ExclusiveName(_) | Place::Other => {}
             }
         }
         self.remove_all(deleted, &mut actions);

@@ -72,6 +72,9 @@ impl fmt::Display for Lost {
             (LostCause::Replaced, by, _) => {
                 write!(f, "{} has registered it from elsewhere", by.unwrap_or(somebody))
             }
+            (LostCause::NameLost, ..) => {
+                f.write_str("its node of the cluster has lost the right to its exclusive name")
+            }
             (_, Some(by), Some(endpoint)) => {
                 write!(f, "the registrar has taken {endpoint} out: it is the place of {by}")
             }

@@ -5,6 +5,7 @@ mod adapters;
 mod attendance;
 mod charges;
 mod clock;
+mod decided;
 mod declared;
 mod deferred;
 mod own;
@@ -93,6 +94,8 @@ struct Shared {
     rules: Notify,
     /// Rung when the holder of an exclusive name changes.
     tokens: Notify,
+    /// Rung when a cluster is to decide about names.
+    name_requests: Notify,
     /// Whether anybody does the jobs.
     is_attended: AtomicBool,
     jobs: mpsc::Sender<(Job, Share)>,
@@ -150,6 +153,7 @@ impl RegistryHandle {
             declared_looks: Notify::new(),
             rules: Notify::new(),
             tokens: Notify::new(),
+            name_requests: Notify::new(),
             is_attended: AtomicBool::new(false),
             jobs,
             lookout: Lookout::default(),
@@ -478,9 +482,15 @@ impl RegistryHandle {
     /// Notifies the sessions concerned by a change, and serves lines whose turn may have come.
     fn deliver(&self, state: &mut RegistryState, outcome: Outcome) {
         self.tell(state, outcome);
-        if !state.registry.has_lines_to_serve() {
-            return;
+        if state.registry.has_lines_to_serve() {
+            self.serve_lines(state);
         }
+        if state.registry.has_name_requests() {
+            self.0.name_requests.notify_one();
+        }
+    }
+
+    fn serve_lines(&self, state: &mut RegistryState) {
         let next_deadline_ms = state.registry.next_deadline_ms();
         let served = state.registry.serve_lines(self.now_ms());
         if state.registry.next_deadline_ms() != next_deadline_ms {

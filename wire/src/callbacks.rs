@@ -121,6 +121,9 @@ pub enum LostCause {
     Replaced,
     /// The registrar found nobody, or another program, at one of its endpoints.
     FoundDead,
+    /// Its node of a cluster has lost the right to its exclusive name: another node may have given that
+    /// away.
+    NameLost,
     /// A cause that this version does not know.
     #[serde(other)]
     Unknown,
@@ -136,6 +139,6 @@ impl LostCause {
     /// assert!(!LostCause::FoundDead.is_final(), "it may be there again");
     /// ```
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Unregistered | Self::Replaced)
+        matches!(self, Self::Unregistered | Self::Replaced | Self::NameLost)
     }
 }

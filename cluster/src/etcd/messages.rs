@@ -113,7 +113,7 @@ pub(crate) struct Compare {
     pub(crate) target: i32,
     #[prost(bytes = "vec", tag = "3")]
     pub(crate) key: Vec<u8>,
-    #[prost(oneof = "TargetValue", tags = "6")]
+    #[prost(oneof = "TargetValue", tags = "6, 8")]
     pub(crate) value: Option<TargetValue>,
 }
 
@@ -131,6 +131,8 @@ pub(crate) enum Target {
 pub(crate) enum TargetValue {
     #[prost(int64, tag = "6")]
     Modified(i64),
+    #[prost(int64, tag = "8")]
+    Lease(i64),
 }
 
 impl Compare {
@@ -138,6 +140,12 @@ impl Compare {
     pub(crate) fn modified(key: Vec<u8>, revision: i64) -> Self {
         let value = Some(TargetValue::Modified(revision));
         Self { result: 0, target: Target::Modified as i32, key, value }
+    }
+
+    /// That a key lives by a lease.
+    pub(crate) fn lease(key: Vec<u8>, lease: i64) -> Self {
+        let value = Some(TargetValue::Lease(lease));
+        Self { result: 0, target: Target::Lease as i32, key, value }
     }
 }
 

@@ -4,7 +4,9 @@
 #![expect(clippy::print_stderr, reason = "who runs a test reads what it says")]
 
 mod etcd;
+mod exclusive;
 mod node;
 mod proof;
+mod relay;
 mod sharing;
 mod troubles;

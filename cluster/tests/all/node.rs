@@ -6,7 +6,7 @@ use callsign_cluster::{ClusterSettings, EtcdAdapter};
 use endpoints::{Endpoint, Name, NamePattern, Stamped};
 use registrar::{
     ForeignSession, LocalClient, Node as RegistrarNode, NodeOptions, RegistryHandle,
-    registry::Owner,
+    registry::{NameRules, Owner},
 };
 use tokio::{
     task::JoinSet,
@@ -38,10 +38,14 @@ impl Node {
     }
 
     pub(crate) async fn start_with(settings: ClusterSettings) -> Self {
+        Self::start_ruled(settings, NameRules::default()).await
+    }
+
+    pub(crate) async fn start_ruled(settings: ClusterSettings, rules: NameRules) -> Self {
         let adapter = EtcdAdapter::new(settings).unwrap();
         let settle_time = Duration::ZERO;
         let adapters = vec![Arc::new(adapter) as _];
-        let options = NodeOptions { settle_time, adapters, ..NodeOptions::default() };
+        let options = NodeOptions { settle_time, adapters, rules, ..NodeOptions::default() };
         let endpoint = Endpoint::Memory(0);
         let node = RegistrarNode::bind(&[endpoint], options).await.unwrap();
         let (registry, endpoint) = (node.registry().clone(), node.endpoints()[0].clone());

@@ -1,17 +1,13 @@
 //! What the nodes of a cluster do when etcd, or one of them, is gone.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use callsign_cluster::ClusterSettings;
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
 
 use crate::{
     etcd::Etcd,
     node::{Node, home, register, rome_and_oslo},
+    relay::Relay,
 };
 
 #[tokio::test]
@@ -176,42 +172,4 @@ async fn any_member_may_die() {
         etcd.answers(member).await;
     }
     assert!(oslo.find("feed").iter().all(|it| home(it) == Some("rome")));
-}
-
-/// Passes bytes between a place of its own and a member of etcd, until it is cut.
-struct Relay {
-    place: SocketAddr,
-    passing: JoinSet<()>,
-}
-
-impl Relay {
-    async fn start(to: SocketAddr) -> Self {
-        Self::start_at((to.ip(), 0).into(), to).await
-    }
-
-    async fn start_at(place: SocketAddr, to: SocketAddr) -> Self {
-        let listener = TcpListener::bind(place).await.unwrap();
-        let place = listener.local_addr().unwrap();
-        let mut passing = JoinSet::new();
-        passing.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((mut here, _)) = listener.accept().await {
-                connections.spawn(async move {
-                    if let Ok(mut there) = TcpStream::connect(to).await {
-                        drop(copy_bidirectional(&mut here, &mut there).await);
-                    }
-                });
-            }
-        });
-        Self { place, passing }
-    }
-
-    fn endpoint(&self) -> String {
-        format!("http://{}", self.place)
-    }
-
-    async fn cut(mut self) -> SocketAddr {
-        self.passing.shutdown().await;
-        self.place
-    }
 }

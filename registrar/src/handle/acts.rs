@@ -25,8 +25,7 @@ impl RegistryHandle {
         session: SessionId,
     ) -> (Result<Registered, RemoteError>, usize) {
         let register = Register { wait: false, ..register };
-        // A call that does not wait is answered immediately, whatever its number.
-        let (entered, steps) = self.register_or_wait(register, caller, (session, 0));
+        let (entered, steps) = self.enter(register, caller, (session, None));
         let registered = entered.and_then(|entered| match entered {
             Entered::Registered(registered) => Ok(registered),
             Entered::InLine => Err(RemoteError::new(ErrorKind::Internal, "it waits in line")),
@@ -42,14 +41,31 @@ impl RegistryHandle {
         caller: &Caller,
         (session, call): (SessionId, CallId),
     ) -> (Result<Entered, RemoteError>, usize) {
+        self.enter(register, caller, (session, Some(call)))
+    }
+
+    /// Registers an instance for a session; without a call to answer, now or not at all.
+    fn enter(
+        &self,
+        register: Register,
+        caller: &Caller,
+        (session, call): (SessionId, Option<CallId>),
+    ) -> (Result<Entered, RemoteError>, usize) {
         let (name, uuid, by) = (register.name.clone(), register.uuid, caller.owner);
         let is_logged = enabled!(target: AUDIT, tracing::Level::INFO);
         let mut steps = 0;
         let done = self.change(|registry, now_ms| {
             steps = registry.rules().steps(name.as_str());
             let replaced = is_logged.then(|| registry.owner(uuid)).flatten();
-            let (entered, outcome) =
-                registry.register_or_wait(register, caller, (session, call), now_ms)?;
+            let (entered, outcome) = match call {
+                Some(call) => {
+                    registry.register_or_wait(register, caller, (session, call), now_ms)?
+                }
+                None => {
+                    let entered = registry.register(register, caller.clone(), session, now_ms)?;
+                    (Entered::Registered(entered.0), entered.1)
+                }
+            };
             Ok(((entered, replaced), outcome))
         });
         let (entered, replaced) = match done {

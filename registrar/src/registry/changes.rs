@@ -64,6 +64,9 @@ impl Registry {
         let instance = self.entries.remove(key).instance();
         self.totals.note_removal(removal.reason);
         let lost = removal.reason != RemovalReason::Unregistered;
+        if let Some(token) = self.tokens.of(key) {
+            self.decisions.release(&instance.name, token);
+        }
         self.tokens.forget(key, &instance.name, lost);
         self.lines.freed(&instance.name);
         self.left_name(&instance.name);

@@ -31,11 +31,28 @@ pub enum RegistryError {
     )]
     NameHeld { name: Name, holder: Option<Owner>, by: Owner, place: String },
     #[error(
-        "`{name}` is exclusive ({place}), and {} has it{}; wait in line for \
+        "`{name}` is exclusive ({place}), and {} has it{}{}; wait in line for \
          it (`--wait`), or take another name",
-        whoever(.holder), .uuid.map(|it| format!(": {it}")).unwrap_or_default()
+        whoever(.holder), .uuid.map(|it| format!(": {it}")).unwrap_or_default(),
+        .node.as_ref().map(|it| format!(", at the node `{it}` of the cluster")).unwrap_or_default()
     )]
-    Exclusive { name: Name, holder: Option<Owner>, uuid: Option<Uuid>, place: String },
+    Exclusive {
+        name: Name,
+        holder: Option<Owner>,
+        uuid: Option<Uuid>,
+        node: Option<Name>,
+        place: String,
+    },
+    #[error(
+        "`{name}` is exclusive ({place}), and this node is cut off from its cluster, which decides who \
+         has it: {why}; ask again later or another registrar of the cluster, or wait in line (`--wait`)"
+    )]
+    CutOff { name: Name, place: String, why: String },
+    #[error(
+        "`{name}` is exclusive ({place}), and the cluster decides who has it, which takes a moment: \
+         register it over a connection to the registrar, and not by HTTP or through another adapter"
+    )]
+    Undecided { name: Name, place: String },
     #[error(
         "`{name}` is exclusive ({place}), and {} wait in line for it; wait \
          too (`--wait`), or take another name",
@@ -131,6 +148,8 @@ impl From<RegistryError> for RemoteError {
             | E::KeptElsewhere { .. }
             | E::KeptHere { .. }
             | E::Exclusive { .. }
+            | E::CutOff { .. }
+            | E::Undecided { .. }
             | E::OthersWait { .. } => ErrorKind::Denied,
             E::Unsettled { .. } => ErrorKind::Unsettled,
             E::StandsElsewhere => ErrorKind::Cancelled,

@@ -89,6 +89,7 @@ impl Registry {
             self.check_room_for_foreign(&caller, gone)?;
             let claim = NameClaim { caller: &caller, earlier: None, yields: None, turn };
             let is_exclusive = self.check_name(&name, &claim)?;
+            self.decided(is_exclusive, (&name, uuid), None)?;
             let epoch = self.next_epoch();
             let record = Record {
                 name,

@@ -86,9 +86,10 @@ impl Registry {
             let holder = &self.entries[holder];
             let shown = Some(holder).filter(|it| self.shows(caller, it));
             let uuid = shown.map(|it| it.uuid);
+            let node = shown.and_then(|it| Some(self.home_of(it)?.name.clone()));
             let holder = shown.map(|it| it.registrant.owner);
             let (name, place) = (name.clone(), self.place_for(caller, rule));
-            return Err(RegistryError::Exclusive { name, holder, uuid, place });
+            return Err(RegistryError::Exclusive { name, holder, uuid, node, place });
         }
         if let (Turn::AsksEarly { left_ms }, None) = (turn, earlier) {
             let (name, place) = (name.clone(), self.place_for(caller, rule));

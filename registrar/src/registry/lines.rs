@@ -200,11 +200,13 @@ impl Lines {
         self.untold.pop_first()
     }
 
-    /// Records that a name may be free.
-    pub(super) fn freed(&mut self, name: &Name) {
-        if self.by_name.contains_key(name) {
+    /// Records that a name may be free. Tells whether anybody waits for it.
+    pub(super) fn freed(&mut self, name: &Name) -> bool {
+        let is_awaited = self.by_name.contains_key(name);
+        if is_awaited {
             self.due.insert(name.clone());
         }
+        is_awaited
     }
 
     /// Records that any name may be free.
@@ -269,6 +271,18 @@ impl Lines {
         Some(standing)
     }
 
+    /// Returns which instance is the first in line that is not mute.
+    pub(super) fn next(&self, name: &Name) -> Option<Uuid> {
+        let (place, _) = self.first(name)?;
+        Some(self.claimant(&place)?.0)
+    }
+
+    /// Returns who stands at a place, its owner, and whether it would wait for long.
+    fn claimant(&self, (name, at): &Place) -> Option<(Uuid, Owner, bool)> {
+        let standing = self.by_name.get(name)?.standing.get(at)?;
+        Some((standing.register.uuid, standing.caller.owner, standing.register.wait))
+    }
+
     /// Returns the first in line that is not mute, and its session.
     fn first(&self, name: &Name) -> Option<(Place, SessionId)> {
         let queue = self.by_name.get(name)?;
@@ -293,10 +307,20 @@ impl Registry {
     ) -> Result<(Entered, Outcome), RegistryError> {
         use RegistryError as E;
 
-        let waiting = register.wait.then(|| register.clone());
+        let is_decided_elsewhere =
+            self.decisions.are_made_elsewhere() && self.rules.is_exclusive(register.name.as_str());
+        let waits = register.wait;
+        let waiting = (waits || is_decided_elsewhere).then(|| register.clone());
         match (self.register_for(register, caller, at.0, now_ms), waiting) {
             (Ok((registered, outcome)), _) => Ok((Entered::Registered(registered), outcome)),
-            (Err(E::Exclusive { .. } | E::OthersWait { .. }), Some(register)) => {
+            (Err(E::Undecided { .. }), Some(register)) => {
+                let outcome = self.stand_in_line(register, caller, at, now_ms)?;
+                Ok((Entered::InLine, outcome))
+            }
+            (
+                Err(E::Exclusive { .. } | E::OthersWait { .. } | E::CutOff { .. }),
+                Some(register),
+            ) if waits => {
                 let outcome = self.stand_in_line(register, caller, at, now_ms)?;
                 Ok((Entered::InLine, outcome))
             }
@@ -342,7 +366,13 @@ impl Registry {
             let result = Err(RegistryError::StandsElsewhere);
             outcome.granted.push(standing.granted(result));
         }
-        let place = kept.unwrap_or_else(|| self.lines.next_place(&name));
+        let returns = self.live(register.uuid).is_some_and(|it| self.entries[it].is_remote());
+        let place = match kept {
+            Some(place) => place,
+            // It has the name, and moves here from another node.
+            None if returns => (name.clone(), FIRST),
+            None => self.lines.next_place(&name),
+        };
         let caller = caller.clone();
         let standing = Standing { session, call, caller, register, since_ms: now_ms, bytes };
         self.lines.insert(place, standing);
@@ -408,14 +438,18 @@ impl Registry {
                 self.lines.withdraw(&name);
             }
             while let Some((place, session)) = self.lines.first(&name)
-                && self.holder(&name).is_none()
+                && self.is_free_for(&name, &place)
             {
                 if left == 0 {
                     self.lines.due.insert(name);
                     break;
                 }
                 left -= 1;
-                if self.sessions.get(session).is_some_and(|it| it.is_answerable) {
+                let Some((uuid, owner, waits)) = self.lines.claimant(&place) else { break };
+                if !self.decisions.may_take(&name, uuid, owner) {
+                    break;
+                }
+                if waits && self.sessions.get(session).is_some_and(|it| it.is_answerable) {
                     match self.lines.ask(&place, now_ms) {
                         Turning::HasAnswered => {}
                         Turning::IsAsked => break,
@@ -434,10 +468,36 @@ impl Registry {
                     outcome.merge(more);
                     registered
                 });
+                self.decisions.give_back(&name);
                 outcome.granted.push(standing.granted(result));
             }
         }
         outcome
+    }
+
+    /// Turns away those that do not wait for a name; perhaps not one that moves here with it.
+    pub(super) fn leave_hasty(
+        &mut self,
+        (name, spares_first): (&Name, bool),
+        error: &RegistryError,
+        outcome: &mut Outcome,
+    ) {
+        let standing = self.lines.by_name.get(name).into_iter().flat_map(|it| &it.standing);
+        let hasty =
+            standing.filter(|(at, it)| !it.register.wait && (**at != FIRST || !spares_first));
+        let hasty: Vec<_> = hasty.map(|(at, _)| *at).collect();
+        for at in hasty {
+            if let Some(standing) = self.leave(&(name.clone(), at)) {
+                outcome.granted.push(standing.granted(Err(error.clone())));
+            }
+        }
+    }
+
+    /// Tells whether nobody has a name but who stands at a place, at another node from which it moves.
+    fn is_free_for(&self, name: &Name, place: &Place) -> bool {
+        let Some(holder) = self.holder(name).map(|it| &self.entries[it]) else { return true };
+        let claimant = self.lines.claimant(place).map(|it| it.0);
+        holder.is_remote() && claimant == Some(holder.uuid)
     }
 
     /// Turns away claimants that may no longer have the name.
@@ -514,6 +574,9 @@ impl Standing {
 /// The most waiters of one owner in line for one name: more than anybody needs, and so few that the
 /// line of a name has room for every owner.
 const LINE_OWNER_MAX: usize = 256;
+
+/// The place of an instance that has the name at another node: before all others.
+const FIRST: u64 = 0;
 
 /// The time for a waiter to give a sign of life when its turn comes: that after which a silent peer
 /// counts as hanging elsewhere.

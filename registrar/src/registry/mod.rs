@@ -12,6 +12,7 @@ mod changes;
 mod checks;
 mod chunks;
 mod claims;
+mod decided;
 mod declared;
 mod deferred;
 mod entry;
@@ -60,6 +61,8 @@ use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplic
 use chunks::{Entries, Key};
 pub use claims::Claim;
 use claims::Claims;
+use decided::Decisions;
+pub use decided::{Decision, NameRequest};
 use deferred::Deferred;
 use entry::{Entry, Registrant};
 pub use error::RegistryError;
@@ -126,6 +129,8 @@ pub struct Registry {
     homes: Homes,
     /// Lower than all numbers that this registrar issues.
     first_epoch: Epoch,
+    /// Who has exclusive names, if a cluster decides that.
+    decisions: Decisions,
     /// By which tokens names are had.
     tokens: Tokens,
     watchers: Watchers,
@@ -172,6 +177,7 @@ impl Registry {
             lines: Lines::default(),
             settles_at_ms: None,
             first_epoch: first,
+            decisions: Decisions::default(),
             tokens: Tokens::default(),
             watchers: Watchers::default(),
             log: Log::new(first),
@@ -333,6 +339,7 @@ impl Registry {
         }
         let claim = NameClaim { caller, earlier, yields: squatter, turn };
         let is_exclusive = self.check_name(&register.name, &claim)?;
+        let decided = self.decided(is_exclusive, (&register.name, register.uuid), earlier)?;
 
         let epoch = self.next_epoch();
         let waiting = self.waiting_told(&register.name, register.uuid, owner);
@@ -348,7 +355,7 @@ impl Registry {
             suspicion: None,
             proves: register.proves,
             owner: Some(owner.into()),
-            token: self.token(is_exclusive, earlier, shown, epoch),
+            token: decided.or_else(|| self.token(is_exclusive, earlier, shown, epoch)),
             waiting,
             node: None,
         };
@@ -363,6 +370,7 @@ impl Registry {
         let mut outcome = Outcome::default();
         self.make_way(record.uuid, &mut outcome);
         self.tombstones.remove(record.uuid);
+        self.decisions.taken(&record.name);
         // It may wait yet by an earlier connection.
         self.leave_line_of(record.uuid, &mut outcome);
         if let Some(key) = former.filter(|it| self.entries[*it].registrant.session != Some(session))

@@ -79,6 +79,10 @@ impl Registry {
         if self.is_over(entry) || !is_its_own {
             return steps;
         }
+        // In a cluster, who has it keeps it, and no token was given for it.
+        if self.decisions.are_made_elsewhere() && self.tokens.of(key).is_none() {
+            return steps;
+        }
         let has_name = self.rules.is_exclusive(entry.name.as_str()) && self.is_sole(entry);
         if has_name == self.tokens.of(key).is_some() {
             return steps;

@@ -100,6 +100,11 @@ impl Tokens {
         self.held.get(&key).map(|(token, _)| *token)
     }
 
+    /// Returns all instances that have exclusive names.
+    pub(super) fn holders(&self) -> Vec<Key> {
+        self.held.keys().copied().collect()
+    }
+
     /// Forgets an instance that has its name no more. One that has `lost` it may come back.
     pub(super) fn forget(&mut self, key: Key, name: &Name, lost: bool) {
         self.review.forget(key);

@@ -291,7 +291,7 @@ class Lost(Error):
     @property
     def is_final(self) -> bool:
         """Tells whether it was intended: then the actor is registered nowhere any more."""
-        return self.cause in ("unregistered", "replaced")
+        return self.cause in ("unregistered", "replaced", "name-lost")
 
     def _words(self) -> str:
         by = None if self.by is None else plain(self.by)
@@ -299,6 +299,8 @@ class Lost(Error):
             return f"{by or 'somebody else'} has taken it out of the registry"
         if self.cause == "replaced":
             return f"{by or 'somebody else'} has registered it from elsewhere"
+        if self.cause == "name-lost":
+            return "its node of the cluster has lost the right to its exclusive name"
         if self.endpoint is None:
             return "the registrar has taken it out"
         why = f"it is the place of {by}" if by else "it is not there"

@@ -11,7 +11,7 @@ from .locality import Stamped
 
 State = Literal["starting", "ready", "draining", "unknown"]
 
-LostReason = Literal["unregistered", "replaced", "found-dead"]
+LostReason = Literal["unregistered", "replaced", "found-dead", "name-lost"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,8 @@ def read_lost(fields: Fields) -> LostMessage:
             cause = "unregistered"
         case "replaced":
             cause = "replaced"
+        case "name-lost":
+            cause = "name-lost"
     place, by = fields.optional_text("endpoint"), fields.optional_text("by")
     return LostMessage(fields.uuid("uuid"), cause, place, by)
 

@@ -1,0 +1,125 @@
+//! What a node takes for itself before it shares: a lease, its name, and a slot of epochs.
+
+use registrar::registry::Stride;
+use tokio::time::{Instant, sleep};
+
+use super::{Link, LinkError};
+use crate::{
+    etcd::{Client, Compare, KeyValue, RequestOp, TxnRequest},
+    keys::NodeValue,
+    names::{self, EARLIER, Names},
+};
+
+impl Link {
+    /// Keeps the lease that there is, or takes a new one: then everything is written anew.
+    pub(super) async fn lease(&mut self, client: &Client) -> Result<i64, LinkError> {
+        let asked_at = Instant::now();
+        if let Some(lease) = self.lease {
+            if client.keep_alive(lease).await? {
+                self.kept(asked_at);
+                return Ok(lease);
+            }
+            self.registry.lose_names();
+        }
+        self.revision = None;
+        let asked_at = Instant::now();
+        let lease = client.grant(self.settings.lease).await?;
+        self.lease = Some(lease);
+        self.kept(asked_at);
+        Ok(lease)
+    }
+
+    /// Records that the lease has been prolonged, at the earliest when that was asked for.
+    pub(super) fn kept(&self, asked_at: Instant) {
+        self.kept_until.send_replace(Some(asked_at + self.settings.lease - EARLIER));
+    }
+
+    /// Finds out which exclusive names are given away, and begins to have them given.
+    pub(super) async fn names(&self, client: &Client, lease: i64) -> Result<Names, LinkError> {
+        let (client, keys, node) = (client.clone(), self.keys.clone(), self.settings.node.clone());
+        let base = names::base(&client, &keys).await?;
+        let registrar = self.registry.registrar();
+        let (given, _) = all(&client, &keys.names()).await?;
+        let names = Names { client, keys, node, registrar, lease, base };
+        names.settle(given, &self.registry).await?;
+        Ok(names)
+    }
+
+    /// Takes the name of this node, from an earlier run too, but from nobody who lives. Returns the
+    /// revision of that.
+    pub(super) async fn claim_name(
+        &mut self,
+        client: &Client,
+        lease: i64,
+    ) -> Result<i64, LinkError> {
+        let key = self.keys.own_node();
+        let taken = || LinkError::NameTaken(self.settings.node.clone());
+        let mut there = client.get(key.clone()).await?;
+        if let Some(other) = there.as_ref().filter(|it| it.lease != lease) {
+            let value = NodeValue::decode(&other.value).ok();
+            if value.is_some_and(|it| it.registrar != self.registry.registrar()) {
+                sleep(self.interval() + self.interval() / 2).await;
+                let then = client.get(key.clone()).await?;
+                if then.as_ref().is_some_and(|it| it.mod_revision != other.mod_revision) {
+                    return Err(taken());
+                }
+                there = then;
+            }
+        }
+        let revision = there.map_or(0, |it| it.mod_revision);
+        let value = self.value(false).encode();
+        let txn = TxnRequest {
+            compare: vec![Compare::modified(key.clone(), revision)],
+            success: vec![RequestOp::put(key, value, lease)],
+        };
+        let (succeeded, revision) = client.txn(txn).await?;
+        if succeeded { Ok(revision) } else { Err(taken()) }
+    }
+
+    /// Takes a slot of epochs that no other node has.
+    pub(super) async fn claim_slot(
+        &mut self,
+        client: &Client,
+        lease: i64,
+    ) -> Result<(), LinkError> {
+        let own = self.settings.node.as_str().as_bytes();
+        loop {
+            let (taken, _) = all(client, &self.keys.slots()).await?;
+            let number = |it: &KeyValue| self.keys.slot_of(&it.key);
+            let mine = taken.iter().find(|it| it.value == own && number(it) == self.slot);
+            let mine = mine.or_else(|| taken.iter().find(|it| it.value == own));
+            let free = |it: &u64| !taken.iter().any(|taken| number(taken) == Some(*it));
+            let slot = mine.and_then(number).or_else(|| (1..Stride::NODES).find(free));
+            let slot = slot.ok_or(LinkError::TooManyNodes)?;
+            let Some(stride) = Stride::of(slot) else { return Err(LinkError::TooManyNodes) };
+            let key = self.keys.slot(slot);
+            let revision = mine.map_or(0, |it| it.mod_revision);
+            let txn = TxnRequest {
+                compare: vec![Compare::modified(key.clone(), revision)],
+                success: vec![RequestOp::put(key, own.to_vec(), lease)],
+            };
+            if client.txn(txn).await?.0 {
+                self.registry.set_stride(stride);
+                self.slot = Some(slot);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Reads all keys of a prefix as they are at one revision, and returns that.
+pub(super) async fn all(client: &Client, prefix: &[u8]) -> Result<(Vec<KeyValue>, i64), LinkError> {
+    let (mut everything, mut revision, mut from) = (Vec::new(), 0, Some(prefix.to_vec()));
+    while let Some(key) = from {
+        let page = client.page((prefix, key), revision).await.map_err(|error| {
+            if error.is_compacted() { LinkError::Compacted } else { error.into() }
+        })?;
+        everything.extend(page.kvs);
+        revision = page.revision;
+        from = page.next.filter(|_| everything.len() < KEYS_MAX);
+    }
+    Ok((everything, revision))
+}
+
+/// The most keys that are read: more than a view holds.
+const KEYS_MAX: usize = 2_000_000;

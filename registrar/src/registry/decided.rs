@@ -1,0 +1,301 @@
+//! Exclusive names in a cluster, which decides as a whole who has one.
+//!
+//! A claimant of such a name stands in its line, as those that wait do, until the cluster has decided:
+//! whoever asks without waiting is refused if another node has given the name away. The registry asks
+//! for one claimant of a name at a time, the first in line, and tells when a name is let go.
+//!
+//! ```text
+//!   claimant ──▶ line ──▶ NameRequest::Claim ──▶ the link to the cluster
+//!   claimant ◀── line ◀── Decision           ◀──
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use endpoints::Name;
+use uuid::Uuid;
+use wire::{RemovalReason, callbacks::LostCause};
+
+use super::{Key, Outcome, Owner, Registry, RegistryError};
+
+/// What the link to a cluster is to do about an exclusive name.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::NameRequest;
+///
+/// fn name(request: &NameRequest) -> &endpoints::Name {
+///     match request {
+///         NameRequest::Claim { name, .. } | NameRequest::Release { name, .. } => name,
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NameRequest {
+    /// To have it given to an instance.
+    Claim {
+        /// The name.
+        name: Name,
+        /// The instance.
+        uuid: Uuid,
+        /// Whose it is.
+        owner: wire::Owner,
+    },
+    /// To give it back.
+    Release {
+        /// The name.
+        name: Name,
+        /// By what it was had.
+        token: u64,
+    },
+}
+
+/// What a cluster says to a claim.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::Decision;
+///
+/// assert_ne!(Decision::Granted(7), Decision::CutOff("no member answers".to_owned()));
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// The name is had by this token, which is higher than all former ones.
+    Granted(u64),
+    /// An instance of another node has it.
+    Taken {
+        /// The node.
+        node: Name,
+        /// The instance.
+        uuid: Uuid,
+    },
+    /// Nobody can tell, and why.
+    CutOff(String),
+}
+
+/// What the cluster has decided, and is asked.
+#[derive(Debug, Default)]
+pub(super) struct Decisions {
+    mode: Mode,
+    /// For which instance the cluster is asked for a name.
+    asked: BTreeMap<Name, Uuid>,
+    /// Those of them that were let go elsewhere meanwhile.
+    freed: BTreeSet<Name>,
+    /// Names that instances have been given and have not taken yet.
+    granted: BTreeMap<Name, (Uuid, u64)>,
+    requests: VecDeque<NameRequest>,
+}
+
+#[derive(Debug, Default)]
+enum Mode {
+    /// There is no cluster: this registrar decides.
+    #[default]
+    Alone,
+    Open,
+    CutOff(String),
+}
+
+impl Decisions {
+    pub(super) fn are_made_elsewhere(&self) -> bool {
+        !matches!(self.mode, Mode::Alone)
+    }
+
+    /// Tells the cluster that a name is let go.
+    pub(super) fn release(&mut self, name: &Name, token: u64) {
+        // What is let go while nobody hears it, the link finds out when it is back.
+        if matches!(self.mode, Mode::Open) {
+            self.requests.push_back(NameRequest::Release { name: name.clone(), token });
+        }
+    }
+
+    /// Gives back what was not taken.
+    pub(super) fn give_back(&mut self, name: &Name) {
+        if let Some((_, token)) = self.granted.remove(name) {
+            self.release(name, token);
+        }
+    }
+
+    /// Records that a name has been taken by who was given it.
+    pub(super) fn taken(&mut self, name: &Name) {
+        self.granted.remove(name);
+    }
+
+    /// Tells whether an instance may take a name now. If not, the cluster is asked, if it can be.
+    pub(super) fn may_take(&mut self, name: &Name, uuid: Uuid, owner: Owner) -> bool {
+        match self.mode {
+            Mode::Alone => return true,
+            Mode::CutOff(_) => return false,
+            Mode::Open => {}
+        }
+        match self.granted.get(name) {
+            Some((granted, _)) if *granted == uuid => return true,
+            Some(_) => self.give_back(name),
+            None => {}
+        }
+        if !self.asked.contains_key(name) {
+            self.asked.insert(name.clone(), uuid);
+            let owner = owner.into();
+            self.requests.push_back(NameRequest::Claim { name: name.clone(), uuid, owner });
+        }
+        false
+    }
+}
+
+impl Registry {
+    /// Returns by which token an instance may have an exclusive name that the cluster decides about;
+    /// `None` if this registrar decides itself.
+    pub(super) fn decided(
+        &self,
+        is_exclusive: bool,
+        (name, uuid): (&Name, Uuid),
+        earlier: Option<Key>,
+    ) -> Result<Option<u64>, RegistryError> {
+        if !is_exclusive {
+            return Ok(None);
+        }
+        let place = || self.rules.of(name.as_str()).map(|it| it.place.clone()).unwrap_or_default();
+        // It has the name here already.
+        let kept = earlier.filter(|it| !self.entries[*it].is_remote());
+        if let Some(token) = kept.and_then(|it| self.tokens.of(it)) {
+            return Ok(Some(token).filter(|_| self.decisions.are_made_elsewhere()));
+        }
+        match &self.decisions.mode {
+            Mode::Alone => Ok(None),
+            Mode::CutOff(why) => {
+                let (name, place, why) = (name.clone(), place(), why.clone());
+                Err(RegistryError::CutOff { name, place, why })
+            }
+            Mode::Open => match self.decisions.granted.get(name) {
+                Some((granted, token)) if *granted == uuid => Ok(Some(*token)),
+                _ => Err(RegistryError::Undecided { name: name.clone(), place: place() }),
+            },
+        }
+    }
+
+    /// Lets a cluster decide about exclusive names from now on; or says why it cannot at present.
+    pub fn let_decide(&mut self, can_decide: Result<(), String>) -> Outcome {
+        let mut outcome = Outcome::default();
+        match can_decide {
+            Ok(()) => {
+                self.decisions.mode = Mode::Open;
+                self.lines.all_freed();
+            }
+            Err(why) => {
+                let asked = std::mem::take(&mut self.decisions.asked);
+                self.decisions =
+                    Decisions { mode: Mode::CutOff(why.clone()), ..Default::default() };
+                for (name, _) in asked {
+                    let why = Decision::CutOff(why.clone());
+                    self.refuse_hasty((&name, false), &why, &mut outcome);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Takes requests about names, some of them.
+    pub(crate) fn take_name_requests(&mut self) -> Vec<NameRequest> {
+        let count = self.decisions.requests.len().min(REQUESTS_MAX);
+        self.decisions.requests.drain(..count).collect()
+    }
+
+    /// Tells whether there are requests about names.
+    pub(crate) fn has_name_requests(&self) -> bool {
+        !self.decisions.requests.is_empty()
+    }
+
+    /// Records what the cluster says to the claim of an instance to a name.
+    pub fn decide(&mut self, name: &Name, uuid: Uuid, decision: Decision) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.decisions.asked.get(name) != Some(&uuid) {
+            if let Decision::Granted(token) = decision {
+                self.decisions.release(name, token);
+            }
+            return outcome;
+        }
+        self.decisions.asked.remove(name);
+        let is_freed = self.decisions.freed.remove(name);
+        match decision {
+            Decision::Granted(token) => {
+                self.decisions.granted.insert(name.clone(), (uuid, token));
+                if !self.lines.freed(name) {
+                    self.decisions.give_back(name);
+                }
+            }
+            _ if is_freed => _ = self.lines.freed(name),
+            other => {
+                let is_outdated = self.lines.next(name) != Some(uuid);
+                self.refuse_hasty((name, is_outdated), &other, &mut outcome);
+                // One that moves here with the name has come meanwhile.
+                if is_outdated {
+                    self.lines.freed(name);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Refuses those that do not wait in line for a name.
+    fn refuse_hasty(
+        &mut self,
+        (name, spares_first): (&Name, bool),
+        why: &Decision,
+        outcome: &mut Outcome,
+    ) {
+        let place = self.rules.of(name.as_str()).map(|it| it.place.clone()).unwrap_or_default();
+        let error = match why {
+            Decision::Granted(_) => return,
+            Decision::Taken { node, uuid } => {
+                let (holder, uuid, node) = (None, Some(*uuid), Some(node.clone()));
+                RegistryError::Exclusive { name: name.clone(), holder, uuid, node, place }
+            }
+            Decision::CutOff(why) => {
+                RegistryError::CutOff { name: name.clone(), place, why: why.clone() }
+            }
+        };
+        self.leave_hasty((name, spares_first), &error, outcome);
+    }
+
+    /// Records that another node has let a name go.
+    pub fn name_freed(&mut self, name: &Name) -> Outcome {
+        if self.decisions.asked.contains_key(name) {
+            self.decisions.freed.insert(name.clone());
+        } else {
+            self.lines.freed(name);
+        }
+        Outcome::default()
+    }
+
+    /// Takes a name from its holder here: another node has given it away by a later token.
+    pub fn name_taken(&mut self, name: &Name, token: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        let holders = self.by_name.get(name.as_str(), &self.entries).into_iter();
+        let is_former = |it: &Key| self.tokens.of(*it).is_some_and(|own| own < token);
+        let keys: Vec<_> = holders.flat_map(|it| self.holders(it)).filter(is_former).collect();
+        self.lose_names_of(&keys, &mut outcome);
+        outcome
+    }
+
+    /// Takes all exclusive names from their holders here: this node has lost the right to give them.
+    pub fn lose_names(&mut self) -> Outcome {
+        let (mut outcome, keys) = (Outcome::default(), self.tokens.holders());
+        self.lose_names_of(&keys, &mut outcome);
+        outcome
+    }
+
+    fn lose_names_of(&mut self, keys: &[Key], outcome: &mut Outcome) {
+        for key in keys {
+            self.lose(*key, LostCause::NameLost, None, None, outcome);
+        }
+        self.remove_all(keys, RemovalReason::NodeLost, outcome);
+    }
+
+    /// Tells whether an instance of this registrar has a name by a token.
+    pub fn has_name_by(&self, name: &Name, token: u64) -> bool {
+        let holders = self.by_name.get(name.as_str(), &self.entries).into_iter();
+        let mut tokens = holders.flat_map(|it| self.holders(it)).map(|it| self.tokens.of(it));
+        tokens.any(|it| it == Some(token))
+    }
+}
+
+/// The most requests to take at a time: a link has so many under way.
+const REQUESTS_MAX: usize = 32;
