@@ -4,8 +4,9 @@ pub use registrar::{
     Accepted, Accounts, Controls, Exceeded, ForeignSession, Holding, Node, NodeError, NodeOptions,
     ProtocolAdapter, QuotaRules, Quotas, Recognised, RegistryHandle, Serving,
     registry::{
-        Account, Caller, Certified, Claimant, Counts, Event, Foreign, Grantee, HomeNode, Limits,
-        NameRule, NameRules, Names, Owner, RegistryError, Remote, SessionId, Stride, Totals,
+        Account, Caller, Certified, Claimant, Counts, Decision, Event, Foreign, Grantee, HomeNode,
+        Limits, NameRequest, NameRule, NameRules, Names, Owner, RegistryError, Remote, SessionId,
+        Stride, Totals,
     },
 };
 pub use wire::{

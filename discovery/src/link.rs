@@ -37,7 +37,7 @@ pub(crate) struct Hub {
     pub(crate) desired: DesiredState,
     pub(crate) options: ClientOptions,
     pub(crate) closing: CancellationToken,
-    /// The link that serves each registrar, since two addresses may lead to the same one.
+    /// The link that serves each registrar or cluster, since two addresses may lead to the same one.
     claims: Mutex<BTreeMap<Uuid, usize>>,
 }
 
@@ -63,14 +63,14 @@ impl Hub {
     /// standby, and returns the link that has that registrar.
     pub(crate) fn claim(&self, index: usize, connection: LinkConnection) -> Result<(), usize> {
         let mut claims = self.claims();
-        let registrar = connection.registrar;
-        match claims.get(&registrar) {
+        let keeper = connection.keeper;
+        match claims.get(&keeper) {
             Some(&holder) => {
                 self.links[index].set(LinkState::Standby { holder });
                 Err(holder)
             }
             None => {
-                claims.insert(registrar, index);
+                claims.insert(keeper, index);
                 self.links[index].set(LinkState::Up(connection));
                 Ok(())
             }
@@ -78,9 +78,9 @@ impl Hub {
     }
 
     /// Gives the registrar of a link free, and declares the link down.
-    pub(crate) fn release(&self, index: usize, registrar: Uuid, error: Arc<LinkError>) {
+    pub(crate) fn release(&self, index: usize, keeper: Uuid, error: Arc<LinkError>) {
         let mut claims = self.claims();
-        claims.remove(&registrar);
+        claims.remove(&keeper);
         self.links[index].set(LinkState::Down(error));
     }
 
@@ -179,6 +179,10 @@ pub(crate) struct LinkConnection {
     /// Counts the connections of the link, from 1.
     pub(crate) number: u64,
     pub(crate) registrar: Uuid,
+    /// By what its link claims it: the registrar, or all of its cluster.
+    pub(crate) keeper: Uuid,
+    /// Whether it knows what the last registrar of its link knew.
+    pub(crate) is_of_cluster: bool,
     /// The number of the registrar's process, if visible over a Unix socket.
     pub(crate) pid: Option<i32>,
     pub(crate) portal: Portal,

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use endpoints::Endpoint;
 use portal::{Request, while_awake};
+use tokio::task::JoinSet;
 use tracing::{debug, info};
 use transport::is_there;
 use uuid::Uuid;
 use wire::callbacks::{
-    CONFIRM, Confirm, Confirmed, LOST, Lost, SET_STATE, SET_TOKEN, SetState, SetToken,
+    CLUSTER, CONFIRM, Confirm, Confirmed, LOST, Lost, Others, SET_STATE, SET_TOKEN, SetState,
+    SetToken,
 };
 
 use crate::{
@@ -96,6 +98,24 @@ pub(crate) async fn tell_tokens(registry: &RegistryHandle, session: SessionId, u
     }
 }
 
+/// Tells all clients where the other nodes of the cluster are now.
+pub(crate) async fn tell_cluster(registry: &RegistryHandle) {
+    let others = Others { cluster: registry.others() };
+    let mut told = JoinSet::new();
+    for portal in registry.portals() {
+        if told.len() >= TOLD_AT_ONCE {
+            drop(told.join_next().await);
+        }
+        let others = others.clone();
+        told.spawn(async move {
+            // Whoever does not know the call learns it as it connects.
+            let telling = portal.call::<()>(Request::new(CLUSTER, &others));
+            drop(while_awake(ANSWER_TIMEOUT, telling).await);
+        });
+    }
+    told.join_all().await;
+}
+
 /// Reports the losses of a session's registrations that others caused.
 pub(crate) async fn tell_lost(registry: &RegistryHandle, session: SessionId, losses: Vec<Lost>) {
     let Some(handle) = registry.handle(session) else { return };
@@ -118,6 +138,9 @@ pub(crate) async fn tell_lost(registry: &RegistryHandle, session: SessionId, los
         }
     }
 }
+
+/// The clients that are told at once of a change of the cluster.
+const TOLD_AT_ONCE: usize = 64;
 
 /// The time limit for a registrant's answer: a thousand times what a healthy one needs, and no
 /// longer than its client waits for a registrar.

@@ -17,7 +17,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -107,6 +107,8 @@ struct Shared {
     endpoints: Mutex<Vec<Endpoint>>,
     /// How it shares with others, and when that was so.
     cluster: Mutex<Option<(ClusterStatus, u64)>>,
+    /// What its nodes have in common; 0 if that is not known.
+    cluster_number: AtomicU64,
 }
 
 /// The registry, and the sessions to wake.
@@ -162,6 +164,7 @@ impl RegistryHandle {
             accounts,
             endpoints: Mutex::default(),
             cluster: Mutex::default(),
+            cluster_number: AtomicU64::default(),
         };
         (Self(Arc::new(shared)), to_run)
     }

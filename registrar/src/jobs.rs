@@ -18,6 +18,8 @@ pub(crate) enum Job {
     TellState(Uuid),
     /// Tells a registrant by which tokens instances of its own have their names.
     TellTokens(SessionId, Vec<Uuid>),
+    /// Tells all clients where the other nodes of the cluster are.
+    TellCluster,
     /// Reports losses to a session.
     TellLost(SessionId, Vec<Lost>),
 }

@@ -403,6 +403,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         registrar: Some(registry.registrar()),
         settling_ms: registry.settling().map(|it| it.as_millis().max(1) as u64),
         cluster: registry.others(),
+        cluster_number: registry.cluster_number(),
         ..Hello::default()
     };
     let portal_options = Options {

@@ -29,7 +29,7 @@ use wire::{ChannelBinding, registrar::Evidence};
 
 use crate::{
     RegistryHandle,
-    callbacks::{Answer, confirm, tell_lost, tell_state, tell_tokens},
+    callbacks::{Answer, confirm, tell_cluster, tell_lost, tell_state, tell_tokens},
     handle::Ticket,
     jobs::{Check, Job, Why},
     registry::{Claimant, Contested, Event, Owner},
@@ -107,6 +107,13 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
             Job::TellTokens(session, uuids) => {
                 under_way.spawn(counted(share, async move {
                     tell_tokens(&registry, session, uuids).await;
+                    None
+                }));
+                continue;
+            }
+            Job::TellCluster => {
+                under_way.spawn(counted(share, async move {
+                    tell_cluster(&registry).await;
                     None
                 }));
                 continue;

@@ -7,13 +7,15 @@
 //! | [`SET_STATE`] | [`SetState`] | nothing |
 //! | [`SET_TOKEN`] | [`SetToken`] | nothing |
 //! | [`LOST`] | [`Lost`] | nothing |
+//! | [`CLUSTER`] | [`Others`] | nothing |
 
-use endpoints::Endpoint;
+use endpoints::{Endpoint, Stamped};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     proof::Proof,
+    readable,
     record::{Epoch, State},
 };
 
@@ -27,6 +29,24 @@ pub const SET_TOKEN: &str = "registrant.set-token";
 /// Says that an instance has lost its entry, or an endpoint of it, and not by its registrant's
 /// doing.
 pub const LOST: &str = "registrant.lost";
+
+/// Says that the nodes of the registrar's cluster have changed.
+pub const CLUSTER: &str = "registrant.cluster";
+
+/// Says where the other registrars of a cluster are from now on.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::callbacks::Others;
+///
+/// assert!(Others::default().cluster.is_empty(), "there are none");
+/// ```
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Others {
+    /// Where those are that live.
+    #[serde(default, deserialize_with = "readable::stamped_or_none")]
+    pub cluster: Vec<Stamped>,
+}
 
 /// Asks whether an instance is where it is registered: it was reported not to answer, and the
 /// registrar could not tell.

@@ -140,6 +140,10 @@ pub struct Hello {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub cluster: Vec<Stamped>,
+    /// Set by a registrar of a cluster: a number that all of its nodes have in common, so that a client
+    /// keeps one session to all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_number: Option<u64>,
     /// The actor that speaks, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceId>,

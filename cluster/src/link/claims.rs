@@ -38,6 +38,7 @@ impl Link {
     pub(super) async fn names(&self, client: &Client, lease: i64) -> Result<Names, LinkError> {
         let (client, keys, node) = (client.clone(), self.keys.clone(), self.settings.node.clone());
         let base = names::base(&client, &keys).await?;
+        self.registry.set_cluster_number(base);
         let registrar = self.registry.registrar();
         let (given, _) = all(&client, &keys.names()).await?;
         let names = Names { client, keys, node, registrar, lease, base };

@@ -111,28 +111,71 @@ async fn a_client_goes_to_another_node_when_its_own_dies() {
         .await;
     let client = Client::connect([rome.endpoint.to_string()]).await.unwrap();
     let (mut at_bern, mut at_oslo) = (bern.watch(), oslo.watch());
+    let kept = bern.client();
+    register(&kept, "feed", 7);
+    assert_eq!(at_oslo.next().await, "add feed 7 at bern");
+    assert_eq!(at_bern.next().await, "add feed 7");
     let mut own = client.watch("feed").unwrap();
     let feed = Registration::new("feed").endpoints([at("/ip4/10.0.0.7/tcp/80")]);
     let feed = client.register(feed).await.unwrap();
     let uuid = feed.instance().uuid.as_u128();
     assert_eq!(at_bern.next().await, format!("add feed {uuid} at rome"));
     assert_eq!(at_oslo.next().await, format!("add feed {uuid} at rome"));
-    while !matches!(timeout(LIMIT, own.next()).await, Ok(Some(discovery::Change::Add { .. }))) {}
+    let is_own = |it: discovery::Change| words(&it) == Some(format!("add {uuid}"));
+    while !timeout(LIMIT, own.next()).await.unwrap().is_some_and(is_own) {}
     rome.crash().await;
     for mut watcher in [at_bern, at_oslo] {
         let moved = watcher.next().await;
         assert!(moved.starts_with(&format!("update feed {uuid}")), "no gap: {moved}");
     }
     assert!(client.query_actor("feed").await.is_ok());
-    // The client's own watch begins anew, as with a registrar that starts again: it never says that
-    // the instance is gone.
-    loop {
-        match timeout(LIMIT, own.next()).await.unwrap() {
-            Some(discovery::Change::Remove { .. }) => panic!("it was there all the time"),
-            Some(discovery::Change::Add { .. } | discovery::Change::Update { .. }) => break,
-            _ => {}
-        }
+    // The client's own watch goes on where it was: it sees the move, and nothing twice.
+    register(&kept, "feed", 8);
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|it: &String| it != "add 8") {
+        let change = timeout(LIMIT, own.next()).await.unwrap().unwrap();
+        seen.extend(words(&change));
     }
+    assert_eq!(seen, [&format!("update {uuid}"), "add 8"]);
+}
+
+fn words(change: &discovery::Change) -> Option<String> {
+    use discovery::Change as C;
+    Some(match change {
+        C::Add { record } => format!("add {}", record.uuid.as_u128()),
+        C::Update { record } => format!("update {}", record.uuid.as_u128()),
+        C::Remove { instance, .. } => format!("remove {}", instance.uuid.as_u128()),
+        _ => return None,
+    })
+}
+
+/// A client knows of one that has come after it, and has one session to all that it is told of.
+#[tokio::test]
+async fn a_client_learns_of_later_nodes_and_keeps_one_session() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    rome.until_connected().await;
+    let client = Client::connect([rome.endpoint.to_string()]).await.unwrap();
+    let feed = Registration::new("feed").endpoints([at("/ip4/10.0.0.7/tcp/80")]);
+    let _feed = client.register(feed).await.unwrap();
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    oslo.until_connected().await;
+    let mut watcher = oslo.watch();
+    assert!(watcher.next().await.ends_with("at rome"));
+    rome.until(|it| it.nodes.iter().any(|it| it.lives && !it.places.is_empty())).await;
+    let both = [rome.endpoint.to_string(), oslo.endpoint.to_string()];
+    let other = Client::connect(both).await.unwrap();
+    let pricer = Registration::new("pricer").endpoints([at("/ip4/10.0.0.7/tcp/81")]);
+    let _pricer = other.register(pricer).await.unwrap();
+    assert!(watcher.next().await.ends_with("at rome"), "and not at both");
+    rome.crash().await;
+    let mut moved = [watcher.next().await, watcher.next().await];
+    moved.sort_unstable();
+    assert!(
+        moved[0].starts_with("update feed") && moved[1].starts_with("update pricer"),
+        "{moved:?}"
+    );
+    assert_eq!((oslo.find("feed").len(), oslo.find("pricer").len()), (1, 1));
 }
 
 fn at(endpoint: &str) -> Stamped {

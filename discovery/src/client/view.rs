@@ -118,6 +118,11 @@ impl View {
         self.feeds[feed].seen
     }
 
+    /// Tells whether what a feed knows comes from another registrar than that.
+    pub(crate) fn has_another(&self, feed: usize, registrar: Uuid) -> bool {
+        self.feeds[feed].registrar.is_some_and(|it| it != registrar)
+    }
+
     /// A feed begins; either where it left off, or with a reset. Its registrar settles until
     /// `settles_at`.
     pub(crate) fn begun(&mut self, feed: usize, is_resumed: bool, settles_at: Option<Instant>) {
@@ -325,7 +330,11 @@ impl View {
         instance.reported.push(FeedRecord { feed, record, is_former: false });
         instance.reported.sort_by_key(|it| newest_first(&it.record));
         let after = instance.newest();
-        let is_news = if instance.reported[0].feed == teller {
+        let is_news = if former > 0 {
+            // The same registration, seen from another node of a cluster, is known.
+            let placeless = |it: &Record| Record { node: None, ..it.clone() };
+            placeless(after) != placeless(&before)
+        } else if instance.reported[0].feed == teller {
             *after != before
         } else {
             !is_same(after, &before)

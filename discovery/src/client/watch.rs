@@ -171,7 +171,10 @@ impl Watch {
                 self.follow(index, feed::begin(client, index, connection, pattern, seen));
             }
             Step::Begun { connection, is_resumed, items } => {
-                self.view.begun(index, is_resumed, connection.settles_at);
+                let moves =
+                    connection.is_of_cluster && self.view.has_another(index, connection.registrar);
+                let moved = moves.then(|| Instant::now() + MOVING_TIME);
+                self.view.begun(index, is_resumed, connection.settles_at.or(moved));
                 self.follow(index, feed::next(client, index, connection, items));
             }
             Step::Item { connection, change, items } => {
@@ -199,3 +202,7 @@ impl Stream for Watch {
         self.get_mut().poll_change(cx)
     }
 }
+
+/// The time for an instance to come along to another node of a cluster, that had registered so late
+/// that only the former node knew it: clients move within a second.
+const MOVING_TIME: Duration = Duration::from_secs(2);

@@ -6,7 +6,10 @@ use portal::{Call, Replies, Service};
 use transport::is_there;
 use wire::{
     ErrorKind, RemoteError,
-    callbacks::{CONFIRM, Confirm, Confirmed, LOST, SET_STATE, SET_TOKEN, SetState, SetToken},
+    callbacks::{
+        CLUSTER, CONFIRM, Confirm, Confirmed, LOST, Others, SET_STATE, SET_TOKEN, SetState,
+        SetToken,
+    },
 };
 
 use super::{Hub, LinkState, desired::Token};
@@ -65,6 +68,13 @@ impl Registrant {
         Ok(())
     }
 
+    /// Records where the others are that know what the registrar knows.
+    fn follow_cluster(&self, call: Call<'_>) -> Result<(), RemoteError> {
+        let Others { cluster } = call.args()?;
+        self.hub.links[self.index].set_others(cluster);
+        Ok(())
+    }
+
     /// Records the loss of an instance.
     fn lose(&self, call: Call<'_>) -> Result<(), RemoteError> {
         let said: wire::callbacks::Lost = call.args()?;
@@ -84,6 +94,7 @@ impl Service for Registrant {
             CONFIRM => self.confirm(call).map(|it| replies.finish(call.id, &it)),
             SET_STATE => self.set_state(call).map(|it| replies.finish(call.id, &it)),
             SET_TOKEN => self.set_token(call).map(|it| replies.finish(call.id, &it)),
+            CLUSTER => self.follow_cluster(call).map(|()| replies.finish(call.id, &())),
             LOST => self.lose(call).map(|it| replies.finish(call.id, &it)),
             _ => Err(call.unknown()),
         };

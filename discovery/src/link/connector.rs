@@ -174,11 +174,24 @@ impl Connector {
         let Some(registrar) = peer.registrar else {
             return Err(LinkError::NotARegistrar { agent: peer.agent.clone() });
         };
-        self.hub.links[self.index].set_others(peer.cluster.clone());
+        let link = &self.hub.links[self.index];
+        // What it knows, the last one knew too, if that was one of a cluster.
+        let is_of_cluster = peer.cluster_number.is_some() && !link.others().is_empty();
+        link.set_others(peer.cluster.clone());
+        let keeper = peer.cluster_number.map_or(registrar, |it| Uuid::from_u128(it.into()));
         let settling = peer.settling_ms.map(Duration::from_millis);
         let settles_at = settling.map(|it| Instant::now() + it.min(SETTLING_MAX));
         let overdue = CancellationToken::new();
-        let connection = LinkConnection { number, registrar, pid, portal, settles_at, overdue };
+        let connection = LinkConnection {
+            number,
+            registrar,
+            keeper,
+            is_of_cluster,
+            pid,
+            portal,
+            settles_at,
+            overdue,
+        };
         Ok((connection, driver))
     }
 
@@ -191,9 +204,15 @@ impl Connector {
         mut driver: Driver<Stream, Registrant>,
     ) -> Option<NewConnection> {
         let hub = &*self.hub;
-        // If two addresses lead to one registrar, the one that was named first is used.
-        for earlier in &hub.links[..self.index] {
-            drop(earlier.settled(EARLIER_PAUSE).await);
+        // If two addresses lead to one registrar, the one that was named first is used; if they lead to
+        // one cluster, the nearest.
+        let is_of_cluster = connection.keeper != connection.registrar;
+        let place = |index: usize| {
+            let nearness = is_of_cluster.then(|| nearness(&hub.links[index].registrar));
+            (nearness, index)
+        };
+        for earlier in (0..hub.links.len()).filter(|it| place(*it) < place(self.index)) {
+            drop(hub.links[earlier].settled(EARLIER_PAUSE).await);
         }
         if let Err(holder) = hub.claim(self.index, connection.clone()) {
             part(&connection, &mut driver, "it is connected by another address").await;
@@ -211,7 +230,7 @@ impl Connector {
                 info!(target: "callsign", "another registrar answers at the address of a silent one");
                 // Its entries are those of a session that has ended, if it ever continues.
                 drop(session);
-                hub.release(self.index, connection.registrar, silent);
+                hub.release(self.index, connection.keeper, silent);
                 return Some(successor);
             }
         };
@@ -226,7 +245,7 @@ impl Connector {
         } else {
             info!(target: "callsign", error = %WithCauses(&error), "lost");
         }
-        hub.release(self.index, connection.registrar, Arc::new(error));
+        hub.release(self.index, connection.keeper, Arc::new(error));
         if is_given_up {
             connection.portal.close_for_now("no answer in time");
             said(&mut driver).await;
@@ -261,7 +280,8 @@ impl Connector {
 
     async fn stand_by(&self, holder: usize, connection: &LinkConnection) {
         let mut states = self.hub.links[holder].subscribe();
-        let is_free = |it: &LinkState| !matches!(it, LinkState::Up(it) if it.registrar == connection.registrar);
+        let is_free =
+            |it: &LinkState| !matches!(it, LinkState::Up(it) if it.keeper == connection.keeper);
         tokio::select! {
             biased;
             () = self.hub.closing.cancelled() => {}
@@ -274,6 +294,15 @@ impl Connector {
     fn down(&self, error: LinkError) {
         debug!(target: "callsign", error = %WithCauses(&error), "not reached");
         self.hub.links[self.index].set(LinkState::Down(Arc::new(error)));
+    }
+}
+
+/// Returns how far an address is, the nearest first: within this host or not.
+fn nearness(registrar: &Endpoint) -> u8 {
+    match registrar {
+        Endpoint::Tcp(tcp) if !tcp.host.is_loopback() => 2,
+        Endpoint::Tcp(_) => 1,
+        _ => 0,
     }
 }
 

@@ -1,12 +1,17 @@
 //! What the nodes of a cluster tell each other.
 
+use std::sync::atomic::Ordering;
+
 use endpoints::{Name, Stamped};
+use portal::Portal;
+use tracing::debug;
 use uuid::Uuid;
 use wire::{ProofSecret, RemovalReason, registrar::ClusterStatus};
 
 use super::RegistryHandle;
 use crate::{
     ForeignSession,
+    jobs::Job,
     registry::{HomeNode, Outcome, Owner, RegistryError, Remote, Stride},
 };
 
@@ -137,8 +142,36 @@ impl RegistryHandle {
     /// }
     /// ```
     pub fn set_cluster(&self, status: ClusterStatus) {
+        let before = self.others();
         let noted = (status, self.now_ms());
         *self.0.cluster.lock().expect(UNPOISONED) = Some(noted);
+        // If there is no place in the queue, clients learn it as they connect.
+        if self.others() != before && !self.send(Job::TellCluster, Owner::Registrar) {
+            debug!("too many jobs to tell the clients of the cluster");
+        }
+    }
+
+    /// Records a number that all nodes of its cluster have in common.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// registry.set_cluster_number(7);
+    /// ```
+    pub fn set_cluster_number(&self, number: u64) {
+        self.0.cluster_number.store(number, Ordering::Relaxed);
+    }
+
+    /// Returns the number that all nodes of its cluster have in common.
+    pub(crate) fn cluster_number(&self) -> Option<u64> {
+        Some(self.0.cluster_number.load(Ordering::Relaxed)).filter(|it| *it > 0)
+    }
+
+    /// Returns the peers that can be called.
+    pub(crate) fn portals(&self) -> Vec<Portal> {
+        self.state().sessions.values().filter_map(|it| it.portal()).collect()
     }
 
     /// Returns how it shares with others, if it is a node of a cluster. Ages are those of now.
