@@ -300,8 +300,8 @@ impl Link {
                 }
                 changes = open.session.changes() => {
                     for change in changes {
-                        if let Some(uuid) = open.outbox.note(change, &self.registry)
-                            && let Some(action) = self.view.again(uuid)
+                        if let Some((uuid, reason)) = open.outbox.note(change, &self.registry)
+                            && let Some(action) = self.view.again(uuid, reason)
                         {
                             self.act(vec![action]).await;
                         }

@@ -57,8 +57,13 @@ impl Outbox {
         self.is_told && self.queue.is_empty()
     }
 
-    /// Takes a change of the registry. Returns the instance that this node has let go, if it has.
-    pub(crate) fn note(&mut self, change: Change, registry: &RegistryHandle) -> Option<Uuid> {
+    /// Takes a change of the registry. Returns the instance that this node has let go, if it has, and
+    /// why.
+    pub(crate) fn note(
+        &mut self,
+        change: Change,
+        registry: &RegistryHandle,
+    ) -> Option<(Uuid, RemovalReason)> {
         match change {
             Change::Reset => {
                 self.is_told = false;
@@ -85,7 +90,7 @@ impl Outbox {
             Change::Remove { instance, reason, .. } => {
                 if self.own.remove(&instance.uuid).is_some() {
                     self.mark(instance.uuid, reason);
-                    return Some(instance.uuid);
+                    return Some((instance.uuid, reason));
                 }
             }
         }

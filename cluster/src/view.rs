@@ -204,9 +204,13 @@ impl View {
         self.nodes.values_mut().for_each(|it| it.heard_at = now);
     }
 
-    /// Returns the record of another node for an instance that this node has just let go.
-    pub(crate) fn again(&mut self, uuid: Uuid) -> Option<Action> {
+    /// Returns the record of another node for an instance that this node has just let go, unless it has
+    /// left by its own will: then what a former node has of it is outdated.
+    pub(crate) fn again(&mut self, uuid: Uuid, reason: RemovalReason) -> Option<Action> {
         self.shown.remove(&uuid);
+        if reason == RemovalReason::Unregistered {
+            self.forget_everywhere(uuid);
+        }
         let mut actions = Vec::new();
         self.show_best(uuid, &mut actions);
         actions.pop()
@@ -351,12 +355,22 @@ impl View {
             let is_its = self.shown.get(uuid).is_some_and(|(by, _)| by == name);
             if is_its {
                 self.shown.remove(uuid);
+                if reason == RemovalReason::Unregistered {
+                    self.forget_everywhere(*uuid);
+                }
                 self.show_best(*uuid, actions);
             }
             is_its && !self.shown.contains_key(uuid)
         });
         if !uuids.is_empty() {
             actions.push(Action::Remove { node: name.clone(), uuids, reason });
+        }
+    }
+
+    /// Forgets what former nodes of an instance have of it.
+    fn forget_everywhere(&mut self, uuid: Uuid) {
+        for node in self.nodes.values_mut() {
+            self.records -= usize::from(node.records.remove(&uuid).is_some());
         }
     }
 

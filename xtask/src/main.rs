@@ -52,6 +52,8 @@ fn main() -> ExitCode {
         ["test"] => test::run(&[]),
         ["test", "--", extra @ ..] => test::run(extra),
         ["soak"] => soak::run("500"),
+        ["soak", "cluster"] => soak::cluster("20"),
+        ["soak", "cluster", rounds] if rounds.parse::<u32>().is_ok() => soak::cluster(rounds),
         ["soak", rounds] if rounds.parse::<u32>().is_ok() => soak::run(rounds),
         [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
             print!("{HELP}");
@@ -100,6 +102,9 @@ Tasks:
                   Python client be killed, 500 times unless said otherwise, and
                   look each time whether anything is left; and let places and
                   connections change hands, twenty times as often.
+  soak cluster [ROUNDS]
+                  Let members of an etcd, nodes of a cluster and the links between
+                  them fail under load, 20 times unless said otherwise.
   package         Build the Debian package and a container's image, of a release
                   build, and try them.
   package --check

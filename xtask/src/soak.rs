@@ -34,3 +34,15 @@ pub(crate) fn run(rounds: &str) -> Result<()> {
     }
     clients::soak(rounds)
 }
+
+/// Lets the parts of a cluster fail under load, that many times: members of etcd, nodes, and the links
+/// between them.
+///
+/// # Errors
+///
+/// Says how to run it again.
+pub(crate) fn cluster(rounds: &str) -> Result<()> {
+    let what = "test --package callsign-cluster --test all -- soak --test-threads 1 --nocapture";
+    Step::cargo("a cluster that fails", what).variable("CALLSIGN_SOAK_ROUNDS", rounds).run()?;
+    Ok(())
+}

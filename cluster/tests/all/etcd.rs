@@ -23,18 +23,27 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use uuid::Uuid;
 
+use crate::relay::Relay;
+
 /// An etcd. Dropping it kills its members.
 pub(crate) struct Etcd {
     folder: TempDir,
     host: Ipv4Addr,
     /// The port for clients and the one for the other members.
     ports: Vec<(u16, u16)>,
+    /// Through which the members find each other, if they are far apart.
+    pub(crate) relays: Vec<Relay>,
     members: Vec<Option<Child>>,
 }
 
 impl Etcd {
     /// Starts so many members and waits until they answer; `None` where there is no etcd.
     pub(crate) async fn start(members: usize) -> Option<Self> {
+        Self::start_apart(members, None).await
+    }
+
+    /// Starts members between which bytes take some time.
+    pub(crate) async fn start_apart(members: usize, delay: Option<Duration>) -> Option<Self> {
         let found = std::process::Command::new("etcd").arg("--version").output();
         if found.is_err() {
             eprintln!("skipped: `etcd` cannot be started (on Debian: apt-get install etcd-server)");
@@ -43,7 +52,13 @@ impl Etcd {
         let draw = || transport::draw_port(&[]).unwrap();
         let ports: Vec<_> = (0..members).map(|_| (draw(), draw())).collect();
         let (folder, host) = (tempfile::tempdir().unwrap(), Ipv4Addr::from(0x7f00_0001 | random()));
-        let mut etcd = Self { folder, host, ports, members: Vec::new() };
+        let mut etcd = Self { folder, host, ports, relays: Vec::new(), members: Vec::new() };
+        for member in 0..members {
+            if let Some(delay) = delay {
+                let to = (etcd.host, etcd.ports[member].1).into();
+                etcd.relays.push(Relay::slow(to, delay).await);
+            }
+        }
         etcd.members.resize_with(members, || None);
         for member in 0..members {
             etcd.run(member);
@@ -75,13 +90,17 @@ impl Etcd {
         let (port, peer) = self.ports[member];
         let at = |port: u16| format!("http://{}:{port}", self.host);
         let (clients, peers) = (at(port), at(peer));
+        let found_at = |member: usize| {
+            self.relays.get(member).map_or_else(|| at(self.ports[member].1), Relay::endpoint)
+        };
+        let found = found_at(member);
         let all: Vec<_> =
-            (0..self.ports.len()).map(|it| format!("n{it}={}", at(self.ports[it].1))).collect();
+            (0..self.ports.len()).map(|it| format!("n{it}={}", found_at(it))).collect();
         let child = Command::new("etcd")
             .args(["--name", &format!("n{member}"), "--data-dir"])
             .arg(self.data(member))
             .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
-            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &found])
             .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
             .args(["--heartbeat-interval", "100", "--election-timeout", "1000"])
             .args(["--logger", "zap", "--log-level", "error"])
@@ -103,6 +122,20 @@ impl Etcd {
         while self.revision(member).await.is_none() {
             // A process that starts has nothing to wait for but that.
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Returns which member leads the others.
+    pub(crate) async fn leader(&self) -> usize {
+        loop {
+            for member in 0..self.ports.len() {
+                let path = "/etcdserverpb.Maintenance/Status";
+                let status: Option<Status> = self.call(member, path, Range::default()).await;
+                let Some(Status { header: Some(header), leader }) = status else { continue };
+                if header.member == leader {
+                    return member;
+                }
+            }
         }
     }
 
@@ -173,8 +206,18 @@ fn random() -> u32 {
 
 #[derive(Clone, PartialEq, Message)]
 struct Header {
+    #[prost(uint64, tag = "2")]
+    member: u64,
     #[prost(int64, tag = "3")]
     revision: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Status {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+    #[prost(uint64, tag = "4")]
+    leader: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -9,4 +9,5 @@ mod node;
 mod proof;
 mod relay;
 mod sharing;
+mod soak;
 mod troubles;

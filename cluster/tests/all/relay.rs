@@ -1,16 +1,21 @@
-//! A relay between a node and a member of etcd.
+//! A relay between a node and a member of etcd, or between members: it can be slow, and be cut.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinSet,
+    time::{Instant, sleep_until},
 };
 
 /// Passes bytes between a place of its own and a member of etcd, until it is cut.
 pub(crate) struct Relay {
     place: SocketAddr,
+    to: SocketAddr,
+    /// How long the bytes take, in each direction.
+    delay: Duration,
     passing: JoinSet<()>,
 }
 
@@ -20,28 +25,77 @@ impl Relay {
     }
 
     pub(crate) async fn start_at(place: SocketAddr, to: SocketAddr) -> Self {
-        let listener = TcpListener::bind(place).await.unwrap();
-        let place = listener.local_addr().unwrap();
-        let mut passing = JoinSet::new();
-        passing.spawn(async move {
+        Self::bind(place, to, Duration::ZERO).await
+    }
+
+    /// Starts one through which all bytes take some time.
+    pub(crate) async fn slow(to: SocketAddr, delay: Duration) -> Self {
+        Self::bind((to.ip(), 0).into(), to, delay).await
+    }
+
+    async fn bind(place: SocketAddr, to: SocketAddr, delay: Duration) -> Self {
+        let mut relay = Self { place, to, delay, passing: JoinSet::new() };
+        relay.mend().await;
+        relay
+    }
+
+    /// Passes again.
+    pub(crate) async fn mend(&mut self) {
+        let listener = TcpListener::bind(self.place).await.unwrap();
+        self.place = listener.local_addr().unwrap();
+        let (to, delay) = (self.to, self.delay);
+        self.passing.spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((mut here, _)) = listener.accept().await {
+            while let Ok((here, _)) = listener.accept().await {
                 connections.spawn(async move {
-                    if let Ok(mut there) = TcpStream::connect(to).await {
-                        drop(copy_bidirectional(&mut here, &mut there).await);
-                    }
+                    let Ok(there) = TcpStream::connect(to).await else { return };
+                    drop((here.set_nodelay(true), there.set_nodelay(true)));
+                    let ((from_here, to_here), (from_there, to_there)) =
+                        (here.into_split(), there.into_split());
+                    tokio::join!(
+                        pass(from_here, to_there, delay),
+                        pass(from_there, to_here, delay)
+                    );
                 });
             }
         });
-        Self { place, passing }
     }
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.place)
     }
 
-    pub(crate) async fn cut(mut self) -> SocketAddr {
+    /// Ends all connections, and takes no more.
+    pub(crate) async fn sever(&mut self) {
         self.passing.shutdown().await;
+    }
+
+    pub(crate) async fn cut(mut self) -> SocketAddr {
+        self.sever().await;
         self.place
     }
+}
+
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, delay: Duration) {
+    let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(256);
+    let reading = async move {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut bytes).await {
+            if sender.send((Instant::now() + delay, bytes[..count].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let writing = async move {
+        while let Some((due_at, bytes)) = receiver.recv().await {
+            if !delay.is_zero() {
+                sleep_until(due_at).await;
+            }
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        drop(to.shutdown().await);
+    };
+    tokio::join!(reading, writing);
 }

@@ -149,6 +149,33 @@ fn words(change: &discovery::Change) -> Option<String> {
     })
 }
 
+/// What a dead node has of it, for as long as its lease lasts, is outdated.
+#[tokio::test]
+async fn an_instance_that_moves_and_leaves_does_not_return() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let bern = Node::start("bern", etcd.endpoints()).await;
+    let (mut at_oslo, mut at_bern) = (oslo.watch(), bern.watch());
+    register(&rome.client(), "brief", 2);
+    let client = rome.client();
+    register(&client, "feed", 1);
+    while at_oslo.next().await != "add feed 1 at rome" {}
+    while at_bern.next().await != "add feed 1 at rome" {}
+    rome.crash().await;
+    let moved = oslo.client();
+    register(&moved, "feed", 1);
+    assert_eq!(at_oslo.next().await, "update feed 1");
+    assert_eq!(at_bern.next().await, "update feed 1 at oslo");
+    moved.unregister_all(vec![Uuid::from_u128(1)]).unwrap();
+    bern.until(|it| it.nodes.len() == 1).await;
+    register(&moved, "done", 3);
+    for watcher in [&mut at_oslo, &mut at_bern] {
+        assert_eq!(watcher.next().await, "remove feed 1: unregistered");
+        assert!(watcher.next().await.starts_with("add done 3"));
+    }
+}
+
 /// A client knows of one that has come after it, and has one session to all that it is told of.
 #[tokio::test]
 async fn a_client_learns_of_later_nodes_and_keeps_one_session() {
