@@ -226,13 +226,15 @@ impl Context {
     /// Prints faults to standard error.
     pub(crate) fn warn(&self, diagnostics: &Diagnostics) {
         let width = output::width(&std::io::stderr());
-        for diagnostic in &diagnostics.0 {
-            let text = if self.json {
-                format!("{}\n", json!({ "warning": DiagnosticJson::from(diagnostic) }))
-            } else {
-                diagnostics::draw(diagnostic, width) + "\n"
-            };
-            self.console.say(&text);
+        if self.json {
+            for diagnostic in &diagnostics.0 {
+                let object = json!({ "warning": DiagnosticJson::from(diagnostic) });
+                self.console.say(&format!("{object}\n"));
+            }
+            return;
+        }
+        for drawn in diagnostics::draw_all(&diagnostics.0, width) {
+            self.console.say(&(drawn + "\n"));
         }
     }
 

@@ -129,7 +129,7 @@ impl Failure {
     fn to_text(&self, hints: &[String], width: Option<u16>) -> String {
         let mut text = String::new();
         if let Some(Diagnostics(diagnostics)) = self.error.downcast_ref() {
-            let drawn = diagnostics.iter().map(|it| diagnostics::draw(it, width));
+            let drawn = diagnostics::draw_all(diagnostics, width);
             text += &drawn.collect::<Vec<_>>().join("\n");
         } else {
             let mut above = self.error.to_string();

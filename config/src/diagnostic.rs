@@ -6,6 +6,8 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use thiserror::Error;
 
+use crate::source::Source;
+
 /// All diagnostics of one reading, in the order of their places.
 ///
 /// ```
@@ -184,56 +186,6 @@ impl Place {
     /// assert_eq!(diagnostics.0[0].place.line_column(), (2, 10));
     /// ```
     pub fn line_column(&self) -> (usize, usize) {
-        line_column(&self.source.text, self.span.start)
-    }
-}
-
-/// A text that settings were read from.
-///
-/// ```
-/// let diagnostics = config::read("[registrar]\nlisten = 7", "market.toml").unwrap_err();
-/// assert_eq!(diagnostics.0[0].place.source.name, "market.toml");
-/// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Source {
-    /// The source: the name of a file, an environment variable, or a flag.
-    pub name: String,
-    /// All of it.
-    pub text: String,
-}
-
-impl Source {
-    pub(crate) fn new(name: &str, text: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), text: text.to_owned() })
-    }
-}
-
-/// Returns the line and the column of a byte of `text`, each from 1. Columns count characters.
-pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    let line = before.iter().filter(|it| **it == b'\n').count() + 1;
-    let line_start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
-    // All but the first byte of a character begin with the bits 10.
-    let characters = before[line_start..].iter().filter(|it| **it & 0xc0 != 0x80).count();
-    (line, characters + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_and_columns_count_from_one() {
-        let check = |text: &str, offset: usize, expected: (usize, usize)| {
-            assert_eq!(line_column(text, offset), expected, "{text:?} at {offset}");
-        };
-        check("", 0, (1, 1));
-        check("ab", 1, (1, 2));
-        check("a\nb", 1, (1, 2));
-        check("a\nb", 2, (2, 1));
-        check("a\n", 2, (2, 1));
-        check("öä", 2, (1, 2));
-        check("öä", 4, (1, 3));
-        check("a", 99, (1, 2));
+        self.source.line_column(self.span.start)
     }
 }

@@ -3,7 +3,8 @@
 use endpoints::Endpoint;
 
 use crate::{
-    diagnostic::{Diagnostic, Diagnostics, Place, Source},
+    diagnostic::{Diagnostic, Diagnostics, Place},
+    source::Source,
     text::Text,
     words,
 };
@@ -28,7 +29,7 @@ pub const INSECURE_VARIABLE: &str = "CALLSIGN_INSECURE";
 pub fn is_insecure(variable: Option<&str>) -> Result<bool, Diagnostics> {
     let Some(variable) = variable.filter(|it| !it.trim().is_empty()) else { return Ok(false) };
     words::switch(variable).ok_or_else(|| {
-        let source = Source::new(INSECURE_VARIABLE, variable);
+        let source = Source::shared(INSECURE_VARIABLE, variable);
         let text = Text::plain(&source, 0..variable.len());
         let message = "it means neither `true` nor `false`";
         let help = format!("write {INSECURE_VARIABLE}=true, or leave it out");

@@ -26,6 +26,7 @@
 //! | `file`, `overrides` | the choice of the settings file; the environment and the flags, which override it |
 //! | `text`, `syntax`, `mend` | text that knows its place; text to TOML, and repair of broken TOML |
 //! | `shape`, `written`, `rewritten` | correct tables, keys and types; corrections of wrong shapes |
+//! | `source` | the texts that settings are read from, and the lines and columns of their bytes |
 //! | `durations` | durations as people write them |
 //! | `words` | words of which a setting takes one, and what was meant by others |
 //! | `values`, `uses` | single values: text to an endpoint, a duration, a number; the endpoints that a setting accepts |
@@ -87,6 +88,7 @@ mod rewritten;
 mod schema;
 mod settings;
 mod shape;
+mod source;
 mod syntax;
 mod text;
 mod tls;
@@ -96,7 +98,7 @@ mod words;
 mod written;
 
 pub use cluster::ClusterSettings;
-pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity, Source, line_column};
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity};
 pub use dns::DnsSettings;
 pub use durations::{DurationFault, duration};
 pub use file::{NamedBy, Said, SettingsFile, read_once};
@@ -112,6 +114,7 @@ pub use registrars::{
 };
 pub use schema::schema;
 pub use settings::{RegistrarSettings, Settings, Tractor};
+pub use source::Source;
 pub use tls::{TlsPath, TlsSettings};
 pub use uses::{DEFAULT_PORT, seen_from_here};
 pub use values::SocketGroup;

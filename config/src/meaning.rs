@@ -7,7 +7,7 @@ use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 use crate::{
     claims::{self, Claim, HTTP, REGISTRAR},
     cluster,
-    diagnostic::{Diagnostic, Diagnostics, Related, Source},
+    diagnostic::{Diagnostic, Diagnostics, Related},
     dns,
     http::HttpSettings,
     insecure::Exposed,
@@ -16,7 +16,9 @@ use crate::{
     },
     names, quotas,
     settings::{RegistrarSettings, Settings, Tractor},
-    shape, syntax, tls,
+    shape,
+    source::Source,
+    syntax, tls,
     uses::Use,
     values,
     written::{
@@ -62,7 +64,7 @@ fn read_with(
     name: &str,
     more: impl FnOnce(&Settings) -> Vec<Diagnostic>,
 ) -> (Settings, Diagnostics) {
-    let source = Source::new(name, source);
+    let source = Source::shared(name, source);
     let mut mended = syntax::mend(&source);
     let text = Arc::clone(&mended.source);
     let (root, mut diagnostics) = syntax::parse(&text, &mut mended);

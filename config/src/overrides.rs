@@ -6,12 +6,13 @@ use endpoints::{Endpoint, EndpointTable};
 
 use crate::{
     claims::{self, Clash, REGISTRAR},
-    diagnostic::{Diagnostic, Diagnostics, Source},
+    diagnostic::{Diagnostic, Diagnostics},
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
         SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE,
     },
     settings::Settings,
+    source::Source,
     text::{Number, Text},
     uses::Use,
     values,
@@ -100,7 +101,7 @@ impl Overrides {
     }
 
     fn text(&self, key: &str, value: &str) -> Text {
-        let source = Source::new(&self.layer.name_of(key), value);
+        let source = Source::shared(&self.layer.name_of(key), value);
         Text::plain(&source, 0..value.len())
     }
 }

@@ -9,8 +9,9 @@ use std::{
 use endpoints::{Endpoint, Host, ParseEndpointError, TcpAddress};
 
 use crate::{
-    diagnostic::{Diagnostic, Diagnostics, Source},
+    diagnostic::{Diagnostic, Diagnostics},
     overrides::items,
+    source::Source,
     text::Text,
     uses::{DEFAULT_PORT, Use, seen_from_here},
     values,
@@ -48,17 +49,17 @@ pub fn registrars(
     runtime_dir: &Path,
 ) -> Result<Vec<Endpoint>, Diagnostics> {
     if !flags.is_empty() {
-        let text = |flag: &String| Text::plain(&Source::new("--registrar", flag), 0..flag.len());
+        let text = |flag: &String| Text::plain(&Source::shared("--registrar", flag), 0..flag.len());
         return read(flags.iter().map(text).collect());
     }
     let variable = variable.filter(|it| names_registrars(it));
     if let Some(variable) = variable {
-        let source = Source::new(REGISTRARS_VARIABLE, variable);
+        let source = Source::shared(REGISTRARS_VARIABLE, variable);
         return read(items(&Text::plain(&source, 0..variable.len())));
     }
     if listen.is_empty() {
         return default_registrars(runtime_dir).map_err(|error| {
-            let source = Source::new("runtime directory", error.text());
+            let source = Source::shared("runtime directory", error.text());
             let text = Text::plain(&source, 0..source.text.len());
             Diagnostics(vec![Diagnostic::error(error.to_string(), text.part(error.span()))])
         });
@@ -66,7 +67,7 @@ pub fn registrars(
     let dialed: Vec<_> = listen.iter().filter_map(seen_from_here).collect();
     if dialed.is_empty() {
         let named: Vec<_> = listen.iter().map(Endpoint::to_string).collect();
-        let source = Source::new("[registrar] listen", &named.join(", "));
+        let source = Source::shared("[registrar] listen", &named.join(", "));
         let text = Text::plain(&source, 0..source.text.len());
         let message = "the registrar of the settings file listens only at ports that are not known in advance";
         let help = "say where it is: --registrar <endpoint>".to_owned();

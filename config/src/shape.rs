@@ -17,12 +17,13 @@ use toml::{
 };
 
 use crate::{
-    diagnostic::{Diagnostic, Place, Source},
+    diagnostic::{Diagnostic, Place},
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, REGISTRAR_KEYS,
         SESSIONS_MAX, SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE, TABLES,
     },
     rewritten,
+    source::Source,
     syntax::{Key, Value},
     text::{Number, Text},
     uses::Use,

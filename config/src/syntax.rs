@@ -9,10 +9,11 @@ use toml::{
 };
 
 use crate::{
-    diagnostic::{Diagnostic, Place, Source},
+    diagnostic::{Diagnostic, Place},
     keys::SOCKET_MODE,
     mend::Mended,
     rewritten,
+    source::Source,
     uses::Use,
 };
 

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use toml::de::DeInteger;
 
-use crate::diagnostic::{Place, Source};
+use crate::{diagnostic::Place, source::Source};
 
 /// A piece of text, and its place.
 #[derive(Clone, Debug)]

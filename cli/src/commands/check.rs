@@ -14,7 +14,7 @@ use crate::{
     context::{Context, tls},
     failure::{Exit, Failure, paragraph, without_number},
     output::{
-        diagnostics::{self, DiagnosticJson},
+        diagnostics::{self, DiagnosticJson, counted},
         notices::warn,
     },
     users::{NEED_TIMEOUT, asked},
@@ -77,8 +77,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
                 if context.json {
                     all.extend(diagnostics.iter().map(|it| json!(DiagnosticJson::from(it))));
                 } else {
-                    for diagnostic in &diagnostics {
-                        context.print_line(diagnostics::draw(diagnostic, context.width()))?;
+                    for drawn in diagnostics::draw_all(&diagnostics, context.width()) {
+                        context.print_line(drawn)?;
                     }
                 }
             }
@@ -143,10 +143,6 @@ impl Tally {
             _ => format!("{files} checked: {errors}, {warnings}"),
         }
     }
-}
-
-fn counted(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
 use anstream::adapter::strip_str;
 use config::{Diagnostic, Place, Related, Severity, Source};
 use endpoints::{Endpoint, ParseEndpointError};
@@ -11,8 +11,36 @@ use serde::Serialize;
 use super::{fitted, fitted_styled};
 use crate::output;
 
+/// Draws faults, each with colours and ending in a line break. Of too many, it draws the first ones,
+/// and says how many more there are.
+pub(crate) fn draw_all(
+    diagnostics: &[Diagnostic],
+    width: Option<u16>,
+) -> impl Iterator<Item = String> {
+    let (shown, more) = diagnostics.split_at(diagnostics.len().min(DRAWN_MAX));
+    let more = (!more.is_empty()).then(|| fitted(&and_more(more), width, 0, 0) + "\n");
+    shown.iter().map(move |it| draw(it, width)).chain(more)
+}
+
+fn and_more(more: &[Diagnostic]) -> String {
+    let errors = more.iter().filter(|it| it.severity == Severity::Error).count();
+    let severities = match (errors, more.len() - errors) {
+        (0, warnings) => counted(warnings, "warning"),
+        (errors, 0) => counted(errors, "error"),
+        (errors, warnings) => {
+            format!("{} and {}", counted(errors, "error"), counted(warnings, "warning"))
+        }
+    };
+    format!("and {severities} more")
+}
+
+/// Writes a number of things.
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Draws a fault, with colours, ending in a line break.
-pub(crate) fn draw(diagnostic: &Diagnostic, width: Option<u16>) -> String {
+fn draw(diagnostic: &Diagnostic, width: Option<u16>) -> String {
     let drawn = drawn(diagnostic, &diagnostic.related, width);
     // A line of the source that has both is shown from the one to the other.
     let is_beside = |it: &Related| it.place.source == diagnostic.place.source;
@@ -29,18 +57,23 @@ fn drawn(diagnostic: &Diagnostic, related: &[Related], width: Option<u16>) -> St
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let primary =
-        AnnotationKind::Primary.span(visible(&diagnostic.place)).label(label(&diagnostic.label));
-    let mut snippet = snippet(&diagnostic.place.source).annotation(primary);
-    let mut elsewhere = Vec::new();
-    for Related { place, label: text } in related {
-        let context = AnnotationKind::Context.span(visible(place)).label(label(text));
-        if place.source == diagnostic.place.source {
-            snippet = snippet.annotation(context);
-        } else {
-            elsewhere.push(self::snippet(&place.source).annotation(context));
-        }
+    // The lines from the first to the last place are looked at for each fault: not all of them.
+    let (near, far): (Vec<_>, Vec<_>) =
+        related.iter().partition(|it| is_near(&it.place, &diagnostic.place));
+    let places = near.iter().map(|it| &it.place).chain([&diagnostic.place]);
+    let lines = Lines::around(&diagnostic.place.source, places);
+    let mut snippet = lines.snippet().annotation(lines.annotation(
+        AnnotationKind::Primary,
+        &diagnostic.place,
+        &diagnostic.label,
+    ));
+    for Related { place, label } in near {
+        snippet = snippet.annotation(lines.annotation(AnnotationKind::Context, place, label));
     }
+    let elsewhere = far.into_iter().map(|Related { place, label }| {
+        let lines = Lines::around(&place.source, [place]);
+        lines.snippet().annotation(lines.annotation(AnnotationKind::Context, place, label))
+    });
     // Continued lines are aligned with the first word.
     let room = width.map(|it| it.saturating_sub(level_width(diagnostic.severity)));
     let title = fitted(&diagnostic.message, room, 0, 0);
@@ -65,7 +98,7 @@ pub(crate) fn of_argument(argument: &str, error: &ParseEndpointError) -> Diagnos
     let can_be_published = |it: &Endpoint| {
         !matches!(it, Endpoint::Memory(_)) && !matches!(it, Endpoint::Tcp(tcp) if tcp.port == 0)
     };
-    let source = Source { name: argument.to_owned(), text: error.text().to_owned() };
+    let source = Source::new(argument, error.text());
     Diagnostic {
         severity: Severity::Error,
         message: error.to_string(),
@@ -123,8 +156,38 @@ impl<'a> From<&'a Place> for PlaceJson<'a> {
     }
 }
 
-fn snippet<'a>(source: &'a Source) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    Snippet::source(&*source.text).path(&*source.name)
+/// Some lines of a source.
+struct Lines<'a> {
+    source: &'a Source,
+    span: Range<usize>,
+}
+
+impl<'a> Lines<'a> {
+    /// Returns those from the first to the last of some places, of which there is one.
+    fn around<'b>(source: &'a Source, places: impl IntoIterator<Item = &'b Place>) -> Self {
+        let spans = places.into_iter().map(visible);
+        let span = spans.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end));
+        let (text, span) = (&source.text, span.unwrap_or_default());
+        let start = text[..span.start].rfind('\n').map_or(0, |it| it + 1);
+        let end = text[span.end..].find('\n').map_or(text.len(), |it| span.end + it + 1);
+        Self { source, span: start..end }
+    }
+
+    fn snippet(&self) -> Snippet<'a, Annotation<'a>> {
+        let (line, _) = self.source.line_column(self.span.start);
+        let text = &self.source.text[self.span.clone()];
+        Snippet::source(text).path(&*self.source.name).line_start(line)
+    }
+
+    fn annotation(&self, kind: AnnotationKind, place: &Place, text: &'a str) -> Annotation<'a> {
+        let Range { start, end } = visible(place);
+        kind.span(start - self.span.start..end - self.span.start).label(label(text))
+    }
+}
+
+/// Tells whether places are so near to each other that the lines between them can be looked at.
+fn is_near(one: &Place, other: &Place) -> bool {
+    one.source == other.source && one.span.start.abs_diff(other.span.start) <= NEAR_BYTES_MAX
 }
 
 /// Returns a span that lies within the text, on the bounds of characters.
@@ -139,6 +202,12 @@ fn visible(place: &Place) -> Range<usize> {
 fn label(text: &str) -> Option<&str> {
     Some(text).filter(|it| !it.is_empty())
 }
+
+/// The most faults of a text to draw: nobody reads more before mending some.
+const DRAWN_MAX: usize = 100;
+
+/// The most bytes between places that are drawn together.
+const NEAR_BYTES_MAX: usize = 64 * 1024;
 
 /// A port for examples, above those of well-known services.
 const EXAMPLE_PORT: u16 = 5555;
@@ -158,6 +227,33 @@ mod tests {
 
     fn drawn(diagnostic: &Diagnostic) -> String {
         anstream::adapter::strip_str(&draw(diagnostic, Some(80))).to_string()
+    }
+
+    #[test]
+    fn of_many_faults_the_first_are_drawn_and_the_others_are_counted() {
+        let of = |lines: &dyn Fn(usize) -> String| {
+            let text: String = (0..20_000).map(lines).collect();
+            let faults = config::read(&format!("[network]\n{text}"), "market.toml").unwrap_err();
+            let drawn = draw_all(&faults.0, Some(80)).map(|it| strip_str(&it).to_string());
+            drawn.collect::<Vec<_>>()
+        };
+        let wrong = of(&|at| format!("a{at} = \"x{at}\"\n"));
+        assert_eq!(wrong.len(), DRAWN_MAX + 1);
+        assert!(wrong[99].contains("market.toml:101:"), "{}", wrong[99]);
+        assert!(wrong[99].contains("\n101 | a99 = \"x99\"\n"), "{}", wrong[99]);
+        assert_eq!(wrong[100], "and 19900 errors more\n");
+
+        // A place far above is drawn apart.
+        let (first, last) = ("a0 = \"/unix/@a\"\n", "a19999 = \"/unix/@a\"\n");
+        let same = of(&|at| match at {
+            0 => first.to_owned(),
+            19_999 => last.to_owned(),
+            _ => format!("a{at} = \"/unix/@a{at}\"\n"),
+        });
+        assert_eq!(same.len(), 1);
+        for expected in ["20001 | a19999", "    2 | a0"] {
+            assert!(same[0].contains(expected), "{}", same[0]);
+        }
     }
 
     #[test]

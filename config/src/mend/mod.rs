@@ -16,7 +16,10 @@ mod value;
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use crate::diagnostic::{Diagnostic, Place, Source};
+use crate::{
+    diagnostic::{Diagnostic, Place},
+    source::Source,
+};
 
 /// A text with a correct structure, and the faults of the original.
 pub(crate) struct Mended {
@@ -71,7 +74,7 @@ impl Mended {
             applied.push(Applied { span: start..text.len(), original: edit.span });
         }
         text.push_str(plain.get(copied..).unwrap_or_default());
-        let source = Source::new(&original.name, &text);
+        let source = Source::shared(&original.name, &text);
         Self { source, diagnostics, original, edits: applied, tokens, doubtful }
     }
 

@@ -8,7 +8,10 @@ use std::{ops::Range, sync::Arc};
 use endpoints::{Quoted, is_plain};
 
 use super::{after_blanks, long_text_end, quoted_end};
-use crate::diagnostic::{Diagnostic, Place, Source};
+use crate::{
+    diagnostic::{Diagnostic, Place},
+    source::Source,
+};
 
 /// Replaces the typographic quotes and blanks of a text by those of TOML, except in strings and
 /// comments.
@@ -18,7 +21,7 @@ pub(super) fn straighten(source: &Arc<Source>) -> (Arc<Source>, Vec<Diagnostic>)
     pen.go_through();
     // Whole characters were replaced by ASCII.
     let text = String::from_utf8(pen.bytes).unwrap_or_else(|_| source.text.clone());
-    (Source::new(&source.name, &text), pen.diagnostics)
+    (Source::shared(&source.name, &text), pen.diagnostics)
 }
 
 /// The position in a text, and its bytes as they are to be read.
