@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::{fs::FileTypeExt, net::UnixListener},
+    os::unix::{
+        fs::{FileTypeExt, chown},
+        net::UnixListener,
+    },
     process::Command,
 };
 
@@ -175,8 +178,9 @@ fn a_terminal_stops_and_interrupts_a_program() {
 fn a_dead_socket_is_out_of_the_way_and_nothing_else() {
     let room = Room::new();
     let node = Node::start(&room);
-    let file = room.file("w.sock");
-    let endpoint = room.unix("w.sock");
+    let folder = room.file("run");
+    fs::create_dir(&folder).unwrap();
+    let (file, endpoint) = (folder.join("w.sock"), room.unix("run/w.sock"));
     let binds = format!(
         "import socket, time\ns = socket.socket(socket.AF_UNIX)\ns.bind({:?})\ns.listen()\n\
          print('bound', flush=True)\ntime.sleep(600)",
@@ -206,8 +210,17 @@ fn a_dead_socket_is_out_of_the_way_and_nothing_else() {
     assert_eq!(fs::read(&file).unwrap(), b"precious");
     fs::remove_file(&file).unwrap();
     drop(UnixListener::bind(&file).unwrap());
-    if std::os::unix::fs::chown(&file, Some(1), None).is_ok() {
-        node.callsign(&register).ends_with(1);
+    if chown(&file, Some(1), None).is_ok() {
+        // A program that has dropped its privileges has left it in a folder of this user.
+        let mut keeper = node.run(&register);
+        keeper.line_with("bound");
+        keeper.says("removed a dead socket");
+        keeper.kill();
+        wait_until_gone(&file);
+        drop(UnixListener::bind(&file).unwrap());
+        chown(&file, Some(1), None).unwrap();
+        chown(&folder, Some(2), None).unwrap();
+        node.callsign(&register).ends_with(1).says(&["a socket of user 1 is in the way"]);
         assert!(fs::symlink_metadata(&file).unwrap().file_type().is_socket());
     }
 }

@@ -45,9 +45,10 @@ pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
     }
 }
 
-/// Removes a dead socket of this user, left by a foreign program at a path, and returns where it
-/// was: at the target of a symbolic link of that name. Live sockets, another user's, and other
-/// files stay.
+/// Removes a dead socket that a foreign program has left at a path, and returns where it was: at the
+/// target of a symbolic link of that name. Live sockets and other files stay, and so does another
+/// user's socket, unless it is in a folder of this user, or this is root and the folder is that user's
+/// too: a program that has dropped its privileges leaves such a one.
 ///
 /// # Errors
 ///
@@ -63,7 +64,12 @@ pub async fn clear_dead_socket(path: &UnixPath) -> Result<Option<UnixPath>, Bind
         status => status.map_err(|error| fail(error.into()))?,
     };
     let is_socket = FileType::from_raw_mode(before.st_mode) == FileType::Socket;
-    if !is_socket || before.st_uid != rustix::process::geteuid().as_raw() {
+    let user = rustix::process::geteuid();
+    let may_remove = before.st_uid == user.as_raw() || {
+        let folder = rustix::fs::fstat(&folder).map_err(|error| fail(error.into()))?;
+        folder.st_uid == user.as_raw() || user.is_root() && folder.st_uid == before.st_uid
+    };
+    if !is_socket || !may_remove {
         return Ok(None);
     }
     let folder = Arc::new(folder);

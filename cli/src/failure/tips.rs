@@ -51,7 +51,7 @@ pub(crate) fn read(
             let command = described();
             let within = named_command(&command, args);
             let known = within.unwrap_or(&command).get_subcommands().filter(|it| !it.is_hide_set());
-            let mut near = names_like(&typed, known.map(Command::get_name));
+            let mut near = names_like(&typed, known.map(Command::get_name).chain(["help"]));
             if let Some(meant) = command_meant(&typed).filter(|_| within.is_none()) {
                 near = vec![meant];
             }
@@ -587,6 +587,8 @@ mod tests {
         check("ls web 5s", "");
         check("list", "a similar subcommand exists: 'ls'");
         check("serve", "a similar subcommand exists: 'registrar'");
+        check("stop web", "a similar subcommand exists: 'unregister'");
+        check("hlep", "a similar subcommand exists: 'help'");
         check("fnid web", "a similar subcommand exists: 'find'");
         check("discover web", "");
         check("ls --sort naem", "a similar value exists: 'name'");

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, Write},
+    os::unix::ffi::OsStrExt,
     process::{Command, Stdio},
 };
 
@@ -41,7 +42,8 @@ pub(crate) fn page(text: &str, environment: &Environment) -> io::Result<bool> {
 fn pager(environment: &Environment) -> Option<OsString> {
     let wanted = ["CALLSIGN_PAGER", "PAGER"].into_iter().find_map(|it| environment.raw(it));
     let pager = wanted.unwrap_or("less".as_ref());
-    (!pager.is_empty() && pager != "cat").then(|| pager.to_owned())
+    let is_blank = pager.as_bytes().trim_ascii().is_empty();
+    (!is_blank && pager != "cat").then(|| pager.to_owned())
 }
 
 /// The exit code of a shell without such a pager.

@@ -14,7 +14,16 @@ mod tracker;
 mod turn;
 
 use std::{
-    cell::Cell, ffi::OsString, fs, os::unix::ffi::OsStrExt, path::Path, pin::pin, time::Duration,
+    cell::Cell,
+    ffi::OsString,
+    fs,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
+    path::Path,
+    pin::pin,
+    time::Duration,
 };
 
 use clap::ValueEnum;
@@ -319,7 +328,12 @@ async fn clear_way(paths: &[&UnixPath], words: &[OsString], context: &Context) {
             Ok(Some(cleared)) => {
                 note(context, format_args!("removed a dead socket: {}", cleared.as_str()));
             }
-            Ok(None) => {}
+            Ok(None) => {
+                if let Some(user) = another_users_socket(path) {
+                    let place = path.as_str();
+                    note(context, format_args!("a socket of user {user} is in the way: {place}"));
+                }
+            }
             // The program will report the obstacle.
             Err(error) => tracing::debug!(error = with_causes(&error), "a path is not cleared"),
         }
@@ -335,6 +349,14 @@ async fn clear_way(paths: &[&UnixPath], words: &[OsString], context: &Context) {
             }
         }
     }
+}
+
+/// Returns whose the socket at a path is, if it is another user's: a program of that user may be about
+/// to replace it.
+fn another_users_socket(path: &UnixPath) -> Option<u32> {
+    let status = fs::symlink_metadata(path.as_path()).ok()?;
+    let is_others = status.uid() != rustix::process::geteuid().as_raw();
+    (status.file_type().is_socket() && is_others).then(|| status.uid())
 }
 
 /// Tells whether a word contains a string.
