@@ -12,8 +12,8 @@ use transport::{Peer, here};
 use wire::{
     CallId, ErrorKind, RemoteError, encode_changed, encode_registered,
     registrar::{
-        AskLine, Changed, FIND, LINE, LIST, List, NAMES, OWNERS, QUERY, Query, REGISTER, RENEW,
-        REPORT, Register, Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX,
+        AskLine, Changed, FIND, LINE, LIST, List, ListNames, NAMES, OWNERS, QUERY, Query, REGISTER,
+        RENEW, REPORT, Register, Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX,
         UPDATE, Unregister, UnregisterAll, Update, WAIT, WATCH, WHOAMI, Wait, Watch, Watching,
     },
 };
@@ -163,10 +163,14 @@ impl Session {
     }
 
     fn names(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
-        let list: List = call.args()?;
-        let (page, steps) = self.registry.read(|registry| registry.names(&list, &self.caller));
-        replies.finish(call.id, &page);
+        let ListNames { pattern, after, few } = call.args()?;
+        let list = List { pattern, after };
+        let (mut page, steps) = self.registry.read(|registry| registry.names(&list, &self.caller));
         replies.spend(steps + page.names.len());
+        if let Some(few) = few {
+            page.keep_few(few as usize);
+        }
+        replies.finish(call.id, &page);
         Ok(())
     }
 

@@ -285,6 +285,19 @@ pub struct Page {
     pub records: Vec<Record>,
 }
 
+/// Lists names, a page at a time.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct ListNames {
+    /// The names.
+    pub pattern: NamePattern,
+    /// Begins after this epoch: the [`NamesPage::next`] of the page before.
+    #[serde(default, deserialize_with = "or_default")]
+    pub after: Epoch,
+    /// The most names of a page: of more, the first in order are left, and the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few: Option<u32>,
+}
+
 /// A page of names, each once. A page that is not the last may be empty, after many names that did
 /// not match.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
@@ -293,6 +306,31 @@ pub struct NamesPage {
     pub next: Option<Epoch>,
     /// The names, in no order; of a later version there may be some that are no names here.
     pub names: Vec<String>,
+}
+
+impl NamesPage {
+    /// Leaves at most so many names: of more, the first in order, and the last, so that what all of
+    /// them begin with stays the same.
+    ///
+    /// ```
+    /// use callsign_wire::registrar::NamesPage;
+    ///
+    /// let names = ["web", "feed", "price", "desk"].map(str::to_owned).into();
+    /// let mut page = NamesPage { next: None, names };
+    /// page.keep_few(3);
+    /// page.names.sort();
+    /// assert_eq!(page.names, ["desk", "feed", "web"]);
+    /// ```
+    pub fn keep_few(&mut self, few: usize) {
+        let names = &mut self.names;
+        let Some(first) = few.checked_sub(1) else { return names.clear() };
+        if names.len() > few {
+            let (_, _, others) = names.select_nth_unstable(first);
+            let last = others.iter_mut().max().map(std::mem::take);
+            names.truncate(first);
+            names.extend(last);
+        }
+    }
 }
 
 /// Watches the instances of a name or a pattern.
