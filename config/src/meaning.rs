@@ -9,12 +9,13 @@ use crate::{
     cluster,
     diagnostic::{Diagnostic, Diagnostics, Related},
     dns,
-    http::HttpSettings,
+    http::{self, HttpSettings},
     insecure::Exposed,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
     names, quotas,
+    registrars::is_usual_place,
     settings::{RegistrarSettings, Settings, Tractor},
     shape,
     source::Source,
@@ -96,7 +97,7 @@ impl<'a> Meaning<'a> {
             quotas: quotas::quotas(&written.quotas, &mut self.diagnostics),
             dns: dns::dns(&written.dns, &mut self.claims, &mut self.diagnostics),
             tls: tls::tls(&written.tls, &mut self.diagnostics),
-            http: self.http(&written.http),
+            http: self.http(&written.http, written.registrar.listen.is_none()),
             cluster: cluster::cluster(&written.cluster, &mut self.diagnostics),
         };
         // The one that comes first in the file is the first to claim.
@@ -176,13 +177,16 @@ impl<'a> Meaning<'a> {
         settings
     }
 
-    fn http(&mut self, written: &'a WrittenHttp) -> HttpSettings {
+    fn http(&mut self, written: &'a WrittenHttp, is_registrar_at_usual: bool) -> HttpSettings {
         let mut settings = HttpSettings::default();
         let Some(listen) = &written.listen else { return settings };
-        for endpoint in &listen.list {
-            if let Some(endpoint) = self.endpoint("http", HTTP, endpoint)
+        for written in &listen.list {
+            if let Some(endpoint) = self.endpoint("http", HTTP, written)
                 && !settings.listen.contains(&endpoint)
             {
+                if is_registrar_at_usual && is_usual_place(&endpoint) {
+                    self.diagnostics.push(http::at_registrar(&endpoint, written.place()));
+                }
                 settings.listen.push(endpoint);
             }
         }

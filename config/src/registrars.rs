@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use endpoints::{Endpoint, Host, ParseEndpointError, TcpAddress};
+use endpoints::{Endpoint, Host, ParseEndpointError, TcpAddress, UnixAddress};
 
 use crate::{
     diagnostic::{Diagnostic, Diagnostics},
@@ -92,6 +92,22 @@ pub fn default_registrars(runtime_dir: &Path) -> Result<Vec<Endpoint>, ParseEndp
 pub fn loopback_registrar() -> Endpoint {
     let host = Host::Ip4(Ipv4Addr::LOCALHOST);
     Endpoint::Tcp(TcpAddress { host, port: DEFAULT_PORT, tls: false })
+}
+
+/// Tells whether a registrar that is not told where to listen listens at an endpoint: some user's, or
+/// that of the system.
+pub(crate) fn is_usual_place(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(UnixAddress::Path(path)) => {
+            // The folder is `callsign`, or `callsign-<uid>` in that of temporary files.
+            let folder = path.as_path().parent().and_then(|it| it.file_name()?.to_str());
+            let uid = folder.and_then(|it| it.strip_prefix("callsign"));
+            path.as_path().ends_with("registrar.sock")
+                && uid.is_some_and(|it| it.is_empty() || it.starts_with('-'))
+        }
+        Endpoint::Unix(_) | Endpoint::Memory(_) => false,
+        Endpoint::Tcp(_) => endpoint.conflicts_with(&loopback_registrar()),
+    }
 }
 
 /// Returns the folder of the system's registrar, which root runs and everybody may ask:

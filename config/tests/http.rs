@@ -56,6 +56,26 @@ fn other_hosts_are_kept_out() {
 }
 
 #[test]
+fn the_registrars_own_place_is_doubtful() {
+    let port = "2:11 `/ip4/127.0.0.1/tcp/1616` is where a registrar itself listens by default \
+                | answer HTTP elsewhere, such as at `/ip4/127.0.0.1/tcp/8080`, or say where the \
+                registrar listens: `[registrar] listen`";
+    check("[http]\nlisten = \"/ip4/127.0.0.1/tcp/1616\"\n", &[port]);
+    for folder in ["/run/callsign", "/run/user/1000/callsign", "/tmp/callsign-1000"] {
+        let expected = format!(
+            "2:11 `/unix{folder}/registrar.sock` is where a registrar itself listens by default \
+             | answer HTTP elsewhere, such as at `http.sock` beside it, or say where the registrar \
+             listens: `[registrar] listen`"
+        );
+        let table = format!("[http]\nlisten = \"/unix{folder}/registrar.sock\"\n");
+        check(&table, &[&expected]);
+        // It may be told to listen elsewhere.
+        check(&format!("{table}[registrar]\nlisten = \"/unix/@mine\"\n"), &[]);
+    }
+    check("[http]\nlisten = \"/unix/run/callsign/http.sock\"\n", &[]);
+}
+
+#[test]
 fn other_keys_and_other_places() {
     check("[http]\nport = 80\n", &["2:1 unknown key `port` in `[http]` | did you mean `listen`?"]);
     check(
