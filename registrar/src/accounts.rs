@@ -39,10 +39,10 @@ use crate::{
 pub struct Accounts(Arc<Mutex<Ledger>>);
 
 #[derive(Debug)]
-struct Ledger {
+pub(crate) struct Ledger {
     rules: QuotaRules,
     /// The most connections of the node.
-    sessions_max: usize,
+    pub(crate) sessions_max: usize,
     /// As whom the node runs.
     user: u32,
     /// Looked up by each registration, some times.
@@ -364,7 +364,7 @@ impl Accounts {
         self.ledger().owner_use(account)
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.0.lock().expect("nothing panics while it holds the lock")
     }
 }

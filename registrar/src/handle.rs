@@ -46,6 +46,7 @@ use self::{
 use crate::{
     accounts::Accounts,
     jobs::{Check, Job, Why},
+    latencies::Latencies,
     lookout::Lookout,
     registry::{
         Caller, Claimant, Contested, Event, HomeNode, Limits, Outcome, Registry, RegistryError,
@@ -109,6 +110,9 @@ struct Shared {
     cluster: Mutex<Option<(ClusterStatus, u64)>>,
     /// What its nodes have in common; 0 if that is not known.
     cluster_number: AtomicU64,
+    /// How long look-ups, and registrations, take.
+    looked_up: Latencies,
+    registered: Latencies,
 }
 
 /// The registry, and the sessions to wake.
@@ -165,6 +169,8 @@ impl RegistryHandle {
             endpoints: Mutex::default(),
             cluster: Mutex::default(),
             cluster_number: AtomicU64::default(),
+            looked_up: Latencies::default(),
+            registered: Latencies::default(),
         };
         (Self(Arc::new(shared)), to_run)
     }

@@ -37,6 +37,7 @@
 //! | `caller`, `adapter` | a client's identity; other protocols |
 //! | `session_handle` | the inbox of a session |
 //! | `jobs` | the registrar's work besides its answers |
+//! | `latencies` | how long calls take |
 //! | `verify`, `callbacks` | looks at endpoints, and questions to their registrants |
 //! | `lookout` | questions to the kernel who listens, on a thread of their own |
 //! | `relook` | repeated looks at silent endpoints |
@@ -80,6 +81,7 @@ mod error;
 mod foreign_session;
 mod handle;
 mod jobs;
+mod latencies;
 mod local_client;
 mod lookout;
 mod meter;
@@ -104,6 +106,7 @@ pub use controls::Controls;
 pub use error::NodeError;
 pub use foreign_session::ForeignSession;
 pub use handle::RegistryHandle;
+pub use latencies::Latencies;
 pub use local_client::LocalClient;
 pub use meter::thread_time;
 pub use node::Node;

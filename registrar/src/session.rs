@@ -7,6 +7,7 @@ use endpoints::Locality;
 use portal::{Call, Replies, Service, TURN_STEPS};
 use serde::Serialize;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 use tracing::{debug, info};
 use transport::{Peer, here};
 use wire::{
@@ -22,9 +23,20 @@ use crate::{
     RegistryHandle,
     accounts::Holding,
     jobs::Job,
+    latencies::{LOOK_UPS_PER_SAMPLE, REGISTRATIONS_PER_SAMPLE},
     registry::{AHEAD, Caller, Entered, Event, Registry, SessionId},
     session_handle::{LineAnswer, SessionHandle},
 };
+
+/// The calls of which the time is taken.
+#[derive(Clone, Copy, Debug)]
+enum Timed {
+    LookUp,
+    Registration,
+}
+
+/// Of so many of each the time of one is taken.
+const SAMPLES: [u32; 2] = [LOOK_UPS_PER_SAMPLE, REGISTRATIONS_PER_SAMPLE];
 
 /// A connection to the registrar: its peer's calls. When it is dropped, its registrations are gone.
 ///
@@ -56,6 +68,8 @@ pub struct Session {
     is_crowded: Option<bool>,
     /// The peer's identity, if this is a connection.
     peer: Option<Peer>,
+    /// Look-ups, and registrations, until the time of the next one is taken.
+    until_sample: [u32; 2],
 }
 
 impl Session {
@@ -75,6 +89,7 @@ impl Session {
             now_ms: None,
             is_crowded: None,
             peer: None,
+            until_sample: SAMPLES.map(|every| 1 + (id % every as usize) as u32),
         }
     }
 
@@ -268,6 +283,25 @@ impl Session {
         })
     }
 
+    /// Does what a call asks for, and takes the time of one now and then. Each session begins
+    /// somewhere else, so that short ones are among those taken.
+    fn timed<T>(&mut self, what: Timed, answer: impl FnOnce(&mut Self) -> T) -> T {
+        let left = &mut self.until_sample[what as usize];
+        *left -= 1;
+        if *left > 0 {
+            return answer(self);
+        }
+        *left = SAMPLES[what as usize];
+        let began = Instant::now();
+        let answered = answer(self);
+        let latencies = match what {
+            Timed::LookUp => self.registry.look_up_latencies(),
+            Timed::Registration => self.registry.registration_latencies(),
+        };
+        latencies.note(began.elapsed());
+        answered
+    }
+
     fn changed(&self) -> Changed {
         Changed { revision: self.registry.read(|registry| registry.revision()) }
     }
@@ -277,14 +311,14 @@ impl Service for Session {
     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
         let is_quick = matches!(call.method, QUERY | FIND | LIST | NAMES);
         let called = match call.method {
-            QUERY => self.query(call, replies),
-            FIND => self.find(call, replies),
+            QUERY => self.timed(Timed::LookUp, |it| it.query(call, replies)),
+            FIND => self.timed(Timed::LookUp, |it| it.find(call, replies)),
             WAIT => self.wait(call, replies),
             LIST => self.list(call, replies),
             NAMES => self.names(call, replies),
             WATCH => self.watch(call, replies),
             LINE => self.line(call, replies),
-            REGISTER => self.register(call, replies),
+            REGISTER => self.timed(Timed::Registration, |it| it.register(call, replies)),
             UPDATE => self.update(call).map(|it| finish(call.id, it, replies)),
             UNREGISTER => self.unregister(call).map(|it| finish(call.id, it, replies)),
             UNREGISTER_ALL => self.unregister_all(call).map(|it| replies.finish(call.id, &it)),

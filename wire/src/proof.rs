@@ -298,7 +298,25 @@ pub struct Challenge {
 #[serde(transparent)]
 pub struct Proof(ByteArray<16>);
 
+impl From<[u8; 16]> for Proof {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(ByteArray::new(bytes))
+    }
+}
+
 impl Proof {
+    /// Returns its bytes, for a protocol that has another form for them.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::Proof;
+    ///
+    /// assert_eq!(Proof::from([7; 16]).to_bytes(), [7; 16]);
+    /// ```
+    pub fn to_bytes(&self) -> [u8; 16] {
+        *self.0
+    }
+
     fn bound_to(&self, channel: &ChannelBinding) -> Self {
         let whole = digest(keyed(&*self.0), &[b"callsign: channel", &channel.0]);
         let (half, _) = whole.split_first_chunk().expect("a digest has 32 bytes");

@@ -8,6 +8,7 @@ use wire::{Revision, registrar::Status};
 use super::{OWN_NAME, RegistryHandle};
 use crate::{
     accounts::Accounts,
+    latencies::Latencies,
     registry::{Counts, Totals},
 };
 
@@ -51,6 +52,53 @@ impl RegistryHandle {
     /// ```
     pub fn totals(&self) -> Totals {
         self.read(|registry| registry.totals().clone())
+    }
+
+    /// Returns the revision of the latest change, unless the registry is about to change: as long as
+    /// it is the same, answers are too.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// assert_eq!(registry.settled_revision(), Some(registry.revision()));
+    /// ```
+    pub fn settled_revision(&self) -> Option<Revision> {
+        let is_young = self.settling().is_some();
+        self.read(|registry| (!is_young && !registry.has_deferred()).then(|| registry.revision()))
+    }
+
+    /// Returns how long one of 64 look-ups took, each.
+    pub fn look_up_latencies(&self) -> &Latencies {
+        &self.0.looked_up
+    }
+
+    /// Returns how long one of 8 registrations took, each.
+    pub fn registration_latencies(&self) -> &Latencies {
+        &self.0.registered
+    }
+
+    /// Counts the suspect instances, a part of the registry at a time: begins at a place, and returns
+    /// the next, until there is none.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// assert_eq!(registry.suspects(0), (0, None));
+    /// ```
+    pub fn suspects(&self, from: usize) -> (u64, Option<usize>) {
+        self.read(|registry| registry.suspects(from))
+    }
+
+    /// Returns how many sessions there may be.
+    pub fn sessions_max(&self) -> usize {
+        self.0.accounts.ledger().sessions_max
+    }
+
+    /// Returns how many instances there may be.
+    pub fn instances_max(&self) -> usize {
+        self.read(|registry| registry.limits().instances_max)
     }
 
     /// Returns how many jobs wait, such as looks at endpoints, and how many may.

@@ -42,6 +42,11 @@ impl<T> Chunks<T> {
         self.chunks.get_mut(at)?.get_mut(place)
     }
 
+    /// Returns the values of a chunk, if there are so many.
+    pub(super) fn chunk(&self, at: usize) -> Option<impl Iterator<Item = &T>> {
+        self.chunks.get(at).map(|it| it.iter().map(|(_, value)| value))
+    }
+
     pub(super) fn remove(&mut self, key: Key) -> T {
         let (at, place) = places(key);
         let chunk = &mut self.chunks[at];

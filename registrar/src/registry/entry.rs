@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) has_key: bool,
     /// Whether it listens with TLS.
     pub(super) has_tls: bool,
+    /// Whether there is evidence against it.
+    pub(super) is_suspect: bool,
     /// The bytes charged to its owner's account.
     pub(super) charged: u32,
     /// Which node of the cluster keeps it.
@@ -78,6 +80,7 @@ impl Entry {
             lifetime: *lifetime,
             has_key: record.proves,
             has_tls: has_tls(record),
+            is_suspect: record.suspicion.is_some(),
             charged: 0,
             home: Home::default(),
             is_gone: false,
@@ -93,6 +96,7 @@ impl Entry {
     pub(super) fn store(&mut self, record: &Record, forms: &mut Forms) {
         self.state = record.state;
         self.has_tls = has_tls(record);
+        self.is_suspect = record.suspicion.is_some();
         self.record = forms.keep(record);
     }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use wire::RemovalReason;
 
-use super::Registry;
+use super::{Limits, Registry};
 
 /// What has happened since the start.
 ///
@@ -63,6 +63,19 @@ impl Totals {
 }
 
 impl Registry {
+    /// Counts the suspect instances of one part of the registry, and returns the next part.
+    pub fn suspects(&self, part: usize) -> (u64, Option<usize>) {
+        match self.entries.chunk(part) {
+            Some(entries) => (entries.filter(|it| it.is_suspect).count() as u64, Some(part + 1)),
+            None => (0, None),
+        }
+    }
+
+    /// Returns the limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Returns what has happened since the start.
     pub fn totals(&self) -> &Totals {
         &self.totals
