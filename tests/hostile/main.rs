@@ -9,9 +9,11 @@
 mod calm;
 mod chance;
 mod crowds;
+mod dns;
 mod fair;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod http;
 mod impostors;
 mod memory;
 mod places;

@@ -5,7 +5,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    os::unix::net::UnixStream,
     process::Command,
 };
 
@@ -16,7 +16,7 @@ use crate::harness::{LIMIT, Node, Room, Running};
 
 /// Starts a node that answers HTTP at a socket file and at a free port, with more settings.
 #[track_caller]
-fn start<'room>(room: &'room Room, more: &str) -> Node<'room> {
+pub(crate) fn start<'room>(room: &'room Room, more: &str) -> Node<'room> {
     let socket = room.unix("http.sock");
     let settings = format!(
         "[registrar]\nsettle_time = \"0s\"\n[http]\n\
@@ -27,7 +27,7 @@ fn start<'room>(room: &'room Room, more: &str) -> Node<'room> {
 }
 
 /// Tells whether there is a curl here.
-fn has_curl() -> bool {
+pub(crate) fn has_curl() -> bool {
     let found = Command::new("curl").arg("--version").output().is_ok();
     if !found {
         eprintln!("skipped: `curl` cannot be started");
@@ -36,7 +36,7 @@ fn has_curl() -> bool {
 }
 
 /// Returns a curl that asks at the socket file.
-fn curl(room: &Room, words: &[&str], path: &str) -> Command {
+pub(crate) fn curl(room: &Room, words: &[&str], path: &str) -> Command {
     let mut command = room.other_command("curl");
     command.args(["--silent", "--show-error", "--no-buffer", "--max-time", "240"]);
     command.arg("--unix-socket").arg(room.file("http.sock")).args(words);
@@ -46,15 +46,15 @@ fn curl(room: &Room, words: &[&str], path: &str) -> Command {
 
 /// An answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
     #[track_caller]
-    fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let (headers, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}"));
         let status = headers.split(' ').nth(1).and_then(|it| it.parse().ok());
         let status = status.unwrap_or_else(|| panic!("{text}"));
@@ -62,12 +62,12 @@ impl Answer {
     }
 
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     #[track_caller]
-    fn header(&self, name: &str) -> String {
+    pub(crate) fn header(&self, name: &str) -> String {
         let start = format!("{name}: ");
         let line = self.headers.lines().find_map(|it| it.strip_prefix(&start));
         line.unwrap_or_else(|| panic!("no {name}: {self:?}")).to_owned()
@@ -75,20 +75,20 @@ impl Answer {
 }
 
 #[track_caller]
-fn ask(room: &Room, words: &[&str], path: &str) -> Answer {
+pub(crate) fn ask(room: &Room, words: &[&str], path: &str) -> Answer {
     let words = [&["--include"], words].concat();
     let output = Running::start(curl(room, &words, path)).outcome().succeeds();
     Answer::read(&output.stdout)
 }
 
 #[track_caller]
-fn get(room: &Room, path: &str) -> Answer {
+pub(crate) fn get(room: &Room, path: &str) -> Answer {
     ask(room, &[], path)
 }
 
 /// Registers an actor that runs until it is killed, and waits until it is there.
 #[track_caller]
-fn actor(node: &Node<'_>, name: &str) -> Running {
+pub(crate) fn actor(node: &Node<'_>, name: &str) -> Running {
     let place = node.room().abstract_unix(name);
     let own = env!("CARGO_BIN_EXE_callsign");
     let program = [own, "registrar", "--listen", "{endpoint}"];
@@ -160,7 +160,22 @@ fn http_answers_what_the_commands_print() {
     check(&[], "/v1/actors/a%20b", 400, "invalid", "a b");
     check(&[], "/v1/actors?pattern=a%20b", 400, "invalid", "`pattern`");
     check(&[], "/v1/actors/feed?wait=1y", 400, "invalid", "`wait`");
-    check(&[], "/v1/actors/feed?after=x", 400, "invalid", "after");
+    check(&[], "/v1/actors/feed?after=x", 400, "invalid", "`after` is a whole number");
+    check(&[], "/v1/actors/feed?after=7", 400, "invalid", "`wait=10s`");
+    // What is misspelt would ask for something else.
+    for (path, said) in [
+        ("/v1/actors?patern=f*", "`patern`: did you mean `pattern`?"),
+        ("/v1/watch?patern=f*", "`patern`: did you mean `pattern`?"),
+        ("/v1/actors/feed?al=true", "`al`: did you mean `all`?"),
+        ("/v1/actors/feed?all=yes", "`all` is `true` or `false`, not `yes`"),
+        ("/v1/actors?pattern=a&pattern=b", "`pattern` is there twice"),
+        ("/v1/resolve/feed?explain=true", "`explain`: this takes none"),
+        ("/v1/tree?x", "`x`: this takes none"),
+        ("/v1/status?x", "`x`: this takes none"),
+        ("/v1/actors/%ff", "UTF-8"),
+    ] {
+        check(&[], path, 400, "invalid", said);
+    }
     check(&[], "/nowhere", 404, "not-found", "");
     check(&["-X", "POST"], "/v1/actors", 405, "no-such-method", "");
 
@@ -312,119 +327,6 @@ fn changes_are_told_as_they_happen_and_after_an_interruption() {
 }
 
 #[test]
-fn a_lease_is_made_renewed_and_removed() {
-    if !has_curl() {
-        return;
-    }
-    let room = Room::new();
-    let node = start(&room, "");
-    let uuid = "7d444840-9dc0-11d1-b245-5ffdce74fad2";
-    let path = format!("/v1/instances/{uuid}");
-    let put = |body: &str| ask(&room, &["-X", "PUT", "--data-binary", body], &path);
-    let body = |more: &str| {
-        format!("{{\"name\": \"feed\", \"endpoints\": [\"/ip4/127.0.0.1/tcp/5555\"]{more}}}")
-    };
-    let made = put(&body(", \"ttl_ms\": 240000, \"metadata\": {\"desk\": \"fx\"}"));
-    assert_eq!((made.status, &made.json()["renewed"]), (201, &json!(false)), "{made:?}");
-    let listed = node.callsign(&["ls", "--json"]).json();
-    let of_here = format!("user:{}", rustix::process::geteuid().as_raw());
-    assert_eq!(listed[0]["uuid"], uuid);
-    assert_eq!((&listed[0]["owner"], &listed[0]["ttl_ms"]), (&json!(of_here), &json!(240_000)));
-    assert_eq!(listed[0]["metadata"], json!({"desk": "fx"}));
-    assert_eq!(listed[0]["locality"], "loopback", "the registrar has stamped it");
-    let epoch = |listed: &Value| listed[0]["epoch"].as_u64().unwrap();
-
-    let renewed = put(&body(", \"ttl_ms\": 240000, \"metadata\": {\"desk\": \"fx\"}"));
-    assert_eq!((renewed.status, &renewed.json()["renewed"]), (200, &json!(true)), "{renewed:?}");
-    let still = node.callsign(&["ls", "--json"]).json();
-    assert_eq!(epoch(&still), epoch(&listed), "a renewal is no new registration");
-
-    // Whoever repeats its request does not undo what an operator wants.
-    node.callsign(&["drain", "feed"]).succeeds();
-    for (more, status) in [(", \"metadata\": {\"desk\": \"fx\"}", 200), ("", 201)] {
-        let again = put(&body(&format!(", \"ttl_ms\": 240000{more}")));
-        assert_eq!(
-            (again.status, &again.json()["state"]),
-            (status, &json!("draining")),
-            "{again:?}"
-        );
-    }
-    node.callsign(&["find", "feed"]).ends_with(1).says(&["draining"]);
-    let ready = put(&body(", \"ttl_ms\": 240000, \"state\": \"ready\""));
-    assert_eq!((ready.status, &ready.json()["state"]), (201, &json!("ready")), "{ready:?}");
-
-    let changed = put(&body(", \"ttl_ms\": 240000, \"state\": \"draining\""));
-    assert_eq!(changed.status, 201, "{changed:?}");
-    let now = node.callsign(&["ls", "--all", "--json"]).json();
-    assert!(epoch(&now) > epoch(&listed) && now[0]["state"] == "draining", "{now}");
-
-    let check = |body: &str, status: u16, said: &str| {
-        let answer = put(body);
-        assert_eq!(answer.status, status, "{body}: {answer:?}");
-        assert!(answer.json()["detail"].as_str().unwrap().contains(said), "{answer:?}");
-    };
-    check("", 400, "line 1 column 0");
-    check("[]", 400, "");
-    check(&body(""), 400, "`ttl_ms`");
-    check(&body(", \"ttl_ms\": 1"), 400, "");
-    check(&body(", \"ttl\": \"1s\", \"ttl_ms\": 1000"), 400, "unknown field `ttl`");
-    check("{\"name\": \"a b\", \"endpoints\": [], \"ttl_ms\": 1000}", 400, "a b");
-    check("{\"name\": \"x\", \"endpoints\": [\"nowhere\"], \"ttl_ms\": 1000}", 400, "nowhere");
-    let long = room.write("long.json", &"x".repeat(200_000));
-    check(&format!("@{long}"), 413, "");
-
-    let delete = || ask(&room, &["-X", "DELETE"], &path);
-    assert_eq!(delete().status, 204);
-    assert_eq!(delete().status, 404);
-    assert_eq!(ask(&room, &["-X", "DELETE"], "/v1/instances/x").status, 400);
-    assert_eq!(node.callsign(&["ls", "--json"]).json(), json!([]));
-    node.stop().succeeds();
-}
-
-#[test]
-fn rules_and_rights_hold_as_over_the_registrars_own_protocol() {
-    let is_root = rustix::process::geteuid().is_root();
-    if !has_curl() || !is_root {
-        eprintln!("skipped: it takes root to be other users");
-        return;
-    }
-    let room = Room::new();
-    let more = "[names.\"db*\"]\nfind = [\"user:4711\"]\nregister = [\"user:4711\"]\n";
-    let settings = format!("[http]\nlisten = \"{}\"\n{more}", room.unix("http.sock"));
-    let settings = room.write(
-        "callsign.toml",
-        &format!("[registrar]\nsettle_time = \"0s\"\nsocket_mode = \"0666\"\n{settings}"),
-    );
-    std::fs::set_permissions(room.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["--config", &settings]);
-    let mode = std::fs::metadata(room.file("http.sock")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o666, "the mode is that of the registrar's socket");
-    let uuid = "7d444840-9dc0-11d1-b245-5ffdce74fad2";
-    let path = format!("/v1/instances/{uuid}");
-    let body = "{\"name\": \"db\", \"endpoints\": [], \"ttl_ms\": 240000}";
-    let as_user = |user: &str, words: &[&str], path: &str| {
-        let curl = curl(&room, &[&["--include"], words].concat(), path);
-        let mut command = room.other_command("setpriv");
-        command.args(["--reuid", user, "--regid", user, "--clear-groups", "curl"]);
-        command.args(curl.get_args());
-        Answer::read(&Running::start(command).outcome().succeeds().stdout)
-    };
-    let put = ["-X", "PUT", "--data", body];
-    assert_eq!(as_user("4712", &put, &path).status, 403);
-    assert_eq!(as_user("4711", &put, &path).status, 201);
-    assert_eq!(as_user("4712", &["-X", "DELETE"], &path).status, 404, "it is hidden");
-    for (user, seen) in [("4711", true), ("4712", false), ("0", true)] {
-        let listed = as_user(user, &[], "/v1/actors").json();
-        assert_eq!(listed.as_array().unwrap().len(), usize::from(seen), "{user}: {listed}");
-        let expected = if seen { 200 } else { 404 };
-        assert_eq!(as_user(user, &[], "/v1/actors/db").status, expected, "{user}");
-        assert_eq!(as_user(user, &[], "/v1/resolve/db").status, expected, "{user}");
-    }
-    assert_eq!(as_user("4711", &["-X", "DELETE"], &path).status, 204);
-    node.stop().succeeds();
-}
-
-#[test]
 fn a_young_registrar_does_not_say_no() {
     let room = Room::new();
     let socket = room.unix("http.sock");
@@ -522,43 +424,6 @@ fn a_place_that_is_taken_is_told_with_its_settings() {
     assert!(!failed.stderr.contains("callsign status"), "{failed}");
     node.process().signal(Signal::TERM);
     node.outcome();
-}
-
-#[test]
-fn metrics_count_what_happens_and_promtool_finds_no_fault() {
-    if !has_curl() {
-        return;
-    }
-    let room = Room::new();
-    let node = start(&room, "");
-    let feed = actor(&node, "feed");
-    feed.kill();
-    let deadline = crate::harness::now() + LIMIT;
-    while get(&room, "/v1/actors/feed").status != 404 {
-        assert!(crate::harness::now() < deadline, "it has not gone");
-    }
-    let metrics = get(&room, "/metrics");
-    assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
-    let value = |name: &str| {
-        let line = metrics.body.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name}: {}", metrics.body)).parse::<f64>().unwrap()
-    };
-    assert_eq!(value("callsign_instances"), 0.0);
-    assert_eq!(value("callsign_registrations_total"), 1.0);
-    assert_eq!(value("callsign_removals_total{reason=\"session-ended\"}"), 1.0);
-    assert!(value("callsign_lookups_total") > 0.0 && value("process_open_fds") > 0.0);
-    let missing = "callsign_http_requests_total{route=\"/v1/actors/{name}\",code=\"404\"}";
-    assert!(value(missing) > 0.0);
-
-    let mut promtool = room.other_command("promtool");
-    promtool.args(["check", "metrics"]);
-    if Command::new("promtool").arg("--version").output().is_err() {
-        eprintln!("skipped: `promtool` cannot be started");
-    } else {
-        let checked = Running::start(promtool).write(&metrics.body).outcome().succeeds();
-        assert_eq!((&*checked.stdout, &*checked.stderr), ("", ""), "{checked}");
-    }
-    node.stop().succeeds();
 }
 
 #[test]

@@ -23,6 +23,8 @@ mod harness;
 mod herd;
 mod host_id;
 mod http;
+mod http_leases;
+mod http_metrics;
 mod inheritance;
 mod keys;
 mod leases;

@@ -28,12 +28,14 @@
 //! | `packet` | one message to its answer |
 //! | `zone` | what is answered to a question |
 //! | `question` | what a domain name asks for |
+//! | `kept` | answers that are given again |
 //! | `label` | names of actors as labels, and back |
 //! | `asker` | where the asker is |
 //! | `texts` | a question to another server |
 
 mod adapter;
 mod asker;
+mod kept;
 mod label;
 mod packet;
 mod question;

@@ -157,7 +157,7 @@ const UDP_BYTES_MAX: u16 = 1232;
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::Ipv4Addr};
+    use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
     use hickory_proto::{
         op::Query,
@@ -167,10 +167,11 @@ mod tests {
         RegistryHandle,
         registry::{Foreign, Limits, Owner},
     };
+    use tokio::time::Instant;
     use uuid::Uuid;
 
     use super::*;
-    use crate::{cached::Cached, surroundings::Surroundings};
+    use crate::{cached::Cached, dns::kept::Kept, surroundings::Surroundings};
 
     /// A domain with an actor `feed` of so many endpoints.
     fn zone(endpoints: u8) -> Zone {
@@ -239,6 +240,42 @@ mod tests {
         let mut addresses = question("feed.callsign.", RecordType::A);
         addresses.edns = services.edns;
         check(&addresses, Transport::Udp, 1232, false);
+    }
+
+    #[test]
+    fn an_answer_is_given_again_until_something_changes() {
+        let (zone, several) = (zone(1), zone(2));
+        let (mut kept, now) = (Kept::new(), Instant::now());
+        let mut bytes = question("feed.callsign.", RecordType::A).to_vec().unwrap();
+        assert_eq!(kept.get(&zone, &bytes, ASKER, now), None);
+        let first = answer(&zone, &bytes, ASKER, Transport::Udp).unwrap();
+        kept.keep(&first);
+        assert_eq!(kept.get(&zone, &bytes, ASKER, now), Some(&first[..]));
+        // It is as another question wants it, and nobody else's.
+        bytes[1] += 1;
+        let again = kept.get(&zone, &bytes, ASKER, now).unwrap();
+        assert_eq!((again[1], &again[2..]), (bytes[1], &first[2..]));
+        let other = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 10));
+        assert_eq!(kept.get(&zone, &bytes, other, now), None);
+        assert!(kept.get(&zone, &bytes, ASKER, now + Duration::from_millis(99)).is_some());
+        assert_eq!(kept.get(&zone, &bytes, ASKER, now + Duration::from_millis(100)), None);
+
+        kept.keep(&first);
+        assert!(kept.get(&zone, &bytes, ASKER, now).is_some());
+        let web = Foreign {
+            name: "web".parse().unwrap(),
+            uuid: Uuid::from_u128(8),
+            endpoint: None,
+            metadata: BTreeMap::new(),
+        };
+        zone.registry.remember_foreign(web, Owner::User(1000)).unwrap();
+        assert_eq!(kept.get(&zone, &bytes, ASKER, now), None, "something has changed");
+
+        // The order of several is drawn each time.
+        let mut kept = Kept::new();
+        assert_eq!(kept.get(&several, &bytes, ASKER, now), None);
+        kept.keep(&answer(&several, &bytes, ASKER, Transport::Udp).unwrap());
+        assert_eq!(kept.get(&several, &bytes, ASKER, now), None);
     }
 
     #[test]

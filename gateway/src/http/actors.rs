@@ -1,21 +1,18 @@
 //! Actors: all of them, those of a name, their endpoints in order, and their trees.
 
-use std::{convert::Infallible, mem, ops::Deref, sync::Arc, time::Duration};
+use std::{convert::Infallible, ops::Deref, sync::Arc, time::Duration, vec};
 
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::{
-        Path, Query,
-        rejection::{PathRejection, QueryRejection},
-    },
+    extract::{Path, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use endpoints::{Name, NamePattern};
 use futures_util::stream;
 use registrar::Holding;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::{
     task::yield_now,
     time::{Instant, timeout_at},
@@ -27,12 +24,13 @@ use wire::{
     supervised::PATH_KEY,
 };
 
-use super::{peer::Peer, problem::Problem};
+use super::{parameters::Parameters, peer::Peer, problem::Problem, seen::Viewpoint};
 use crate::json::{RecordJson, ResolvedJson, Source, SupervisedJson, forest, rows};
 
 /// Which actors.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read by name")]
 pub(super) struct ListParameters {
     /// Only these names: `*` matches any run of characters, `?` any one.
     pattern: Option<String>,
@@ -63,24 +61,32 @@ pub(super) struct ListParameters {
 )]
 pub(super) async fn list(
     Extension(peer): Extension<Arc<Peer>>,
-    parameters: Result<Query<ListParameters>, QueryRejection>,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let Query(ListParameters { pattern }) = parameters?;
-    let pattern = read_pattern(pattern.as_deref())?;
-    let Page { revision, now_ms, next, records } = peer.session.list(&pattern, 0);
-    let mut part = vec![b'['];
-    append(&mut part, &peer, &records, now_ms);
-    if next.is_none() {
-        if records.is_empty() {
-            settled(&peer)?;
-        }
-        part.push(b']');
-        return Ok(stamped(&peer, revision, respond(&peer, part)?));
+    let pattern = read_pattern(parameters.only(&["pattern"])?.get("pattern"))?;
+    let page = peer.session.list(&pattern, 0);
+    if page.records.is_empty() && page.next.is_none() {
+        settled(&peer)?;
     }
-    // The rest is read as the peer takes it, so that no more than a page waits for it.
+    tell(peer, pattern, page)
+}
+
+/// Answers with the records of a page, and of those after it. What is long is told in slices, so that
+/// others get their turn in between, and is read as the peer takes it, so that no more than a page
+/// waits for it.
+fn tell(peer: Arc<Peer>, pattern: NamePattern, page: Page) -> Result<Response, Problem> {
+    let Page { revision, now_ms, next, records } = page;
+    if next.is_none() && records.len() <= SLICE {
+        let mut body = vec![b'['];
+        append(&mut body, &peer, &records, now_ms);
+        body.push(b']');
+        return Ok(stamped(&peer, revision, respond(&peer, body)?));
+    }
     let charge = peer.charge(PAGE_BYTES)?;
     let asker = peer.clone();
-    let listing = Listing { peer, pattern, next, part, is_over: false, _charge: charge };
+    let records = records.into_iter();
+    let told = Told::Nothing;
+    let listing = Listing { peer, pattern, records, now_ms, next, told, _charge: charge };
     let parts = stream::unfold(listing, |mut listing| async {
         let part = listing.next_part().await?;
         Some((Ok::<_, Infallible>(part), listing))
@@ -88,40 +94,48 @@ pub(super) async fn list(
     Ok(stamped(&asker, revision, json(Body::from_stream(parts))))
 }
 
-/// A list that is told in parts.
+/// A list that is told in slices.
 struct Listing {
     peer: Arc<Peer>,
     pattern: NamePattern,
+    /// What is left of the page.
+    records: vec::IntoIter<Record>,
+    now_ms: u64,
     next: Option<wire::Epoch>,
-    part: Vec<u8>,
-    is_over: bool,
+    told: Told,
     _charge: Holding,
+}
+
+/// How much of a list has been told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Told {
+    Nothing,
+    Some,
+    All,
 }
 
 impl Listing {
     async fn next_part(&mut self) -> Option<Bytes> {
-        if self.is_over {
+        if self.told == Told::All {
             return None;
         }
-        if self.part.is_empty() {
-            // Others get their turn between the pages.
-            yield_now().await;
+        yield_now().await;
+        while self.records.len() == 0 {
             let Some(after) = self.next else {
-                self.is_over = true;
-                return Some(Bytes::from_static(b"]"));
+                let end: &[u8] = if self.told == Told::Nothing { b"[]" } else { b"]" };
+                self.told = Told::All;
+                return Some(Bytes::from_static(end));
             };
-            let Page { now_ms, next, records, .. } = self.peer.session.list(&self.pattern, after);
-            self.next = next;
-            if !records.is_empty() {
-                self.part.push(b',');
-            }
-            append(&mut self.part, &self.peer, &records, now_ms);
+            let page = self.peer.session.list(&self.pattern, after);
+            (self.records, self.now_ms) = (page.records.into_iter(), page.now_ms);
+            self.next = page.next;
+            yield_now().await;
         }
-        // An empty part would end the answer.
-        if self.part.is_empty() {
-            self.part.push(b'\n');
-        }
-        Some(mem::take(&mut self.part).into())
+        let mut part = vec![if self.told == Told::Nothing { b'[' } else { b',' }];
+        self.told = Told::Some;
+        let slice: Vec<_> = self.records.by_ref().take(SLICE).collect();
+        append(&mut part, &self.peer, &slice, self.now_ms);
+        Some(part.into())
     }
 }
 
@@ -138,11 +152,12 @@ fn append(bytes: &mut Vec<u8>, peer: &Peer, records: &[Record], now_ms: u64) {
 }
 
 /// What is asked of a name.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read by name")]
 pub(super) struct InstancesParameters {
     /// Whether starting and draining instances are included.
-    #[serde(default)]
+    #[param(required = false)]
     all: bool,
     /// How long to wait, such as `10s`: for the first instance, or with `after` for something new.
     wait: Option<String>,
@@ -179,27 +194,27 @@ pub(super) struct InstancesParameters {
 pub(super) async fn instances(
     Extension(peer): Extension<Arc<Peer>>,
     name: Result<Path<String>, PathRejection>,
-    parameters: Result<Query<InstancesParameters>, QueryRejection>,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
     let name = read_name(name)?;
-    let Query(InstancesParameters { all, wait, after }) = parameters?;
-    if let Some(wait) = wait {
-        let limit = humantime::parse_duration(&wait).ok().filter(|it| *it <= WAIT_MAX);
-        let limit = limit.ok_or_else(|| {
-            Problem::invalid(format!("`wait` is a time of at most 10min, such as `10s`: `{wait}`"))
-        })?;
-        wait_for(&peer, &name, all, after, limit).await?;
+    let parameters = parameters.only(&["all", "wait", "after"])?;
+    let all = parameters.truth("all")?;
+    let after = parameters.number("after")?;
+    match parameters.time("wait", WAIT_MAX)? {
+        Some(limit) => wait_for(&peer, &name, all, after, limit).await?,
+        None if after.is_some() => {
+            let detail =
+                "`after` says from when on to wait, so it takes `wait` too, such as `wait=10s`";
+            return Err(Problem::invalid(detail));
+        }
+        None => {}
     }
     let page = query(&peer, &name, all);
-    let mut part = vec![b'['];
-    append(&mut part, &peer, &page.records, page.now_ms);
-    part.push(b']');
-    let response = if page.records.is_empty() {
-        axum::response::IntoResponse::into_response(nobody(&peer, &name))
-    } else {
-        respond(&peer, part)?
-    };
-    Ok(stamped(&peer, page.revision, response))
+    if page.records.is_empty() {
+        let response = nobody(&peer, &name).into_response();
+        return Ok(stamped(&peer, page.revision, response));
+    }
+    tell(peer, NamePattern::any(), Page { next: None, ..page })
 }
 
 /// Waits until a name has an instance, or something about it has changed after a revision.
@@ -223,6 +238,7 @@ async fn wait_for(
     while after.is_some() || query(peer, name, all).records.is_empty() {
         tokio::select! {
             () = peer.stop.cancelled() => break,
+            () = peer.socket.closed() => break,
             changes = timeout_at(deadline, peer.session.changes()) => {
                 if changes.is_err() || after.is_some() {
                     break;
@@ -269,7 +285,9 @@ impl<P: Deref<Target = Peer>> Drop for Watched<P> {
 pub(super) async fn resolve(
     Extension(peer): Extension<Arc<Peer>>,
     name: Result<Path<String>, PathRejection>,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
+    parameters.only(&[])?;
     let name = read_name(name)?;
     let Page { revision, records, .. } = query(&peer, &name, true);
     if records.is_empty() {
@@ -278,10 +296,16 @@ pub(super) async fn resolve(
     // Starting and draining instances are not dialed, only shown.
     let (ready, others): (Vec<_>, Vec<_>) =
         records.into_iter().partition(|it| it.state == State::Ready);
-    let explanation = peer.seen(|from| from.explain(&ready));
-    let rows = rows(Source::Registrar, &explanation, &ready, &others);
-    let mut body = Vec::new();
-    write(&mut body, &ResolvedJson::of(name.as_str(), Source::Registrar, &rows));
+    let endpoints: usize = ready.iter().map(|it| it.endpoints.len()).sum();
+    let (here, root) = (peer.shared.surroundings.here(), peer.shared.root);
+    let arrange = move || {
+        let explanation = Viewpoint { here: &here, root }.explain(&ready);
+        let rows = rows(Source::Registrar, &explanation, &ready, &others);
+        let mut body = Vec::new();
+        write(&mut body, &ResolvedJson::of(name.as_str(), Source::Registrar, &rows));
+        body
+    };
+    let body = if endpoints <= SLICE { arrange() } else { beside(&peer, arrange).await? };
     Ok(stamped(&peer, revision, respond(&peer, body)?))
 }
 
@@ -306,7 +330,11 @@ pub(super) async fn resolve(
          content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn tree(Extension(peer): Extension<Arc<Peer>>) -> Result<Response, Problem> {
+pub(super) async fn tree(
+    Extension(peer): Extension<Arc<Peer>>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.only(&[])?;
     let (mut supervised, mut after, mut clock) = (Vec::new(), Some(0), (0, 0));
     let mut charge = peer.session.holding();
     while let Some(epoch) = after {
@@ -329,12 +357,29 @@ pub(super) async fn tree(Extension(peer): Extension<Arc<Peer>>) -> Result<Respon
         settled(&peer)?;
     }
     let (revision, now_ms) = clock;
-    let forest = forest(&supervised);
-    let trees: Vec<SupervisedJson<'_>> = forest.iter().map(|it| it.to_json(now_ms)).collect();
-    let mut body = Vec::new();
-    write(&mut body, &trees);
+    let is_long = supervised.len() > SLICE;
+    let arrange = move || {
+        let forest = forest(&supervised);
+        let trees: Vec<SupervisedJson<'_>> = forest.iter().map(|it| it.to_json(now_ms)).collect();
+        let mut body = Vec::new();
+        write(&mut body, &trees);
+        body
+    };
+    let body = if is_long { beside(&peer, arrange).await? } else { arrange() };
     charge.set(0)?;
     Ok(stamped(&peer, revision, respond(&peer, body)?))
+}
+
+/// Makes a long answer on a thread beside, so that nobody waits for it: one at a time.
+async fn beside(
+    peer: &Peer,
+    make: impl FnOnce() -> Vec<u8> + Send + 'static,
+) -> Result<Vec<u8>, Problem> {
+    let _turn = peer.shared.beside.acquire().await;
+    transport::beside("answers", make).await.map_err(|error| {
+        let detail = format!("the answer cannot be made now: {error}");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::LimitReached, detail)
+    })
 }
 
 fn query(peer: &Peer, name: &Name, all: bool) -> Page {
@@ -343,8 +388,9 @@ fn query(peer: &Peer, name: &Name, all: bool) -> Page {
 
 pub(super) fn read_pattern(text: Option<&str>) -> Result<NamePattern, Problem> {
     let Some(text) = text else { return Ok(NamePattern::any()) };
-    NamePattern::new(text)
-        .map_err(|error| Problem::invalid(format!("`pattern`: {error}; {}", error.help())))
+    NamePattern::new(text).map_err(|error| {
+        Problem::invalid(format!("the parameter `pattern`: {error}; {}", error.help()))
+    })
 }
 
 fn read_name(name: Result<Path<String>, PathRejection>) -> Result<Name, Problem> {
@@ -420,6 +466,9 @@ pub(super) const WATCH: CallId = 1;
 
 /// The longest wait: proxies cut longer ones.
 const WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// The most records, or endpoints, of which JSON is made at once: it takes some 0.1 ms.
+const SLICE: usize = 32;
 
 /// The bytes of a page of records in JSON, at most: it takes three times as much as on the wire.
 const PAGE_BYTES: usize = 1024 * 1024;

@@ -7,12 +7,12 @@ use std::{
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     routing::{get, put},
 };
 use endpoints::Endpoint;
 use registrar::{Accepted, ProtocolAdapter, Recognised, RegistryHandle, Serving};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use transport::{Access, BindError, BindOptions, Listener, Stream};
 
 use super::{
@@ -130,6 +130,7 @@ impl HttpAdapter {
             surroundings: Surroundings::new(),
             root: transport::root(),
             requests: Requests::new(),
+            beside: Semaphore::new(1),
         });
         Ok(Self { endpoints, listeners: Mutex::new(listeners), shared })
     }
@@ -197,10 +198,8 @@ fn router() -> Router {
         .route("/", get(page::page))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
-        .fallback(async || Problem::not_found("there is nothing here"))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .fallback(async || {
+            Problem::not_found("there is nothing at this path: /v1/openapi.json says what there is")
+        })
         .method_not_allowed_fallback(async || Problem::not_allowed())
 }
-
-/// The longest body of a request: twice as much as the largest registration takes.
-const BODY_BYTES_MAX: usize = 128 * 1024;

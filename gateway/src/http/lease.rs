@@ -4,38 +4,34 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Extension, Json,
-    body::Bytes,
-    extract::{
-        Path,
-        rejection::{BytesRejection, PathRejection},
-    },
-    http::StatusCode,
+    body::Body,
+    extract::{Path, rejection::PathRejection},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use endpoints::{Endpoint, Name, Stamped};
-use serde::{Deserialize, Serialize};
+use endpoints::{Endpoint, Name, Quoted, Stamped};
+use serde::Serialize;
 use transport::Peer as TransportPeer;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use wire::{ErrorKind, Lifetime, Record, State, registrar::Register};
+use wire::{ErrorKind, Lifetime, Proof, Record, RemoteError, State, registrar::Register};
 
-use super::{peer::Peer, problem::Problem};
+use super::{body, fields::Fields, parameters::Parameters, peer::Peer, problem::Problem};
 use crate::{
     json::{LifetimeJson, schema},
     namespaces::is_in_another,
 };
 
 /// An actor to register, for as long as it is renewed.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, ToSchema)]
 pub(super) struct Lease {
     /// The actor's name.
     name: String,
-    /// Where it listens: multiaddrs, at most 64.
+    /// Where it listens: multiaddrs, from 1 to 64.
     #[schema(example = json!(["/ip4/127.0.0.1/tcp/5555"]))]
     endpoints: Vec<String>,
-    /// Its metadata.
-    #[serde(default)]
+    /// Its metadata; none if absent.
+    #[schema(required = false)]
     metadata: BTreeMap<String, String>,
     /// The stage of its life. If it is not said, it stays as it is: `ready` at first, and `draining`
     /// once somebody drains the actor.
@@ -43,6 +39,66 @@ pub(super) struct Lease {
     state: Option<State>,
     /// Its time to live without a renewal: from 100 to 86,400,000.
     ttl_ms: u64,
+    /// From one that comes back to an exclusive name after a restart of the registrar: the `token` of
+    /// an earlier answer.
+    token: Option<u64>,
+    /// The `resume` of the same answer.
+    resume: Option<String>,
+}
+
+impl Lease {
+    fn read(body: &[u8]) -> Result<Self, Problem> {
+        let known = ["name", "endpoints", "metadata", "state", "ttl_ms", "token", "resume"];
+        let mut fields = Fields::read(body, &known)?;
+        let states = "`starting`, `ready` or `draining`";
+        let lease = Self {
+            name: fields.text("name", "the actor's name, a string")?,
+            endpoints: fields.texts(
+                "endpoints",
+                "an array of multiaddrs, such as [\"/ip4/127.0.0.1/tcp/5555\"]",
+            )?,
+            metadata: fields.map("metadata", "an object of strings")?,
+            state: match fields.optional_text("state", states)?.as_deref() {
+                None => None,
+                Some("starting") => Some(State::Starting),
+                Some("ready") => Some(State::Ready),
+                Some("draining") => Some(State::Draining),
+                Some(other) => {
+                    let detail =
+                        format!("the field `state` is {}, and should be {states}", Quoted(other));
+                    return Err(Problem::invalid(detail));
+                }
+            },
+            ttl_ms: fields
+                .number("ttl_ms", "the time to live in milliseconds, from 100 to 86400000")?,
+            token: fields.optional_number("token", "the `token` of an earlier answer, a number")?,
+            resume: fields
+                .optional_text("resume", "the `resume` of an earlier answer, a string")?,
+        };
+        if lease.endpoints.is_empty() {
+            let detail = "the field `endpoints` is empty, so nobody could reach the actor: write where it \
+                          listens, such as [\"/ip4/127.0.0.1/tcp/5555\"]";
+            return Err(Problem::invalid(detail));
+        }
+        Ok(lease)
+    }
+
+    /// Returns what shows that the caller had the name before.
+    fn proof(&self) -> Result<Option<Proof>, Problem> {
+        match (&self.token, &self.resume) {
+            (None, None) => Ok(None),
+            (Some(_), Some(resume)) => match resume.parse::<Uuid>() {
+                Ok(bytes) => Ok(Some(Proof::from(bytes.into_bytes()))),
+                Err(_) => Err(Problem::invalid(format!(
+                    "the field `resume` is {}, and should be as in an earlier answer",
+                    Quoted(resume)
+                ))),
+            },
+            _ => Err(Problem::invalid(
+                "`token` and `resume` belong together: send both of an earlier answer, or none",
+            )),
+        }
+    }
 }
 
 /// A registered actor.
@@ -65,6 +121,13 @@ pub(super) struct Registered<'a> {
     endpoints: Vec<&'a Endpoint>,
     /// The same in the spelling of the multiaddr standard.
     endpoints_encoded: Vec<String>,
+    /// The fencing token of an exclusive name: what the actor changes should refuse lower ones.
+    #[schema(required)]
+    token: Option<u64>,
+    /// What brings the name back with that token after a restart of the registrar. A renewal does not
+    /// repeat it.
+    #[schema(required)]
+    resume: Option<String>,
 }
 
 /// Registers an actor for a time, or renews that
@@ -87,23 +150,25 @@ pub(super) struct Registered<'a> {
 pub(super) async fn put(
     Extension(peer): Extension<Arc<Peer>>,
     uuid: Result<Path<String>, PathRejection>,
-    body: Result<Bytes, BytesRejection>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
     check_may_write(&peer)?;
     let uuid = read_uuid(uuid)?;
-    let lease: Lease = serde_json::from_slice(&body?).map_err(Problem::invalid)?;
-    let invalid = |error: &dyn std::fmt::Display, help: &str| {
-        Problem::invalid(if help.is_empty() {
-            error.to_string()
-        } else {
-            format!("{error}; {help}")
-        })
+    parameters.only(&[])?;
+    let lease = Lease::read(&body::read(&headers, body).await?)?;
+    let resume = lease.proof()?;
+    let name = Name::new(&lease.name)
+        .map_err(|it| Problem::invalid(format!("the field `name`: {it}; {}", it.help())))?;
+    let read = |(at, text): (usize, &String)| {
+        text.parse::<Endpoint>()
+            .map_err(|it| Problem::invalid(format!("the field `endpoints[{at}]`: {it}")))
     };
-    let name = Name::new(&lease.name).map_err(|it| invalid(&it, it.help()))?;
-    let read = |text: &String| text.parse::<Endpoint>().map_err(|it| invalid(&it, ""));
-    let endpoints: Vec<_> = lease.endpoints.iter().map(read).collect::<Result<_, _>>()?;
+    let endpoints: Vec<_> =
+        lease.endpoints.iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let endpoints = stamped(&peer, endpoints).await?;
-    let Lease { metadata, ttl_ms, .. } = lease;
+    let Lease { metadata, ttl_ms, token, .. } = lease;
     let record = peer.session.record(uuid);
     let former = record.as_ref().filter(|it| it.name == name).map(|it| it.state);
     let state = lease.state.or(former).unwrap_or(State::Ready);
@@ -114,17 +179,22 @@ pub(super) async fn put(
             && it.state == state
             && it.lifetime == Lifetime::Lease { ttl_ms }
     };
-    let is_known = record.as_ref().is_some_and(is_unchanged);
-    let renewed = is_known && peer.session.renew(uuid).is_ok();
-    if !renewed {
+    let known = record.filter(is_unchanged);
+    let renewed = known.is_some() && peer.session.renew(uuid).is_ok();
+    let (token, resume) = if renewed {
+        (known.and_then(|it| it.token), None)
+    } else {
         let register = Register {
             endpoints: endpoints.clone(),
             metadata,
             state,
+            token,
+            resume,
             ..Register::new(name.clone(), uuid)
         };
-        peer.session.register_lease(ttl_ms, register)?;
-    }
+        let registered = peer.session.register_lease(ttl_ms, register).map_err(refused)?;
+        (registered.token, registered.resume)
+    };
     let registered = Registered {
         name: name.as_str(),
         uuid,
@@ -134,10 +204,28 @@ pub(super) async fn put(
         state,
         endpoints: endpoints.iter().map(|it| &it.endpoint).collect(),
         endpoints_encoded: endpoints.iter().map(|it| it.endpoint.to_encoded()).collect(),
+        token,
+        resume: resume.map(|it| Uuid::from_bytes(it.to_bytes()).simple().to_string()),
     };
     let status = if renewed { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(registered)).into_response())
 }
+
+/// Says in words of HTTP why a registration is refused: nobody waits in line by a request.
+fn refused(error: RemoteError) -> Problem {
+    let mut problem = Problem::from(error);
+    for (of_commands, of_http) in ADVICE {
+        problem.reword(of_commands, of_http);
+    }
+    problem
+}
+
+/// What the registrar advises to a command, and the same for HTTP.
+const ADVICE: [(&str, &str); 3] = [
+    ("wait in line for it (`--wait`)", "repeat the request until it is free"),
+    ("wait too (`--wait`)", "repeat the request until it is free"),
+    ("ask again then, or wait in line (`--wait`)", "repeat the request then"),
+];
 
 /// Removes a registration
 ///
@@ -155,8 +243,10 @@ pub(super) async fn put(
 pub(super) async fn delete(
     Extension(peer): Extension<Arc<Peer>>,
     uuid: Result<Path<String>, PathRejection>,
+    parameters: Parameters,
 ) -> Result<StatusCode, Problem> {
     check_may_write(&peer)?;
+    parameters.only(&[])?;
     peer.session.unregister(read_uuid(uuid)?)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -180,7 +270,12 @@ fn check_may_write(peer: &Peer) -> Result<(), Problem> {
 
 fn read_uuid(uuid: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
     let Path(text) = uuid?;
-    text.parse().map_err(|_| Problem::invalid(format!("`{text}` is no UUID")))
+    text.parse().map_err(|_| {
+        Problem::invalid(format!(
+            "{} is no UUID: draw one for each run, as `uuidgen` does",
+            Quoted(&text)
+        ))
+    })
 }
 
 /// Stamps endpoints of the caller by what is visible from here, unless it runs elsewhere: there the

@@ -14,14 +14,15 @@ use axum::{
 use prometheus_client::{
     collector::Collector,
     encoding::{
-        DescriptorEncoder, EncodeGaugeValue, EncodeMetric,
+        DescriptorEncoder, EncodeGaugeValue, EncodeMetric, NoLabelSet,
         prometheus_text::{self, CONTENT_TYPE as PROMETHEUS_TEXT},
     },
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
-use registrar::{RegistryHandle, registry::Totals};
+use registrar::{Latencies, RegistryHandle, registry::Totals};
 use serde_json::Value;
+use tokio::task::yield_now;
 use wire::{RemovalReason, registrar::ClusterStatus};
 
 use super::peer::Peer;
@@ -49,25 +50,48 @@ pub(super) async fn metrics(Extension(peer): Extension<Arc<Peer>>) -> Response {
         Unit::Seconds,
         requests.duration.clone(),
     );
-    registry.register_collector(Box::new(Present(peer.session.registry().clone())));
+    let handle = peer.session.registry().clone();
+    let suspects = suspects(&handle).await;
+    registry.register_collector(Box::new(Present { registry: handle, suspects }));
     let mut text = String::new();
     prometheus_text::encode(&mut text, &registry).expect("a string takes it all");
     ([(CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response()
 }
 
+/// Counts the suspect instances, and lets others have their turn meanwhile.
+async fn suspects(registry: &RegistryHandle) -> u64 {
+    let (mut suspects, mut part) = (0, Some(0));
+    while let Some(at) = part {
+        let (of_part, next) = registry.suspects(at);
+        suspects += of_part;
+        part = next;
+        yield_now().await;
+    }
+    suspects
+}
+
 /// The registrar's present numbers.
 #[derive(Debug)]
-struct Present(RegistryHandle);
+struct Present {
+    registry: RegistryHandle,
+    suspects: u64,
+}
 
 impl Collector for Present {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (status, totals) = (self.0.status(), self.0.totals());
-        let (jobs, jobs_max) = self.0.jobs();
-        let charged = self.0.accounts().bytes() as u64;
-        let is_settling = u64::from(self.0.settling().is_some());
+        let registry = &self.registry;
+        let (status, totals) = (registry.status(), registry.totals());
+        let (jobs, jobs_max) = registry.jobs();
+        let charged = registry.accounts().bytes() as u64;
+        let is_settling = u64::from(registry.settling().is_some());
+        let instances_max = registry.instances_max() as u64;
+        let sessions_max = registry.sessions_max() as u64;
         let gauges = [
             ("callsign_instances", "Registered instances", status.instances),
+            ("callsign_instances_limit", "The most instances", instances_max),
+            ("callsign_suspects", "Instances with evidence against them", self.suspects),
             ("callsign_sessions", "Connections, those by HTTP included", status.sessions),
+            ("callsign_sessions_limit", "The most connections", sessions_max),
             ("callsign_waiters", "Calls that wait for a name", status.waiters),
             ("callsign_watchers", "Watches", status.watchers),
             ("callsign_standbys", "Instances in line for an exclusive name", status.in_line),
@@ -98,6 +122,11 @@ impl Collector for Present {
             let described = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(described)?;
         }
+        let (name, help) = ("callsign_lookup_duration", "Time for a look-up, of one in 64");
+        histogram(&mut encoder, name, help, registry.look_up_latencies())?;
+        let (name, help) =
+            ("callsign_registration_duration", "Time for a registration, of one in 8");
+        histogram(&mut encoder, name, help, registry.registration_latencies())?;
         let (name, help) = ("callsign_removals", "Instances that are gone, by reason");
         let mut removals = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (reason, count) in Totals::REASONS.iter().zip(totals.removed) {
@@ -181,6 +210,19 @@ fn gauge(
 ) -> Result<(), fmt::Error> {
     let described = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     ConstGauge::new(value).encode(described)
+}
+
+fn histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    latencies: &Latencies,
+) -> Result<(), fmt::Error> {
+    let seconds = Some(&Unit::Seconds);
+    let mut described = encoder.encode_descriptor(name, help, seconds, MetricType::Histogram)?;
+    let buckets: Vec<_> = latencies.buckets().collect();
+    let calls = buckets.iter().map(|(_, calls)| calls).sum();
+    described.encode_histogram::<NoLabelSet>(latencies.sum(), calls, &buckets, None)
 }
 
 /// Reads the processor time of a line of `/proc/<pid>/stat`.

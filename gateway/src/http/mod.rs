@@ -31,15 +31,20 @@
 //! | `openapi` | the description of the interface |
 //! | `seen` | records as seen from the registrar |
 //! | `problem` | errors |
-//! | `peer`, `shared`, `patience` | the one who asks, and what all of them share; peers that read nothing |
+//! | `parameters`, `body`, `fields` | what a request asks for, within bounds and read strictly |
+//! | `peer`, `shared` | the one who asks, and what all of them share |
+//! | `socket`, `patience` | a connection; peers that read nothing |
 
 mod actors;
 mod adapter;
+mod body;
+mod fields;
 mod host;
 mod lease;
 mod metrics;
 mod openapi;
 mod page;
+mod parameters;
 mod patience;
 mod peer;
 mod problem;
@@ -47,6 +52,7 @@ mod requests;
 mod seen;
 mod serve;
 mod shared;
+mod socket;
 mod status;
 mod watch;
 

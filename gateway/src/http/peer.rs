@@ -6,12 +6,14 @@ use registrar::{ForeignSession, Holding};
 use tokio_util::sync::CancellationToken;
 use transport::Peer as TransportPeer;
 
-use super::{problem::Problem, seen::Viewpoint, shared::Shared};
+use super::{problem::Problem, seen::Viewpoint, shared::Shared, socket::Socket};
 
 /// The one who asks over a connection.
 pub(super) struct Peer {
     pub(super) session: ForeignSession,
     pub(super) from: TransportPeer,
+    /// To see it go.
+    pub(super) socket: Socket,
     pub(super) shared: Arc<Shared>,
     /// Cancelled when the node stops.
     pub(super) stop: CancellationToken,

@@ -2,7 +2,7 @@
 
 use axum::{
     body::Body,
-    extract::rejection::{BytesRejection, PathRejection, QueryRejection},
+    extract::rejection::PathRejection,
     http::{
         HeaderValue, StatusCode,
         header::{CONTENT_TYPE, RETRY_AFTER},
@@ -74,6 +74,16 @@ impl Problem {
         self.status
     }
 
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Puts other words in place of some of what it says.
+    pub(super) fn reword(&mut self, from: &str, to: &str) {
+        self.detail = self.detail.replace(from, to);
+    }
+
     pub(super) fn body(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
@@ -113,21 +123,11 @@ impl From<Exceeded> for Problem {
     }
 }
 
-impl From<QueryRejection> for Problem {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::invalid(rejection.body_text())
-    }
-}
-
 impl From<PathRejection> for Problem {
-    fn from(rejection: PathRejection) -> Self {
-        Self::invalid(rejection.body_text())
-    }
-}
-
-impl From<BytesRejection> for Problem {
-    fn from(rejection: BytesRejection) -> Self {
-        Self::new(rejection.status(), ErrorKind::Invalid, rejection.body_text())
+    fn from(_: PathRejection) -> Self {
+        Self::invalid(
+            "the path is no UTF-8 once its `%` are resolved: write the name's bytes as UTF-8",
+        )
     }
 }
 

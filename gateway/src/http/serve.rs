@@ -5,7 +5,7 @@ use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 use axum::{
     http::{
         HeaderValue,
-        header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
+        header::{CACHE_CONTROL, CONNECTION, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS},
     },
     response::{IntoResponse, Response},
 };
@@ -30,19 +30,27 @@ use super::{
     peer::Peer,
     problem::{PROBLEM_JSON, Problem},
     shared::Shared,
+    socket::Socket,
 };
 
 /// Answers the requests of a connection, one at a time, until its peer has no more or the node stops.
 pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let Accepted { stream, session, stop } = accepted;
     let from = *stream.peer();
+    let Ok(socket) = Socket::try_from(stream) else {
+        return debug!("it is no socket of this host");
+    };
     let is_port = matches!(from, TransportPeer::Tcp(_));
     let router = TowerToHyperService::new(shared.router.clone());
-    let peer = Arc::new(Peer { session, from, shared, stop: stop.clone() });
+    let peer = Arc::new(Peer { session, from, socket: socket.clone(), shared, stop: stop.clone() });
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let checked = host::check(request.uri(), request.version(), request.headers(), is_port);
         request.extensions_mut().insert(peer.clone());
         let (router, peer) = (router.clone(), peer.clone());
+        // Whoever says a length too may mean other bounds, and the rest be another request to it: the
+        // library shows one of the two alone, and after them the connection is over (RFC 9112,
+        // section 6.1).
+        let is_last = request.headers().contains_key(TRANSFER_ENCODING);
         let (path, began) = (request.uri().path().to_owned(), Instant::now());
         async move {
             let mut response = match checked {
@@ -53,10 +61,13 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
             let headers = response.headers_mut();
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if is_last {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(response)
         }
     });
-    let stream = TokioIo::new(Patient::new(stream, WRITE_TIMEOUT));
+    let stream = TokioIo::new(Patient::new(socket, WRITE_TIMEOUT));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
     builder.header_read_timeout(HEADER_TIMEOUT).max_headers(HEADERS_MAX);

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use endpoints::RootId;
+use tokio::sync::Semaphore;
 
 use super::requests::Requests;
 use crate::surroundings::Surroundings;
@@ -12,4 +13,6 @@ pub(super) struct Shared {
     pub(super) surroundings: Surroundings,
     pub(super) root: Option<RootId>,
     pub(super) requests: Requests,
+    /// Lets one long answer be made at a time.
+    pub(super) beside: Semaphore,
 }

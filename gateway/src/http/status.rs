@@ -10,6 +10,7 @@ use axum::{
 
 use super::{
     actors::{settled, settling_ms},
+    parameters::Parameters,
     peer::Peer,
     problem::Problem,
 };
@@ -24,11 +25,15 @@ use crate::json::StatusJson;
     path = "/v1/status",
     responses((status = 200, description = "Its state.", body = StatusJson<'static>)),
 )]
-pub(super) async fn status(Extension(peer): Extension<Arc<Peer>>) -> Response {
+pub(super) async fn status(
+    Extension(peer): Extension<Arc<Peer>>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.only(&[])?;
     let registry = peer.session.registry();
     let settling_ms = registry.settling().map(settling_ms);
     let status = registry.status();
-    Json(StatusJson::of(&status).settling(settling_ms)).into_response()
+    Ok(Json(StatusJson::of(&status).settling(settling_ms)).into_response())
 }
 
 /// Whether it serves

@@ -8,13 +8,12 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::{Query, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
     response::Response,
 };
 use futures_util::stream;
 use registrar::Holding;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -25,14 +24,16 @@ use wire::{
 
 use super::{
     actors::{WATCH, Watched, read_pattern},
+    parameters::Parameters,
     peer::Peer,
     problem::Problem,
 };
 use crate::json::RecordJson;
 
 /// What is watched.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read by name")]
 pub(super) struct WatchParameters {
     /// Only these names: `*` matches any run of characters, `?` any one.
     pattern: Option<String>,
@@ -62,11 +63,10 @@ pub(super) struct WatchParameters {
 )]
 pub(super) async fn watch(
     Extension(peer): Extension<Arc<Peer>>,
-    parameters: Result<Query<WatchParameters>, QueryRejection>,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Query(WatchParameters { pattern }) = parameters?;
-    let pattern = read_pattern(pattern.as_deref())?;
+    let pattern = read_pattern(parameters.only(&["pattern"])?.get("pattern"))?;
     let seen = headers.get("last-event-id").and_then(read_id);
     let charge = peer.charge(PART_BYTES)?;
     let has_resumed = peer.session.watch(WATCH, pattern, seen)?;
@@ -118,7 +118,7 @@ impl From<bool> for Told {
 }
 
 impl Events {
-    /// Waits for the next changes, and writes them. `None` if the node stops.
+    /// Waits for the next changes, and writes them. `None` if the node stops, or the peer is gone.
     async fn next(&mut self) -> Option<Bytes> {
         let peer = self.watched.0.clone();
         let registry = peer.session.registry();
@@ -136,6 +136,7 @@ impl Events {
             };
             let changes = tokio::select! {
                 () = peer.stop.cancelled() => return None,
+                () = peer.socket.closed() => return None,
                 changes = timeout(limit, peer.session.changes()) => changes,
             };
             let is_all_read = changes.is_err();
