@@ -33,11 +33,11 @@ struct Environment {
     without: &'static str,
 }
 
-/// A generic MessagePack, which knows nothing of the protocol.
+/// A generic MessagePack, which knows nothing of the protocol, and a resolver.
 const ACTORS: Environment = Environment {
     folder: "python",
-    packages: &["msgpack>=1,<2"],
-    without: "tests with tractor programs say that they are skipped",
+    packages: &["dnspython>=2,<3", "msgpack>=1,<2"],
+    without: "tests with tractor programs, and one of the DNS server, say that they are skipped",
 };
 
 /// The client's dependencies, the libraries that its examples and the connectors' tests use, and what

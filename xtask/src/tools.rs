@@ -105,6 +105,11 @@ const TOOLS: &[Tool] = &[
         package: "fish",
         without: "the test of its completion says that it is skipped",
     },
+    Tool {
+        program: "chromedriver",
+        package: "chromium-driver",
+        without: "the tests of the page in a browser say that they are skipped",
+    },
     Tool { program: "curl", package: "curl", without: KEYS },
     Tool { program: "openssl", package: "openssl", without: KEYS },
     Tool {
@@ -112,10 +117,13 @@ const TOOLS: &[Tool] = &[
         package: "bind9-dnsutils",
         without: "the tests of the DNS server say that they are skipped",
     },
+    Tool { program: "kdig", package: "knot-dnsutils", without: RESOLVERS },
+    Tool { program: "drill", package: "ldnsutils", without: RESOLVERS },
+    Tool { program: "node", package: "nodejs", without: RESOLVERS },
     Tool {
         program: "promtool",
         package: "prometheus",
-        without: "the test of the metrics does not have Prometheus check them",
+        without: "the tests of the metrics do not have Prometheus check and read them",
     },
     Tool { program: "nginx", package: "nginx", without: DAEMONS },
     Tool { program: "redis-server", package: "redis-server", without: DAEMONS },
@@ -140,6 +148,9 @@ const PEERS: [(&str, &str); 4] = [
 
 /// The consequence for the tests without a server that moves itself to the background.
 const DAEMONS: &str = "the test of it as a daemon says that it is skipped";
+
+/// The consequence without one of several resolvers.
+const RESOLVERS: &str = "the test that asks the DNS server by it says that it is skipped";
 
 /// The consequence without the server through which registrars share.
 const ETCD: &str = "the tests of clusters say that they are skipped";
