@@ -100,6 +100,33 @@ impl ServerProcess {
         Self::foreign(command, "again.sock")
     }
 
+    /// Starts a dnsmasq that answers from records of its own, and asks nobody.
+    pub fn dnsmasq(records: impl Iterator<Item = String>) -> Self {
+        let [port, _] = free_ports();
+        let mut command = Command::new("dnsmasq");
+        command.args([
+            "--keep-in-foreground",
+            "--no-resolv",
+            "--no-hosts",
+            "--conf-file=/dev/null",
+        ]);
+        command.args([
+            "--listen-address=127.0.0.1",
+            "--bind-interfaces",
+            "--user=root",
+            "--pid-file",
+        ]);
+        command.arg(format!("--port={port}")).args(records);
+        Self::at_port(command, port, tempfile::tempdir().unwrap())
+    }
+
+    /// Starts this program in another role, which listens at a port.
+    pub fn own(args: &[&str], port: u16) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(args);
+        Self::at_port(command, port, tempfile::tempdir().unwrap())
+    }
+
     fn at_port(mut command: Command, port: u16, folder: tempfile::TempDir) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         place(Some(Pid::from_child(&child)), SERVERS);
