@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(keys.place(&keys.own_node()), Place::Node(name("rome")));
         assert_eq!(keys.place(&keys.own_record(uuid)), Place::Record(name("rome"), uuid));
         assert_eq!(keys.place(&keys.own_ended()), Place::Ended(name("rome")));
-        assert_eq!(keys.place(&keys.name(&name("a/b"))), Place::ExclusiveName(name("a/b")));
+        assert_eq!(keys.place(&keys.name(&name("a.b"))), Place::ExclusiveName(name("a.b")));
         assert_eq!(keys.slot_of(&keys.slot(12)), Some(12));
         for other in [
             "/x/slots/12",

@@ -211,7 +211,8 @@ fn each_side_says_what_is_wrong_and_others_are_served() {
     // The certificate of a registrar that runs on ends.
     let said = loop {
         let asked = stage.ask("keys-other.toml", &short_at[0]);
-        if asked.code != Some(0) {
+        // On a busy machine it may be late with an answer.
+        if asked.code != Some(0) && !asked.stderr.contains("no answer in time") {
             break asked.ends_with(3);
         }
     };

@@ -68,7 +68,10 @@ fn the_same_addresses_in_another_network_are_another_peer() {
 fn the_next_at_the_same_addresses_is_another_peer() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
-    let first = Socket::from(TcpStream::connect(at).unwrap());
+    // Nobody else on this host takes a port of that address meanwhile.
+    let first = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    first.bind(&SocketAddr::from(([127, 9, 1, 7], 0)).into()).unwrap();
+    first.connect(&at.into()).unwrap();
     let from = first.local_addr().unwrap().as_socket().unwrap();
     let reset = in_runtime(|| accept(&listener));
     first.set_linger(Some(Duration::ZERO)).unwrap();
