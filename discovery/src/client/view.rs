@@ -14,7 +14,7 @@ use endpoints::Endpoint;
 use tokio::time::Instant;
 use uuid::Uuid;
 use wire::{
-    Record, RemovalReason,
+    Epoch, Record, RemovalReason,
     registrar::{self, Seen},
 };
 
@@ -28,6 +28,9 @@ pub(crate) struct View {
     instances: BTreeMap<Uuid, Instance>,
     /// The number of reported instances of former registrars.
     former: usize,
+    /// What registrars have removed of late, with its last epoch. A node of a cluster that dies tells its
+    /// own watchers first: to the others, they are there until its lease ends.
+    ended: VecDeque<(Uuid, Epoch, Instant)>,
     /// The changes to report: at most a few for each instance.
     untold: VecDeque<Change>,
     /// The overall state as last reported.
@@ -101,6 +104,7 @@ impl View {
             feeds: std::iter::repeat_with(feed).take(feeds).collect(),
             instances: BTreeMap::new(),
             former: 0,
+            ended: VecDeque::new(),
             untold: VecDeque::from([Change::Reset]),
             told: Told::Reset,
             missed: Vec::new(),
@@ -256,7 +260,10 @@ impl View {
                 self.put(feed, record);
                 revision
             }
-            registrar::Change::Remove { instance, reason, revision, .. } => {
+            registrar::Change::Remove { instance, epoch, reason, revision } => {
+                if is_witnessed(reason) && reason != RemovalReason::NodeLost {
+                    self.end(instance.uuid, epoch, now);
+                }
                 self.take(feed, instance.uuid, reason, now);
                 revision
             }
@@ -316,8 +323,21 @@ impl View {
         self.conclude();
     }
 
+    /// Remembers for a while that a registration has ended.
+    fn end(&mut self, uuid: Uuid, epoch: Epoch, now: Instant) {
+        let is_old = |it: &(Uuid, Epoch, Instant)| now.duration_since(it.2) > TELLING_TIME * 2;
+        while self.ended.len() >= ENDED_MAX || self.ended.front().is_some_and(is_old) {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((uuid, epoch, now));
+    }
+
     fn put(&mut self, feed: usize, record: Record) {
         let uuid = record.uuid;
+        let is_it = |it: &(Uuid, Epoch, Instant)| it.0 == uuid && record.epoch <= it.1;
+        if record.node.is_some() && self.ended.iter().any(is_it) {
+            return;
+        }
         let Some(instance) = self.instances.get_mut(&uuid) else {
             self.untold.push_back(Change::Add { record: record.clone() });
             let reported = FeedRecord { feed, record, is_former: false };
@@ -539,3 +559,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The time in which every registrar has told of what it has heard: it takes milliseconds.
 const TELLING_TIME: Duration = Duration::from_secs(1);
+
+/// The most removals to remember: those of a moment.
+const ENDED_MAX: usize = 256;

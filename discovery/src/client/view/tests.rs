@@ -122,6 +122,40 @@ fn one_feed_is_passed_on() {
     );
 }
 
+/// What a node has told its own watchers before it died, it may not have told the other nodes.
+#[test]
+fn what_a_node_has_ended_does_not_return_from_another() {
+    let held = |uuid: u128, since_ms: u64| {
+        let node = Some("rome".parse().unwrap());
+        Told::Add { record: Record { node, ..with(uuid, since_ms) }, revision: since_ms }
+    };
+    let end = Told::Remove {
+        instance: with(1, 0).instance(),
+        epoch: 10,
+        reason: RemovalReason::Unregistered,
+        revision: 99,
+    };
+    check(
+        1,
+        vec![
+            (Begun(0, false), ""),
+            (Tells(0, Told::Reset), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, add(2, 11)), "+2@11"),
+            (Tells(0, synced()), "synced"),
+            (Tells(0, end), "-1"),
+            (Lost(0), "stale 1"),
+            (Restarts(0, 2), ""),
+            (Tells(0, held(1, 10)), ""),
+            (Tells(0, held(2, 11)), ""),
+            (Tells(0, synced()), "synced"),
+            (Tells(0, remove(1)), ""),
+            // It has registered anew.
+            (Tells(0, add(1, 20)), "+1@20"),
+        ],
+    );
+}
+
 #[test]
 fn an_instance_of_two_feeds_is_reported_once() {
     check(
