@@ -18,7 +18,12 @@
 //!
 //! - **A node dies.** Its lease ends, and etcd removes its keys. After a change of its leader etcd may
 //!   keep a lease for seconds longer, so the others drop a node's records themselves when its beats,
-//!   three to a lease, have not come for the length of a lease while their own have.
+//!   three to a lease, have not come for the length of a lease while their own have. A node whose own
+//!   beats were away hears all others anew from then on: what elects is etcd, and nobody has died.
+//! - **A member hangs, or loses the others.** The lease is kept whatever else goes on, by whichever member
+//!   answers; and so is the next connection made: all are asked, each a moment after the one
+//!   before. What a node has lost nevertheless, it writes anew at once; and when its lease has ended, the
+//!   others drop its records at once, for it may be dead.
 //! - **A node is cut off from etcd.** It goes on answering, and says how old its knowledge of the others
 //!   is. The others lose its records with its lease. When it is back, it writes them anew.
 //! - **etcd's members restart.** The watch goes on after the last revision. If etcd has compacted that

@@ -11,6 +11,8 @@
 //! in etcd is always read and compared, because nobody knows which of the last transactions were made.
 
 mod claims;
+mod keeper;
+mod members;
 
 use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
 
@@ -23,7 +25,6 @@ use registrar::{
 use serde_bytes::ByteArray;
 use thiserror::Error;
 use tokio::{
-    sync::watch,
     task::yield_now,
     time::{Instant, sleep, sleep_until},
 };
@@ -34,12 +35,12 @@ use wire::{
     registrar::{ClusterNode, ClusterStatus},
 };
 
-use claims::all;
+use self::{claims::all, keeper::Keeper, members::Members};
 
 use crate::{
     ClusterSettings,
     etcd::{
-        Client, Compare, Connection, EtcdError, Event, EventKind, KeyValue, RequestOp, TxnRequest,
+        Client, Compare, EtcdError, Event, EventKind, KeyValue, RequestOp, TxnRequest,
         WatchResponse,
     },
     keys::{Keys, NodeValue, Place},
@@ -51,14 +52,11 @@ use crate::{
 /// A node's link to its cluster.
 pub(crate) struct Link {
     settings: ClusterSettings,
-    tls: Option<ClientTlsConfig>,
+    members: Members,
     registry: RegistryHandle,
     keys: Keys,
     view: View,
-    /// The lease by which all of this node's keys live, as far as is known.
-    lease: Option<i64>,
-    /// Until when it lives, as far as is known.
-    kept_until: watch::Sender<Option<Instant>>,
+    keeper: Keeper,
     /// Up to which revision the view is complete, if it goes on from there.
     revision: Option<i64>,
     slot: Option<u64>,
@@ -94,9 +92,6 @@ enum LinkError {
 /// A transaction under way.
 type Writing = Pin<Box<dyn Future<Output = Result<(bool, i64), EtcdError>> + Send>>;
 
-/// A question to etcd whether the lease lives, and its prolongation; and when it was asked.
-type Keeping = Pin<Box<dyn Future<Output = (Result<bool, EtcdError>, Instant)> + Send>>;
-
 /// Questions to etcd who has exclusive names.
 type Deciding = Pin<Box<dyn Future<Output = Result<Vec<Decided>, EtcdError>> + Send>>;
 
@@ -122,16 +117,17 @@ impl Link {
             faulty: 0,
             nodes: Vec::new(),
         };
-        let (lease, revision, slot, beat) = (None, None, None, 0);
+        let (revision, slot, beat) = (None, None, 0);
+        let members = Members::new(&settings, tls.as_ref());
+        let keeper = Keeper::new(members.clone(), settings.lease);
         let heard_at = Instant::now();
         let link = Self {
             settings,
-            tls,
+            members,
             registry,
             keys,
             view,
-            lease,
-            kept_until: watch::Sender::new(None),
+            keeper,
             revision,
             slot,
             beat,
@@ -146,74 +142,79 @@ impl Link {
 
     /// Keeps a connection to etcd, for as long as it is polled.
     pub(crate) async fn run(self) {
-        let (kept_until, registry) = (self.kept_until.subscribe(), self.registry.clone());
-        tokio::join!(self.keep_connected(), names::guard(kept_until, registry));
+        let (keeper, registry) = (self.keeper.clone(), self.registry.clone());
+        let guard = names::guard(keeper.kept_until(), registry);
+        tokio::join!(self.keep_connected(), guard, keeper.run());
     }
 
     async fn keep_connected(mut self) {
-        let mut failures = 0;
+        let (mut failures, mut first) = (0, 0);
         loop {
-            for endpoint in self.settings.endpoints.clone() {
-                let began = Instant::now();
-                let Err(error) = self.connect(&endpoint).await;
-                if matches!(error, LinkError::Compacted | LinkError::TooLong) {
-                    self.revision = None;
+            let began = Instant::now();
+            let (member, error) = match self.members.reach(first, self.keys.own_node()).await {
+                Ok((member, client)) => {
+                    let Err(error) = self.connect(member, client).await;
+                    (member, error)
                 }
-                let error = WithCauses(&error).to_string();
-                self.registry.let_decide(Err(error.clone()));
-                // An etcd that is away for long is said once.
-                if self.warned.replace(error.clone()).as_ref() != Some(&error) {
-                    warn!(target: "callsign", endpoint, error, "not connected to etcd");
-                }
-                self.status.error = Some(format!("{endpoint}: {error}"));
-                self.status.endpoint = None;
-                self.status.lag_ms = None;
-                self.tell();
-                if began.elapsed() > self.settings.lease {
-                    failures = 0;
-                }
-                sleep(pause(failures, fastrand::f64())).await;
-                failures += 1;
+                Err((member, error)) => (member, error.into()),
+            };
+            first = (member + 1) % self.members.count();
+            if matches!(error, LinkError::Compacted | LinkError::TooLong) {
+                self.revision = None;
             }
+            let error = WithCauses(&error).to_string();
+            self.registry.let_decide(Err(error.clone()));
+            let endpoint = self.members.endpoint(member);
+            // An etcd that is away for long is said once.
+            if self.warned.replace(error.clone()).as_ref() != Some(&error) {
+                warn!(target: "callsign", endpoint, error, "not connected to etcd");
+            }
+            self.status.error = Some(format!("{endpoint}: {error}"));
+            self.status.endpoint = None;
+            self.status.lag_ms = None;
+            self.tell();
+            if began.elapsed() > self.settings.lease {
+                failures = 0;
+            }
+            sleep(pause(failures, fastrand::f64())).await;
+            failures += 1;
         }
     }
 
-    /// Shares through one member, until something goes wrong.
-    async fn connect(&mut self, endpoint: &str) -> Result<Infallible, LinkError> {
-        let to = Connection {
-            endpoint: endpoint.to_owned(),
-            tls: self.tls.clone(),
-            user: self.settings.user.clone(),
-            limit: CALL_LIMIT,
-        };
-        let client = Client::connect(&to).await?;
-        let lease = self.lease(&client).await?;
+    /// Shares through a member, until something goes wrong.
+    async fn connect(&mut self, member: usize, client: Client) -> Result<Infallible, LinkError> {
+        let lease = self.lease(member, &client).await?;
         let claimed_at = self.claim_name(&client, lease).await?;
         self.claim_slot(&client, lease).await?;
-        let own = all(&client, &self.keys.own_records()).await?.0;
-        let is_kept = |it: &KeyValue| it.lease == lease;
-        let own = own.into_iter().filter(is_kept).filter_map(|it| match self.keys.place(&it.key) {
-            Place::Record(_, uuid) => Some((uuid, it.value)),
-            _ => None,
-        });
-        let outbox = Outbox::new(self.keys.clone(), own);
-        let from = match self.revision {
-            Some(revision) => revision,
-            None => {
-                let (everything, revision) = all(&client, self.keys.prefix()).await?;
-                let actions = self.view.replace(&everything, Instant::now());
-                self.act(actions).await;
-                self.revision = Some(revision);
-                revision
+        let (own_records, prefix) = (self.keys.own_records(), self.keys.prefix().to_vec());
+        let everything = async {
+            match self.revision {
+                Some(_) => Ok(None),
+                None => all(&client, &prefix).await.map(Some),
             }
         };
+        let (own, everything, names) =
+            tokio::try_join!(all(&client, &own_records), everything, self.names(&client, lease))?;
+        let is_kept = |it: &KeyValue| it.lease == lease;
+        let own =
+            own.0.into_iter().filter(is_kept).filter_map(|it| match self.keys.place(&it.key) {
+                Place::Record(_, uuid) => Some((uuid, it.value)),
+                _ => None,
+            });
+        let outbox = Outbox::new(self.keys.clone(), own);
+        if let Some((everything, revision)) = everything {
+            let actions = self.view.replace(&everything, Instant::now());
+            self.act(actions).await;
+            self.revision = Some(revision);
+        }
         // From the last revision that is known, which is seen twice: etcd gives what is after a
         // revision that it has compacted without the removals in the first one, and says nothing.
-        let names = self.names(&client, lease).await?;
-        let watching = client.watch(self.keys.prefix(), from).await?;
+        let from = self.revision.expect("everything has been read, now or before");
+        let watching = client.watch(&prefix, from).await?;
         let now = Instant::now();
         self.view.resume(now);
         self.heard_at = now;
+        let endpoint = self.members.endpoint(member);
         info!(target: "callsign", endpoint, lease, "connected to etcd");
         self.status.endpoint = Some(endpoint.to_owned());
         self.status.error = None;
@@ -227,7 +228,8 @@ impl Link {
 
     async fn share(&mut self, mut open: Open) -> Result<Infallible, LinkError> {
         let (mut writing, mut writes_beat): (Option<Writing>, bool) = (None, false);
-        let mut keeping: Option<Keeping> = None;
+        let keeper = self.keeper.clone();
+        let mut ended = Box::pin(keeper.ended(open.lease));
         let mut deciding: Option<Deciding> = None;
         self.registry.let_decide(Ok(()));
         let mut parts = Vec::new();
@@ -281,14 +283,7 @@ impl Link {
                     // The others may drop what is not there from now on.
                     is_beat_due |= !was_whole && open.outbox.is_whole();
                 }
-                (kept, asked_at) = finished(&mut keeping) => {
-                    keeping = None;
-                    let is_lapsed = self.kept_until.borrow().is_none_or(|it| it < Instant::now());
-                    if !kept? || is_lapsed {
-                        return Err(LinkError::LeaseEnded);
-                    }
-                    self.kept(asked_at);
-                }
+                () = &mut ended => return Err(LinkError::LeaseEnded),
                 requests = self.registry.name_requests(), if deciding.is_none() => {
                     deciding = Some(Box::pin(open.names.clone().decide(requests)));
                 }
@@ -319,11 +314,6 @@ impl Link {
                     if silence <= self.interval() * 2 {
                         let actions = self.view.tick(now);
                         self.act(actions).await;
-                    }
-                    if keeping.is_none() {
-                        let (client, lease) = (open.client.clone(), open.lease);
-                        keeping =
-                            Some(Box::pin(async move { (client.keep_alive(lease).await, now) }));
                     }
                     let (pending, written) = open.outbox.counts();
                     (self.status.pending, self.status.written) = (pending as u64, written as u64);
@@ -367,6 +357,10 @@ impl Link {
             // An earlier one may come in a watch that goes on from before.
             if kv.lease == lease {
                 is_heard = true;
+                // Nobody was heard meanwhile: the others may be about to come back, too.
+                if now.saturating_duration_since(self.heard_at) > self.interval() * 3 / 2 {
+                    self.view.resume(now);
+                }
                 self.heard_at = now;
             }
         }
@@ -488,13 +482,9 @@ fn pause(failures: u32, drawn: f64) -> Duration {
 /// The number of the watch of this node's own registry.
 const WATCH: u64 = 1;
 
-/// The time limit of a call. etcd answers in milliseconds, and elects a leader in a second or two; a
-/// member that takes longer is left for another, and the lease is not yet over.
-const CALL_LIMIT: Duration = Duration::from_secs(1);
-
 /// The shortest bound of a pause, and the longest: within that, a node is back after etcd is.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_millis(1500);
+const PAUSE_MAX: Duration = Duration::from_millis(800);
 
 /// The changes of the registry before others run: each takes some microseconds.
 const TURN: usize = 64;
@@ -513,7 +503,7 @@ mod tests {
             (0, 1.0, 75),
             (1, 1.0, 125),
             (3, 0.5, 225),
-            (30, 1.0, 1525),
+            (30, 1.0, 825),
             (30, 0.0, 25),
         ] {
             assert_eq!(pause(failures, drawn), Duration::from_millis(expected_ms));

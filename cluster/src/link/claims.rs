@@ -7,16 +7,16 @@ use super::{Link, LinkError};
 use crate::{
     etcd::{Client, Compare, KeyValue, RequestOp, TxnRequest},
     keys::NodeValue,
-    names::{self, EARLIER, Names},
+    names::{self, Names},
 };
 
 impl Link {
     /// Keeps the lease that there is, or takes a new one: then everything is written anew.
-    pub(super) async fn lease(&mut self, client: &Client) -> Result<i64, LinkError> {
+    pub(super) async fn lease(&mut self, member: usize, client: &Client) -> Result<i64, LinkError> {
         let asked_at = Instant::now();
-        if let Some(lease) = self.lease {
-            if client.keep_alive(lease).await? {
-                self.kept(asked_at);
+        if let Some(lease) = self.keeper.lease() {
+            if self.keeper.prolong(member, lease).await.map_err(|(_, error)| error)? {
+                self.keeper.take(lease, asked_at);
                 return Ok(lease);
             }
             self.registry.lose_names();
@@ -24,14 +24,8 @@ impl Link {
         self.revision = None;
         let asked_at = Instant::now();
         let lease = client.grant(self.settings.lease).await?;
-        self.lease = Some(lease);
-        self.kept(asked_at);
+        self.keeper.take(lease, asked_at);
         Ok(lease)
-    }
-
-    /// Records that the lease has been prolonged, at the earliest when that was asked for.
-    pub(super) fn kept(&self, asked_at: Instant) {
-        self.kept_until.send_replace(Some(asked_at + self.settings.lease - EARLIER));
     }
 
     /// Finds out which exclusive names are given away, and begins to have them given.
@@ -68,6 +62,8 @@ impl Link {
             }
         }
         let revision = there.map_or(0, |it| it.mod_revision);
+        // A sign of life, too.
+        self.beat += 1;
         let value = self.value(false).encode();
         let txn = TxnRequest {
             compare: vec![Compare::modified(key.clone(), revision)],

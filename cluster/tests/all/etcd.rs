@@ -148,7 +148,12 @@ impl Etcd {
 
     /// Waits until the latest revision is a later one.
     pub(crate) async fn passes(&self, revision: i64) {
-        while self.revision(0).await.is_none_or(|it| it <= revision) {
+        self.passes_at(0, revision).await;
+    }
+
+    /// Waits until the latest revision that a member knows is a later one.
+    pub(crate) async fn passes_at(&self, member: usize, revision: i64) {
+        while self.revision(member).await.is_none_or(|it| it <= revision) {
             // Nothing else tells it without a watch, which is what is tested.
             sleep(Duration::from_millis(5)).await;
         }

@@ -1,11 +1,11 @@
 //! A relay between a node and a member of etcd, or between members: it can be slow, and be cut.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
@@ -16,6 +16,8 @@ pub(crate) struct Relay {
     to: SocketAddr,
     /// How long the bytes take, in each direction.
     delay: Duration,
+    /// Whether bytes pass.
+    passes: Arc<watch::Sender<bool>>,
     passing: JoinSet<()>,
 }
 
@@ -34,7 +36,13 @@ impl Relay {
     }
 
     async fn bind(place: SocketAddr, to: SocketAddr, delay: Duration) -> Self {
-        let mut relay = Self { place, to, delay, passing: JoinSet::new() };
+        let mut relay = Self {
+            place,
+            to,
+            delay,
+            passes: Arc::new(watch::Sender::new(true)),
+            passing: JoinSet::new(),
+        };
         relay.mend().await;
         relay
     }
@@ -43,18 +51,19 @@ impl Relay {
     pub(crate) async fn mend(&mut self) {
         let listener = TcpListener::bind(self.place).await.unwrap();
         self.place = listener.local_addr().unwrap();
-        let (to, delay) = (self.to, self.delay);
+        let (to, delay, passes) = (self.to, self.delay, self.passes.clone());
         self.passing.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((here, _)) = listener.accept().await {
+                let passes = passes.clone();
                 connections.spawn(async move {
                     let Ok(there) = TcpStream::connect(to).await else { return };
                     drop((here.set_nodelay(true), there.set_nodelay(true)));
                     let ((from_here, to_here), (from_there, to_there)) =
                         (here.into_split(), there.into_split());
                     tokio::join!(
-                        pass(from_here, to_there, delay),
-                        pass(from_there, to_here, delay)
+                        pass(from_here, to_there, delay, &passes),
+                        pass(from_there, to_here, delay, &passes)
                     );
                 });
             }
@@ -63,6 +72,11 @@ impl Relay {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.place)
+    }
+
+    /// Takes connections and bytes, and passes nothing on, as a member that is stopped does.
+    pub(crate) fn hang(&self) {
+        self.passes.send_replace(false);
     }
 
     /// Ends all connections, and takes no more.
@@ -76,7 +90,12 @@ impl Relay {
     }
 }
 
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, delay: Duration) {
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    delay: Duration,
+    passes: &watch::Sender<bool>,
+) {
     let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(256);
     let reading = async move {
         let mut bytes = vec![0; 64 * 1024];
@@ -91,6 +110,7 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
             if !delay.is_zero() {
                 sleep_until(due_at).await;
             }
+            drop(passes.subscribe().wait_for(|it| *it).await);
             if to.write_all(&bytes).await.is_err() {
                 return;
             }

@@ -151,6 +151,62 @@ async fn lasting(name: &str, endpoint: String) -> Node {
     Node::start_with(ClusterSettings { lease, ..settings }).await
 }
 
+/// Tried one after another, those that hang would take longer than the lease.
+#[tokio::test]
+async fn a_node_whose_member_hangs_finds_one_that_does_not_before_its_lease_ends() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let mut relays = Vec::new();
+    for _ in 0..8 {
+        relays.push(Relay::start(etcd.place(0)).await);
+    }
+    let endpoints = relays.iter().map(Relay::endpoint).collect::<Vec<_>>();
+    let lease = Duration::from_secs(6);
+    let settings = |name: &str, endpoints: Vec<String>| {
+        let settings = ClusterSettings::new(name.parse().unwrap(), endpoints);
+        ClusterSettings { lease, ..settings }
+    };
+    let oslo = Node::start_with(settings("oslo", etcd.endpoints())).await;
+    let mut watcher = oslo.watch();
+    let rome = Node::start_with(settings("rome", endpoints.clone())).await;
+    let client = rome.client();
+    register(&client, "feed", 1);
+    assert_eq!(watcher.next().await, "add feed 1 at rome");
+    relays[..7].iter().for_each(Relay::hang);
+    rome.until(|it| it.endpoint.as_ref() == Some(&endpoints[7])).await;
+    register(&client, "feed", 2);
+    assert_eq!(watcher.next().await, "add feed 2 at rome", "and nothing was removed meanwhile");
+    // Each of the two writes a beat every two seconds.
+    let now = etcd.revision(0).await.unwrap();
+    etcd.passes(now + 6).await;
+    register(&client, "feed", 3);
+    assert_eq!(watcher.next().await, "add feed 3 at rome");
+}
+
+/// A member that follows passes keep-alives on to the leader by a link of its own: transactions get
+/// through another, and keep-alives do not.
+#[tokio::test]
+async fn a_leader_that_the_others_cannot_reach_takes_no_lease_with_it() {
+    let delay = Some(Duration::from_millis(1));
+    let Some(mut etcd) = Etcd::start_apart(3, delay).await else { return };
+    let leader = etcd.leader().await;
+    let mut endpoints = etcd.endpoints();
+    let last = endpoints.remove(leader);
+    endpoints.push(last);
+    let rome = Node::start("rome", endpoints.clone()).await;
+    endpoints.reverse();
+    let oslo = Node::start("oslo", endpoints).await;
+    let mut watcher = oslo.watch();
+    let client = rome.client();
+    register(&client, "feed", 1);
+    assert_eq!(watcher.next().await, "add feed 1 at rome");
+    etcd.relays[leader].sever().await;
+    let before = etcd.revision(leader).await;
+    // Each of the two writes a beat a second.
+    etcd.passes_at(leader, before.unwrap_or_default() + 20).await;
+    register(&client, "feed", 2);
+    assert_eq!(watcher.next().await, "add feed 2 at rome", "and nothing was removed meanwhile");
+}
+
 #[tokio::test]
 async fn any_member_may_die() {
     let Some(mut etcd) = Etcd::start(3).await else { return };
