@@ -2,6 +2,7 @@
 //! gone, or cut off from the others, looks well.
 
 use std::{
+    error::Error as _,
     future::{Future, ready},
     time::Duration,
 };
@@ -31,9 +32,24 @@ use crate::settings::EtcdUser;
 pub(crate) struct Connection {
     pub(crate) endpoint: String,
     pub(crate) tls: Option<ClientTlsConfig>,
+    /// Whether this node has a certificate.
+    pub(crate) has_identity: bool,
     pub(crate) user: Option<EtcdUser>,
     /// The time limit of each call.
     pub(crate) limit: Duration,
+}
+
+impl Connection {
+    /// Returns what may be the matter if etcd accepts a connection, and ends it without a word.
+    fn hint(&self) -> &'static str {
+        if !self.endpoint.starts_with("https://") {
+            "it may want `https://`, or be no etcd"
+        } else if self.has_identity {
+            "it may not know the authority of this node's certificate"
+        } else {
+            "it may want a certificate of this node (`certificate` and `key`)"
+        }
+    }
 }
 
 /// A connection to a member of etcd.
@@ -82,6 +98,8 @@ pub(crate) enum EtcdError {
     Silent(Duration),
     #[error("{call} failed: {}", .status.message())]
     Call { call: &'static str, status: Status },
+    #[error("it ended the connection at once: {hint}")]
+    Ended { hint: &'static str },
     #[error("{0}")]
     Answer(&'static str),
 }
@@ -100,7 +118,7 @@ impl Client {
     ///
     /// Cancel safe.
     pub(crate) async fn connect(to: &Connection) -> Result<Self, EtcdError> {
-        let Connection { endpoint, tls, user, limit } = to;
+        let Connection { endpoint, tls, user, limit, .. } = to;
         let mut dialed = Endpoint::from_shared(endpoint.clone())
             .map_err(EtcdError::Connect)?
             .connect_timeout(*limit)
@@ -121,6 +139,18 @@ impl Client {
             client.token = Some(token.map_err(|_| EtcdError::Answer("its token is no text"))?);
         }
         Ok(client)
+    }
+
+    /// Asks a first question, the answer to which is no matter. A server that refuses this side's
+    /// certificate says nothing, and ends the connection.
+    pub(crate) async fn greet(&self, to: &Connection, key: Vec<u8>) -> Result<(), EtcdError> {
+        match self.get(key).await {
+            // What comes from etcd has no cause on this side.
+            Err(EtcdError::Call { status, .. }) if status.source().is_some() => {
+                Err(EtcdError::Ended { hint: to.hint() })
+            }
+            answer => answer.map(drop),
+        }
     }
 
     /// Returns some of the keys of a prefix from one of them on, at a revision, or the present one.

@@ -28,6 +28,7 @@ impl Members {
         let member = |endpoint: &String| Connection {
             endpoint: endpoint.clone(),
             tls: tls.cloned(),
+            has_identity: settings.tls.identity.is_some(),
             user: settings.user.clone(),
             limit,
         };
@@ -52,7 +53,7 @@ impl Members {
             let key = key.clone();
             async move {
                 let client = Client::connect(&member).await?;
-                client.get(key).await?;
+                client.greet(&member, key).await?;
                 Ok(client)
             }
         })

@@ -205,7 +205,7 @@ impl Etcd {
 }
 
 /// Returns the middle of an address of the loopback.
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     (Uuid::new_v4().as_u128() as u32) & 0x00ff_fff0
 }
 

@@ -8,6 +8,7 @@ mod exclusive;
 mod node;
 mod proof;
 mod relay;
+mod secured;
 mod sharing;
 mod soak;
 mod troubles;
