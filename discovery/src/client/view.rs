@@ -325,7 +325,7 @@ impl View {
 
     /// Remembers for a while that a registration has ended.
     fn end(&mut self, uuid: Uuid, epoch: Epoch, now: Instant) {
-        let is_old = |it: &(Uuid, Epoch, Instant)| now.duration_since(it.2) > TELLING_TIME * 2;
+        let is_old = |it: &(Uuid, Epoch, Instant)| now.duration_since(it.2) > ENDED_FOR;
         while self.ended.len() >= ENDED_MAX || self.ended.front().is_some_and(is_old) {
             self.ended.pop_front();
         }
@@ -559,6 +559,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The time in which every registrar has told of what it has heard: it takes milliseconds.
 const TELLING_TIME: Duration = Duration::from_secs(1);
+
+/// For how long a removal is remembered: as long as etcd may take to hear of one while it elects.
+const ENDED_FOR: Duration = Duration::from_secs(5);
 
 /// The most removals to remember: those of a moment.
 const ENDED_MAX: usize = 256;
