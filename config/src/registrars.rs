@@ -25,8 +25,8 @@ pub const REGISTRARS_VARIABLE: &str = "CALLSIGN_REGISTRAR";
 /// none.
 ///
 /// ```
-/// assert!(callsign_config::names_registrars("/unix/@market, /unix/@other"));
-/// assert!(!callsign_config::names_registrars(" , "));
+/// assert!(config::names_registrars("/unix/@market, /unix/@other"));
+/// assert!(!config::names_registrars(" , "));
 /// ```
 pub fn names_registrars(variable: &str) -> bool {
     variable.contains(|it: char| it != ',' && !it.is_whitespace())
