@@ -4,7 +4,12 @@
 
 #![expect(clippy::print_stderr, reason = "who runs a test reads what it says")]
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -87,6 +92,13 @@ fn tractor_programs_and_callsigns_actors_find_each_other() {
     assert!(said.stdout.contains("msg_type") && said.stdout.contains("snake"), "{said}");
 }
 
+/// Returns what a node has written down of tractor's programs.
+fn written_down(room: &Room) -> String {
+    let files = fs::read_dir(room.file("callsign")).into_iter().flatten().flatten();
+    let ledgers = files.filter(|it| it.file_name().to_string_lossy().starts_with("tractor-"));
+    ledgers.filter_map(|it| fs::read_to_string(it.path()).ok()).collect()
+}
+
 /// They register only once, so the node's knowledge of them outlives it.
 #[test]
 fn tractor_registrations_outlive_the_node() {
@@ -104,6 +116,10 @@ fn tractor_registrations_outlive_the_node() {
             names.collect::<Vec<_>>().join(" ")
         };
         assert_eq!(listed(&node), r#""ends" "over%2520tcp" "snake""#);
+        // What came last is written down a moment later.
+        while !written_down(&room).contains("over%2520tcp") {
+            sleep(Duration::from_millis(5));
+        }
         drop(end(node));
 
         // Only living ones are known again.

@@ -13,7 +13,6 @@ use std::{
 /// How this process finds others in `/proc`.
 ///
 /// ```
-/// # use callsign_transport as transport;
 /// use transport::ProcessNumbers;
 ///
 /// let own = std::process::id().cast_signed();
