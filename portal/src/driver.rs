@@ -393,9 +393,12 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
     /// Handles the arrived frames until the service is full, or the turn is over. Tells whether
     /// there may be more.
     fn dispatch(&mut self) -> Result<bool, Closed> {
+        let mut looks_ahead = true;
         while self.takes_more() && !self.replies.is_spent() {
-            if self.looked_at == 0 {
+            if self.looked_at == 0 && looks_ahead {
                 self.looked_at = self.look_ahead();
+                // A service that takes none is not asked again.
+                looks_ahead = self.looked_at > 0;
             }
             let Some(bytes) = self.reader.peek_frame().map_err(Closed::Protocol)? else {
                 return Ok(false);

@@ -6,9 +6,8 @@ use std::{
 };
 
 use crate::{
-    KEPT_KIB_MAX,
-    harness::{Counts, LIMIT, Node, Room, now},
-    witness::Witness,
+    harness::{LIMIT, Node, Room, now},
+    stays_as_it_was,
 };
 
 /// Lets strangers loose on a node, while a good client asks on.
@@ -20,18 +19,10 @@ fn endure(strangers: impl Fn(SocketAddr)) {
     let settings = room.write("callsign.toml", settings);
     let patience = ["--config", &*settings, "--handshake-timeout", "2s"];
     let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &patience);
-    let witness = Witness::start(&node);
-    let before_kib = node.resident_kib();
-    strangers(node.dns());
-    asked(node.dns());
-    witness.was_always_answered();
-    node.comes_to(Counts { instances: 1, sessions: 0, waiters: 0, watchers: 0 });
-    let after_kib = node.resident_kib();
-    assert!(
-        after_kib < before_kib + KEPT_KIB_MAX,
-        "{before_kib} KiB were resident before, and {after_kib} KiB are after"
-    );
-    let ended = node.stop().succeeds();
+    let ended = stays_as_it_was(node, 1, |node| {
+        strangers(node.dns());
+        asked(node.dns());
+    });
     assert_eq!(ended.stderr, "", "a stranger is nothing to tell of\n{ended}");
 }
 

@@ -10,6 +10,7 @@ use wire::{
 use crate::{
     endure,
     harness::{Peer, query, register, registration},
+    outlast,
 };
 
 #[test]
@@ -44,7 +45,7 @@ fn invalid_beginnings_are_turned_away() {
         ("a hello of another type", after_preface(&as_frame(b"\x81\xa5hello\x01"))),
         ("a hello that is deeply nested", after_preface(&as_frame(&[0x91; 4000]))),
     ];
-    endure(|_, endpoint| {
+    let ended = outlast(|_, endpoint| {
         // All in parallel, because the silent ones take time.
         let come = |(what, bytes): &(&'static str, Vec<u8>)| {
             let mut stranger = Peer::dial(endpoint);
@@ -58,6 +59,10 @@ fn invalid_beginnings_are_turned_away() {
             stranger.closes();
         }
     });
+    // A client that speaks TLS was meant to be served, and is not; one comes to each of two endpoints.
+    let told: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(told.len(), 2, "other strangers are nothing to tell of\n{ended}");
+    assert!(told.iter().all(|it| it.contains("the peer speaks TLS")), "{ended}");
 }
 
 #[test]
