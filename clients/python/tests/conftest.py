@@ -26,8 +26,9 @@ from callsign.streams import SocketStream
 #: A bound against hanging, and nothing else: it holds on a busy machine.
 LIMIT = 60.0
 
-# Under `nohup` it would be ignored, and by every node that is started here too.
+# Under `nohup` or behind the `&` of a script one is ignored, and by every program started here too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def binary() -> str:

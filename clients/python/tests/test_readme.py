@@ -17,12 +17,13 @@ from test_tls import authority, keys, node_at
 import callsign
 import callsign.sync
 
+README = (Path(__file__).parents[1] / "README.md").read_text()
+PROGRAMS: dict[str, str] = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README, re.DOTALL))
+
 
 def program(name: str) -> str:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    found = re.search(rf"```python\n# {re.escape(name)}\n(.*?)```", readme, re.DOTALL)
-    assert found, f"the README has no program {name}"
-    return found[1]
+    assert name in PROGRAMS, f"the README has no program {name}"
+    return PROGRAMS[name]
 
 
 @contextmanager
@@ -60,6 +61,23 @@ def environment(node: Node) -> dict[str, str]:
 def client(node: Node) -> Iterator[callsign.sync.Client]:
     with callsign.sync.connect(node.endpoint) as client:
         yield client
+
+
+def test_the_programs_have_the_types_of_their_libraries(tmp_path: Path) -> None:
+    for name in ("mypy", "aiohttp", "uvicorn"):
+        pytest.importorskip(name)
+    for name, text in PROGRAMS.items():
+        (tmp_path / name).write_text(text)
+    # Not every library has types, nor is each of them here.
+    lenient = ["--ignore-missing-imports", "--disable-error-code=import-untyped"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", *lenient, *PROGRAMS],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(Path(__file__).parents[1] / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_first_programs_meet(node: Node, client: callsign.sync.Client) -> None:

@@ -38,10 +38,10 @@ class Call:
     __slots__ = ("answer", "deadline", "ended", "error", "items")
 
     def __init__(self, ended: Ended, items: Items | None) -> None:
-        self.ended = ended
+        self.ended: Ended = ended
         self.answer: bytes | None = None
         self.error: RemoteError | Closed | Overdue | None = None
-        self.items = items
+        self.items: Items | None = items
         #: When it is given up, if ever.
         self.deadline: float | None = None
 

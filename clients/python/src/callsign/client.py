@@ -55,9 +55,9 @@ class Client:
         self, registrars: Sequence[Endpoint], options: Options, trust: Trust, *, waits: bool
     ) -> None:
         self.options = options
-        self.hub = Hub(registrars, options, trust)
-        self.asking = Asking(self.hub)
-        self.memory = Memory()
+        self.hub: Hub = Hub(registrars, options, trust)
+        self.asking: Asking = Asking(self.hub)
+        self.memory: Memory = Memory()
         self._waits = waits
         self._tasks: anyio.abc.TaskGroup | None = None
 

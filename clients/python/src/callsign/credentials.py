@@ -20,7 +20,7 @@ from .binding import KeyLog
 from .errors import SettingsError
 from .text import quoted, system
 
-log = logging.getLogger("callsign")
+log: logging.Logger = logging.getLogger("callsign")
 
 #: The most bytes of a file: a thousand authorities.
 _BYTES_MAX = 4 << 20
@@ -50,7 +50,7 @@ class Credentials:
     """The certificate of a program, followed as its files change. One thread uses it."""
 
     def __init__(self, files: Tls) -> None:
-        self.keylog = KeyLog()
+        self.keylog: KeyLog = KeyLog()
         self._files = files
         self._seen = _seen(files)
         self._looked_at = time.monotonic()

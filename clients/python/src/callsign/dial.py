@@ -168,9 +168,9 @@ class Connection(SocketStream):
         assert isinstance(won.verdict, Locality) and won.assurance is not None
         super().__init__(sock)
         #: The instance that was dialed.
-        self.record = won.record
+        self.record: Record = won.record
         #: The endpoint that answered, its locality, and how certain its identity is.
-        self.endpoint = won.endpoint
+        self.endpoint: Endpoint = won.endpoint
         self.locality: Locality = won.verdict
         self.assurance: Assurance = won.assurance
         #: The actor's introduction, if it speaks the protocol.

@@ -32,7 +32,7 @@ DEFAULT_PORT = 1616
 
 _SYSTEM_DIR = "/run/callsign"
 
-log = logging.getLogger("callsign")
+log: logging.Logger = logging.getLogger("callsign")
 
 
 @dataclass(frozen=True, slots=True)

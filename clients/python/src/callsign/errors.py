@@ -208,7 +208,7 @@ class RegistrarsError(Error):
     """An error made of those of the registrars, of which it prints one a line."""
 
     def __init__(self, what: str, failures: Sequence[RegistrarFailure]) -> None:
-        self.failures = tuple(failures)
+        self.failures: tuple[RegistrarFailure, ...] = tuple(failures)
         super().__init__("\n  ".join([f"{what}:", *map(str, self.failures)]))
         for hint in dict.fromkeys(
             hint for it in failures for hint in _HINTS.get(it.error.kind, ())

@@ -32,7 +32,8 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
 
 def pack(value: Any) -> bytes:
     """Writes one MessagePack document."""
-    packed: bytes = msgpack.packb(value)
+    packed = msgpack.packb(value)
+    assert isinstance(packed, bytes)
     return packed
 
 

@@ -35,12 +35,14 @@ class Hub:
     def __init__(self, registrars: Sequence[Endpoint], options: Options, trust: Trust) -> None:
         self.options = options
         self.trust = trust
-        self.credentials = None if options.tls is None else Credentials(options.tls)
+        self.credentials: Credentials | None = (
+            None if options.tls is None else Credentials(options.tls)
+        )
         self.entries: dict[UUID, Entry] = {}
-        self.entries_changed = Signal()
+        self.entries_changed: Signal = Signal()
         #: Those that are being taken out.
         self.leaving: set[Entry] = set()
-        self.links = [Link(at, it, self) for at, it in enumerate(registrars)]
+        self.links: list[Link] = [Link(at, it, self) for at, it in enumerate(registrars)]
         #: The connection to the only registrar that counts, if there is one now: the others, if
         #: any, are not there, and not missed.
         self.sole: LinkConnection | None = None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-log = logging.getLogger("callsign")
+log: logging.Logger = logging.getLogger("callsign")
 
 #: The longest settling time to believe of a registrar.
 SETTLING_MAX = 60.0
@@ -155,9 +155,9 @@ class Link:
         self.index = index
         self.registrar = registrar
         self.state: LinkState = Dialing()
-        self.changed = Signal()
+        self.changed: Signal = Signal()
         self.waits = 0
-        self.known = Known()
+        self.known: Known = Known()
         self._hub = hub
 
     def set(self, state: LinkState) -> None:

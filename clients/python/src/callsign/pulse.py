@@ -31,6 +31,7 @@ class Service(Protocol):
 
     def call(self, method: str, body: bytes) -> bytes:
         """Answers a call, at once, or raises `RemoteError`."""
+        raise NotImplementedError
 
     def fell_silent(self, silence: float) -> None:
         """The peer gives no sign of life, though its connection lasts."""

@@ -193,10 +193,12 @@ class _Feed:
         try:
             args = {"pattern": self._watch.pattern, **self._watch.seen(self._link.index)}
             limit = self._client.options.ask_timeout
+            begun: tuple[bytes, Items] | None = None
             with anyio.move_on_after(limit):
-                started, items = await connection.portal.stream("registrar.watch", pack(args))
-            if items is None:
+                begun = await connection.portal.stream("registrar.watch", pack(args))
+            if begun is None:
                 return connection.give_up(limit)
+            started, items = begun
             resumed = read_body(started, of_answer(lambda it: it.truth("resumed")))
             settles_at = connection.settles_at
             at = self._link.index

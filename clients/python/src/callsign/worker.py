@@ -34,7 +34,7 @@ class Latch:
     stays whole when a waiter is interrupted."""
 
     def __init__(self) -> None:
-        self.is_set = False
+        self.is_set: bool = False
         self._lock = _thread.allocate_lock()
         self._lock.acquire()
 
@@ -158,7 +158,7 @@ class Work(Generic[T]):
         self._begun = begun
         self._scope: anyio.CancelScope | None = None
         self._error: Exception | None = None
-        self.ended = Latch()
+        self.ended: Latch = Latch()
         #: Its value, once it has one.
         self.values: list[T] = []
 
