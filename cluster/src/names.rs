@@ -99,7 +99,7 @@ impl Names {
                 && registrar != own.registrar
                 && (theirs, &owner) != (uuid, &own.owner)
             {
-                return Ok(Decision::Taken { node, uuid: theirs });
+                return Ok(Decision::Taken { node, uuid: theirs, owner });
             }
         }
         Ok(Decision::CutOff("the lease of this node has ended".to_owned()))

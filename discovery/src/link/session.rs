@@ -440,7 +440,9 @@ impl<'a> Session<'a> {
                     target: "callsign", name = %kept.entry.name, %error,
                     "the registrar refuses a registration"
                 );
-                kept.refused = Some((version, now + REFUSED_PAUSE));
+                let is_moving = self.connection.is_of_cluster;
+                let pause = if is_moving { MOVING_PAUSE } else { REFUSED_PAUSE };
+                kept.refused = Some((version, now + pause));
                 kept.entry.set_progress(self.link, Progress::Refused(version, Arc::new(error)));
             }
         }
@@ -519,6 +521,10 @@ const RENEWALS_PER_LEASE: u32 = 3;
 
 /// The pause before a refused registration is tried again: the registrar may have room by then.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+/// The same within a cluster: the others have the instance for as long as the lease of its last node
+/// lasts, some seconds.
+const MOVING_PAUSE: Duration = Duration::from_secs(1);
 
 /// The time limit for a goodbye: a healthy registrar accepts it immediately.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);

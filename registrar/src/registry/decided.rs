@@ -67,6 +67,8 @@ pub enum Decision {
         node: Name,
         /// The instance.
         uuid: Uuid,
+        /// Whose it is.
+        owner: wire::Owner,
     },
     /// Nobody can tell, and why.
     CutOff(String),
@@ -185,7 +187,7 @@ impl Registry {
                     Decisions { mode: Mode::CutOff(why.clone()), ..Default::default() };
                 for (name, _) in asked {
                     let why = Decision::CutOff(why.clone());
-                    self.refuse_hasty((&name, false), &why, &mut outcome);
+                    self.refuse_hasty((&name, None), &why, &mut outcome);
                 }
             }
         }
@@ -220,13 +222,20 @@ impl Registry {
                 if !self.lines.freed(name) {
                     self.decisions.give_back(name);
                 }
+                self.refuse_hasty((name, Some(uuid)), &decision, &mut outcome);
             }
             _ if is_freed => _ = self.lines.freed(name),
-            other => {
-                let is_outdated = self.lines.next(name) != Some(uuid);
-                self.refuse_hasty((name, is_outdated), &other, &mut outcome);
-                // One that moves here with the name has come meanwhile.
-                if is_outdated {
+            _ => {
+                // One that moves here with the name has come meanwhile, or before its record: its node
+                // may have died before that was written.
+                if let Decision::Taken { uuid: holder, owner, .. } = &decision
+                    && *holder != uuid
+                {
+                    self.lines.go_first(name, *holder, owner);
+                }
+                let first = self.lines.next(name).filter(|it| *it != uuid);
+                self.refuse_hasty((name, first), &decision, &mut outcome);
+                if first.is_some() {
                     self.lines.freed(name);
                 }
             }
@@ -234,25 +243,27 @@ impl Registry {
         outcome
     }
 
-    /// Refuses those that do not wait in line for a name.
+    /// Refuses those that do not wait in line for a name, apart from one.
     fn refuse_hasty(
         &mut self,
-        (name, spares_first): (&Name, bool),
+        (name, spared): (&Name, Option<Uuid>),
         why: &Decision,
         outcome: &mut Outcome,
     ) {
         let place = self.rules.of(name.as_str()).map(|it| it.place.clone()).unwrap_or_default();
+        let line = name;
+        let name = name.clone();
         let error = match why {
-            Decision::Granted(_) => return,
-            Decision::Taken { node, uuid } => {
-                let (holder, uuid, node) = (None, Some(*uuid), Some(node.clone()));
-                RegistryError::Exclusive { name: name.clone(), holder, uuid, node, place }
+            Decision::Granted(_) => {
+                RegistryError::Exclusive { name, holder: None, uuid: None, node: None, place }
             }
-            Decision::CutOff(why) => {
-                RegistryError::CutOff { name: name.clone(), place, why: why.clone() }
+            Decision::Taken { node, uuid, .. } => {
+                let (uuid, node) = (Some(*uuid), Some(node.clone()));
+                RegistryError::Exclusive { name, holder: None, uuid, node, place }
             }
+            Decision::CutOff(why) => RegistryError::CutOff { name, place, why: why.clone() },
         };
-        self.leave_hasty((name, spares_first), &error, outcome);
+        self.leave_hasty(line, spared, &error, outcome);
     }
 
     /// Records that another node has let a name go.
@@ -299,3 +310,138 @@ impl Registry {
 
 /// The most requests to take at a time: a link has so many under way.
 const REQUESTS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use wire::registrar::Register;
+
+    use super::*;
+    use crate::{
+        Accounts,
+        registry::{Account, Entered, Limits, NameRule, NameRules, Names, SessionId},
+    };
+
+    const NOW: u64 = 1_795_000_000_000;
+    const USER: Owner = Owner::User(1000);
+
+    /// A registry of a cluster that decides about the name `leader`.
+    struct Stage {
+        registry: Registry,
+        session: SessionId,
+        calls: u64,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let (registrar, accounts) = (Uuid::from_u128(1616), Accounts::unlimited());
+            let mut registry = Registry::new(registrar, Limits::default(), accounts, NOW);
+            let rule = NameRule {
+                pattern: "leader".parse().unwrap(),
+                register: None,
+                find: None,
+                exclusive: true,
+                instances_max: None,
+                place: "line 3".to_owned(),
+            };
+            drop(registry.set_rules(NameRules::new(Names::Open, String::new(), vec![rule])));
+            drop(registry.let_decide(Ok(())));
+            let session = registry.open_session(Account::User(1000));
+            Self { registry, session, calls: 0 }
+        }
+
+        /// Asks for the name, to have it or to wait for it.
+        fn ask(&mut self, uuid: u128, wait: bool) {
+            self.register(Register { wait, ..Register::new(leader(), Uuid::from_u128(uuid)) });
+        }
+
+        /// Asks for the name with which an instance comes from another node.
+        fn move_here(&mut self, uuid: u128) {
+            let register = Register::new(leader(), Uuid::from_u128(uuid));
+            self.register(Register { token: Some(3), ..register });
+        }
+
+        fn register(&mut self, register: Register) {
+            self.calls += 2;
+            let at = (self.session, self.calls);
+            let entered = self.registry.register_or_wait(register, &USER.into(), at, NOW).unwrap();
+            assert!(matches!(entered.0, Entered::InLine));
+            assert_eq!(self.serve(entered.1), []);
+        }
+
+        /// Answers the claim of an instance, and returns who got the name and who was refused.
+        fn decide(&mut self, uuid: u128, decision: Decision) -> Vec<(u128, bool)> {
+            let requests = self.registry.take_name_requests();
+            let claims = |it: &NameRequest| matches!(it, NameRequest::Claim { uuid: it, .. } if it.as_u128() == uuid);
+            assert!(requests.iter().any(claims), "{requests:?}");
+            let outcome = self.registry.decide(&leader(), Uuid::from_u128(uuid), decision);
+            self.serve(outcome)
+        }
+
+        fn serve(&mut self, outcome: Outcome) -> Vec<(u128, bool)> {
+            let mut granted = outcome.granted;
+            while self.registry.has_deferred() {
+                drop(self.registry.do_deferred());
+                granted.extend(self.registry.serve_lines(NOW).granted);
+            }
+            granted.iter().map(|it| (it.uuid.as_u128(), it.result.is_ok())).collect()
+        }
+    }
+
+    fn leader() -> Name {
+        "leader".parse().unwrap()
+    }
+
+    fn taken(uuid: u128, owner: Owner) -> Decision {
+        let (node, uuid) = ("rome".parse().unwrap(), Uuid::from_u128(uuid));
+        Decision::Taken { node, uuid, owner: owner.into() }
+    }
+
+    #[test]
+    fn an_instance_keeps_its_name_where_no_record_of_it_is_known_yet() {
+        let mut stage = Stage::new();
+        stage.ask(2, true);
+        stage.move_here(1);
+        assert_eq!(stage.decide(2, taken(1, USER)), []);
+        assert_eq!(stage.decide(1, Decision::Granted(7)), [(1, true)]);
+        assert_eq!(stage.registry.record(Uuid::from_u128(1)).unwrap().token, Some(7));
+    }
+
+    #[test]
+    fn the_latest_to_have_had_a_name_goes_first() {
+        let mut stage = Stage::new();
+        stage.ask(3, true);
+        stage.move_here(1);
+        assert_eq!(stage.decide(3, taken(1, USER)), []);
+        // While it is asked for, another has got the name at its node, and comes with it.
+        stage.move_here(2);
+        assert_eq!(stage.decide(1, taken(2, USER)), [(1, false)]);
+        assert_eq!(stage.decide(2, Decision::Granted(7)), [(2, true)]);
+        assert_eq!(stage.registry.lines.len(), 1);
+    }
+
+    #[test]
+    fn nobody_goes_first_by_the_number_of_anothers_instance() {
+        let mut stage = Stage::new();
+        stage.ask(2, true);
+        stage.move_here(1);
+        assert_eq!(stage.decide(2, taken(1, Owner::User(0))), [(1, false)]);
+        stage.move_here(1);
+        drop(stage.registry.name_freed(&leader()));
+        assert_eq!(stage.serve(Outcome::default()), []);
+        assert_eq!(stage.decide(2, Decision::Granted(7)), [(1, false), (2, true)]);
+    }
+
+    #[test]
+    fn who_had_the_name_once_waits_for_nobody() {
+        let mut stage = Stage::new();
+        stage.ask(3, true);
+        stage.move_here(1);
+        assert_eq!(stage.decide(3, taken(5, USER)), [(1, false)]);
+        stage.move_here(1);
+        stage.ask(2, true);
+        drop(stage.registry.name_freed(&leader()));
+        assert_eq!(stage.serve(Outcome::default()), []);
+        assert_eq!(stage.decide(3, Decision::Granted(7)), [(1, false), (3, true)]);
+        assert_eq!(stage.registry.lines.len(), 1);
+    }
+}

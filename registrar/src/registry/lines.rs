@@ -11,6 +11,8 @@
 //! A registrar that has just started serves no line before the former holders may be back: they
 //! prove themselves by their tokens.
 
+mod leaving;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use endpoints::Name;
@@ -42,6 +44,7 @@ pub(super) struct Lines {
     /// Names whose rules have changed.
     ruled_anew: BTreeSet<Name>,
     asked: u64,
+    moved: u64,
     count: usize,
 }
 
@@ -224,7 +227,23 @@ impl Lines {
 
     fn next_place(&mut self, name: &Name) -> Place {
         self.asked += 1;
-        (name.clone(), self.asked)
+        (name.clone(), MOVERS_MAX + self.asked)
+    }
+
+    /// Returns a place before all others, for an instance that has the name at another node.
+    fn first_place(&mut self, name: &Name) -> Place {
+        self.moved += 1;
+        (name.clone(), MOVERS_MAX - self.moved)
+    }
+
+    /// Lets an instance of an owner go before all others in the line for a name, if it stands there.
+    pub(super) fn go_first(&mut self, name: &Name, uuid: Uuid, owner: &wire::Owner) {
+        let place = self.by_uuid.get(&uuid).filter(|it| it.0 == *name).cloned();
+        let is_theirs = self.waiting(uuid).is_some_and(|it| wire::Owner::from(it.1) == *owner);
+        if let Some(standing) = place.filter(|_| is_theirs).and_then(|it| self.remove(&it)) {
+            let place = self.first_place(name);
+            self.insert(place, standing);
+        }
     }
 
     fn insert(&mut self, place: Place, standing: Standing) {
@@ -313,18 +332,21 @@ impl Registry {
         let waiting = (waits || is_decided_elsewhere).then(|| register.clone());
         match (self.register_for(register, caller, at.0, now_ms), waiting) {
             (Ok((registered, outcome)), _) => Ok((Entered::Registered(registered), outcome)),
-            (Err(E::Undecided { .. }), Some(register)) => {
+            (Err(error), Some(register)) => {
+                let stands = match error {
+                    E::Undecided { .. } => true,
+                    // It may have the name at another node, from which it moves: the cluster knows.
+                    E::OthersWait { .. } => waits || register.token.is_some(),
+                    E::Exclusive { .. } | E::CutOff { .. } => waits,
+                    _ => false,
+                };
+                if !stands {
+                    return Err(error);
+                }
                 let outcome = self.stand_in_line(register, caller, at, now_ms)?;
                 Ok((Entered::InLine, outcome))
             }
-            (
-                Err(E::Exclusive { .. } | E::OthersWait { .. } | E::CutOff { .. }),
-                Some(register),
-            ) if waits => {
-                let outcome = self.stand_in_line(register, caller, at, now_ms)?;
-                Ok((Entered::InLine, outcome))
-            }
-            (Err(error), _) => Err(error),
+            (Err(error), None) => Err(error),
         }
     }
 
@@ -370,7 +392,7 @@ impl Registry {
         let place = match kept {
             Some(place) => place,
             // It has the name, and moves here from another node.
-            None if returns => (name.clone(), FIRST),
+            None if returns => self.lines.first_place(&name),
             None => self.lines.next_place(&name),
         };
         let caller = caller.clone();
@@ -379,39 +401,6 @@ impl Registry {
         // It may have been waiting for the end of another.
         self.lines.freed(&name);
         Ok(outcome)
-    }
-
-    /// Ends a call that waits in line, if it is one.
-    pub fn leave_line(&mut self, session: SessionId, call: CallId) -> Outcome {
-        let place = self.lines.by_session.get(&session).and_then(|it| it.get(&call)).cloned();
-        place.and_then(|it| self.leave(&it));
-        // Its notifications are deferred work.
-        Outcome::default()
-    }
-
-    /// Ends all calls of a session that wait in line.
-    pub(super) fn leave_lines(&mut self, session: SessionId) {
-        let calls = self.lines.by_session.get(&session);
-        let places: Option<Vec<_>> = calls.map(|it| it.values().cloned().collect());
-        for place in places.unwrap_or_default() {
-            self.leave(&place);
-        }
-    }
-
-    /// Ends the wait of an instance that is registered, or is about to be.
-    pub(super) fn leave_line_of(&mut self, uuid: Uuid, outcome: &mut Outcome) {
-        if let Some(place) = self.lines.by_uuid.get(&uuid).cloned()
-            && let Some(standing) = self.leave(&place)
-        {
-            outcome.granted.push(standing.granted(Err(RegistryError::StandsElsewhere)));
-        }
-    }
-
-    fn leave(&mut self, place: &Place) -> Option<Standing> {
-        let standing = self.lines.remove(place)?;
-        let account = standing.caller.owner.account();
-        self.accounts.give_back(account, &[(Quota::Waits, 1), (Quota::Bytes, standing.bytes)]);
-        Some(standing)
     }
 
     /// Tells whether there may be a line to [serve](Self::serve_lines).
@@ -475,46 +464,11 @@ impl Registry {
         outcome
     }
 
-    /// Turns away those that do not wait for a name; perhaps not one that moves here with it.
-    pub(super) fn leave_hasty(
-        &mut self,
-        (name, spares_first): (&Name, bool),
-        error: &RegistryError,
-        outcome: &mut Outcome,
-    ) {
-        let standing = self.lines.by_name.get(name).into_iter().flat_map(|it| &it.standing);
-        let hasty =
-            standing.filter(|(at, it)| !it.register.wait && (**at != FIRST || !spares_first));
-        let hasty: Vec<_> = hasty.map(|(at, _)| *at).collect();
-        for at in hasty {
-            if let Some(standing) = self.leave(&(name.clone(), at)) {
-                outcome.granted.push(standing.granted(Err(error.clone())));
-            }
-        }
-    }
-
     /// Tells whether nobody has a name but who stands at a place, at another node from which it moves.
     fn is_free_for(&self, name: &Name, place: &Place) -> bool {
         let Some(holder) = self.holder(name).map(|it| &self.entries[it]) else { return true };
         let claimant = self.lines.claimant(place).map(|it| it.0);
         holder.is_remote() && claimant == Some(holder.uuid)
-    }
-
-    /// Turns away claimants that may no longer have the name.
-    fn turn_away(&mut self, name: &Name, outcome: &mut Outcome) {
-        let Some(queue) = self.lines.by_name.get(name) else { return };
-        let rule = self.rules.of(name.as_str());
-        let denied = |(at, standing): (&u64, &Standing)| {
-            let is_bound = !standing.caller.is_trusted;
-            let checked = is_bound.then(|| self.check_whose(name, &standing.caller, (rule, None)));
-            Some((*at, checked?.err()?))
-        };
-        let denied: Vec<_> = queue.standing.iter().filter_map(denied).collect();
-        for (at, error) in denied {
-            if let Some(standing) = self.leave(&(name.clone(), at)) {
-                outcome.granted.push(standing.granted(Err(error)));
-            }
-        }
     }
 
     /// Returns the number of others that wait for the name of an instance, for its record: of the
@@ -575,8 +529,9 @@ impl Standing {
 /// line of a name has room for every owner.
 const LINE_OWNER_MAX: usize = 256;
 
-/// The place of an instance that has the name at another node: before all others.
-const FIRST: u64 = 0;
+/// The places below are those of instances that have the name at another node: the latest to come is
+/// before all others.
+const MOVERS_MAX: u64 = u64::MAX / 2;
 
 /// The time for a waiter to give a sign of life when its turn comes: that after which a silent peer
 /// counts as hanging elsewhere.
