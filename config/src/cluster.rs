@@ -5,7 +5,12 @@ use std::time::Duration;
 use endpoints::{Endpoint, Name, Quoted};
 
 use crate::{
-    diagnostic::Diagnostic, keys::CLUSTER_LEASE, names, text::Text, tls::TlsPath, values,
+    diagnostic::{Diagnostic, Place},
+    keys::CLUSTER_LEASE,
+    names,
+    text::Text,
+    tls::TlsPath,
+    values,
     written::WrittenCluster,
 };
 
@@ -26,8 +31,39 @@ pub struct ClusterSettings {
     pub ca: Option<TlsPath>,
     /// The certificate by which etcd knows this node, and its key.
     pub identity: Option<(TlsPath, TlsPath)>,
-    /// The place of the table, file and line.
-    pub place: String,
+    pub(crate) place: Place,
+}
+
+impl ClusterSettings {
+    /// Returns the place of the table: the file, and the line.
+    pub fn place(&self) -> String {
+        names::place(&self.place)
+    }
+
+    /// Describes a fault, at the place of the table.
+    pub fn fault(&self, message: String, help: String) -> Diagnostic {
+        Diagnostic::error(message, self.place.clone()).help(help)
+    }
+
+    /// Tells whether others say the same, wherever they are written.
+    ///
+    /// ```
+    /// let table = "[cluster]\nengine = \"etcd\"\nendpoints = [\"http://etcd.example:2379\"]\n";
+    /// let read = |text: &str| config::read(text, "node.toml").map(|it| it.0.cluster);
+    /// let (here, there) = (read(table)?, read(&format!("\n{table}"))?);
+    /// assert!(here.zip(there).is_some_and(|(here, there)| here.is_as(&there)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_as(&self, other: &Self) -> bool {
+        let said = |it: &Self| {
+            let path = |it: &TlsPath| it.written.clone();
+            let user = it.user.as_ref().map(|(name, file)| (name.clone(), path(file)));
+            let identity = it.identity.as_ref().map(|(one, key)| (path(one), path(key)));
+            let etcd = (it.endpoints.clone(), it.prefix.clone(), it.ca.as_ref().map(path));
+            (etcd, it.node.clone(), it.lease, user, identity)
+        };
+        said(self) == said(other)
+    }
 }
 
 /// Reads the table, if there is one.
@@ -36,7 +72,7 @@ pub(crate) fn cluster(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<ClusterSettings> {
     let place = written.place.as_ref()?;
-    let mut fault = |message: String, at: crate::diagnostic::Place, help: String| {
+    let mut fault = |message: String, at: Place, help: String| {
         diagnostics.push(Diagnostic::error(message, at).help(help));
     };
     match &written.engine {
@@ -119,7 +155,7 @@ pub(crate) fn cluster(
         user,
         ca,
         identity,
-        place: names::place(place),
+        place: place.clone(),
     })
 }
 

@@ -21,12 +21,12 @@ fn a_cluster_is_read() {
     assert_eq!(read("", "test.toml").unwrap().0.cluster, None);
     let usual = cluster("engine = \"etcd\"\nendpoints = \"http://127.0.0.1:2379\"\n");
     assert_eq!(usual.endpoints, ["http://127.0.0.1:2379"]);
+    assert_eq!(usual.place(), "test.toml:1");
     assert_eq!(
         (&*usual.prefix, usual.node, usual.lease),
         ("/callsign/", None, Duration::from_secs(3))
     );
     assert_eq!((usual.user, usual.ca, usual.identity), (None, None, None));
-    assert_eq!(usual.place, "test.toml:1");
 
     let all = cluster(
         "engine = \"etcd\"\nendpoints = [\"https://[::1]:1/\", \"https://etcd-2:2\", \"https://[::1]:1\"]\n\

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{BufRead as _, BufReader, Lines},
-    process::{Child, ChildStdout, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     thread,
 };
 
@@ -32,7 +32,10 @@ impl Reader {
     fn start(room: &Room, id: &str) -> Self {
         let header = format!("Last-Event-ID: {id}");
         let words: &[&str] = if id.is_empty() { &[] } else { &["--header", &header] };
-        let mut command = curl(room, words, "/v1/watch?pattern=ev-*");
+        Self::of(curl(room, words, "/v1/watch?pattern=ev-*"))
+    }
+
+    fn of(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         Self { process, lines }
@@ -82,6 +85,39 @@ fn ten_minutes_of_changes_leave_a_reader_with_the_truth() {
     assert!(truth.len() > 10, "there is something to know");
     assert!(resumed > 0, "no reader continued where it was");
     drop(registrant);
+    node.stop().succeeds();
+}
+
+/// A proxy in front of the registrar, as a distribution ships it: it speaks HTTP/1.0 to those behind
+/// it, and keeps what they answer until there is enough of it.
+const NGINX: &str = "user root root; daemon off; pid ROOM/pid; error_log ROOM/log; events {}\n\
+    http { access_log off; server { listen unix:ROOM/proxy.sock;\n\
+    location / { proxy_pass http://unix:ROOM/http.sock; } } }";
+
+#[test]
+fn events_come_through_a_proxy_as_they_happen() {
+    if !has_curl() || Command::new("nginx").arg("-v").output().is_err() {
+        eprintln!("skipped: this machine has no curl, or no nginx");
+        return;
+    }
+    let room = Room::new();
+    let node = start(&room, "");
+    let folder = room.path().display().to_string();
+    let (log, conf) =
+        (format!("{folder}/log"), room.write("conf", &NGINX.replace("ROOM", &folder)));
+    let nginx = ["--", "nginx", "-e", &log, "-c", &conf];
+    let proxy = node.run(&[&["register", "proxy", &room.unix("proxy.sock")][..], &nginx].concat());
+    node.callsign(&["wait", "proxy", "--timeout", "240s"]).succeeds();
+
+    let mut reads = room.other_command("curl");
+    reads.args(["--silent", "--show-error", "--no-buffer", "--max-time", "240", "--unix-socket"]);
+    reads.arg(room.file("proxy.sock")).arg("http://localhost/v1/watch?pattern=ev-*");
+    let mut reader = Reader::of(reads);
+    assert_eq!(reader.event().1["change"], "reset");
+    assert_eq!(reader.event().1["change"], "synced");
+    node.callsign(&["register", "ev-1", "/unix/@ev-1", "--ttl", "1h"]).succeeds();
+    assert_eq!(reader.event().1["name"], "ev-1");
+    drop((reader, proxy));
     node.stop().succeeds();
 }
 

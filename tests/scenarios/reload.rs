@@ -16,7 +16,7 @@ use rustix::{
 
 use super::programs::python;
 use crate::{
-    harness::{Room, Running},
+    harness::{Room, Running, free_port},
     service::Manager,
 };
 
@@ -187,6 +187,68 @@ fn a_hangup_changes_the_access() {
     fs::remove_file(&socket).unwrap();
     registrar.says("it is bound again");
     assert_eq!(mode(&socket), 0o606);
+    registrar.stop().succeeds();
+}
+
+#[test]
+fn a_reload_that_fails_midway_changes_nothing() {
+    let room = Room::new();
+    fs::create_dir(room.file("lost")).unwrap();
+    for folder in ["one", "other"] {
+        room.callsign(&["keys", "init", folder]).succeeds();
+        room.callsign(&["keys", "issue", folder, "node", "--host", "127.0.0.1"]).succeeds();
+    }
+    let listen = [
+        room.unix("registrar.sock"),
+        room.unix("lost/registrar.sock"),
+        format!("/ip4/127.0.0.1/tcp/{}/tls", free_port()),
+    ];
+    let settings = |folder: &str, more: &str| {
+        let file = |name: &str| room.path().join(folder).join(name).display().to_string();
+        let [ca, certificate, key] = ["ca.pem", "node.pem", "node.key"].map(file);
+        format!(
+            "[registrar]\nlisten = {listen:?}\n{more}\n[tls]\nca = \"{ca}\"\n\
+             certificate = \"{certificate}\"\nkey = \"{key}\"\n"
+        )
+    };
+    let (mut registrar, manager) = registrar(&room, &settings("one", ""));
+    let client = room.write("client.toml", &settings("one", ""));
+    let asks = ["ls", "--config", &client, "--registrar", &listen[2]];
+    room.callsign(&asks).succeeds();
+    fs::rename(room.file("lost"), room.file("elsewhere")).unwrap();
+    room.write("callsign.toml", &settings("other", "socket_mode = \"0666\""));
+    registrar.signal(Signal::HUP);
+    registrar.says("the settings stay as they were");
+    manager.hears("READY=1");
+    assert_eq!(mode(&room.file("registrar.sock")), 0o600);
+    room.callsign(&asks).succeeds();
+    // The same with another reason: the access is as it was, too.
+    fs::rename(room.file("elsewhere"), room.file("lost")).unwrap();
+    fs::remove_file(room.file("other/node.key")).unwrap();
+    registrar.signal(Signal::HUP);
+    registrar.says("the settings stay as they were");
+    manager.hears("READY=1");
+    assert_eq!(mode(&room.file("registrar.sock")), 0o600);
+    room.callsign(&asks).succeeds();
+    registrar.stop().succeeds();
+}
+
+#[test]
+fn another_cluster_takes_a_restart() {
+    let room = Room::new();
+    let text = settings(&room.unix("registrar.sock"), "");
+    let (mut registrar, manager) = registrar(&room, &text);
+    let cluster = "[cluster]\nengine = \"etcd\"\nendpoints = [\"http://127.0.0.1:2379\"]\n";
+    let file = room.write("callsign.toml", &format!("{text}{cluster}"));
+    registrar.signal(Signal::HUP);
+    registrar.says("`[cluster]` has changed: that takes a restart");
+    manager.hears("READY=1");
+    if !cfg!(feature = "etcd") {
+        room.callsign(&["check", &file]).ends_with(2).prints(&["without the feature `etcd`"]);
+    }
+    let password = format!("{text}{cluster}user = \"node\"\npassword_file = \"/no/such\"\n");
+    let file = room.write("other.toml", &password);
+    room.callsign(&["check", &file]).ends_with(2);
     registrar.stop().succeeds();
 }
 

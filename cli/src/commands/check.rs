@@ -9,7 +9,7 @@ use config::{Diagnostic, Diagnostics, Exposed, Settings, Severity};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
-use super::registrar::{group, quotas, rules};
+use super::registrar::{cluster, group, quotas, rules};
 use crate::{
     context::{Context, tls},
     failure::{Exit, Failure, paragraph, without_number},
@@ -43,6 +43,12 @@ fn unknown(settings: &Settings) -> Vec<Diagnostic> {
     all.flat_map(|it| it.0).collect()
 }
 
+/// Returns the faults for which a registrar would not share with its cluster.
+fn alone(settings: &Settings, context: &Context) -> Vec<Diagnostic> {
+    let adapter = cluster::adapter(settings.cluster.as_ref(), context);
+    adapter.err().map(|it| it.0).unwrap_or_default()
+}
+
 /// Warns of endpoints at which a registrar does not listen without being told that it may.
 fn exposed(settings: &Settings, context: &Context) -> Vec<Diagnostic> {
     match context.is_insecure(settings) {
@@ -64,13 +70,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             Ok(text) => {
                 let diagnostics = config::check(&text, &name, |settings| {
                     let exposed = exposed(&settings, context);
+                    let alone = alone(&settings, context);
                     // The file may be correct, and a registrar here would refuse it.
                     let tls = settings.tls.as_ref().map(|it| tls::check(it, &context.environment));
                     let unknown = asked(NEED_TIMEOUT, move || unknown(&settings));
                     if unknown.is_none() {
                         warn(context, UNASKED);
                     }
-                    [unknown.unwrap_or_default(), tls.unwrap_or_default(), exposed].concat()
+                    [unknown.unwrap_or_default(), tls.unwrap_or_default(), alone, exposed].concat()
                 });
                 let diagnostics = diagnostics.0;
                 tally.add(&diagnostics);

@@ -1,15 +1,33 @@
 //! The body of a request, read strictly, with errors that say where and what is expected.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use endpoints::Quoted;
-use serde_json::{Map, Value, error::Category};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Number, error::Category};
 
 use super::{parameters::unknown, problem::Problem};
 
 /// The fields of an object.
 #[derive(Debug)]
-pub(super) struct Fields(Map<String, Value>);
+pub(super) struct Fields(Vec<(String, Value)>);
+
+/// A value of JSON, whose objects have kept what stands in them twice.
+#[derive(Debug)]
+enum Value {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
+}
 
 impl Fields {
     /// Reads an object that has none but known fields.
@@ -24,14 +42,16 @@ impl Fields {
             }
             Err(error) => return Err(Problem::invalid(unreadable(body, &error))),
         };
-        match fields.keys().find(|it| !known.contains(&it.as_str())) {
-            Some(other) => Err(Problem::invalid(unknown("field", other, known))),
-            None => Ok(Self(fields)),
+        if let Some((other, _)) = fields.iter().find(|(it, _)| !known.contains(&it.as_str())) {
+            return Err(Problem::invalid(unknown("field", other, known)));
         }
+        once("", &fields)?;
+        Ok(Self(fields))
     }
 
     fn take(&mut self, key: &str) -> Option<Value> {
-        self.0.remove(key).filter(|it| !it.is_null())
+        let at = self.0.iter().position(|(it, _)| it == key)?;
+        Some(self.0.swap_remove(at).1).filter(|it| !matches!(it, Value::Null))
     }
 
     pub(super) fn text(&mut self, key: &str, expected: &str) -> Result<String, Problem> {
@@ -60,7 +80,11 @@ impl Fields {
         expected: &str,
     ) -> Result<Option<u64>, Problem> {
         let Some(value) = self.take(key) else { return Ok(None) };
-        value.as_u64().map(Some).ok_or_else(|| wrong(key, &value, expected))
+        let number = match &value {
+            Value::Number(number) => number.as_u64(),
+            _ => None,
+        };
+        number.map(Some).ok_or_else(|| wrong(key, &value, expected))
     }
 
     pub(super) fn texts(&mut self, key: &str, expected: &str) -> Result<Vec<String>, Problem> {
@@ -86,15 +110,31 @@ impl Fields {
             Some(Value::Object(fields)) => fields,
             Some(other) => return Err(wrong(key, &other, expected)),
         };
+        once(key, &fields)?;
         let read = |(name, value): (String, Value)| match value {
             Value::String(text) => Ok((name, text)),
-            other => {
-                let place = format!("{key}.{}", name.chars().take(64).collect::<String>());
-                Err(wrong(&place, &other, "a string"))
-            }
+            other => Err(wrong(&within(key, &name), &other, "a string")),
         };
         fields.into_iter().map(read).collect()
     }
+}
+
+/// Refuses an object, the value of a field or all of the body, in which a field stands twice.
+fn once(key: &str, fields: &[(String, Value)]) -> Result<(), Problem> {
+    let mut seen = BTreeSet::new();
+    match fields.iter().find(|(name, _)| !seen.insert(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Problem::invalid(format!(
+            "the field {} is there twice: leave out one",
+            Quoted(&within(key, name))
+        ))),
+    }
+}
+
+/// Returns how a field within the value of another is called.
+fn within(key: &str, name: &str) -> String {
+    let name: String = name.chars().take(64).collect();
+    if key.is_empty() { name } else { format!("{key}.{name}") }
 }
 
 fn missing(key: &str, expected: &str) -> Problem {
@@ -119,6 +159,66 @@ fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Value::Object(fields))
     }
 }
 
@@ -168,6 +268,14 @@ mod tests {
         check("{\"ttl_s\": 7}", "there is no field `ttl_s`: did you mean `ttl_ms`?");
         check("{}", "the field `name` is missing: it is the actor's name");
         check("{\"name\": null}", "the field `name` is missing");
+        check(
+            "{\"name\": \"a\", \"name\": \"a\"}",
+            "the field `name` is there twice: leave out one",
+        );
+        check(
+            "{\"name\": \"x\", \"endpoints\": [], \"metadata\": {\"a\": \"1\", \"a\": \"2\"}}",
+            "the field `metadata.a` is there twice",
+        );
         check("{\"name\": 7}", "the field `name` is the number 7, and should be the actor's name");
         check(
             "{\"name\": \"x\", \"endpoints\": [\"\", []]}",

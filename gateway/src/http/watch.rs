@@ -8,7 +8,10 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     Extension,
     body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, HeaderName, HeaderValue,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
     response::Response,
 };
 use futures_util::stream;
@@ -82,8 +85,15 @@ pub(super) async fn watch(
         Some((Ok::<_, Infallible>(part), (watch, None)))
     });
     let mut response = Response::new(Body::from_stream(parts));
-    let kind = HeaderValue::from_static("text/event-stream");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        // A proxy such as nginx passes each event on at once, instead of when its buffer is full.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     Ok(response)
 }
 

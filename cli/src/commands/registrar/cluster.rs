@@ -5,35 +5,44 @@ mod files;
 
 use std::sync::Arc;
 
-use config::ClusterSettings;
+use config::{ClusterSettings, Diagnostics};
+#[cfg(feature = "etcd")]
+use portal::WithCauses;
 use registrar::ProtocolAdapter;
 
-use crate::{context::Context, failure::Failure};
+use crate::context::Context;
 
 /// Returns what lets the node share with others, if the settings say with whom.
+///
+/// # Errors
+///
+/// [`Diagnostics`], if a file that they name cannot be used.
 #[cfg(feature = "etcd")]
-pub(super) fn adapter(
+pub(crate) fn adapter(
     settings: Option<&ClusterSettings>,
     context: &Context,
-) -> Result<Option<Arc<dyn ProtocolAdapter>>, Failure> {
+) -> Result<Option<Arc<dyn ProtocolAdapter>>, Diagnostics> {
     let Some(settings) = settings else { return Ok(None) };
-    let adapter = files::meant(settings, context)
-        .and_then(|meant| cluster::EtcdAdapter::new(meant).map_err(Failure::usage));
-    let hint = format!("the cluster is in {}", settings.place);
-    adapter.map(|it| Some(Arc::new(it) as _)).map_err(|failure| failure.hint(hint))
+    let meant = files::meant(settings, context)?;
+    let adapter = cluster::EtcdAdapter::new(meant).map_err(|error| {
+        let help = "see docs/scale.md for what it takes".to_owned();
+        Diagnostics(vec![settings.fault(WithCauses(&error).to_string(), help)])
+    });
+    Ok(Some(Arc::new(adapter?)))
 }
 
 /// Refuses to be alone where others are counted on.
+///
+/// # Errors
+///
+/// [`Diagnostics`], if there are such settings.
 #[cfg(not(feature = "etcd"))]
-pub(super) fn adapter(
+pub(crate) fn adapter(
     settings: Option<&ClusterSettings>,
     _: &Context,
-) -> Result<Option<Arc<dyn ProtocolAdapter>>, Failure> {
+) -> Result<Option<Arc<dyn ProtocolAdapter>>, Diagnostics> {
     let Some(settings) = settings else { return Ok(None) };
-    let error = anyhow::anyhow!("this `callsign` was built without the feature `etcd`");
-    let hint = format!(
-        "build it with `cargo build --release --features etcd`, or leave out `[cluster]`, {}",
-        settings.place
-    );
-    Err(Failure::usage(error).hint(hint))
+    let message = "this `callsign` was built without the feature `etcd`".to_owned();
+    let help = "build it with `cargo build --release --features etcd`, or leave out `[cluster]`";
+    Err(Diagnostics(vec![settings.fault(message, help.to_owned())]))
 }

@@ -1,6 +1,6 @@
 //! `callsign registrar`.
 
-mod cluster;
+pub(crate) mod cluster;
 mod descriptors;
 mod dns;
 mod http;

@@ -213,16 +213,25 @@ impl<'a> Reload<'a> {
         let Read { settings: mut now, warnings, group, rules, quotas } = read;
         let (context, was) = (self.context, &self.settings);
         context.warn(&warnings);
-        if was.tls != now.tls {
-            context.take_certificate(&now)?;
-        } else if !context.renew_certificate(&now) {
-            warn(context, "the certificate stays as it was");
-        }
         let mode = |it: &Settings| it.registrar.socket_mode;
-        if (mode(was), self.group) != (mode(&now), group) {
+        let changes_access = (mode(was), self.group) != (mode(&now), group);
+        let grant = |settings: &Settings, group| {
+            self.controls.grant(self.places.access(&settings.registrar, group))
+        };
+        if changes_access {
             self.places.warn(&now.registrar, context);
-            let access = self.places.access(&now.registrar, group);
-            self.controls.grant(access).map_err(Failure::usage)?;
+            grant(&now, group).map_err(Failure::usage)?;
+        }
+        // What comes after it does not fail.
+        if was.tls == now.tls {
+            if !context.renew_certificate(&now) {
+                warn(context, "the certificate stays as it was");
+            }
+        } else if let Err(failure) = context.take_certificate(&now) {
+            if changes_access && let Err(error) = grant(was, self.group) {
+                warn(context, error);
+            }
+            return Err(failure);
         }
         if was.registrar.sessions_max != now.registrar.sessions_max {
             self.descriptors.warn(&now.registrar, context);
@@ -243,6 +252,7 @@ impl<'a> Reload<'a> {
         now.host_id.clone_from(&was.host_id);
         now.dns.clone_from(&was.dns);
         now.http.clone_from(&was.http);
+        now.cluster.clone_from(&was.cluster);
         (self.settings, self.group) = (now, group);
         Ok(())
     }
@@ -262,6 +272,7 @@ fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
         ("[host] id", before.host_id != now.host_id),
         ("[dns]", is_other(&before.dns, &now.dns)),
         ("[http]", before.http.listen != now.http.listen),
+        ("[cluster]", has_other_cluster(before, now)),
     ];
     changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
 }
@@ -269,6 +280,14 @@ fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
 /// Tells whether a DNS server differs from another, wherever they are written.
 fn is_other(was: &DnsSettings, now: &DnsSettings) -> bool {
     (&was.listen, &was.domain) != (&now.listen, &now.domain)
+}
+
+/// Tells whether a node would share otherwise.
+fn has_other_cluster(was: &Settings, now: &Settings) -> bool {
+    match (&was.cluster, &now.cluster) {
+        (Some(was), Some(now)) => !was.is_as(now),
+        (was, now) => was.is_some() != now.is_some(),
+    }
 }
 
 /// The time limit for reading the settings: a working disk needs milliseconds, and so does a local
