@@ -7,11 +7,18 @@ use crate::diagnostic::{Diagnostic, Place};
 /// The HTTP server of a registrar.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct HttpSettings {
-    /// The endpoints at which it answers: Unix sockets, and ports of the loopback; if empty, there is
-    /// none.
+    /// The endpoints at which it answers: Unix sockets, ports of the loopback, and ports with TLS; if
+    /// empty, there is none.
     pub listen: Vec<Endpoint>,
     /// The place of `listen`, file and line.
     pub place: Option<String>,
+}
+
+/// Says that an endpoint needs a certificate, and the file names none.
+pub(crate) fn without_certificate(endpoint: &Endpoint, place: Place) -> Diagnostic {
+    let message = format!("`{endpoint}` needs a certificate, and there is no table `[tls]`");
+    let help = "name `ca`, `certificate` and `key` there, as `callsign keys` makes them";
+    Diagnostic::error(message, place).help(help.to_owned())
 }
 
 /// Says that HTTP is to be answered where the registrar itself listens, unless it is told otherwise.

@@ -22,9 +22,7 @@ use crate::{
     syntax, tls,
     uses::Use,
     values,
-    written::{
-        Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenHttp, WrittenRegistrar,
-    },
+    written::{Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
 /// Reads the text of a settings file. `name` is what the file is called in diagnostics.
@@ -97,7 +95,7 @@ impl<'a> Meaning<'a> {
             quotas: quotas::quotas(&written.quotas, &mut self.diagnostics),
             dns: dns::dns(&written.dns, &mut self.claims, &mut self.diagnostics),
             tls: tls::tls(&written.tls, &mut self.diagnostics),
-            http: self.http(&written.http, written.registrar.listen.is_none()),
+            http: self.http(written),
             cluster: cluster::cluster(&written.cluster, &mut self.diagnostics),
         };
         // The one that comes first in the file is the first to claim.
@@ -177,15 +175,20 @@ impl<'a> Meaning<'a> {
         settings
     }
 
-    fn http(&mut self, written: &'a WrittenHttp, is_registrar_at_usual: bool) -> HttpSettings {
+    fn http(&mut self, written: &'a Written) -> HttpSettings {
+        let is_registrar_at_usual = written.registrar.listen.is_none();
+        let has_certificate = written.tls.place.is_some();
         let mut settings = HttpSettings::default();
-        let Some(listen) = &written.listen else { return settings };
+        let Some(listen) = &written.http.listen else { return settings };
         for written in &listen.list {
             if let Some(endpoint) = self.endpoint("http", HTTP, written)
                 && !settings.listen.contains(&endpoint)
             {
                 if is_registrar_at_usual && is_usual_place(&endpoint) {
                     self.diagnostics.push(http::at_registrar(&endpoint, written.place()));
+                }
+                if endpoint.is_tls() && !has_certificate {
+                    self.diagnostics.push(http::without_certificate(&endpoint, written.place()));
                 }
                 settings.listen.push(endpoint);
             }

@@ -13,8 +13,8 @@ pub(crate) enum Use {
     Actor,
     /// Endpoints that a registrar binds: those that other processes can dial.
     Registrar,
-    /// Endpoints at which a registrar answers HTTP: those that other hosts cannot dial, because
-    /// HTTP is neither encrypted nor authenticated there.
+    /// Endpoints at which a registrar answers HTTP: without TLS those that other hosts cannot dial,
+    /// because HTTP is neither encrypted nor authenticated there.
     Http,
     /// Endpoints that are published as written: those that others can dial.
     Declared,
@@ -65,12 +65,7 @@ impl Use {
                 format!("`{endpoint}` is known only within one process"),
                 "declare an endpoint that other processes can dial",
             ),
-            (Self::Http, Endpoint::Tcp(tcp)) if tcp.tls => {
-                let plain = Endpoint::Tcp(TcpAddress { tls: false, ..tcp.clone() });
-                let help = self.takes(&plain).then(|| format!("leave it out: `{plain}`"));
-                return Some((format!("`{endpoint}`: HTTP is answered without TLS"), help));
-            }
-            (Self::Http, Endpoint::Tcp(tcp)) if !is_loopback(tcp) => {
+            (Self::Http, Endpoint::Tcp(tcp)) if !tcp.tls && !is_loopback(tcp) => {
                 let host = match tcp.host.ip() {
                     Some(IpAddr::V6(_)) => Host::Ip6(Ipv6Addr::LOCALHOST),
                     _ => Host::Ip4(Ipv4Addr::LOCALHOST),
@@ -79,7 +74,11 @@ impl Use {
                 let message = format!(
                     "`{endpoint}` can be reached from other hosts, and HTTP is not encrypted there"
                 );
-                return Some((message, Some(format!("write `{near}`, or a Unix socket"))));
+                let help = format!(
+                    "add `/tls`, and a table `[tls]`: callers then need a certificate too; or \
+                     write `{near}`, or a Unix socket"
+                );
+                return Some((message, Some(help)));
             }
             (Self::Dialed, _) if endpoint.is_bind_only() => {
                 let seen = seen_from_here(endpoint).filter(|it| self.takes(it));

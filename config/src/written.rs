@@ -102,7 +102,9 @@ pub(crate) struct WrittenCluster {
 #[schemars(rename = "Http", default, deny_unknown_fields)]
 pub(crate) struct WrittenHttp {
     /// The endpoints at which it answers: Unix sockets, such as "/unix/run/callsign/http.sock", and
-    /// ports of the loopback, such as "/ip4/127.0.0.1/tcp/8080". The socket files have the mode and
+    /// ports of the loopback, such as "/ip4/127.0.0.1/tcp/8080"; also ports of any address with TLS,
+    /// such as "/ip4/0.0.0.0/tcp/8443/tls": whoever asks there has to show a certificate that an
+    /// authority of `[tls]` signed, and is whom that names. The socket files have the mode and
     /// the group of the registrar's. If absent, there is no HTTP server.
     #[schemars(with = "OneOrMoreEndpoints")]
     pub(crate) listen: Option<Endpoints>,

@@ -39,7 +39,8 @@ fn other_hosts_are_kept_out() {
     ] {
         let expected = format!(
             "2:11 `{endpoint}` can be reached from other hosts, and HTTP is not encrypted there \
-             | write `{near}`, or a Unix socket"
+             | add `/tls`, and a table `[tls]`: callers then need a certificate too; or write \
+             `{near}`, or a Unix socket"
         );
         check(&format!("[http]\nlisten = \"{endpoint}\"\n"), &[&expected]);
     }
@@ -48,11 +49,26 @@ fn other_hosts_are_kept_out() {
         &["2:11 `/memory/7` can be reached from within the same process alone \
            | let it listen at a Unix socket or a port"],
     );
-    check(
-        "[http]\nlisten = \"/ip4/127.0.0.1/tcp/80/tls\"\n",
-        &["2:11 `/ip4/127.0.0.1/tcp/80/tls`: HTTP is answered without TLS \
-           | leave it out: `/ip4/127.0.0.1/tcp/80`"],
-    );
+}
+
+/// With TLS it is for all hosts, and takes a certificate.
+#[test]
+fn with_tls_other_hosts_are_let_in() {
+    let tls = "[tls]\nca = \"ca.pem\"\ncertificate = \"it.pem\"\nkey = \"it.key\"\n";
+    for endpoint in [
+        "/ip4/0.0.0.0/tcp/8443/tls",
+        "/ip4/127.0.0.1/tcp/80/tls",
+        "/ip6/::/tcp/0/tls",
+        "/dns/registrar.example/tcp/8443/tls",
+    ] {
+        let table = format!("[http]\nlisten = \"{endpoint}\"\n");
+        check(&format!("{table}{tls}"), &[]);
+        let expected = format!(
+            "2:11 `{endpoint}` needs a certificate, and there is no table `[tls]` \
+             | name `ca`, `certificate` and `key` there, as `callsign keys` makes them"
+        );
+        check(&table, &[&expected]);
+    }
 }
 
 #[test]

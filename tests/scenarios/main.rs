@@ -27,6 +27,7 @@ mod http;
 mod http_events;
 mod http_leases;
 mod http_metrics;
+mod http_tls;
 mod inheritance;
 mod keys;
 mod leases;

@@ -63,8 +63,8 @@ pub struct HttpAdapter {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// Other hosts could reach an endpoint.
-    #[error("HTTP is answered at Unix sockets and the loopback alone, and not at {endpoint}")]
+    /// Other hosts could reach an endpoint without TLS.
+    #[error("HTTP is answered to other hosts over TLS alone, and {endpoint} has none: add `/tls`")]
     Exposed {
         /// The endpoint.
         endpoint: Endpoint,
@@ -80,8 +80,9 @@ pub enum HttpError {
 }
 
 impl HttpAdapter {
-    /// Binds Unix sockets and ports of the loopback, to answer HTTP there. `access` is that to the
-    /// socket files; without it, the umask decides.
+    /// Binds Unix sockets, ports of the loopback, and ports with TLS, to answer HTTP there. `access` is
+    /// that to the socket files; without it, the umask decides. TLS takes the certificate of this
+    /// process ([`set_tls`](transport::set_tls)), and one of whoever asks, which says who that is.
     ///
     /// # Errors
     ///
@@ -109,13 +110,13 @@ impl HttpAdapter {
         listen: &[Endpoint],
         access: Option<Access>,
     ) -> Result<Self, HttpError> {
-        if let Some(exposed) = listeners.iter().find(|it| !is_local(it.bound())) {
+        if let Some(exposed) = listeners.iter().find(|it| !is_closed(it.bound())) {
             return Err(HttpError::Exposed { endpoint: exposed.bound().clone() });
         }
         let is_taken_in = |it: &&Endpoint| listeners.iter().any(|given| given.takes_in(it));
         let missing: Vec<_> = listen.iter().filter(|it| !is_taken_in(it)).collect();
         for endpoint in missing {
-            if !is_local(endpoint) {
+            if !is_closed(endpoint) {
                 return Err(HttpError::Exposed { endpoint: endpoint.clone() });
             }
             let options = BindOptions { access, is_watched: true };
@@ -174,11 +175,12 @@ impl ProtocolAdapter for HttpAdapter {
     }
 }
 
-fn is_local(endpoint: &Endpoint) -> bool {
+/// Tells whether nobody can ask there who is not known, by the kernel or by a certificate.
+fn is_closed(endpoint: &Endpoint) -> bool {
     match endpoint {
         Endpoint::Unix(_) => true,
         Endpoint::Tcp(tcp) => {
-            tcp.host.ip().is_some_and(|ip| ip.to_canonical().is_loopback()) && !tcp.tls
+            tcp.tls || tcp.host.ip().is_some_and(|ip| ip.to_canonical().is_loopback())
         }
         Endpoint::Memory(_) => false,
     }

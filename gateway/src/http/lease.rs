@@ -16,7 +16,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use wire::{ErrorKind, Lifetime, Proof, Record, RemoteError, State, registrar::Register};
 
-use super::{body, fields::Fields, parameters::Parameters, peer::Peer, problem::Problem};
+use super::{
+    body, fields::Fields, parameters::Parameters, peer::Peer, problem::Problem, socket::Way,
+};
 use crate::{
     json::{LifetimeJson, schema},
     namespaces::is_in_another,
@@ -133,8 +135,9 @@ pub(super) struct Registered<'a> {
 /// Registers an actor for a time, or renews that
 ///
 /// The caller draws the UUID, and repeats the same request before the time is over: an unchanged one
-/// renews the lease, and another one replaces the registration. It works over Unix sockets only,
-/// where the kernel tells who the caller is: that user owns the registration.
+/// renews the lease, and another one replaces the registration. It works over Unix sockets, where the
+/// kernel tells who the caller is, and over TLS, where a certificate does: that one owns the
+/// registration.
 #[utoipa::path(
     put,
     path = "/v1/instances/{uuid}",
@@ -229,7 +232,7 @@ const ADVICE: [(&str, &str); 3] = [
 
 /// Removes a registration
 ///
-/// Its owner and root may, over Unix sockets only.
+/// Its owner and root may, over Unix sockets and over TLS.
 #[utoipa::path(
     delete,
     path = "/v1/instances/{uuid}",
@@ -256,15 +259,21 @@ pub(super) async fn delete(
 fn check_may_write(peer: &Peer) -> Result<(), Problem> {
     use registrar::registry::Owner;
 
-    if !peer.is_unix() {
-        return Err(Problem::denied("changes are made over a Unix socket only"));
-    }
-    match peer.session.caller().owner {
-        Owner::Unknown(_) => {
+    match (peer.way(), peer.session.caller().owner) {
+        (Way::Port, _) => {
+            Err(Problem::denied("changes are made over a Unix socket or over TLS only"))
+        }
+        (Way::Tls, Owner::Certified(_)) => Ok(()),
+        (Way::Tls, _) => {
+            let detail = "changes take a certificate with a name, and yours names nobody: it needs \
+                          a SPIFFE ID and no other URI, or a DNS name";
+            Err(Problem::denied(detail))
+        }
+        (Way::Unix, Owner::Unknown(_)) => {
             let detail = "the registrar's kernel does not identify you, so nobody could renew it";
             Err(Problem::denied(detail))
         }
-        _ => Ok(()),
+        (Way::Unix, _) => Ok(()),
     }
 }
 

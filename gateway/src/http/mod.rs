@@ -14,9 +14,9 @@
 //! | `GET /v1/openapi.json` | the description of all this |
 //! | `GET /healthz`, `GET /readyz` | whether it serves, and whether it knows all clients again |
 //!
-//! The kernel tells who asks, as for the registrar's own protocol, so the same rules of names hold,
-//! and a connection counts as a session of its owner. There is no TLS: it listens at Unix sockets and
-//! the loopback alone.
+//! The kernel tells who asks, or over TLS a certificate, as for the registrar's own protocol, so the
+//! same rules of names hold, and a connection counts as a session of its owner. Without TLS it listens
+//! at Unix sockets and the loopback alone.
 //!
 //! | module | its one idea |
 //! |---|---|

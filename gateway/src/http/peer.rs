@@ -6,7 +6,12 @@ use registrar::{ForeignSession, Holding};
 use tokio_util::sync::CancellationToken;
 use transport::Peer as TransportPeer;
 
-use super::{problem::Problem, seen::Viewpoint, shared::Shared, socket::Socket};
+use super::{
+    problem::Problem,
+    seen::Viewpoint,
+    shared::Shared,
+    socket::{Socket, Way},
+};
 
 /// The one who asks over a connection.
 pub(super) struct Peer {
@@ -34,8 +39,8 @@ impl Peer {
         look(&Viewpoint { here: &here, root: self.shared.root })
     }
 
-    /// Tells whether the connection is over a Unix socket.
-    pub(super) fn is_unix(&self) -> bool {
-        matches!(self.from, TransportPeer::Unix { .. })
+    /// Returns by which way it asks.
+    pub(super) fn way(&self) -> Way {
+        self.socket.way()
     }
 }

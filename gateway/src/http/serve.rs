@@ -21,7 +21,7 @@ use hyper_util::{
 use registrar::Accepted;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
-use transport::{Peer as TransportPeer, Stream};
+use transport::Stream;
 use wire::ErrorKind;
 
 use super::{
@@ -40,11 +40,11 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let Ok(socket) = Socket::try_from(stream) else {
         return debug!("it is no socket of this host");
     };
-    let is_port = matches!(from, TransportPeer::Tcp(_));
+    let way = socket.way();
     let router = TowerToHyperService::new(shared.router.clone());
     let peer = Arc::new(Peer { session, from, socket: socket.clone(), shared, stop: stop.clone() });
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        let checked = host::check(request.uri(), request.version(), request.headers(), is_port);
+        let checked = host::check(request.uri(), request.version(), request.headers(), way);
         request.extensions_mut().insert(peer.clone());
         let (router, peer) = (router.clone(), peer.clone());
         // Whoever says a length too may mean other bounds, and the rest be another request to it: the

@@ -5,9 +5,10 @@
 //! after its death.
 
 use std::{
+    future::pending,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -20,17 +21,27 @@ use transport::Stream;
 /// A connection. Clones are the same.
 #[derive(Clone, Debug)]
 pub(super) enum Socket {
+    Plain(Plain),
+    /// One with TLS. Its lock is held by whoever reads or writes, who waits for nothing meanwhile.
+    Tls(Arc<Mutex<Stream>>),
+}
+
+/// A connection without TLS.
+#[derive(Clone, Debug)]
+pub(super) enum Plain {
     Unix(Arc<UnixStream>),
     Tcp(Arc<TcpStream>),
 }
 
-macro_rules! forward {
-    ($socket:expr, $inner:ident => $call:expr) => {
-        match $socket {
-            Socket::Unix($inner) => $call,
-            Socket::Tcp($inner) => $call,
-        }
-    };
+/// By which way somebody asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// A Unix socket.
+    Unix,
+    /// A port of the loopback.
+    Port,
+    /// A port with TLS: a known authority has signed the certificate of whoever asks.
+    Tls,
 }
 
 impl Socket {
@@ -40,10 +51,19 @@ impl Socket {
     ///
     /// Cancel safe: nothing is read.
     pub(super) async fn closed(&self) {
-        // The runtime tells the end to who waits for urgent bytes, which the kernel is not asked
-        // for, and so not each time that there is something to read.
-        let closed = forward!(self, it => it.ready(Interest::PRIORITY).await);
-        drop(closed);
+        match self {
+            Self::Plain(socket) => socket.closed().await,
+            Self::Tls(stream) => closed(stream).await,
+        }
+    }
+
+    /// Returns by which way its peer asks.
+    pub(super) fn way(&self) -> Way {
+        match self {
+            Self::Plain(Plain::Unix(_)) => Way::Unix,
+            Self::Plain(Plain::Tcp(_)) => Way::Port,
+            Self::Tls(_) => Way::Tls,
+        }
     }
 }
 
@@ -51,25 +71,64 @@ impl TryFrom<Stream> for Socket {
     type Error = Stream;
 
     fn try_from(stream: Stream) -> Result<Self, Stream> {
-        match UnixStream::try_from(stream) {
-            Ok(unix) => Ok(Self::Unix(Arc::new(unix))),
-            Err(stream) => TcpStream::try_from(stream).map(|it| Self::Tcp(Arc::new(it))),
+        let stream = match UnixStream::try_from(stream) {
+            Ok(unix) => return Ok(Self::Plain(Plain::Unix(Arc::new(unix)))),
+            Err(stream) => stream,
+        };
+        match TcpStream::try_from(stream) {
+            Ok(tcp) => Ok(Self::Plain(Plain::Tcp(Arc::new(tcp)))),
+            // Nothing else has one.
+            Err(stream) if stream.channel_binding().is_some() => {
+                Ok(Self::Tls(Arc::new(Mutex::new(stream))))
+            }
+            Err(stream) => Err(stream),
         }
     }
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+/// Waits for the end of a connection with TLS. A descriptor of its own sees it, for as long as
+/// somebody waits: the stream cannot be lent out for so long.
+async fn closed(stream: &Mutex<Stream>) {
+    let again = || {
+        let fd = lock(stream).fd().ok_or(io::ErrorKind::NotConnected)?.try_clone_to_owned()?;
+        TcpStream::from_std(fd.into())
+    };
+    match again() {
+        Ok(again) => drop(again.ready(Interest::PRIORITY).await),
+        // There is no descriptor left: a wait has its limit, and a watch its signs of life.
+        Err(_) => pending().await,
+    }
+}
+
+fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
+    // Whoever panicked has ended the connection.
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+macro_rules! forward {
+    ($socket:expr, $inner:ident => $call:expr) => {
+        match $socket {
+            Plain::Unix($inner) => $call,
+            Plain::Tcp($inner) => $call,
+        }
+    };
+}
+
+impl Plain {
+    async fn closed(&self) {
+        // The runtime tells the end to who waits for urgent bytes, which the kernel is not asked
+        // for, and so not each time that there is something to read.
+        let closed = forward!(self, it => it.ready(Interest::PRIORITY).await);
+        drop(closed);
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            forward!(&*self, it => ready!(it.poll_read_ready(cx))?);
+            forward!(self, it => ready!(it.poll_read_ready(cx))?);
             let room = buffer.remaining();
             let mut read = Err(io::ErrorKind::WouldBlock.into());
             // Whoever leaves room has read all there is: that saves the call that would tell it.
-            let is_more = forward!(&*self, it => it.try_io(Interest::READABLE, || {
+            let is_more = forward!(self, it => it.try_io(Interest::READABLE, || {
                 read = it.try_read_buf(buffer);
                 match &read {
                     Ok(length) if *length == 0 || *length == room => Ok(()),
@@ -82,6 +141,38 @@ impl AsyncRead for Socket {
                 (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {}
                 (Err(error), _) => return Poll::Ready(Err(error)),
             }
+        }
+    }
+
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            forward!(self, it => ready!(it.poll_write_ready(cx))?);
+            match forward!(self, it => it.try_write_vectored(parts)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn shut_down(&self) -> io::Result<()> {
+        let shut = forward!(self, it => rustix::net::shutdown(it, rustix::net::Shutdown::Write));
+        shut.map_err(Into::into)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &*self {
+            Self::Plain(socket) => socket.poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(&mut *lock(stream)).poll_read(cx, buffer),
         }
     }
 }
@@ -100,12 +191,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            forward!(&*self, it => ready!(it.poll_write_ready(cx))?);
-            match forward!(&*self, it => it.try_write_vectored(parts)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
+        match &*self {
+            Self::Plain(socket) => socket.poll_write(cx, parts),
+            Self::Tls(stream) => Pin::new(&mut *lock(stream)).poll_write_vectored(cx, parts),
         }
     }
 
@@ -113,13 +201,18 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &*self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(&mut *lock(stream)).poll_flush(cx),
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = forward!(&*self, it => rustix::net::shutdown(it, rustix::net::Shutdown::Write));
-        Poll::Ready(shut.map_err(Into::into))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &*self {
+            Self::Plain(socket) => Poll::Ready(socket.shut_down()),
+            Self::Tls(stream) => Pin::new(&mut *lock(stream)).poll_shutdown(cx),
+        }
     }
 }
 
@@ -134,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_is_seen_to_go_behind_bytes_that_nobody_reads() {
         let (near, mut far) = UnixStream::pair().unwrap();
-        let mut socket = Socket::Unix(Arc::new(near));
+        let mut socket = Socket::Plain(Plain::Unix(Arc::new(near)));
         let watched = socket.clone();
         let mut closed = std::pin::pin!(watched.closed());
         far.write_all(b"one two").await.unwrap();
@@ -152,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_written_arrives_and_ends() {
         let (near, far) = UnixStream::pair().unwrap();
-        let [mut near, mut far] = [near, far].map(|it| Socket::Unix(Arc::new(it)));
+        let [mut near, mut far] = [near, far].map(|it| Socket::Plain(Plain::Unix(Arc::new(it))));
         let sent = vec![7; 1024 * 1024];
         let mut got = Vec::new();
         let write = async {

@@ -60,8 +60,9 @@ use crate::{
 ///
 /// The table [quotas] of the settings file limits what one user or address may use;
 /// `callsign status --owners` shows it. The table [dns] makes it a DNS server, so that any program
-/// finds actors by name, as `feed.callsign`. The table [http] makes it an HTTP server. The table
-/// [cluster] lets it share what it knows with registrars of other hosts, through etcd.
+/// finds actors by name, as `feed.callsign`. The table [http] makes it an HTTP server, also for
+/// other hosts, over TLS. The table [cluster] lets it share what it knows with registrars of other
+/// hosts, through etcd.
 ///
 /// Flags override environment variables (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), which override
 /// the [registrar] table of the settings file.
@@ -126,7 +127,8 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         signal = start.ended(&mut signals) => return Ok(Exit::Signal(signal)),
     };
     context.warn(&warnings);
-    context.take_identity(&settings, &settings.registrar.listen)?;
+    let listen = [&settings.registrar.listen[..], &settings.http.listen].concat();
+    context.take_identity(&settings, &listen)?;
     if transport::here().kernel.is_none() {
         warn(context, Doubt::KernelUnknown);
     }
