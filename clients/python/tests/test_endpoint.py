@@ -92,6 +92,45 @@ BAD = [
     "/ip4/10.0.0.1/tcp/80|/ip4/10.0.0.2/tcp/80",
 ]
 
+#: What is written instead of an endpoint, and can be guessed from.
+SLIPS = [
+    "127.0.0.1:80",
+    "localhost:80",
+    "[::1]:80",
+    "[fe80::1%eth0]:80",
+    "tcp://h:80",
+    "http://h:80/x",
+    "https://h:80",
+    "tcp:h:80",
+    ":80",
+    "80",
+    "127.0.0.1:99999",
+    "300.1.1.1:80",
+    "unix:/run/x",
+    "unix:///run/x",
+    "unix:@x",
+    "unix:x",
+    "@feed",
+    "feed.sock",
+    "run/feed.sock",
+    "./feed.sock",
+    "/run/feed.sock",
+    "/@feed",
+    "/foo/bar",
+    "/tcp/80",
+    "/127.0.0.1:80",
+    "/127.0.0.1/tcp/80",
+    "/localhost/tcp/80",
+    "/ip4/127.0.0.1/80",
+    "/ip4/127.0.0.1:80",
+    "/ip4/localhost/tcp/80",
+    "/ip4/::1/tcp/80",
+    "/ip6/fe80::1%eth0/tcp/80",
+    "/dns/10.0.0.1/tcp/80",
+    "/ip4/127.0.0.1/tcp/x",
+    "{}",
+]
+
 NAMES = ["", "two words", "-x", "a/b", "..", "a*b", "x\u200b", "\u0301x", "Bo\u0308rse", "é" * 128]
 
 
@@ -113,6 +152,36 @@ async def test_what_is_refused_is_refused_in_the_words_of_the_commands(node: Nod
         if "*" not in text:  # the command says that a name is needed, not a pattern
             said = await node.run("find", "--", text, check=False)
             assert said.splitlines()[0].startswith(f"error: {wrong.value}"), said
+            assert wrong.value.__notes__[0] in said
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_what_was_meant_is_guessed_as_the_commands_do(node: Node) -> None:
+    flags = (word for text in SLIPS for word in ("--registrar", text))
+    said = await node.run(*flags, "status", check=False)
+    for text, says in zip(SLIPS, said.split("error: ")[1:], strict=True):
+        with pytest.raises(callsign.EndpointError) as refused:
+            callsign.endpoint(text)
+        _, _, help = says.partition("= help: ")
+        assert refused.value.help == " ".join(help.split()), text
+        assert refused.value.__notes__ == [f"hint: {refused.value.help}"]
+
+
+@pytest.mark.parametrize(
+    "text, help",
+    [
+        ("10.0.0.1", "add a port: `/ip4/10.0.0.1/tcp/5555`"),
+        ("::1", "add a port: `/ip6/::1/tcp/5555`"),
+        ("/ip4/10.0.0.1", "add a port: `/ip4/10.0.0.1/tcp/5555`"),
+        ("/ip6/::1", "add a port: `/ip6/::1/tcp/5555`"),
+        ("/dns/h/tls", "add a port: `/dns/h/tcp/5555/tls`"),
+    ],
+)
+def test_a_port_that_is_missing_is_asked_for(text: str, help: str) -> None:
+    with pytest.raises(callsign.EndpointError) as refused:
+        callsign.endpoint(text)
+    assert refused.value.help == help
 
 
 def test_patterns_are_names_with_wild_cards() -> None:

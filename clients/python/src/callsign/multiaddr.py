@@ -22,6 +22,7 @@ from .endpoint import (
     UnixPath,
 )
 from .errors import EndpointError
+from .meant import advice, advice_on_parts
 from .text import is_plain, kind_of, plain, quoted
 
 
@@ -32,7 +33,10 @@ def endpoint(text: str | Endpoint) -> Endpoint:
     True
     """
     if isinstance(text, str):
-        return _read(text)
+        try:
+            return _read(text)
+        except EndpointError as fault:
+            raise _advised(fault) from None
     if isinstance(text, Endpoint):
         if _read(str(text)) != text:
             raise EndpointError("", f"no endpoint can be written for {text!r}")
@@ -43,6 +47,20 @@ def endpoint(text: str | Endpoint) -> Endpoint:
             kind = "ip6" if ":" in host else "ip4" if host[-1:].isdigit() else "dns"
             fault += f": write `{plain(f'/{kind}/{host}/tcp/{port}')}`"
     raise EndpointError("", fault, help=_EXAMPLES)
+
+
+def _advised(fault: EndpointError) -> EndpointError:
+    """Returns a fault with the endpoint that was probably meant, if there is one."""
+    text = fault.text
+    found = advice_on_parts(text) if text.startswith("/") else advice(text)
+    if found is None:
+        return fault
+    meant, words = found
+    try:
+        words = words.format(f"`{_read(meant)}`") if meant else words
+    except EndpointError:
+        return fault
+    return EndpointError(text, fault.fault, quotes=text.startswith("/") is False, help=words)
 
 
 @lru_cache(maxsize=1024)
