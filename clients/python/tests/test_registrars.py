@@ -14,6 +14,8 @@ from conftest import LIMIT, Node, Room, actor
 from test_tls import authority, node_at
 
 import callsign
+from callsign.fields import pack
+from callsign.portal import CALLS_MAX
 
 pytestmark = pytest.mark.anyio
 
@@ -191,6 +193,32 @@ async def test_a_silent_peer_over_tcp_is_given_up(room: Room) -> None:
         async with client.register_patiently("feed", room.abstract("feed")):
             with anyio.fail_after(LIMIT):
                 assert (await client.wait("feed")).name == "feed"
+
+
+async def test_to_wait_ones_turn_behind_many_others_is_no_silence(node: Node) -> None:
+    """Ten thousand tasks that ask at once are not to end their own connection."""
+    async with callsign.connect(node.endpoint, ask_timeout=0.5) as client:
+        connection = client.hub.links[0].connection
+        assert connection is not None
+        portal = connection.portal
+        for _ in range(CALLS_MAX):
+            portal._room.acquire_nowait()
+        found: list[callsign.LookupResult] = []
+
+        async def ask() -> None:
+            found.append(await client.query("feed"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            for _ in range(4):
+                await anyio.sleep(0.3)
+                portal.notify("registrar.whoami", pack(None))  # another has its turn
+            assert found == []
+            portal._room.release()
+        assert found[0].records == ()
+        portal._room.acquire_nowait()
+        with pytest.raises(callsign.Unreachable, match="no answer within 500ms"):
+            await client.query("feed")
 
 
 async def test_several_registrars_back_each_other(room: Room) -> None:

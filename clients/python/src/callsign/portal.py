@@ -83,21 +83,19 @@ class Portal:
     async def call(self, method: str, body: bytes) -> bytes:
         """Calls a method, and returns the body of the answer. A cancelled call is withdrawn."""
         async with self._room:
-            await self._can_write()
-            number, call = self._begin(method, body, None)
-            try:
-                await call.ended
-            finally:
-                self.forget(number)
-            return call.result()
+            return await self._call(method, body)
 
     async def call_within(self, limit: float, method: str, body: bytes) -> bytes:
         """Calls a method as `call` does; `Overdue` if there is no answer within so many seconds."""
         if self._room.value == 0 or len(self._output) >= _OUTPUT_MAX:
-            # It may have to wait before it can be sent.
-            with anyio.move_on_after(limit) as scope:
-                return await self.call(method, body)
-            raise Overdue(self._clock() - scope.deadline)
+            # It has to wait before it can be sent.
+            await self._acquire_within(limit)
+            try:
+                with anyio.move_on_after(limit) as scope:
+                    return await self._call(method, body)
+                raise Overdue(self._clock() - scope.deadline)
+            finally:
+                self._room.release()
         self._room.acquire_nowait()
         try:
             number, call = self._begin(method, body, None)
@@ -112,6 +110,26 @@ class Portal:
             return call.result()
         finally:
             self._room.release()
+
+    async def _call(self, method: str, body: bytes) -> bytes:
+        await self._can_write()
+        number, call = self._begin(method, body, None)
+        try:
+            await call.ended
+        finally:
+            self.forget(number)
+        return call.result()
+
+    async def _acquire_within(self, limit: float) -> None:
+        """Waits its turn. That others had theirs is no silence of the peer, however many they are:
+        `Overdue` if none began within so many seconds."""
+        began = -1
+        while began < self._next_id:
+            began = self._next_id
+            with anyio.move_on_after(limit) as scope:
+                await self._room.acquire()
+                return
+        raise Overdue(self._clock() - scope.deadline)
 
     def notify(self, method: str, body: bytes) -> None:
         """Calls a method, and does not wait; it is left out if too much waits to be written."""
