@@ -17,6 +17,7 @@ mod members;
 use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
 
 use endpoints::{Name, NamePattern};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use portal::WithCauses;
 use registrar::{
     ForeignSession, RegistryHandle,
@@ -30,6 +31,7 @@ use tokio::{
 };
 use tonic::transport::ClientTlsConfig;
 use tracing::{info, warn};
+use uuid::Uuid;
 use wire::{
     RemovalReason,
     registrar::{ClusterNode, ClusterStatus},
@@ -45,7 +47,7 @@ use crate::{
     },
     keys::{Keys, NodeValue, Place},
     names::{self, Decided, Names},
-    outbox::Outbox,
+    outbox::{Batch, Outbox},
     view::{Action, View},
 };
 
@@ -89,8 +91,8 @@ enum LinkError {
     TooLong,
 }
 
-/// A transaction under way.
-type Writing = Pin<Box<dyn Future<Output = Result<(bool, i64), EtcdError>> + Send>>;
+/// A transaction under way: whether its conditions held, and of which instances it is.
+type Writing = Pin<Box<dyn Future<Output = Result<(bool, Vec<Uuid>), EtcdError>> + Send>>;
 
 /// Questions to etcd who has exclusive names.
 type Deciding = Pin<Box<dyn Future<Output = Result<Vec<Decided>, EtcdError>> + Send>>;
@@ -184,8 +186,8 @@ impl Link {
     /// Shares through a member, until something goes wrong.
     async fn connect(&mut self, member: usize, client: Client) -> Result<Infallible, LinkError> {
         let lease = self.lease(member, &client).await?;
-        let claimed_at = self.claim_name(&client, lease).await?;
-        self.claim_slot(&client, lease).await?;
+        self.claim_name(&client, lease).await?;
+        let slot = self.claim_slot(&client, lease).await?;
         let (own_records, prefix) = (self.keys.own_records(), self.keys.prefix().to_vec());
         let everything = async {
             match self.revision {
@@ -223,11 +225,11 @@ impl Link {
         let session = self.registry.own_session();
         let watched = session.watch(WATCH, NamePattern::any(), None);
         watched.expect("the registrar may always watch");
-        self.share(Open { client, lease, claimed_at, outbox, session, watching, names }).await
+        self.share(Open { client, lease, slot, outbox, session, watching, names }).await
     }
 
     async fn share(&mut self, mut open: Open) -> Result<Infallible, LinkError> {
-        let (mut writing, mut writes_beat): (Option<Writing>, bool) = (None, false);
+        let mut writing = FuturesUnordered::<Writing>::new();
         let keeper = self.keeper.clone();
         let mut ended = Box::pin(keeper.ended(open.lease));
         let mut deciding: Option<Deciding> = None;
@@ -236,25 +238,33 @@ impl Link {
         let (mut beat_at, mut is_beat_due, mut was_whole) = (Instant::now(), true, false);
         let mut beaten_at = Instant::now();
         loop {
-            if writing.is_none() && (is_beat_due || !open.outbox.is_empty()) {
-                let mut success = open.outbox.batch(&self.registry, open.lease);
-                writes_beat = is_beat_due;
+            // When it says that all of its records are there, nothing else may be under way: the others
+            // drop what is not.
+            let writes_max = if was_whole { WRITES_MAX } else { 1 };
+            while writing.len() < writes_max && (is_beat_due || !open.outbox.is_empty()) {
+                let Batch { mut operations, uuids } = open.outbox.batch(&self.registry, open.lease);
                 if is_beat_due {
                     was_whole |= open.outbox.is_whole();
                     self.beat += 1;
                     beaten_at = Instant::now();
                     let value = self.value(was_whole).encode();
-                    success.push(RequestOp::put(self.keys.own_node(), value, open.lease));
+                    operations.push(RequestOp::put(self.keys.own_node(), value, open.lease));
                     is_beat_due = false;
+                } else if operations.is_empty() {
+                    // What is left waits for what is under way.
+                    break;
                 }
                 // What an earlier connection has sent may arrive at etcd late, by another member: that
-                // is void once this one has claimed the name.
-                let compare = vec![Compare::modified(self.keys.own_node(), open.claimed_at)];
+                // is void once this one has claimed the slot; and all is, once another has the name.
+                let compare = vec![
+                    Compare::modified(self.keys.slot(open.slot.0), open.slot.1),
+                    Compare::lease(self.keys.own_node(), open.lease),
+                ];
                 let client = open.client.clone();
-                writing =
-                    Some(Box::pin(
-                        async move { client.txn(TxnRequest { compare, success }).await },
-                    ));
+                writing.push(Box::pin(async move {
+                    let txn = TxnRequest { compare, success: operations };
+                    Ok((client.txn(txn).await?.0, uuids))
+                }));
             }
             tokio::select! {
                 response = open.watching.message() => {
@@ -271,16 +281,12 @@ impl Link {
                         }
                     }
                 }
-                written = finished(&mut writing) => {
-                    writing = None;
-                    let (succeeded, revision) = written?;
+                Some(written) = writing.next() => {
+                    let (succeeded, uuids) = written?;
                     if !succeeded {
                         return Err(LinkError::LeaseEnded);
                     }
-                    if writes_beat {
-                        open.claimed_at = revision;
-                    }
-                    // The others may drop what is not there from now on.
+                    open.outbox.written(&uuids);
                     is_beat_due |= !was_whole && open.outbox.is_whole();
                 }
                 () = &mut ended => return Err(LinkError::LeaseEnded),
@@ -456,8 +462,8 @@ impl Link {
 struct Open {
     client: Client,
     lease: i64,
-    /// When the key of this node was written last, as far as this connection knows.
-    claimed_at: i64,
+    /// The slot of this node, and the revision at which this connection has claimed it.
+    slot: (u64, i64),
     outbox: Outbox,
     session: ForeignSession,
     watching: crate::etcd::Watching,
@@ -481,6 +487,11 @@ fn pause(failures: u32, drawn: f64) -> Duration {
 
 /// The number of the watch of this node's own registry.
 const WATCH: u64 = 1;
+
+/// The most transactions under way at once. What is registered meanwhile waits for one of them, so that
+/// a slow etcd gets larger ones, and not more. One at a time let every sixth registration wait for
+/// another at 17 a second; of four, some are left over even across a continent.
+const WRITES_MAX: usize = 4;
 
 /// The shortest bound of a pause, and the longest: within that, a node is back after etcd is.
 const PAUSE_MIN: Duration = Duration::from_millis(50);

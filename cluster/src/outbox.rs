@@ -1,7 +1,7 @@
 //! What this node has yet to write: which of its records have changed, and no more, because a record
 //! is read when it is written. So it holds as many as there are instances, however fast they change.
 
-use std::collections::{HashMap, VecDeque, hash_map::Entry};
+use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
 
 use registrar::RegistryHandle;
 use uuid::Uuid;
@@ -20,10 +20,20 @@ pub(crate) struct Outbox {
     queue: VecDeque<Uuid>,
     /// Why an instance is gone, if it is.
     changed: HashMap<Uuid, RemovalReason>,
+    /// What is being written: of one instance, one thing at a time.
+    under_way: HashSet<Uuid>,
     /// The instances of this node, with what etcd has of them as far as that is known from a snapshot.
     own: HashMap<Uuid, Known>,
     /// Whether all instances have been told since the last reset.
     is_told: bool,
+}
+
+/// What one transaction writes.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) operations: Vec<RequestOp>,
+    /// Of which instances.
+    pub(crate) uuids: Vec<Uuid>,
 }
 
 /// What is known of one of this node's own records in etcd.
@@ -40,19 +50,20 @@ impl Outbox {
     pub(crate) fn new(keys: Keys, there: impl IntoIterator<Item = (Uuid, Vec<u8>)>) -> Self {
         let untold = |value: Vec<u8>| Known::Untold(Some(value.into()));
         let own = there.into_iter().map(|(uuid, value)| (uuid, untold(value))).collect();
-        Self { keys, queue: VecDeque::new(), changed: HashMap::new(), own, is_told: false }
+        let (queue, changed, under_way) = Default::default();
+        Self { keys, queue, changed, under_way, own, is_told: false }
     }
 
     /// Returns how many records are yet to be written, and how many are or will be there.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.queue.len(), self.own.len())
+        (self.queue.len() + self.under_way.len(), self.own.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Tells whether etcd has all records, as far as they have been read.
+    /// Tells whether etcd has all records, as far as they have been read, once it has what is under way.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_told && self.queue.is_empty()
     }
@@ -117,35 +128,49 @@ impl Outbox {
         }
     }
 
-    /// Takes as much as one transaction may hold.
-    pub(crate) fn batch(&mut self, registry: &RegistryHandle, lease: i64) -> Vec<RequestOp> {
-        let (mut batch, mut ended, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while batch.len() < OPS_MAX
+    /// Takes as much as one transaction may hold, and nothing of instances of which something is under way.
+    pub(crate) fn batch(&mut self, registry: &RegistryHandle, lease: i64) -> Batch {
+        let (mut batch, mut ended, mut bytes) = (Batch::default(), Vec::new(), 0);
+        let mut held = Vec::new();
+        while batch.operations.len() < OPS_MAX
             && bytes < BYTES_MAX
             && let Some(uuid) = self.queue.pop_front()
         {
+            if self.under_way.contains(&uuid) {
+                held.push(uuid);
+                continue;
+            }
             let reason = self.changed.remove(&uuid).unwrap_or(RemovalReason::Unknown);
             let key = self.keys.own_record(uuid);
             match registry.record(uuid).filter(|it| it.node.is_none()) {
                 Some(record) => {
                     let value = encode_record(&record, registry.holds_key(uuid));
-                    bytes += key.len() + value.len();
-                    if value.len() <= VALUE_BYTES_MAX {
-                        batch.push(RequestOp::put(key, value, lease));
+                    if value.len() > VALUE_BYTES_MAX {
+                        continue;
                     }
+                    bytes += key.len() + value.len();
+                    batch.operations.push(RequestOp::put(key, value, lease));
                 }
                 None => {
                     bytes += key.len();
-                    batch.push(RequestOp::delete(key));
+                    batch.operations.push(RequestOp::delete(key));
                     ended.push((uuid, reason));
                 }
             }
+            batch.uuids.push(uuid);
         }
+        held.into_iter().rev().for_each(|it| self.queue.push_front(it));
         if !ended.is_empty() {
             let value = encode_ended(&ended);
-            batch.push(RequestOp::put(self.keys.own_ended(), value, lease));
+            batch.operations.push(RequestOp::put(self.keys.own_ended(), value, lease));
         }
+        self.under_way.extend(&batch.uuids);
         batch
+    }
+
+    /// Takes note that etcd has what a transaction has written of some instances.
+    pub(crate) fn written(&mut self, uuids: &[Uuid]) {
+        uuids.iter().for_each(|it| _ = self.under_way.remove(it));
     }
 }
 

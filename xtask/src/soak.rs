@@ -42,7 +42,8 @@ pub(crate) fn run(rounds: &str) -> Result<()> {
 ///
 /// Says how to run it again.
 pub(crate) fn cluster(rounds: &str) -> Result<()> {
-    let what = "test --package callsign-cluster --test all -- soak --test-threads 1 --nocapture";
+    let what =
+        "test --release --package callsign-cluster --test all -- soak --test-threads 1 --nocapture";
     Step::cargo("a cluster that fails", what).variable("CALLSIGN_SOAK_ROUNDS", rounds).run()?;
     Ok(())
 }

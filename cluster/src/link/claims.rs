@@ -40,13 +40,12 @@ impl Link {
         Ok(names)
     }
 
-    /// Takes the name of this node, from an earlier run too, but from nobody who lives. Returns the
-    /// revision of that.
+    /// Takes the name of this node, from an earlier run too, but from nobody who lives.
     pub(super) async fn claim_name(
         &mut self,
         client: &Client,
         lease: i64,
-    ) -> Result<i64, LinkError> {
+    ) -> Result<(), LinkError> {
         let key = self.keys.own_node();
         let taken = || LinkError::NameTaken(self.settings.node.clone());
         let mut there = client.get(key.clone()).await?;
@@ -69,16 +68,15 @@ impl Link {
             compare: vec![Compare::modified(key.clone(), revision)],
             success: vec![RequestOp::put(key, value, lease)],
         };
-        let (succeeded, revision) = client.txn(txn).await?;
-        if succeeded { Ok(revision) } else { Err(taken()) }
+        if client.txn(txn).await?.0 { Ok(()) } else { Err(taken()) }
     }
 
-    /// Takes a slot of epochs that no other node has.
+    /// Takes a slot of epochs that no other node has. Returns that, and the revision.
     pub(super) async fn claim_slot(
         &mut self,
         client: &Client,
         lease: i64,
-    ) -> Result<(), LinkError> {
+    ) -> Result<(u64, i64), LinkError> {
         let own = self.settings.node.as_str().as_bytes();
         loop {
             let (taken, _) = all(client, &self.keys.slots()).await?;
@@ -95,10 +93,11 @@ impl Link {
                 compare: vec![Compare::modified(key.clone(), revision)],
                 success: vec![RequestOp::put(key, own.to_vec(), lease)],
             };
-            if client.txn(txn).await?.0 {
+            let (succeeded, revision) = client.txn(txn).await?;
+            if succeeded {
                 self.registry.set_stride(stride);
                 self.slot = Some(slot);
-                return Ok(());
+                return Ok((slot, revision));
             }
         }
     }

@@ -12,6 +12,8 @@ use http::uri::PathAndQuery;
 use prost::Message;
 use tempfile::TempDir;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
     process::{Child, Command},
     time::sleep,
 };
@@ -166,6 +168,22 @@ impl Etcd {
         let count = Counting { key: prefix.as_bytes().to_vec(), end, count_only: true };
         let counted: Option<Counted> = self.call(0, "/etcdserverpb.KV/Range", count).await;
         counted.unwrap().count
+    }
+
+    /// Returns how many calls all members have been asked for since they were started.
+    pub(crate) async fn calls(&self) -> u64 {
+        let mut calls = 0;
+        for member in 0..self.ports.len() {
+            let mut stream = TcpStream::connect(self.place(member)).await.unwrap();
+            let request = "GET /metrics HTTP/1.0\r\n\r\n";
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut metrics = String::new();
+            stream.read_to_string(&mut metrics).await.unwrap();
+            let started = metrics.lines().filter(|it| it.starts_with("grpc_server_started_total"));
+            let counts = started.filter_map(|it| it.rsplit(' ').next()?.parse::<f64>().ok());
+            calls += counts.sum::<f64>() as u64;
+        }
+        calls
     }
 
     /// Writes a value.

@@ -1,14 +1,17 @@
 //! What the nodes of a cluster know of each other while all is well.
 
+use std::time::Duration;
+
 use discovery::{Client, Registration};
 use endpoints::Stamped;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 use wire::State;
 
 use crate::{
     etcd::Etcd,
     node::{LIMIT, Node, home, register, registration, rome_and_oslo},
+    relay::Relay,
 };
 
 #[tokio::test]
@@ -74,6 +77,32 @@ async fn many_records_arrive_and_go_together() {
     assert_eq!(etcd.count("/callsign/records/").await, 0);
     let transactions = etcd.revision(0).await.unwrap() - before;
     assert!(transactions < count as i64 / 10, "{transactions} transactions for {count} records");
+}
+
+#[tokio::test]
+async fn what_changes_while_it_is_written_ends_as_it_was_changed_last() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let link = Relay::slow(etcd.place(0), Duration::from_millis(5)).await;
+    let rome = Node::start("rome", vec![link.endpoint()]).await;
+    let oslo = Node::start("oslo", etcd.endpoints()).await;
+    let client = rome.client();
+    (0..4).for_each(|it| drop(register(&client, "feed", it)));
+    let at = |port| vec![Stamped::bare(format!("/ip4/10.0.0.7/tcp/{port}").parse().unwrap())];
+    for change in 0..200 {
+        client.update_endpoints(Uuid::from_u128(change % 4), at(1 + change)).unwrap();
+        // So that some transactions are under way, and each writes some of them.
+        etcd.revision(0).await.unwrap();
+    }
+    let is_last = |uuid| {
+        let known = oslo.registry.record(Uuid::from_u128(uuid));
+        known.is_some_and(|it| it.endpoints == at(197 + uuid))
+    };
+    let comparing = async {
+        while !(0..4).all(is_last) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LIMIT, comparing).await.unwrap();
 }
 
 #[tokio::test]

@@ -273,6 +273,7 @@ impl Stage {
         }
         let back = Instant::now();
         let before = self.etcd.revision(0).await.unwrap();
+        let calls_before = self.etcd.calls().await;
         // Two of them start, and the load goes on: so all that was there must be there, everywhere.
         let is_whole = |node: &Node| {
             let known = known(&node.registry);
@@ -287,10 +288,13 @@ impl Stage {
         let took = back.elapsed();
         self.model.was_away(until - time);
         let written = self.etcd.revision(0).await.unwrap() - before;
+        let calls = self.etcd.calls().await - calls_before;
         eprintln!(
             "etcd was gone for {time:?}: {count} look-ups answered, ages {ages:?} ms; whole {took:?} after \
-             it was back, with {written} transactions"
+             it was back, with {written} transactions and {calls} calls (before: {calls_before})"
         );
+        // What three nodes need to read all and write all takes some dozen, with the beats of seconds.
+        assert!(calls_before + calls < CALLS_MAX, "no herd: {calls_before} and {calls} calls");
         for at in 0..NODES.len() {
             self.ask(at).await;
         }
@@ -376,6 +380,9 @@ fn registration(name: &str) -> Registration {
 
 /// The instances of one client at a time.
 const KEPT: usize = 100;
+
+/// The most calls of etcd by three nodes that come back, and the clients of this test.
+const CALLS_MAX: u64 = 1000;
 
 /// After how long all nodes know: the lease, and a second.
 const KNOWN_AFTER: Duration = Duration::from_secs(4);
