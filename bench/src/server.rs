@@ -32,23 +32,28 @@ impl ServerProcess {
     /// Starts a registrar of this binary, with these settings. Clients of an earlier one are not
     /// awaited.
     pub fn callsign(binary: &Path, settings: &str, args: &[&str]) -> Self {
+        let it = Self::callsign_anywhere(binary, settings, args);
+        place(Some(Pid::from_child(&it.child)), SERVERS);
+        it
+    }
+
+    /// Does the same, and leaves it to the kernel where it runs.
+    pub fn callsign_anywhere(binary: &Path, settings: &str, args: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("registrar.sock");
-        let file = folder.path().join("callsign.toml");
-        fs::write(&file, settings).unwrap();
-        let mut child = Command::new(binary)
-            .args(["registrar", "--settle-time", "0s"])
-            .args(args)
-            .arg("--config")
-            .arg(file)
-            .arg("--listen")
-            .arg(format!("/unix{}", socket.display()))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        place(Some(Pid::from_child(&child)), SERVERS);
+        let socket = folder.path().join(SOCKET);
+        let mut child = Self::command(binary, folder.path(), settings).args(args).spawn().unwrap();
         child.stdout.as_mut().unwrap().read_exact(&mut [0; 1]).unwrap();
         Self { child, socket, port: None, _folder: folder }
+    }
+
+    /// Returns what starts a registrar in a folder.
+    pub fn command(binary: &Path, folder: &Path, settings: &str) -> Command {
+        let file = folder.join("callsign.toml");
+        fs::write(&file, settings).unwrap();
+        let mut command = Command::new(binary);
+        command.args(["registrar", "--settle-time", "0s", "--config"]).arg(file).arg("--listen");
+        command.arg(format!("/unix{}", folder.join(SOCKET).display())).stdout(Stdio::piped());
+        command
     }
 
     /// Starts a Redis that keeps nothing on a disk.
@@ -213,6 +218,9 @@ pub fn place(process: Option<Pid>, processor: usize) {
     _ = sched_setaffinity(process, &processors);
     _ = setpriority_process(process, PRIORITY);
 }
+
+/// The socket of a registrar in its folder.
+const SOCKET: &str = "registrar.sock";
 
 /// The processor of the clients, and that of the servers.
 pub const CLIENTS: usize = 0;
