@@ -21,6 +21,7 @@ pub(crate) struct Console {
     out: Outlet,
     err: Outlet,
     has_colors: bool,
+    is_json: bool,
     is_silent: bool,
 }
 
@@ -30,7 +31,8 @@ impl Console {
         Self {
             out: Outlet::new(Target::Stdout, |_| None),
             err: Outlet::new(Target::Stderr, if is_json { gap_json } else { gap }),
-            has_colors: choice != ColorChoice::Never,
+            has_colors: choice != ColorChoice::Never && !is_json,
+            is_json,
             is_silent: false,
         }
     }
@@ -81,10 +83,10 @@ impl Console {
 
     /// Sends log events to standard error.
     pub(crate) fn start_logging(&self, filter: EnvFilter) {
-        let log = self.err.clone();
+        let (log, is_json) = (self.err.clone(), self.is_json);
         tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(move || Line(log.clone()))
+            .with_writer(move || Line { log: log.clone(), is_json })
             .log_internal_errors(false)
             .with_ansi(self.has_colors)
             .fmt_fields(LogFields)
@@ -94,7 +96,7 @@ impl Console {
 
     /// Sends panics to standard error in the same way: the usual hook waits for the reader.
     pub(crate) fn hear_panics(&self) {
-        let log = self.err.clone();
+        let (log, is_json) = (self.err.clone(), self.is_json);
         panic::set_hook(Box::new(move |info| {
             let thread = std::thread::current();
             let name = thread.name().unwrap_or("<unnamed>");
@@ -103,7 +105,7 @@ impl Console {
             if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
                 text += &format!("stack backtrace:\n{backtrace}");
             }
-            log.put(text);
+            log.put(if is_json { logged("error", &text) } else { text });
         }));
     }
 }
@@ -115,17 +117,31 @@ impl Drop for Console {
 }
 
 /// An event of the log, which is written immediately.
-struct Line(Outlet);
+struct Line {
+    log: Outlet,
+    is_json: bool,
+}
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.put(bytes);
+        if self.is_json {
+            let line = String::from_utf8_lossy(bytes);
+            let (level, message) = LogLine::read(&line);
+            self.log.put(logged(&level, message));
+        } else {
+            self.log.put(bytes);
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Returns a line of the log as an object.
+fn logged(level: &str, message: &str) -> String {
+    format!("{}\n", json!({ "log": { "level": level, "message": message.trim() } }))
 }
 
 fn gap(count: u64) -> Option<String> {

@@ -37,19 +37,43 @@ fn is_known(directive: &str) -> bool {
     let target = directive.split(['=', '[']).next().unwrap_or_default().trim();
     let is_level = target == directive && directive.parse::<LevelFilter>().is_ok();
     let part = target.split("::").next().unwrap_or_default();
-    is_level || target.is_empty() || PARTS.iter().any(|it| part.starts_with(it))
+    // A directive selects all targets that begin as it does.
+    is_level || target.is_empty() || PARTS.iter().any(|it| it.starts_with(part))
 }
 
 /// What a filter says, for one who has written another.
-pub(crate) const EXPECTED: &str =
-    "expected is a level or a part of callsign with one, as `debug` or `callsign=info`";
+pub(crate) const EXPECTED: &str = "expected is a level or a part of callsign with one, as `debug`, `callsign=info` or \
+     `callsign_registrar=debug`";
 
-/// The beginnings of the names under which callsign writes to its log: those of its crates.
-const PARTS: [&str; 5] = ["callsign", "config", "endpoints", "process", "transport"];
+/// The names under which callsign writes to its log: those of its crates.
+const PARTS: [&str; 14] = [
+    "callsign",
+    "callsign_cluster",
+    "callsign_connect",
+    "callsign_discovery",
+    "callsign_gateway",
+    "callsign_portal",
+    "callsign_process",
+    "callsign_registrar",
+    "callsign_tree",
+    "callsign_wire",
+    "config",
+    "endpoints",
+    "keys",
+    "transport",
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_examples_of_the_warning_are_taken() {
+        let examples: Vec<_> = EXPECTED.split('`').skip(1).step_by(2).collect();
+        assert_eq!(examples.len(), 3);
+        let read = LogFilter::read(&examples.join(","));
+        assert_eq!(read.unknown, [""; 0]);
+    }
 
     #[test]
     fn what_selects_nothing_is_told_from_what_may() {
@@ -76,6 +100,7 @@ mod tests {
             check(known, known, &[]);
         }
         check("bogus", "", &["bogus"]);
+        check("callsign-registrar=debug", "", &["callsign-registrar=debug"]);
         check("debg", "", &["debg"]);
         check("registrar=debug", "", &["registrar=debug"]);
         check("info, bogus ,tokio=trace", "info", &["bogus", "tokio=trace"]);

@@ -17,6 +17,15 @@ use tracing_subscriber::{
 /// Formats events with their spans last.
 pub(crate) struct LogLine;
 
+impl LogLine {
+    /// Returns the level and the rest of a line without colours.
+    pub(crate) fn read(line: &str) -> (String, &str) {
+        let (_, line) = line.split_once(' ').unwrap_or(("", line));
+        let (level, rest) = line.trim_start().split_once(' ').unwrap_or(("info", line));
+        (level.to_lowercase(), rest)
+    }
+}
+
 impl<S, N> FormatEvent<S, N> for LogLine
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

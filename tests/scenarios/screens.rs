@@ -41,6 +41,18 @@ fn control_sequences_of_others_are_shown_and_not_obeyed() {
 }
 
 #[test]
+fn with_json_the_log_is_of_objects_too() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let outcome = node.callsign(&["ls", "--json", "-vv", "--color", "always"]).succeeds();
+    assert!(outcome.stderr.contains("\"log\""), "{outcome}");
+    for line in outcome.stderr.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(object.is_object(), "{line}");
+    }
+}
+
+#[test]
 fn colours_are_as_the_environment_has_them() {
     let room = Room::new();
     // Each prints in colour: one to standard output, the other to standard error.

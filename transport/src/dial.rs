@@ -1,20 +1,25 @@
 //! The dialer for every transport, and the errors of a dial.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use endpoints::{Endpoint, SocketId, Stamped, TcpAddress, UnixAddress, UnixPath};
+use endpoints::{Endpoint, Host, SocketId, Stamped, UnixAddress, UnixPath};
 use tokio::{
-    net::UnixStream,
+    net::{TcpStream, UnixStream},
     time::{sleep, timeout},
 };
 
 use crate::{
-    error::DialError,
+    error::{DialError, ResolveError},
     linux::{Handle, Kind},
     memory,
     stream::Stream,
     tcp,
-    tls::{self, TlsError},
+    tls::{self, Credentials, TlsError},
 };
 
 /// Connects to an endpoint, within [`DIAL_TIMEOUT`].
@@ -194,24 +199,37 @@ async fn dial_expecting(
         Endpoint::Memory(number) => {
             (timeout(limit, memory::connect(*number)).await, DialError::Busy)
         }
-        Endpoint::Tcp(tcp) if tcp.tls => {
-            (timeout(limit, connect_tls(tcp)).await, DialError::TimedOut)
-        }
         Endpoint::Tcp(tcp) => {
+            let is_found = AtomicBool::new(false);
             let connecting = async {
-                let stream = tcp::connect(tcp::resolve(tcp).await?).await?;
-                Stream::try_from(stream).map_err(DialError::from_io)
+                let credentials = tcp.tls.then(tls::current).transpose()?;
+                let addresses = tcp::resolve(tcp).await?;
+                is_found.store(true, Ordering::Relaxed);
+                let stream = tcp::connect(addresses).await?;
+                match credentials {
+                    Some(credentials) => connect_tls(stream, &tcp.host, &credentials).await,
+                    None => Stream::try_from(stream).map_err(DialError::from_io),
+                }
             };
-            (timeout(limit, connecting).await, DialError::TimedOut)
+            let dialed = timeout(limit, connecting).await;
+            let late = match &tcp.host {
+                Host::Dns(name, _) if !is_found.load(Ordering::Relaxed) => {
+                    ResolveError::TimedOut { name: name.to_string() }.into()
+                }
+                _ => DialError::TimedOut,
+            };
+            (dialed, late)
         }
     };
     dialed.unwrap_or(Err(late))
 }
 
-async fn connect_tls(tcp: &TcpAddress) -> Result<Stream, DialError> {
-    let credentials = tls::current()?;
-    let stream = tcp::connect(tcp::resolve(tcp).await?).await?;
-    let connected = Stream::connect_tls(stream, &tcp.host, &credentials).await;
+async fn connect_tls(
+    stream: TcpStream,
+    host: &Host,
+    credentials: &Credentials,
+) -> Result<Stream, DialError> {
+    let connected = Stream::connect_tls(stream, host, credentials).await;
     connected.map_err(|error| match TlsError::of(&error) {
         Some(error) => error.clone().into(),
         None => DialError::from_io(error),

@@ -226,6 +226,12 @@ pub enum ResolveError {
         /// The system resolver's error.
         source: io::Error,
     },
+    /// The lookup of its name took too long.
+    #[error("the host name `{name}` is not looked up in time: no DNS server answers")]
+    TimedOut {
+        /// The name.
+        name: String,
+    },
     /// Its name has no address of the family that was asked for.
     #[error("the host name `{name}` has no {family} address")]
     NoAddress {

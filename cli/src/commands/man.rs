@@ -147,7 +147,8 @@ allows TCP beyond the loopback without TLS, as \-\-insecure does.
 .TP
 .B CALLSIGN_LOG
 The level of the log, as with \-v, or directives such as
-.IR registrar=debug .
+.IR callsign_registrar=debug ,
+with the crates of callsign as its parts.
 .TP
 .BR CALLSIGN_PAGER ", " PAGER
 The program that shows a list longer than the screen; empty or
@@ -225,4 +226,17 @@ const SEE_ALSO: [&str; 5] =
 fn write(pages: &[Page], folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     pages.iter().try_for_each(|page| fs::write(folder.join(&page.file), &page.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_filter::LogFilter;
+
+    #[test]
+    fn the_example_of_a_filter_is_taken() {
+        let (_, example) = ENDING.split_once("or directives such as\n.IR ").unwrap();
+        let (example, _) = example.split_once([' ', '\n']).unwrap();
+        assert_eq!(LogFilter::read(example).known, example);
+    }
 }

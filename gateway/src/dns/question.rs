@@ -46,6 +46,8 @@ impl Subject {
                 let (first, rest) = rest.split_first()?;
                 Some(Self::Instance(service(rest)?, read_uuid(first)?))
             }),
+            // Before the domain of endpoints: an actor may be called as that is.
+            ["_dnsaddr", rest @ ..] => label::name(rest).map(Self::Multiaddrs),
             ["ns", ADDRESSES] => Some(Self::NameServer),
             [uuid, ADDRESSES] => read_uuid(uuid).map(|_| Self::Empty),
             [index, uuid, ADDRESSES] => {
@@ -53,7 +55,6 @@ impl Subject {
                 let index = index.parse().ok().filter(plain);
                 index.zip(read_uuid(uuid)).map(|(index, uuid)| Self::Host(uuid, index))
             }
-            ["_dnsaddr", rest @ ..] => label::name(rest).map(Self::Multiaddrs),
             actor => label::name(actor).map(Self::Actor),
         };
         subject.unwrap_or(Self::Nothing)
@@ -86,6 +87,9 @@ mod tests {
         check("__46eed._tcp", Subject::Service(name("Feed")));
         check(&format!("{uuid}._feed._tcp"), Subject::Instance(name("feed"), uuid));
         check("_dnsaddr.feed", Subject::Multiaddrs(name("feed")));
+        check("_dnsaddr.addr", Subject::Multiaddrs(name("addr")));
+        check("_dnsaddr.x._61ddr", Subject::Multiaddrs(name("x.addr")));
+        check("_addr._tcp", Subject::Service(name("addr")));
         check(&format!("0.{uuid}.addr"), Subject::Host(uuid, 0));
         check(&format!("{uuid}.addr"), Subject::Empty);
         check("ns.addr", Subject::NameServer);

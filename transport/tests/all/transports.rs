@@ -160,6 +160,17 @@ async fn a_failed_dial_says_what_happened() {
         .await;
 }
 
+#[tokio::test]
+async fn a_host_without_an_address_is_not_said_to_be_silent() {
+    let nowhere: Endpoint = "/dns/no-such-host.invalid/tcp/80".parse().unwrap();
+    // Nothing is known of the host within this time.
+    let error = dial_within(&nowhere, Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, DialError::NoSuchHost(_)), "{error}");
+    let silent: Endpoint = "/ip4/192.0.2.1/tcp/80".parse().unwrap();
+    let error = dial_within(&silent, Duration::ZERO).await.unwrap_err();
+    assert!(!matches!(error, DialError::NoSuchHost(_)), "{error}");
+}
+
 #[test]
 fn missing_permission_is_reported_as_such() {
     use std::os::unix::fs::PermissionsExt;

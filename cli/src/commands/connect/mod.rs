@@ -75,6 +75,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             Ok(Exit::Done)
         }
         Err(Broken::Output(error)) => Err(Failure::output(error)),
+        Err(Broken::Input) => {
+            let what =
+                anyhow!("`{name}` ended the connection before it had taken all of the input");
+            Err(Failure::not_found(what))
+        }
         Err(Broken::Actor(error)) => {
             let what = anyhow!("the connection to `{name}` broke");
             Err(Failure::not_found(anyhow::Error::new(error).context(what)))

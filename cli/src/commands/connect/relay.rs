@@ -18,6 +18,7 @@ use transport::TlsError;
 /// # Errors
 ///
 /// [`Broken`], with the side that failed. The actor's earlier output is still written. An actor that
+/// takes less than all of the input has failed, once it says nothing more. One that
 /// ends a connection of TLS without saying so has not failed if the input had ended: many servers,
 /// such as nginx, say nothing more to a client that has said goodbye.
 pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
@@ -25,11 +26,13 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
     mut input: mpsc::Receiver<Vec<u8>>,
     mut output: impl AsyncFnMut(Vec<u8>) -> io::Result<()>,
 ) -> Result<Ended, Broken> {
-    let has_said_goodbye = Cell::new(false);
+    let (has_said_goodbye, is_sending) = (Cell::new(false), Cell::new(false));
     let (mut from_actor, mut to_actor) = split(actor);
     let send = async {
         while let Some(bytes) = input.recv().await {
+            is_sending.set(true);
             to_actor.write_all(&bytes).await?;
+            is_sending.set(false);
         }
         to_actor.shutdown().await?;
         has_said_goodbye.set(true);
@@ -50,7 +53,7 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
         }
     };
     tokio::pin!(receive);
-    tokio::select! {
+    let received = tokio::select! {
         received = &mut receive => received,
         sent = send => {
             // An actor that reads nothing more may still send.
@@ -59,6 +62,10 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
             }
             receive.await
         }
+    };
+    match received {
+        Ok(_) if is_sending.get() || !input.is_empty() => Err(Broken::Input),
+        received => received,
     }
 }
 
@@ -80,6 +87,8 @@ fn is_unsaid(error: &io::Error) -> bool {
 pub(super) enum Broken {
     /// The connection to the actor.
     Actor(io::Error),
+    /// The actor ended, and had not taken all of the input.
+    Input,
     /// The output.
     Output(io::Error),
 }
@@ -182,6 +191,26 @@ mod tests {
         let (relayed, ()) = tokio::join!(relay(near, receiver, heard), actor);
         relayed.unwrap();
         assert_eq!(output, b"bye");
+    }
+
+    #[tokio::test]
+    async fn input_that_an_actor_does_not_take_is_not_lost_in_silence() {
+        for chunks in [vec![plenty()], vec![b"first".to_vec(), plenty()]] {
+            let (near, mut far) = duplex(1000);
+            let (_sender, receiver) = input(chunks);
+            let actor = async move {
+                far.read_exact(&mut [0; 5]).await.unwrap();
+                far.write_all(b"enough").await.unwrap();
+            };
+            let mut output = Vec::new();
+            let heard = async |bytes: Vec<u8>| {
+                output.extend(bytes);
+                Ok(())
+            };
+            let (relayed, ()) = tokio::join!(relay(near, receiver, heard), actor);
+            assert!(matches!(relayed, Err(Broken::Input)), "{relayed:?}");
+            assert_eq!(output, b"enough");
+        }
     }
 
     #[tokio::test]
