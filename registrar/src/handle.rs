@@ -252,7 +252,15 @@ impl RegistryHandle {
         &self.0.agent
     }
 
-    pub(crate) fn now_ms(&self) -> u64 {
+    /// Returns the time by the registrar's clock, in milliseconds since 1970.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// assert!(RegistryHandle::unattended(Limits::default()).now_ms() > 0);
+    /// ```
+    pub fn now_ms(&self) -> u64 {
         self.0.clock.now_ms()
     }
 

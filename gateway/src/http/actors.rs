@@ -6,7 +6,7 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{Path, rejection::PathRejection},
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    http::{HeaderValue, Method, StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
 use endpoints::{Name, NamePattern};
@@ -24,7 +24,7 @@ use wire::{
     supervised::PATH_KEY,
 };
 
-use super::{parameters::Parameters, peer::Peer, problem::Problem, seen::Viewpoint};
+use super::{kept::Answer, parameters::Parameters, peer::Peer, problem::Problem, seen::Viewpoint};
 use crate::json::{RecordJson, ResolvedJson, Source, SupervisedJson, forest, rows};
 
 /// Which actors.
@@ -78,7 +78,7 @@ fn tell(peer: Arc<Peer>, pattern: NamePattern, page: Page) -> Result<Response, P
     let Page { revision, now_ms, next, records } = page;
     if next.is_none() && records.len() <= SLICE {
         let mut body = vec![b'['];
-        append(&mut body, &peer, &records, now_ms);
+        append(&mut body, &peer, &records, Some(now_ms));
         body.push(b']');
         return Ok(stamped(&peer, revision, respond(&peer, body)?));
     }
@@ -134,19 +134,19 @@ impl Listing {
         let mut part = vec![if self.told == Told::Nothing { b'[' } else { b',' }];
         self.told = Told::Some;
         let slice: Vec<_> = self.records.by_ref().take(SLICE).collect();
-        append(&mut part, &self.peer, &slice, self.now_ms);
+        append(&mut part, &self.peer, &slice, Some(self.now_ms));
         Some(part.into())
     }
 }
 
 /// Appends records, with commas between them.
-fn append(bytes: &mut Vec<u8>, peer: &Peer, records: &[Record], now_ms: u64) {
+fn append(bytes: &mut Vec<u8>, peer: &Peer, records: &[Record], now_ms: Option<u64>) {
     peer.seen(|from| {
         for (at, record) in records.iter().enumerate() {
             if at > 0 {
                 bytes.push(b',');
             }
-            write(bytes, &from.describe(record, Some(now_ms)));
+            write(bytes, &from.describe(record, now_ms));
         }
     });
 }
@@ -193,6 +193,7 @@ pub(super) struct InstancesParameters {
 )]
 pub(super) async fn instances(
     Extension(peer): Extension<Arc<Peer>>,
+    uri: Uri,
     name: Result<Path<String>, PathRejection>,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
@@ -200,7 +201,8 @@ pub(super) async fn instances(
     let parameters = parameters.only(&["all", "wait", "after"])?;
     let all = parameters.truth("all")?;
     let after = parameters.number("after")?;
-    match parameters.time("wait", WAIT_MAX)? {
+    let limit = parameters.time("wait", WAIT_MAX)?;
+    match limit {
         Some(limit) => wait_for(&peer, &name, all, after, limit).await?,
         None if after.is_some() => {
             let detail =
@@ -214,7 +216,28 @@ pub(super) async fn instances(
         let response = nobody(&peer, &name).into_response();
         return Ok(stamped(&peer, page.revision, response));
     }
-    tell(peer, NamePattern::any(), Page { next: None, ..page })
+    if limit.is_some() || page.records.len() > SLICE {
+        return tell(peer, NamePattern::any(), Page { next: None, ..page });
+    }
+    let Page { revision, now_ms, records, .. } = page;
+    let mut body = vec![b'['];
+    append(&mut body, &peer, &records, None);
+    body.push(b']');
+    let answer = Answer::new(body, revision, records.iter().map(|it| it.since_ms));
+    let body = answer.body(now_ms);
+    let (caller, registry) = (peer.session.caller(), peer.session.registry());
+    peer.shared.kept.keep(&uri, caller, registry, answer);
+    Ok(stamped(&peer, revision, respond(&peer, body)?))
+}
+
+/// Answers as before, if the same was asked for a moment ago.
+pub(super) fn again(peer: &Peer, method: &Method, uri: &Uri) -> Option<Response> {
+    if method != Method::GET {
+        return None;
+    }
+    let (caller, registry) = (peer.session.caller(), peer.session.registry());
+    let (body, revision) = peer.shared.kept.get(uri, caller, registry)?;
+    Some(stamped(peer, revision, json(Body::from(body))))
 }
 
 /// Waits until a name has an instance, or something about it has changed after a revision.

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use transport::{Access, BindError, BindOptions, Listener, Stream};
 
 use super::{
-    actors, lease, metrics, openapi, page, problem::Problem, requests::Requests, serve,
+    actors, kept::Kept, lease, metrics, openapi, page, problem::Problem, requests::Requests, serve,
     shared::Shared, status, watch,
 };
 use crate::surroundings::Surroundings;
@@ -131,6 +131,7 @@ impl HttpAdapter {
             surroundings: Surroundings::new(),
             root: transport::root(),
             requests: Requests::new(),
+            kept: Kept::new(),
             beside: Semaphore::new(1),
         });
         Ok(Self { endpoints, listeners: Mutex::new(listeners), shared })

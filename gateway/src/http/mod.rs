@@ -24,6 +24,7 @@
 //! | `serve` | a connection, within bounds |
 //! | `host` | which requests are meant for this server |
 //! | `actors`, `status` | answers |
+//! | `kept` | answers that are given again |
 //! | `watch` | changes as they happen |
 //! | `lease` | registrations |
 //! | `metrics`, `requests` | metrics, and the answers that they count |
@@ -40,6 +41,7 @@ mod adapter;
 mod body;
 mod fields;
 mod host;
+mod kept;
 mod lease;
 mod metrics;
 mod openapi;

@@ -1,6 +1,9 @@
 //! The requests that were answered, for metrics.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -16,6 +19,8 @@ use prometheus_client::{
 pub(super) struct Requests {
     pub(super) total: Family<RequestLabels, Counter>,
     pub(super) duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Those that were answered well, by route: they are not looked up again.
+    usual: Arc<[OnceLock<(Counter, Histogram)>; ROUTES.len()]>,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -31,14 +36,23 @@ pub(super) struct RouteLabels {
 
 impl Requests {
     pub(super) fn new() -> Self {
-        Self { total: Family::default(), duration: Family::new_with_constructor(histogram) }
+        let duration = Family::new_with_constructor(histogram as fn() -> Histogram);
+        Self { total: Family::default(), duration, usual: Arc::default() }
     }
 
     /// Records an answer; of one that waits, or never ends, only its beginning.
-    pub(super) fn note(&self, path: &str, code: u16, took: Duration) {
-        let route = route_of(path);
-        self.total.get_or_create(&RequestLabels { route, code }).inc();
-        self.duration.get_or_create(&RouteLabels { route }).observe(took.as_secs_f64());
+    pub(super) fn note(&self, Route(at): Route, code: u16, took: Duration) {
+        let route = ROUTES[at];
+        let duration = || self.duration.get_or_create_owned(&RouteLabels { route });
+        if code == 200 {
+            let total = || self.total.get_or_create_owned(&RequestLabels { route, code });
+            let (total, duration) = self.usual[at].get_or_init(|| (total(), duration()));
+            total.inc();
+            duration.observe(took.as_secs_f64());
+        } else {
+            self.total.get_or_create(&RequestLabels { route, code }).inc();
+            duration().observe(took.as_secs_f64());
+        }
     }
 }
 
@@ -47,24 +61,37 @@ fn histogram() -> Histogram {
     Histogram::new(exponential_buckets(50e-6, 4.0, 10))
 }
 
-/// Returns the route of a path: as many as there are, whatever is asked for.
-fn route_of(path: &str) -> &'static str {
-    match path {
-        "/" => "/",
-        "/metrics" => "/metrics",
-        "/healthz" => "/healthz",
-        "/readyz" => "/readyz",
-        "/v1/actors" => "/v1/actors",
-        "/v1/tree" => "/v1/tree",
-        "/v1/status" => "/v1/status",
-        "/v1/watch" => "/v1/watch",
-        "/v1/openapi.json" => "/v1/openapi.json",
-        path if path.starts_with("/v1/actors/") => "/v1/actors/{name}",
-        path if path.starts_with("/v1/resolve/") => "/v1/resolve/{name}",
-        path if path.starts_with("/v1/instances/") => "/v1/instances/{uuid}",
-        _ => "other",
+/// The route of a path, by its place among all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Route(usize);
+
+impl Route {
+    /// Returns the route of a path: as many as there are, whatever is asked for.
+    pub(super) fn of(path: &str) -> Self {
+        let is_it = |route: &&str| match route.split_once('{') {
+            Some((start, _)) => path.starts_with(start),
+            None => path == *route,
+        };
+        Self(ROUTES.iter().position(is_it).unwrap_or(ROUTES.len() - 1))
     }
 }
+
+/// The most usual first, and last what stands for all others.
+const ROUTES: [&str; 13] = [
+    "/v1/actors/{name}",
+    "/v1/actors",
+    "/v1/resolve/{name}",
+    "/v1/instances/{uuid}",
+    "/v1/watch",
+    "/v1/status",
+    "/v1/tree",
+    "/v1/openapi.json",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/",
+    "other",
+];
 
 #[cfg(test)]
 mod tests {
@@ -72,9 +99,11 @@ mod tests {
 
     #[test]
     fn whatever_is_asked_for_there_are_few_routes() {
-        assert_eq!(route_of("/v1/actors/feed"), "/v1/actors/{name}");
-        for path in ["/v1/actor", "/nowhere/7", "//"] {
-            assert_eq!(route_of(path), "other", "{path}");
+        let of = |path: &str| ROUTES[Route::of(path).0];
+        assert_eq!(of("/v1/actors/feed"), "/v1/actors/{name}");
+        assert_eq!(of("/v1/actors"), "/v1/actors");
+        for path in ["/v1/actor", "/nowhere/7", "//", "other", ""] {
+            assert_eq!(of(path), "other", "{path}");
         }
     }
 }

@@ -25,10 +25,11 @@ use transport::Stream;
 use wire::ErrorKind;
 
 use super::{
-    host,
+    actors, host,
     patience::Patient,
     peer::Peer,
     problem::{PROBLEM_JSON, Problem},
+    requests::Route,
     shared::Shared,
     socket::Socket,
 };
@@ -51,13 +52,16 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
         // library shows one of the two alone, and after them the connection is over (RFC 9112,
         // section 6.1).
         let is_last = request.headers().contains_key(TRANSFER_ENCODING);
-        let (path, began) = (request.uri().path().to_owned(), Instant::now());
+        let (route, began) = (Route::of(request.uri().path()), Instant::now());
         async move {
             let mut response = match checked {
-                Ok(()) => router.call(request).await.unwrap_or_else(never),
+                Ok(()) => match actors::again(&peer, request.method(), request.uri()) {
+                    Some(response) => response,
+                    None => router.call(request).await.unwrap_or_else(never),
+                },
                 Err(problem) => problem.into_response(),
             };
-            peer.shared.requests.note(&path, response.status().as_u16(), began.elapsed());
+            peer.shared.requests.note(route, response.status().as_u16(), began.elapsed());
             let headers = response.headers_mut();
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -4,7 +4,7 @@ use axum::Router;
 use endpoints::RootId;
 use tokio::sync::Semaphore;
 
-use super::requests::Requests;
+use super::{kept::Kept, requests::Requests};
 use crate::surroundings::Surroundings;
 
 /// What all connections share.
@@ -13,6 +13,7 @@ pub(super) struct Shared {
     pub(super) surroundings: Surroundings,
     pub(super) root: Option<RootId>,
     pub(super) requests: Requests,
+    pub(super) kept: Kept,
     /// Lets one long answer be made at a time.
     pub(super) beside: Semaphore,
 }
