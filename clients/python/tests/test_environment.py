@@ -64,6 +64,11 @@ async def test_without_a_registrar_a_hint_says_how_to_start_one(
     with pytest.raises(callsign.Unreachable) as caught:
         async with callsign.connect(room.unix("none")):
             pass
+    here = f"hint: start one here: `callsign registrar --listen {room.unix('none')}`"
+    assert caught.value.__notes__ == [here]
+    with pytest.raises(callsign.Unreachable) as caught:
+        async with callsign.connect(room.unix("none"), room.unix("neither")):
+            pass
     assert not hasattr(caught.value, "__notes__")
 
 

@@ -27,6 +27,8 @@ async def test_no_registrar_is_not_an_absent_name(room: Room) -> None:
         async with callsign.connect(place):
             pass
     assert str(unreachable.value) == why
+    hint = f"hint: start one here: `callsign registrar --listen {place}`"
+    assert unreachable.value.__notes__ == [hint]
     async with callsign.open(place) as client:
         for ask in (client.query, client.find, client.list):
             with pytest.raises(callsign.Unreachable) as unreachable:

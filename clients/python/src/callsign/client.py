@@ -16,7 +16,7 @@ from . import environment, finding
 from .connector import Connector
 from .desired import Details, Entry, check_state
 from .dial import Connection
-from .endpoint import Endpoint
+from .endpoint import Endpoint, Tcp
 from .errors import (
     CLOSED,
     LinkError,
@@ -128,7 +128,11 @@ class Client:
         if not is_up:
             order = [link.registrar for link in self.hub.links]
             error = Unreachable(sorted(failures, key=lambda it: order.index(it.registrar)))
-            if self.hub.trust is Trust.USUAL and all(it.error.is_absence for it in failures):
+            is_absent, place = all(it.error.is_absence for it in failures), order[0]
+            is_near = not isinstance(place, Tcp) or place.is_loopback
+            if is_absent and self.hub.trust is not Trust.USUAL and len(order) == 1 and is_near:
+                error.add_note(f"hint: start one here: `callsign registrar --listen {place}`")
+            if is_absent and self.hub.trust is Trust.USUAL:
                 error.add_note("hint: start one here: `callsign registrar`")
                 error.add_note(
                     "hint: or say where it is: `callsign.connect(ENDPOINT)`, or CALLSIGN_REGISTRAR"
