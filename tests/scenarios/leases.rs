@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 
 use rustix::process::Signal;
 
-use crate::harness::{Node, Room, Running};
+use crate::harness::{Node, Peer, Room, Running, register, registration};
 
 #[test]
 fn a_lease_runs_out_and_watchers_hear_of_it() {
@@ -177,4 +177,26 @@ fn digits_that_are_also_a_name_mean_no_other_actor() {
     node.callsign(&["unregister", &uuid]).succeeds();
     let left = node.callsign(&["ls", "--json"]).json();
     assert_eq!((left.as_array().unwrap().len(), left[0]["name"].as_str()), (1, Some(&*uuid)));
+}
+
+/// A name of hexadecimal digits that is not registered, as `feed`, is not another's instance.
+#[test]
+fn a_short_name_means_nobody_elses_instance() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let mut mail = registration("mail", vec![]);
+    mail.uuid = "feed0000-5b1e-4c7a-9d1f-0b6c2a7e4d55".parse().unwrap();
+    let mut registrant = Peer::greet(node.endpoint());
+    let (method, body) = register(&mail);
+    registrant.call(method, &body).unwrap();
+    for command in ["renew", "drain", "unregister"] {
+        for typed in ["feed", "feed000"] {
+            let none = format!("no actor and no instance `{typed}` is registered");
+            let meant = ["first 8 digits", "`feed0000` is of `mail`"];
+            node.callsign(&[command, typed]).ends_with(1).says(&[&none]).says(&meant);
+        }
+    }
+    let listed = node.callsign(&["ls", "--json"]).json();
+    assert_eq!((&listed[0]["name"], &listed[0]["state"]), (&"mail".into(), &"ready".into()));
+    node.callsign(&["unregister", "feed0000"]).succeeds().prints(&["mail[feed0000"]);
 }

@@ -41,6 +41,28 @@ fn without_a_loopback_interface_the_demo_says_so() {
     alone(&asked).ends_with(3).says(&[down]);
 }
 
+/// Two containers that share the registrar's socket, with a server at the same port in each.
+#[test]
+fn a_lease_of_another_network_namespace_is_another() {
+    let room = Room::new();
+    let (network, up): (&[&str], _) = (&["--net"], "ip link set lo up && exec \"$@\"");
+    if !can_be_made(&room, network, up) {
+        eprintln!("skipped: no network namespace can be made here");
+        return;
+    }
+    let node = Node::start(&room);
+    for place in ["/ip4/127.0.0.1/tcp/8001", "/unix/@web"] {
+        let words = ["register", "web", place, "--ttl", "5m", "--state", "ready"];
+        node.callsign(&words).succeeds().prints(&["registered web["]);
+        let registrar = ["--registrar", node.endpoint()];
+        let other = sandboxed(&room, network, up, &[&words[..], &registrar].concat());
+        Running::start(other).outcome().succeeds().prints(&["registered web["]);
+        node.callsign(&words).succeeds().prints(&["renewed web["]);
+        node.callsign(&["find", "web"]).succeeds().prints(&[place]);
+        node.callsign(&["unregister", "web", "--all"]).succeeds();
+    }
+}
+
 /// Its loopback is up, and has no address of IPv4.
 const IPV6_ONLY: &str = "ip link set lo up && ip address delete 127.0.0.1/8 dev lo && exec \"$@\"";
 

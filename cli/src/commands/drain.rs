@@ -28,7 +28,7 @@ Nobody connects to a draining actor any more: `find` and `ls` show it with `--al
 registrar, for as long as it keeps itself registered. The exit code is 3 if a registrar that may \
 still name it did not answer.")]
 pub(crate) struct Args {
-    /// A name, or the first digits of an instance's UUID
+    /// A name, or the first eight digits or more of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
     target: String,
     /// Make a draining actor ready again

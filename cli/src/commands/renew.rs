@@ -33,7 +33,7 @@ The lease lasts from now on for its time to live. If the host's addresses have c
 at a wildcard address is found at its present ones. To change the time to live, register again with another \
 `--ttl`. The exit code is 3 if a registrar did not answer: the lease may expire there.")]
 pub(crate) struct Args {
-    /// A name, or the first digits of an instance's UUID
+    /// A name, or the first eight digits or more of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
     target: String,
 }

@@ -25,7 +25,7 @@ register it again. An actor declared in a registrar's settings returns when the 
 With --all, instances that you may not remove stay, and the exit code is 4. The exit code is 3 if \
 a registrar, which is named, did not answer: the instance may still be known there.")]
 pub(crate) struct Args {
-    /// A name, or the first digits of an instance's UUID
+    /// A name, or the first eight digits or more of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
     target: String,
     /// Remove all matching instances, if there are several

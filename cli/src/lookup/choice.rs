@@ -1,4 +1,4 @@
-//! From typed words to instances: by name, or by the first digits of a UUID.
+//! From typed words to instances: by name, or by the first digits of a UUID, as lists print them.
 
 use anyhow::anyhow;
 use discovery::{Client, LookupResult};
@@ -51,14 +51,17 @@ impl Target {
             Self::NameOrDigits(name, digits) => {
                 let mut unanswered = Vec::new();
                 let mut records = client.list(name.as_str()).await?.records;
-                let mut near = Vec::new();
+                let (mut near, mut alike) = (Vec::new(), None);
                 if let Some(digits) = digits
                     && (records.is_empty() || digits.len() >= SHORT_UUID_DIGITS)
                 {
                     let mut by_digits = client.list("*").await?.records;
                     by_digits.retain(begins_with(digits));
-                    // Anybody may register a name that looks like the digits of another's instance.
-                    if records.is_empty() || is_whole(digits) && !by_digits.is_empty() {
+                    // Anybody may register a name that looks like the digits of another's instance; and
+                    // few digits are those of somebody else's by chance.
+                    if digits.len() < SHORT_UUID_DIGITS {
+                        alike = by_digits.into_iter().next();
+                    } else if records.is_empty() || is_whole(digits) && !by_digits.is_empty() {
                         records = by_digits;
                     } else if by_digits.iter().any(|it| it.name != *name) {
                         return Err(ambiguous(name, records.iter().chain(&by_digits)));
@@ -77,7 +80,15 @@ impl Target {
                     let error = anyhow!("no actor{or_instance} {quoted} is registered");
                     let near = near.iter().map(String::as_str);
                     let failure = Failure::not_found(error).unless_known_to(&unanswered);
-                    let failure = suggestion::hint(failure, name.as_str(), near);
+                    let mut failure = suggestion::hint(failure, name.as_str(), near);
+                    if let Some(alike) = alike {
+                        failure = failure.hint(format!(
+                            "a UUID is meant by its first {SHORT_UUID_DIGITS} digits or more: \
+                             `{}` is of `{}`",
+                            short_uuid(&alike.uuid),
+                            alike.name
+                        ));
+                    }
                     return Err(failure.hint_command("show what is registered", ["ls"]));
                 }
                 Ok(records)

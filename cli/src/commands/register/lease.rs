@@ -9,6 +9,7 @@ use discovery::{
     Client, LinkError, LookupError, RegisterError, RegistrarFailures, Registration, RequestError,
 };
 use endpoints::{Endpoint, InstanceId, Stamped};
+use registrar::registry::Claim;
 use tokio::time::{Instant, sleep, timeout};
 use transport::here_for;
 use wire::{ErrorKind, Lifetime, Owner, Record, State, Whoami};
@@ -248,13 +249,15 @@ fn is_meant(plan: &Plan, record: &Record) -> bool {
                 said.host.is_wildcard() && (said.port, said.tls) == (tcp.port, tcp.tls)
             })
     };
-    let split = |all: &[Stamped]| {
-        let (meant, given): (Vec<_>, Vec<_>) = all.iter().cloned().partition(&is_of_wildcard);
-        let given: HashSet<_> = given.into_iter().map(|it| it.endpoint).collect();
-        (given, meant.is_empty())
-    };
     matches!(record.lifetime, Lifetime::Lease { .. })
-        && split(&record.endpoints) == split(&plan.stamped)
+        && split(&record.endpoints, is_of_wildcard) == split(&plan.stamped, is_of_wildcard)
+}
+
+/// Returns the places that were given, and whether there are others, those of a wildcard. One text
+/// means different places in two containers.
+fn split(all: &[Stamped], is_of_wildcard: impl Fn(&Stamped) -> bool) -> (HashSet<Claim<'_>>, bool) {
+    let (meant, given): (Vec<_>, Vec<_>) = all.iter().partition(|it| is_of_wildcard(it));
+    (given.into_iter().map(Claim::of).collect(), meant.is_empty())
 }
 
 /// Returns the state that the instance of a record gets: somebody may have drained it, and the same
