@@ -67,7 +67,7 @@ impl TlsPath {
     }
 
     /// Describes a doubt about the file, at the place of the path.
-    pub(crate) fn doubt(&self, message: String, help: &str) -> Diagnostic {
+    pub fn doubt(&self, message: String, help: &str) -> Diagnostic {
         Diagnostic::warning(message, self.place.clone()).help(help.to_owned())
     }
 

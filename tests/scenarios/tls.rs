@@ -154,6 +154,39 @@ fn a_fault_of_the_files_is_told_at_its_place() {
     crate::harness::Running::start(check).outcome().succeeds();
 }
 
+/// It listened, and `check` was content, with a certificate that each client refuses.
+#[test]
+fn a_certificate_that_no_client_accepts_is_warned_of_before() {
+    let room = Room::new();
+    room.callsign(&["keys", "init", "keys"]).succeeds();
+    let check = |name: &str, hosts: &[&str], said: &[&str]| {
+        room.callsign(&[&["keys", "issue", "keys", name], hosts].concat()).succeeds();
+        let config = format!("{name}.toml");
+        settings(&room, &config, "keys", name);
+        let tls = fs::read_to_string(room.file(&config)).unwrap();
+        room.write(&config, &format!("{tls}[registrar]\nlisten = [\"{TLS}\"]\n"));
+        let checked = room.callsign(&["check", &config]).succeeds();
+        if said.is_empty() {
+            checked.prints(&["nothing wrong"]);
+        } else {
+            let place = format!("{config}:3:16");
+            checked.prints(&[&["warning: ", &place], said].concat());
+        }
+        let node = Node::start_with(&room, &[TLS], &["--config", &config]);
+        let log = node.stop().succeeds().stderr;
+        assert_eq!(log.contains("its certificate is"), !said.is_empty(), "{log}");
+        said.iter().for_each(|it| assert!(log.contains(it), "{it} is not in {log}"));
+    };
+    check("bare", &[], &["is for no host", "--host HOST"]);
+    check(
+        "other",
+        &["--host", "10.9.9.9"],
+        &["is not for `127.0.0.1`, but for", "--host 127.0.0.1"],
+    );
+    check("by-name", &["--host", "localhost"], &[]);
+    check("right", &["--host", "127.0.0.1"], &[]);
+}
+
 /// The files are read again when they change; connections that are open stay.
 #[test]
 fn certificates_are_rotated_without_a_connection_lost() {
@@ -190,6 +223,12 @@ fn certificates_are_rotated_without_a_connection_lost() {
     };
     put("elsewhere");
     comes_to(Some("is not for `127.0.0.1`, but for"));
+    let told = "its certificate is not for `127.0.0.1`, but for `10.0.0.7`";
+    let deadline = now() + LIMIT;
+    while !node.process().to_string().contains(told) {
+        assert!(now() < deadline, "it is not told");
+        run(&["ls"]).outcome();
+    }
     put("node");
     comes_to(None);
     // One that cannot be used leaves the former in use.

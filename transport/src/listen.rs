@@ -235,6 +235,7 @@ impl Listener {
         let fail = |error| BindError::from_io(error, || format!("bind port {}", tcp.port));
         let listener = tcp::listen(addresses, is_ipv6_only).map_err(fail)?;
         let bound = bound_tcp(tcp, listener.local_addr().map_err(fail)?);
+        tls::listens_at(&bound);
         Ok(Self::at_port(bound, listener))
     }
 
@@ -508,6 +509,21 @@ impl Whereabouts {
 
 impl Changes {
     /// Tells from now on of what may change where these listeners are found.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::{Changes, Listener};
+    ///
+    /// /// Shows where an actor is found, and again whenever that may be elsewhere.
+    /// async fn show(listeners: Vec<Listener>) {
+    ///     let mut changes = Changes::of(&listeners);
+    ///     loop {
+    ///         let published: Vec<_> = listeners.iter().flat_map(Listener::published).collect();
+    ///         println!("{} endpoints", published.len());
+    ///         changes.next().await;
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Panics
     ///

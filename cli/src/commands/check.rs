@@ -72,7 +72,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
                     let exposed = exposed(&settings, context);
                     let alone = alone(&settings, context);
                     // The file may be correct, and a registrar here would refuse it.
-                    let tls = settings.tls.as_ref().map(|it| tls::check(it, &context.environment));
+                    let listening = &settings.registrar.listen;
+                    let check = |it| tls::check(it, listening, &context.environment);
+                    let tls = settings.tls.as_ref().map(check);
                     let unknown = asked(NEED_TIMEOUT, move || unknown(&settings));
                     if unknown.is_none() {
                         warn(context, UNASKED);

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use config::{Diagnostic, Diagnostics, TlsPath, TlsSettings};
-use transport::{TlsFile, TlsFiles, TlsFilesError, follow_tls, set_tls};
+use endpoints::Endpoint;
+use transport::{TlsDoubt, TlsFile, TlsFiles, TlsFilesError, follow_tls, set_tls};
 
 use super::Environment;
 use crate::failure::{Exit, Failure};
@@ -80,12 +81,27 @@ fn read(
     })
 }
 
-/// Returns the fault of the files, if there is one.
-pub(crate) fn check(tls: &TlsSettings, environment: &Environment) -> Vec<Diagnostic> {
-    match files(tls, environment) {
-        Ok(files) => files.check().err().map(|error| fault(tls, &error)).into_iter().collect(),
-        Err(Diagnostics(faults)) => faults,
+/// Returns the fault of the files, or why those who dial a registrar that listens there cannot accept
+/// its certificate.
+pub(crate) fn check(
+    tls: &TlsSettings,
+    listening: &[Endpoint],
+    environment: &Environment,
+) -> Vec<Diagnostic> {
+    let files = match files(tls, environment) {
+        Ok(files) => files,
+        Err(Diagnostics(faults)) => return faults,
+    };
+    match files.doubts(listening) {
+        Ok(doubts) => doubts.iter().map(|it| doubted(tls, it)).collect(),
+        Err(error) => vec![fault(tls, &error)],
     }
+}
+
+fn doubted(tls: &TlsSettings, doubt: &TlsDoubt) -> Diagnostic {
+    let certificate = &tls.certificate;
+    let help = format!("{}; in a file that only clients read, it may stay", doubt.remedy());
+    certificate.doubt(format!("`{}` {doubt}", certificate.written), &help)
 }
 
 fn fault(tls: &TlsSettings, error: &TlsFilesError) -> Diagnostic {

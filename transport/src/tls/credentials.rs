@@ -11,7 +11,7 @@ use std::{
 
 use rustls::{
     CertificateError, ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig,
-    client::Resumption,
+    client::{Resumption, WebPkiServerVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
     server::WebPkiClientVerifier,
@@ -169,6 +169,10 @@ pub enum TlsFault {
 pub(crate) struct Credentials {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
+    /// The certificate, and those between it and the authority.
+    pub(crate) chain: Arc<[CertificateDer<'static>]>,
+    /// What checks the certificate of a listener.
+    pub(crate) verifier: Arc<WebPkiServerVerifier>,
     /// When it expires, or the first of those between it and the authority.
     pub(crate) ends_at: SystemTime,
 }
@@ -206,15 +210,18 @@ impl Credentials {
         let server = ServerConfig::builder_with_provider(PROVIDER.clone())
             .with_protocol_versions(&[&TLS13])
             .map_err(unusable)?
-            .with_client_cert_verifier(verifier.clone())
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(certified.clone());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, PROVIDER.clone());
+        let verifier = verifier.build().map_err(|it| of_ca(TlsFault::Other(it.to_string())))?;
         let mut client = ClientConfig::builder_with_provider(PROVIDER.clone())
             .with_protocol_versions(&[&TLS13])
             .map_err(unusable)?
-            .with_root_certificates(roots)
+            .with_webpki_verifier(verifier.clone())
             .with_client_cert_resolver(certified);
         client.resumption = Resumption::in_memory_sessions(RESUMED_MAX);
-        Ok(Self { server: Arc::new(server), client: Arc::new(client), ends_at })
+        let (server, client) = (Arc::new(server), Arc::new(client));
+        Ok(Self { server, client, chain: chain.into(), verifier, ends_at })
     }
 }
 
@@ -249,6 +256,14 @@ impl TlsFilesError {
 
 impl TlsFault {
     /// Tells whether it may pass by itself: a certificate is renewed, and a clock is set.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::TlsFault;
+    ///
+    /// assert!(TlsFault::NotYetValid.may_pass());
+    /// assert!(!TlsFault::OtherKey.may_pass(), "somebody has to name the right one");
+    /// ```
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Expired | Self::NotYetValid)
     }

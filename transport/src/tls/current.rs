@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use endpoints::Endpoint;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -73,9 +74,12 @@ pub fn follow_tls(files: TlsFiles) -> Result<(), TlsFilesError> {
 
 fn follow(files: TlsFiles, seen: Seen, credentials: Result<Credentials, TlsError>) {
     let looked_at = Instant::now();
-    let mut followed = Followed { files, seen, credentials, looked_at, warned_at: None };
-    followed.warn_of_end();
-    *lock() = Some(followed);
+    let mut followed = lock();
+    let listening = followed.take().map(|it| it.listening).unwrap_or_default();
+    let mut now = Followed { files, seen, credentials, looked_at, warned_at: None, listening };
+    now.warn_of_end();
+    now.warn_of_doubts();
+    *followed = Some(now);
 }
 
 /// Returns the files of this process's certificate, to pass them on to a process that it starts.
@@ -96,6 +100,17 @@ pub(crate) fn current() -> Result<Credentials, TlsError> {
     followed.credentials.clone()
 }
 
+/// Takes note that this process listens there, and warns if those who dial that endpoint cannot
+/// accept the certificate: now, and whenever another has come.
+pub(crate) fn listens_at(endpoint: &Endpoint) {
+    let mut followed = lock();
+    let Some(followed) = followed.as_mut() else { return };
+    followed.warn_of_doubt(endpoint);
+    if followed.listening.len() < LISTENING_MAX && !followed.listening.contains(endpoint) {
+        followed.listening.push(endpoint.clone());
+    }
+}
+
 struct Followed {
     files: TlsFiles,
     seen: Seen,
@@ -104,6 +119,8 @@ struct Followed {
     looked_at: Instant,
     /// When it was last warned of the end of the certificate.
     warned_at: Option<Instant>,
+    /// Where this process has begun to listen with it.
+    listening: Vec<Endpoint>,
 }
 
 impl Followed {
@@ -124,6 +141,7 @@ impl Followed {
                 info!(certificate = %self.files.certificate.display(), "read anew");
                 (self.credentials, self.warned_at) = (Ok(credentials), None);
                 self.warn_of_end();
+                self.warn_of_doubts();
             }
             Err(error) if self.credentials.is_ok() => {
                 warn!(%error, "the former certificate stays in use");
@@ -147,6 +165,17 @@ impl Followed {
             1 => warn!(%certificate, "expires in a day"),
             days => warn!(%certificate, "expires in {days} days"),
         }
+    }
+
+    fn warn_of_doubts(&self) {
+        self.listening.iter().for_each(|it| self.warn_of_doubt(it));
+    }
+
+    fn warn_of_doubt(&self, endpoint: &Endpoint) {
+        let Ok(credentials) = &self.credentials else { return };
+        let Some(doubt) = credentials.doubt(endpoint, SystemTime::now()) else { return };
+        let (certificate, remedy) = (self.files.certificate.display(), doubt.remedy());
+        warn!(%endpoint, %certificate, remedy, "its certificate {doubt}");
     }
 }
 
@@ -182,6 +211,9 @@ fn lock() -> std::sync::MutexGuard<'static, Option<Followed>> {
 static FOLLOWED: Mutex<Option<Followed>> = Mutex::new(None);
 
 const DAY_SECONDS: u64 = 24 * 3600;
+
+/// The most endpoints that are remembered, to warn of another certificate: no process has as many.
+const LISTENING_MAX: usize = 64;
 
 /// How long before its end a certificate is warned of: enough to find who issues another.
 const WARNED_BEFORE: Duration = Duration::from_secs(14 * DAY_SECONDS);

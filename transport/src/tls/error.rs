@@ -169,7 +169,7 @@ fn named(presented: &[String]) -> Vec<String> {
     presented.iter().map(bare).collect()
 }
 
-fn listed(hosts: &[String]) -> String {
+pub(super) fn listed(hosts: &[String]) -> String {
     match hosts {
         [] => "no host at all".to_owned(),
         hosts => hosts.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", "),

@@ -9,12 +9,14 @@
 //! |---|---|
 //! | `credentials` | the files, their faults, and the settings of rustls made of them |
 //! | `current` | those of this process, followed as the files change |
+//! | `doubt` | why those who dial a listener cannot accept its certificate |
 //! | `stream` | an encrypted connection, whose handshake runs with its first use |
-//! | `name` | the name of a certificate's holder |
+//! | `name` | the names of a certificate: its holder's, and those of its hosts |
 //! | `error` | why there is no such connection, in words of ours |
 
 mod credentials;
 mod current;
+mod doubt;
 mod error;
 mod name;
 mod stream;
@@ -23,7 +25,8 @@ mod tests;
 
 pub(crate) use credentials::Credentials;
 pub use credentials::{TlsFault, TlsFile, TlsFiles, TlsFilesError};
-pub(crate) use current::current;
+pub(crate) use current::{current, listens_at};
 pub use current::{follow_tls, set_tls, tls_files};
+pub use doubt::TlsDoubt;
 pub use error::TlsError;
 pub(crate) use stream::TlsStream;

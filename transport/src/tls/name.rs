@@ -1,4 +1,6 @@
-//! The name of a certificate's holder.
+//! The names of a certificate: its holder's, and those of the hosts that it is for.
+
+use std::net::IpAddr;
 
 use endpoints::{DnsName, SpiffeId};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
@@ -23,6 +25,22 @@ pub(super) fn holder(certificate: &[u8]) -> Option<String> {
         }
         _ => None,
     })
+}
+
+/// Returns the hosts that a certificate is for: DNS names, perhaps with a wildcard, and addresses.
+pub(super) fn hosts(certificate: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let host = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let ip = four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            ip.ok().map(|it| it.to_string())
+        }
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(host).collect()
 }
 
 #[cfg(test)]

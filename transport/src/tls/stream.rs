@@ -129,7 +129,7 @@ fn failure(error: &io::Error) -> TlsError {
 }
 
 /// Returns the name that the certificate of a host has to have.
-fn server_name(host: &Host) -> io::Result<ServerName<'static>> {
+pub(super) fn server_name(host: &Host) -> io::Result<ServerName<'static>> {
     match host {
         Host::Dns(name, _) => {
             let name = name.as_str().trim_end_matches('.').to_owned();

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Credentials, TlsError, TlsFile, TlsFiles, TlsFilesError};
+use super::{Credentials, TlsDoubt, TlsError, TlsFile, TlsFiles, TlsFilesError};
 use crate::Stream;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -332,6 +332,64 @@ fn the_authorities_may_be_in_a_folder() -> Result<(), TlsFilesError> {
     let files = TlsFiles { ca: cas, ..files };
     let ends_at = Credentials::read(&files, now)?.ends_at;
     assert!(now + 29 * DAY < ends_at && ends_at <= now + 30 * DAY, "{ends_at:?}");
+    Ok(())
+}
+
+#[test]
+fn a_certificate_that_no_client_can_accept_is_doubted() {
+    let authority = Authority::new("one");
+    let doubt = |hosts: &[&str], at: &str| {
+        let doubt =
+            authority.credentials(hosts, false).doubt(&at.parse().unwrap(), SystemTime::now());
+        doubt.map(|it| it.to_string()).unwrap_or_default()
+    };
+    let check = |hosts: &[&str], at: &str, expected: &str| {
+        let said = doubt(hosts, at);
+        assert!(
+            said.starts_with(expected) && said.is_empty() == expected.is_empty(),
+            "{hosts:?} at {at}: {said}"
+        );
+    };
+    let fixed = "/ip4/127.0.0.1/tcp/7/tls";
+    check(&[], fixed, "is for no host: whoever");
+    check(&[], "/ip4/0.0.0.0/tcp/7/tls", "is for no host: whoever");
+    check(&[], "/dns/feed.example/tcp/7/tls", "is for no host: whoever");
+    check(&["10.9.9.9"], fixed, "is not for `127.0.0.1`, but for `10.9.9.9`");
+    check(
+        &["10.9.9.9", "::1"],
+        "/ip6/::2/tcp/7/tls",
+        "is not for `::2`, but for `10.9.9.9`, `::1`",
+    );
+    check(&["10.9.9.9"], "/dns/feed.example/tcp/7/tls", "is not for `feed.example`");
+    check(&["*.feed.example"], "/dns/a.b.feed.example/tcp/7/tls", "is not for `a.b.feed.example`");
+    // Those that somebody may accept.
+    check(&["127.0.0.1"], fixed, "");
+    check(&["127.0.0.1"], "/ip6/::ffff:127.0.0.1/tcp/7/tls", "");
+    check(&["localhost"], fixed, "");
+    check(&["10.9.9.9"], "/ip4/0.0.0.0/tcp/7/tls", "");
+    check(&["feed.example"], "/ip6/::/tcp/7/tls", "");
+    check(&["*.feed.example"], "/dns/b.feed.example/tcp/7/tls", "");
+    // Without TLS none is shown.
+    check(&[], "/ip4/127.0.0.1/tcp/7", "");
+    check(&[], "/unix/run/feed.sock", "");
+}
+
+#[test]
+fn a_certificate_for_clients_alone_is_doubted() -> Result<(), TlsFilesError> {
+    let authority = Authority::new("one");
+    let folder = tempfile::tempdir().unwrap();
+    let files = authority.issue(folder.path(), &[], false);
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+    fs::write(&files.certificate, certificate.pem()).unwrap();
+    fs::write(&files.key, key.serialize_pem()).unwrap();
+    let places = ["/ip4/127.0.0.1/tcp/7/tls", "/ip4/0.0.0.0/tcp/7/tls", "/unix/run/feed.sock"];
+    let listening = places.map(|it| it.parse().unwrap());
+    // It is said once for all of them.
+    assert_eq!(files.doubts(&listening)?, [TlsDoubt::NotForServers]);
+    assert_eq!(files.doubts(&listening[2..])?, []);
     Ok(())
 }
 
