@@ -180,11 +180,9 @@ impl Session {
     fn names(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let ListNames { pattern, after, few } = call.args()?;
         let list = List { pattern, after };
-        let (mut page, steps) = self.registry.read(|registry| registry.names(&list, &self.caller));
+        let few = few.map(|it| it as usize);
+        let (page, steps) = self.registry.read(|it| it.names(&list, &self.caller, few));
         replies.spend(steps + page.names.len());
-        if let Some(few) = few {
-            page.keep_few(few as usize);
-        }
         replies.finish(call.id, &page);
         Ok(())
     }

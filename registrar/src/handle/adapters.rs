@@ -62,7 +62,7 @@ impl RegistryHandle {
     /// ```
     pub fn names_for(&self, caller: &Caller) -> Vec<String> {
         let list = List { pattern: NamePattern::any(), after: 0 };
-        let (page, _steps) = self.read(|registry| registry.names(&list, caller));
+        let (page, _steps) = self.read(|registry| registry.names(&list, caller, None));
         page.names
     }
 

@@ -1,6 +1,6 @@
 //! The answers to queries, and to calls that wait.
 
-use std::{cell::Cell, collections::HashSet, iter};
+use std::{cell::Cell, iter};
 
 use bytes::BytesMut;
 use endpoints::{InstanceId, Matcher, Name};
@@ -11,6 +11,7 @@ use wire::{
 
 use super::{
     Caller, Entry, HomeNode, Key, Registry, RegistryError, STEPS_MAX, SessionId,
+    few::Found,
     instances::{Instances, Selection},
     visibility::Sees,
 };
@@ -212,10 +213,11 @@ impl Registry {
         instances.any().map_or(Sees::All, |it| self.sees(by, &self.entries[it]))
     }
 
-    /// Returns a page of a caller's list of names, and its steps.
-    pub fn names(&self, list: &List, by: &Caller) -> (NamesPage, usize) {
+    /// Returns a page of a caller's list of names, and its steps. With `few`, it has at most so many
+    /// names: of more, the first in order and the last.
+    pub fn names(&self, list: &List, by: &Caller, few: Option<usize>) -> (NamesPage, usize) {
         let (mut walk, mut next) = (Walk::after(list.after), None);
-        let mut found = HashSet::new();
+        let mut found = Found::new(few);
         let matcher = Matcher::new(&list.pattern);
         for (epoch, key) in self.by_epoch.after(list.after) {
             next = walk.ends_before(epoch);
@@ -231,11 +233,11 @@ impl Registry {
             let name = entry.name.as_str();
             walk.looks_at(epoch, matcher.steps(name));
             if matcher.matches(name) {
-                found.insert(name);
+                found.add(name);
             }
         }
         let Walk { steps, .. } = walk;
-        (NamesPage { next, names: found.into_iter().map(str::to_owned).collect() }, steps)
+        (NamesPage { next, names: found.into_names() }, steps)
     }
 
     /// Appends the encoded [`wire::registrar::Page`] of a caller's list, and returns its steps. A

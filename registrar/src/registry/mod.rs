@@ -18,6 +18,7 @@ mod deferred;
 mod entry;
 mod error;
 mod event;
+mod few;
 mod foreign;
 mod forms;
 mod holders;

@@ -325,7 +325,7 @@ fn the_end_of_a_page_does_not_reveal_hidden_names() {
         let pattern = format!("{begin}*{}", "?".repeat(250 - begin.len()));
         let list = List { pattern: pattern.parse().unwrap(), after: 0 };
         let page = registry.page_of_records(&list, by).1;
-        (page, registry.names(&list, by).0.next)
+        (page, registry.names(&list, by, None).0.next)
     };
     drop(registry.register(registration("db-main-of-the-payroll", 1), USER, session, NOW).unwrap());
     for uuid in 2..4200 {
@@ -358,7 +358,7 @@ fn a_page_ends_at_no_entry_that_is_hidden() {
     loop {
         let (records, next) = registry.page_of_records(&list, &OTHER.into());
         found.extend(records.iter().map(|it| it.epoch));
-        assert_eq!(registry.names(&list, &OTHER.into()).0.next, next);
+        assert_eq!(registry.names(&list, &OTHER.into(), None).0.next, next);
         let Some(next) = next else { break };
         assert!(next > list.after);
         assert!(shown.contains(&next) || next % 1024 == 1023, "{next}");
