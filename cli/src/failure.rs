@@ -69,11 +69,7 @@ impl Failure {
     /// The system refuses: because this user may not, because the command line or the settings
     /// ask for something that does not exist, or because of an accident.
     pub(crate) fn system(error: io::Error) -> Self {
-        let exit = match error.kind() {
-            io::ErrorKind::StorageFull => Exit::Output,
-            _ => Exit::of_io(&error),
-        };
-        Self { exit, ..Self::usage(error) }
+        Self { exit: Exit::of_io(&error), ..Self::usage(error) }
     }
 
     /// Standard output cannot be written. If its reader has gone, the program ends as others do

@@ -222,6 +222,9 @@ fn grantee(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Grantee> {
 fn whom(written: &str) -> String {
     match meant(written) {
         Some(meant) => format!("did you mean `{meant}`?"),
+        None if NOBODY.contains(&&*written.trim().to_lowercase()) => {
+            "write `[]`: an empty list names nobody".to_owned()
+        }
         None if is_account(written) => format!("write `user:{written}` or `group:{written}`"),
         None => "write `user:root`, `group:root`, `address:10.0.0.0/8`, \
                  `tls:spiffe://callsign.internal/feed` or `any`"
@@ -323,6 +326,10 @@ pub(crate) const KINDS: Words = Words {
 /// What people call everybody.
 const EVERYBODY: &[&str] =
     &["*", "all", "anybody", "anyone", "everybody", "everyone", "public", "world"];
+
+/// What people call nobody. There is such a user, `user:nobody`, who is seldom meant.
+const NOBODY: &[&str] =
+    &["none", "nobody", "no-one", "noone", "nil", "null", "-", "false", "never"];
 
 /// The most rules: a registered name may have to be matched against all of them.
 const RULES_MAX: usize = 256;

@@ -26,6 +26,8 @@ db = { find = "any", max_instances = 4 }
     assert_eq!(*network, Grantee::Address("10.0.0.0".parse().unwrap(), 8));
     assert_eq!((&db.register, &db.find), (&None, &Some(vec![Grantee::Any])));
     assert_eq!(db.instances_max, Some(4));
+    let (settings, _) = read("[names]\ndb = { find = [] }\n", "market.toml").unwrap();
+    assert_eq!(settings.names[0].find, Some(Vec::new()), "nobody");
 }
 
 #[test]
@@ -41,6 +43,8 @@ fn faults_are_reported_with_place_and_help() {
     check(r#"feed = "user:feed""#, "m:2:8: error: found a string where a rule is expected");
     check(r#"feed = { registers = ["any"] }"#, "did you mean `register`?");
     check(r#"feed = { register = ["feed"] }"#, "write `user:feed` or `group:feed`");
+    check(r#"feed = { find = "none" }"#, "write `[]`: an empty list names nobody");
+    check(r#"feed = { register = ["Nobody"] }"#, "write `[]`: an empty list names nobody");
     check(r#"feed = { register = ["address:10.0.0.0/33"] }"#, "does not name an owner");
     check(r#"feed = { register = 7 }"#, "found a number where a list is expected");
     check(r#"feed = { max_instances = 0 }"#, "write 1 or more");

@@ -25,7 +25,7 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
-use crate::files;
+use crate::{files, wrapped};
 
 /// What a file holds, in its order.
 #[derive(Clone, Debug)]
@@ -119,7 +119,15 @@ impl Contents {
     ///
     /// [`ContentsError`]: the file is in PEM, and what it calls a certificate is one.
     pub fn read(path: &Path) -> Result<Self, ContentsError> {
-        let file = File::open(path)?;
+        Self::of(File::open(path)?)
+    }
+
+    /// Reads an open file to its end, which may be a pipe.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn of(file: File) -> Result<Self, ContentsError> {
         let mode = file.metadata()?.mode() & 0o7777;
         let bytes = files::read_all(file)?.ok_or(ContentsError::TooLarge)?;
         Ok(Self { blocks: Self::parse(&bytes)?, mode })
@@ -130,7 +138,7 @@ impl Contents {
             return Err(ContentsError::Empty);
         }
         let mut blocks = Vec::new();
-        for (at, block) in Pem::iter_from_buffer(bytes).enumerate() {
+        for (at, block) in Pem::iter_from_buffer(&without_headers(bytes)).enumerate() {
             let number = at + 1;
             let block = block.map_err(|_| ContentsError::Damaged { number })?;
             blocks.push(Block::of(&block, number)?);
@@ -153,7 +161,9 @@ impl Block {
                 Ok(Self::Certificate(Box::new(certificate)))
             }
             label if label.ends_with("PRIVATE KEY") => {
-                let pair = KeyPair::try_from(block.contents.as_slice()).ok();
+                let wrapped = wrapped::in_pkcs8(label, &block.contents);
+                let key = wrapped.as_deref().unwrap_or(&block.contents);
+                let pair = KeyPair::try_from(key).ok();
                 let public = pair.and_then(|it| PublicKey::read(&it.subject_public_key_info()));
                 Ok(Self::Key(Key { public, label: label.to_owned() }))
             }
@@ -227,6 +237,24 @@ impl PublicKey {
     pub(crate) fn is_of(&self, der: &[u8]) -> bool {
         Self::read(der).is_some_and(|it| it == *self)
     }
+}
+
+/// Leaves out the headers of blocks: older programs write so how a key is encrypted.
+fn without_headers(bytes: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(bytes.len());
+    let (mut begins, mut is_header) = (false, false);
+    for line in bytes.split_inclusive(|it| *it == b'\n') {
+        is_header |= begins && line.contains(&b':');
+        begins = line.starts_with(b"-----BEGIN ");
+        is_header &= !line.starts_with(b"-----");
+        if is_header {
+            // A blank line ends them.
+            is_header = !line.trim_ascii().is_empty();
+        } else {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

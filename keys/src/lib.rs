@@ -37,6 +37,7 @@ mod contents;
 mod error;
 mod files;
 mod host;
+mod wrapped;
 
 pub use authority::{AUTHORITY_LIFETIME, Authority, Issued, KeyKind, LIFETIME_MIN};
 pub use contents::{Block, Certificate, Contents, ContentsError, Key, PublicKey};

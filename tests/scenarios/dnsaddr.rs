@@ -57,6 +57,7 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("two.example", &["dnsaddr=/dnsaddr/one.example", "dnsaddr=/ip6/2001:db8::1/tcp/80"]),
     ("others.example", &["dnsaddr=/ip4/192.0.2.7/udp/80/quic-v1", "dnsaddr=", "dnsaddr=\u{1b}[2J"]),
     ("empty.example", &[]),
+    ("circle.example", &["dnsaddr=/dnsaddr/circle.example"]),
     ("forged.example", &["dnsaddr=/ip4/192.0.2.7/tcp/80"]),
     ("deep.example", &["dnsaddr=/dnsaddr/absent.example", "dnsaddr=/ip4/192.0.2.7/tcp/80"]),
 ];
@@ -72,7 +73,12 @@ fn texts_of_dns_are_endpoints_or_have_a_reason() {
     let both = ["/ip4/192.0.2.7/tcp/80", "/ip6/2001:db8::1/tcp/80"];
     resolve("one.example", &[]).succeeds().prints(&both);
     let explained = resolve("one.example", &["--explain"]).succeeds().prints(&both);
-    explained.says(&["`v=spf1` is left out", "does not begin with `dnsaddr=`"]);
+    let left_out = ["`v=spf1` is left out", "does not begin with `dnsaddr=`"];
+    explained.says(&left_out).says(&["`/dnsaddr/one.example` is left out: it leads back"]);
+    resolve("circle.example", &["--explain"]).ends_with(1).says(&["it leads back to a name"]);
+    resolve("circle.example", &[]).ends_with(1).says(&["--explain"]);
+    resolve("", &[]).ends_with(2).says(&["`/dnsaddr/` names no domain", "/dnsaddr/feed.callsign"]);
+    resolve("/tcp/80", &[]).ends_with(2).says(&["names no domain"]);
     let one = resolve("one.example/tcp/80", &["--json"]).succeeds().json();
     assert_eq!(one["candidates"].as_array().unwrap().len(), 1, "{one}");
     resolve("forged.example", &[]).succeeds().prints(&both[..1]);

@@ -140,6 +140,49 @@ fn what_is_wrong_with_keys_is_told_with_a_remedy() {
     room.callsign(&["keys", "show", "keys/feed.key"]).succeeds().says(&["open to others"]);
 }
 
+/// `[tls]` takes keys in the forms that OpenSSL has for their kinds, and they were not shown.
+#[test]
+fn keys_of_all_forms_are_shown_with_their_id() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        eprintln!("skipped: this machine has no openssl");
+        return;
+    }
+    let room = Room::new();
+    let shown = |file: &str| {
+        let shown = room.callsign(&["keys", "show", file, "--json"]).succeeds().json();
+        let key = shown.as_array().unwrap().last().unwrap().clone();
+        (key["key"].as_str().unwrap_or("none").to_owned(), key["key_id"].clone())
+    };
+    let openssl = |args: &str| {
+        let mut command = room.other_command("openssl");
+        command.args(args.split_whitespace());
+        Running::start(command).outcome().succeeds();
+    };
+    let check = |make: &str, kind: &str| {
+        openssl(make);
+        openssl("pkcs8 -topk8 -nocrypt -in own.key -out usual.key");
+        let (own, usual) = (shown("own.key"), shown("usual.key"));
+        assert_eq!(own.0, kind, "{make}");
+        assert_eq!(own, usual, "{make}");
+    };
+    check("ecparam -name prime256v1 -genkey -noout -out own.key", "P-256");
+    // With the parameters in a block before it.
+    check("ecparam -name secp384r1 -genkey -out own.key", "P-384");
+    openssl("genrsa -traditional -out own.key 2048");
+    assert_eq!(shown("own.key").0, "RSA 2048");
+    openssl("genrsa -traditional -aes128 -passout pass:abcd -out own.key 2048");
+    assert_eq!(shown("own.key").0, "none");
+
+    // Standard input.
+    let usual = fs::read_to_string(room.file("usual.key")).unwrap();
+    let said = Running::start(room.command(&["keys", "show", "-"])).write(&usual).outcome();
+    let said = said.succeeds();
+    said.prints(&["standard input", "holds       a private key", "P-384"]);
+    let none =
+        Running::start(room.command(&["keys", "show", "-"])).write("").outcome().ends_with(2);
+    none.says(&["cannot show `standard input`", "it is empty"]);
+}
+
 #[test]
 fn programs_read_what_was_made() {
     let room = Room::new();
@@ -160,8 +203,8 @@ fn programs_read_what_was_made() {
     let (certificate, key) = (show("keys/feed.pem"), show("keys/feed.key"));
     assert_eq!(certificate[0]["holds"], "certificate");
     assert_eq!(certificate[0]["uris"], serde_json::json!([issued["spiffe_id"]]));
-    // A part of a day has passed, and so have fractions of a second.
-    assert_eq!(certificate[0]["days_left"], 29);
+    // Fractions of a second have passed.
+    assert_eq!(certificate[0]["days_left"], 30);
     let until = |of: &serde_json::Value| of["until_ms"].as_u64().unwrap() / 1000;
     assert_eq!(until(&certificate[0]), until(&issued));
     assert_eq!(key[0]["holds"], "key");

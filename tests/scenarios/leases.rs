@@ -21,6 +21,37 @@ fn a_lease_runs_out_and_watchers_hear_of_it() {
     node.callsign(&["find", "clock"]).ends_with(1);
 }
 
+/// The token of an exclusive name was told by `find` alone, and then perhaps of another holder.
+#[test]
+fn who_gets_an_exclusive_name_is_told_its_token() {
+    let room = Room::new();
+    room.write("node.toml", "[names]\nleader = { exclusive = true }\n");
+    let node = Node::start_with(&room, &[&room.unix("r.sock")], &["--config", "node.toml"]);
+    let lease = ["register", "leader", "/unix/@leader-of-token", "--ttl", "10m", "--wait"];
+    let first = node.callsign(&[&lease[..], &["--json"]].concat()).succeeds().json();
+    let token = first["token"].as_u64().unwrap();
+    let again = node.callsign(&lease).succeeds();
+    again.prints(&["renewed leader[", &format!("for 10m, with the fencing token {token}\n")]);
+    node.callsign(&["unregister", "leader"]).succeeds();
+    // The next holder has a higher one.
+    let mut held = node.run(&["register", "leader", "/unix/@leader-of-token", "--json"]);
+    let held = held.json("a registration", |it| it["name"] == "leader");
+    assert!(held["token"].as_u64() > Some(token), "{held}");
+    let other = node.callsign(&["register", "web", "/unix/@web-of-token", "--ttl", "10m"]);
+    assert!(!other.succeeds().stdout.contains("token"));
+}
+
+/// One of the two values was registered, without a word.
+#[test]
+fn a_key_of_metadata_has_one_value() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let register = ["register", "web", "/unix/@web-of-metadata", "--ttl", "10m", "--meta", "a=1"];
+    let twice = node.callsign(&[&register[..], &["--meta", "a=2"]].concat()).ends_with(2);
+    twice.says(&["`--meta` gives the key `a` twice", "leave out one"]);
+    node.callsign(&[&register[..], &["--meta", "A=2"]].concat()).succeeds();
+}
+
 #[test]
 fn a_lease_is_renewed_and_given_up() {
     let room = Room::new();

@@ -170,6 +170,9 @@ impl Place {
         };
         let now = Instant::now();
         let next = if found == seat.stamp.socket {
+            if upkeep.is_told {
+                tracing::warn!(path = self.path.as_str(), "the socket file is there again");
+            }
             upkeep.calm();
             LOOK_EVERY
         } else {

@@ -32,6 +32,10 @@ pub(crate) fn parts(text: &str) -> Option<(&str, &str)> {
 
 /// Asks a DNS server for the endpoints of `/dnsaddr/…`: the given one, or those of the system.
 pub(crate) async fn resolve(text: &str, server: Option<&str>) -> Result<Found, Failure> {
+    if parts(text).is_some_and(|(domain, _)| domain.is_empty()) {
+        let error = anyhow!("{} names no domain", Quoted(text));
+        return Err(Failure::usage(error).hint("write it behind: `/dnsaddr/feed.callsign`"));
+    }
     let servers = match server {
         Some(text) => vec![read_server(text)?],
         None => servers_of_system(),
@@ -46,6 +50,9 @@ pub(crate) async fn resolve(text: &str, server: Option<&str>) -> Result<Found, F
     while let Some((text, depth)) = due.pop() {
         let Some((domain, suffix)) = parts(&text) else { continue };
         if !asked.insert(domain.to_ascii_lowercase()) {
+            found
+                .left_out
+                .push((text, "it leads back to a name that was asked already".to_owned()));
             continue;
         }
         if depth > DEPTH_MAX || asked.len() > QUESTIONS_MAX {

@@ -321,6 +321,9 @@ mod tests {
         // A "no" has the SOA beside it.
         assert_eq!(check(&question("feed.callsign.", RecordType::MX), NoError, true), 1);
         assert_eq!(check(&question("other.callsign.", RecordType::A), NXDomain, true), 1);
+        assert_eq!(check(&question("*.callsign.", RecordType::A), NXDomain, true), 1);
+        assert_eq!(check(&question("*.other.callsign.", RecordType::A), NXDomain, true), 1);
+        assert_eq!(check(&question("*.", RecordType::A), Refused, false), 0);
         assert_eq!(check(&question("example.", RecordType::A), Refused, false), 0);
         assert_eq!(check(&question("notcallsign.", RecordType::A), Refused, false), 0);
         check(&question("callsign.", RecordType::AXFR), Refused, false);

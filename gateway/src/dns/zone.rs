@@ -105,7 +105,8 @@ impl Zone {
         if !self.domain.zone_of(&lower) {
             return Answer::refused();
         }
-        let own = usize::from(lower.num_labels() - self.domain.num_labels());
+        // `num_labels` does not count a label `*`.
+        let own = lower.iter().len() - self.domain.iter().len();
         // What is no text names nothing.
         let labels: Result<Vec<_>, _> = lower.iter().take(own).map(str::from_utf8).collect();
         let subject = labels.map_or(Subject::Nothing, |it| Subject::read(&it));

@@ -77,7 +77,7 @@ async fn start_web(stage: &mut Stage<'_>, loopback: IpAddr) -> Result<(), Failur
     let port = TcpListener::bind((loopback, 0)).and_then(|it| it.local_addr());
     let address = fs::write(page, PAGE)
         .and(port)
-        .map_err(|error| Failure::usage(error).context("cannot set up a web server"))?;
+        .map_err(|error| Failure::failed(error).context("cannot set up a web server"))?;
     let (host, port) = (loopback.to_string(), address.port().to_string());
     let endpoint = Endpoint::from(address).to_string();
     let register = ["callsign", "register", "web", &endpoint, "--"];
@@ -99,7 +99,7 @@ async fn kill_feed(stage: &mut Stage<'_>) -> Result<Duration, Failure> {
     let line = stage.line_of("watch").await?;
     let seen_gone = killed.elapsed();
     if !line.starts_with("- feed") {
-        return Err(Failure::usage(anyhow!("the watcher said something else: {line}")));
+        return Err(Failure::failed(anyhow!("the watcher said something else: {line}")));
     }
     stage.bury("feed").await?;
     stage.print(format_args!("{line}\n"))?;

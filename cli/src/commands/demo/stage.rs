@@ -76,7 +76,7 @@ impl<'a> Stage<'a> {
         fs::create_dir(&bin)
             .and_then(|()| symlink(own, bin.join(PROGRAM)))
             .with_context(|| format!("cannot write to `{}`", folder.0.display()))
-            .map_err(Failure::usage)?;
+            .map_err(Failure::failed)?;
         let mut path = bin.into_os_string();
         if let Some(rest) = context.environment.raw("PATH") {
             path.push(":");
@@ -126,9 +126,9 @@ impl<'a> Stage<'a> {
             child.wait_with_output().await
         };
         let ended = timeout(PATIENCE, running).await;
-        let ended = ended.map_err(|_| Failure::usage(anyhow!("`{line}` does not end")))?;
-        let output =
-            ended.map_err(|error| Failure::usage(error).context(format!("cannot run `{line}`")))?;
+        let ended = ended.map_err(|_| Failure::failed(anyhow!("`{line}` does not end")))?;
+        let output = ended
+            .map_err(|error| Failure::failed(error).context(format!("cannot run `{line}`")))?;
         if self.context.json {
             let output = String::from_utf8_lossy(&output.stdout).into_owned();
             self.steps.push(Step { command: line.clone(), output });
@@ -136,7 +136,7 @@ impl<'a> Stage<'a> {
         if output.status.success() {
             Ok(())
         } else {
-            Err(Failure::usage(anyhow!("`{line}` failed ({})", output.status)))
+            Err(Failure::failed(anyhow!("`{line}` failed ({})", output.status)))
         }
     }
 
@@ -150,7 +150,7 @@ impl<'a> Stage<'a> {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()
         });
         let mut child = child
-            .map_err(|error| Failure::usage(error).context(format!("cannot start `{line}`")))?;
+            .map_err(|error| Failure::failed(error).context(format!("cannot start `{line}`")))?;
         let stdout = child.stdout.take().expect("it is piped");
         self.programs.push(Program { name, child, lines: BufReader::new(stdout).lines() });
         if self.context.json {
@@ -191,14 +191,14 @@ impl<'a> Stage<'a> {
 
     /// Kills a program in the background with a signal that it cannot handle.
     pub(super) fn kill(&mut self, name: &str) -> Result<(), Failure> {
-        self.program(name).child.start_kill().map_err(Failure::usage)
+        self.program(name).child.start_kill().map_err(Failure::failed)
     }
 
     /// Waits until a program that was killed has ended, and forgets it.
     pub(super) async fn bury(&mut self, name: &str) -> Result<ExitStatus, Failure> {
         let at = self.programs.iter().rposition(|it| it.name == name);
         let mut program = self.programs.remove(at.expect("it was started"));
-        program.child.wait().await.map_err(Failure::usage)
+        program.child.wait().await.map_err(Failure::failed)
     }
 
     /// Reports why a program in the background cannot continue, with its error output.
@@ -206,7 +206,7 @@ impl<'a> Stage<'a> {
         let log = fs::read_to_string(self.folder.0.join(format!("{name}.log")));
         let log = log.unwrap_or_default();
         let last: Vec<_> = log.lines().rev().take(5).collect();
-        let failure = Failure::usage(anyhow!("`{name}` {how}"));
+        let failure = Failure::failed(anyhow!("`{name}` {how}"));
         if last.is_empty() {
             failure
         } else {
@@ -220,7 +220,7 @@ impl<'a> Stage<'a> {
         for program in self.programs.iter_mut().rev() {
             program.end().await;
         }
-        self.folder.remove().map_err(Failure::usage)
+        self.folder.remove().map_err(Failure::failed)
     }
 
     /// Prints text that is only for people.

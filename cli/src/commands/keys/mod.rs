@@ -129,7 +129,7 @@ fn validity(until: SystemTime, now: SystemTime) -> String {
     let date = format_rfc3339_seconds(until);
     match until.duration_since(now) {
         Ok(left) => {
-            let (count, unit) = largest_unit(left);
+            let (count, unit) = largest_unit(rounded(left));
             let verb = if count == 1 { "is" } else { "are" };
             format!("until {date}: {} {verb} left", counted(count, unit))
         }
@@ -143,7 +143,13 @@ fn validity(until: SystemTime, now: SystemTime) -> String {
 /// Returns the whole days until a time; they are negative afterwards.
 fn days_left(until: SystemTime, now: SystemTime) -> i64 {
     let days = |time: Duration| (time.as_secs() / DAY) as i64;
-    until.duration_since(now).map_or_else(|over| -1 - days(over.duration()), days)
+    let left = until.duration_since(now).map(rounded);
+    left.map_or_else(|over| -1 - days(over.duration()), days)
+}
+
+/// Lets what was issued for 90 days have 90 days left for an hour, not 89 a second later.
+fn rounded(left: Duration) -> Duration {
+    left + (left / 24).min(Duration::from_secs(HOUR))
 }
 
 /// Returns milliseconds since 1970.
@@ -181,10 +187,12 @@ mod tests {
             assert_eq!(validity(until, now), expected);
             assert_eq!(days_left(until, now), days);
         };
-        check(90 * 86_400 - 1, "until 1970-07-09T23:59:59Z: 89 days are left", 89);
+        check(90 * 86_400 - 1, "until 1970-07-09T23:59:59Z: 90 days are left", 90);
+        check(90 * 86_400 - 3601, "until 1970-07-09T22:59:59Z: 89 days are left", 89);
         check(86_400, "until 1970-04-12T00:00:00Z: 1 day is left", 1);
         check(7_200, "until 1970-04-11T02:00:00Z: 2 hours are left", 0);
-        check(59, "until 1970-04-11T00:00:59Z: 0 minutes are left", 0);
+        check(7_199, "until 1970-04-11T01:59:59Z: 2 hours are left", 0);
+        check(30, "until 1970-04-11T00:00:30Z: 0 minutes are left", 0);
         check(-60, "expired 1 minute ago, at 1970-04-10T23:59:00Z", -1);
         check(-3 * 86_400, "expired 3 days ago, at 1970-04-08T00:00:00Z", -4);
     }

@@ -1,6 +1,6 @@
 //! `callsign keys show`.
 
-use std::{fmt::Write as _, path::PathBuf, time::SystemTime};
+use std::{fmt::Write as _, fs::File, io, os::fd::AsFd, path::PathBuf, time::SystemTime};
 
 use endpoints::{Plain, SpiffeId};
 use humantime::format_rfc3339_seconds;
@@ -21,18 +21,23 @@ Examples:
   callsign keys show keys/feed.pem
   callsign keys show /etc/ssl/certs/ca-certificates.crt
   callsign keys show keys/feed.pem --json | jq '.[0].days_left'
+  openssl s_client -connect feed.example:443 </dev/null | callsign keys show -
 
 A certificate and its private key have the same key id, which is the SHA-256 of the public key. A \
 private key itself is never shown.")]
 pub(crate) struct Args {
-    /// The file, in PEM
+    /// The file, in PEM; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let file = args.file.display().to_string();
-    let contents = Contents::read(&args.file).map_err(|error| failure(error, &file))?;
+    let (file, contents) = if args.file.as_os_str() == "-" {
+        ("standard input".to_owned(), of_input())
+    } else {
+        (args.file.display().to_string(), Contents::read(&args.file))
+    };
+    let contents = contents.map_err(|error| failure(error, &file))?;
     let now = SystemTime::now();
     if contents.has_key() && contents.mode & 0o077 != 0 {
         let mode = contents.mode;
@@ -50,6 +55,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     });
     context.print_in_pager(shown.collect::<Vec<_>>().join("\n"))?;
     Ok(Exit::Done)
+}
+
+fn of_input() -> Result<Contents, ContentsError> {
+    Contents::of(File::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
 fn failure(error: ContentsError, file: &str) -> Failure {

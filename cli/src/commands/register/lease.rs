@@ -42,7 +42,7 @@ pub(super) async fn run(
     let mut signals = Signals::for_none()?;
     let mut is_warned = false;
     let begun = Instant::now();
-    let (instance, state, is_renewed) = loop {
+    let (Entered { instance, token }, state, is_renewed) = loop {
         let entered = tokio::select! {
             biased;
             entered = renew_or_enter(plan, &client, context, begun) => entered,
@@ -72,7 +72,7 @@ pub(super) async fn run(
         // Meanwhile it may have come, or be another.
         plan.look_again();
     };
-    tell(context, plan, &instance, state, is_renewed)?;
+    tell(context, plan, &instance, state, is_renewed, token)?;
     if state == State::Draining && plan.state != State::Draining && !context.json {
         let command = hints::command(&["drain", "--undo", &short_uuid(&instance.uuid)], context);
         note(context, format_args!("it is draining, and stays so until: {command}"));
@@ -106,6 +106,13 @@ async fn is_known(client: &Client) -> bool {
 
 /// The time for registrars to say who this user is: they have just registered the lease.
 const WHOAMI_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is registered.
+struct Entered {
+    instance: InstanceId,
+    /// Its fencing token, if its name is exclusive.
+    token: Option<u64>,
+}
 
 /// Why an actor is not registered.
 enum Unentered {
@@ -147,11 +154,11 @@ async fn renew_or_enter(
     client: &Client,
     context: &Context,
     begun: Instant,
-) -> Result<(InstanceId, State, bool), Unentered> {
+) -> Result<(Entered, State, bool), Unentered> {
     match renew(plan, client, context, begun).await? {
-        Some((instance, state)) => Ok((instance, state, true)),
+        Some((entered, state)) => Ok((entered, state, true)),
         None => match enter(plan, plan.registration(), client, context, begun).await? {
-            Ok(instance) => Ok((instance, plan.state, false)),
+            Ok(entered) => Ok((entered, plan.state, false)),
             Err(failure) => Err(Unentered::Failed(failure)),
         },
     }
@@ -163,7 +170,7 @@ async fn renew(
     client: &Client,
     context: &Context,
     begun: Instant,
-) -> Result<Option<(InstanceId, State)>, Unentered> {
+) -> Result<Option<(Entered, State)>, Unentered> {
     // A lease that may still return to a registrar does so by itself, and is not awaited.
     let found = tokio::select! {
         biased;
@@ -175,7 +182,10 @@ async fn renew(
         let state = state_of(plan, record);
         if says_the_same(plan, record) {
             match client.renew(record.uuid).await {
-                Ok(()) => return Ok(Some((record.instance(), state))),
+                Ok(()) => {
+                    let entered = Entered { instance: record.instance(), token: record.token };
+                    return Ok(Some((entered, state)));
+                }
                 // The others are told again.
                 Err(RequestError::Partly(_) | RequestError::Incomplete(_)) => {}
                 // It has expired since, or belongs to another owner.
@@ -186,7 +196,7 @@ async fn renew(
         }
         let registration = plan.registration().uuid(record.uuid).state(state);
         match enter(plan, registration, client, context, begun).await {
-            Ok(Ok(instance)) => return Ok(Some((instance, state))),
+            Ok(Ok(entered)) => return Ok(Some((entered, state))),
             Ok(Err(failure)) => return Err(Unentered::Failed(failure)),
             Err(RegisterError::Refused(failures)) if is_denied(&failures) => {}
             Err(error) => return Err(error.into()),
@@ -203,7 +213,7 @@ async fn enter(
     client: &Client,
     context: &Context,
     begun: Instant,
-) -> Result<Result<InstanceId, Failure>, RegisterError> {
+) -> Result<Result<Entered, Failure>, RegisterError> {
     let registered = match plan.patience {
         None => said(plan, client, context, client.register(registration)).await?,
         Some(_) => {
@@ -232,7 +242,8 @@ async fn enter(
         let failures = RegistrarFailures(missing);
         warn(context, format_args!("not every registrar knows it:\n{failures}"));
     }
-    Ok(Ok(registered.leave()))
+    let token = registered.token();
+    Ok(Ok(Entered { instance: registered.leave(), token }))
 }
 
 /// Tells whether a record is from an earlier registration by the same command.

@@ -214,7 +214,8 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     }
     let known = if plan.patience.is_some() { Known::Everywhere } else { known };
     if known != Known::NotYet {
-        tell(context, plan, registered.instance(), plan.state, false)?;
+        let token = registered.token();
+        tell(context, plan, registered.instance(), plan.state, false, token)?;
     }
     warn_of_doubts(context, plan, &client);
     warn_of_aliases(context, plan, &registered);
@@ -292,7 +293,8 @@ async fn run_program(
     plan.command.environment.extend(token);
     let plan = &*plan;
     if plan.is_announced && known != Known::NotYet {
-        tell(context, plan, registered.instance(), plan.state, false)?;
+        let token = registered.token();
+        tell(context, plan, registered.instance(), plan.state, false, token)?;
     }
     if plan.has_drawn_port {
         for endpoint in plan.said.iter().filter(|it| matches!(it, Endpoint::Tcp(_))) {

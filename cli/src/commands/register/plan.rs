@@ -138,6 +138,7 @@ impl Plan {
             let count = plan.said.len();
             return Err(Failure::usage(RegistrationError::TooManyEndpoints { count }));
         }
+        check_keys(&plan.metadata)?;
         plan.registration().check().map_err(Failure::usage)?;
         Ok(plan)
     }
@@ -205,6 +206,18 @@ fn strange(seen: &[Observation]) -> Vec<(Endpoint, String)> {
 /// Tells whether the actor is seen to listen at one of the endpoints.
 fn serves(seen: &[Observation]) -> bool {
     seen.iter().any(|it| it.finding == Finding::Own)
+}
+
+/// Makes sure that no key has two values, of which the registrar would get one.
+fn check_keys(metadata: &[(String, String)]) -> Result<(), Failure> {
+    for (at, (key, _)) in metadata.iter().enumerate() {
+        if let Some((_, earlier)) = metadata[..at].iter().find(|(earlier, _)| earlier == key) {
+            let error = anyhow!("`--meta` gives the key {} twice", Quoted(key));
+            let first = Quoted(earlier);
+            return Err(Failure::usage(error).hint(format!("leave out one; the first is {first}")));
+        }
+    }
+    Ok(())
 }
 
 /// Reads `KEY=VALUE`.

@@ -301,7 +301,8 @@ fn tell_whether_known(
     if failures.0.len() < client.registrars().count() {
         if plan.is_announced {
             // A missing reader does not matter: others may learn of it in other ways.
-            drop(tell(context, plan, registered.instance(), plan.state, false));
+            let (instance, token) = (registered.instance(), registered.token());
+            drop(tell(context, plan, instance, plan.state, false, token));
         } else {
             note(context, format_args!("`{}` is registered", plan.name));
         }

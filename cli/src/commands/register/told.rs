@@ -156,6 +156,7 @@ pub(super) fn tell(
     instance: &InstanceId,
     state: State,
     is_renewed: bool,
+    token: Option<u64>,
 ) -> Result<(), Failure> {
     if context.json {
         let json = RegisteredJson {
@@ -167,6 +168,7 @@ pub(super) fn tell(
             state,
             endpoints: &plan.said,
             endpoints_encoded: plan.said.iter().map(Endpoint::to_encoded).collect(),
+            token,
         };
         return match plan.ttl {
             Some(_) => context.print_json(&json),
@@ -174,14 +176,15 @@ pub(super) fn tell(
         };
     }
     let what = if is_renewed { "renewed" } else { "registered" };
+    let token = token.map(|it| format!(", with the fencing token {it}")).unwrap_or_default();
     match plan.ttl {
         Some(ttl) => {
             let ttl = humantime::format_duration(ttl);
-            let line = format!("{what} {instance} for {ttl}");
+            let line = format!("{what} {instance} for {ttl}{token}");
             context.print_line(fitted(&line, context.width(), 0, 2))
         }
         None => {
-            context.announce(format_args!("{what} {instance}"));
+            context.announce(format_args!("{what} {instance}{token}"));
             Ok(())
         }
     }
@@ -198,4 +201,6 @@ struct RegisteredJson<'a> {
     state: State,
     endpoints: &'a [Endpoint],
     endpoints_encoded: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<u64>,
 }

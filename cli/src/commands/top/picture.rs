@@ -132,10 +132,16 @@ fn list(board: &mut Board, now_ms: u64, pen: &mut Pen<'_>, body: std::ops::Range
     let name_width = |row: &&Row| row.branch.width() + row.instance.name.as_str().width();
     let longest = shown.iter().map(name_width).max().unwrap_or(0);
     let width = usize::from(pen.area.width).saturating_sub(MARK_COLUMNS);
-    let columns = columns(width, is_tree, longest);
+    let mut columns = columns(width, is_tree, longest);
     let mut lines = Vec::new();
     // The rows borrow the board, which is asked about their records.
     let shown: Vec<_> = shown.iter().map(|it| (it.instance.clone(), it.branch.clone())).collect();
+    widen_state(&mut columns, |column| {
+        let cells = shown.iter().filter_map(|(instance, branch)| {
+            Some(cell(column, board.record(instance)?, branch, board, now_ms).width())
+        });
+        cells.max().unwrap_or(0)
+    });
     for (at, (instance, branch)) in (first..).zip(&shown) {
         let is_chosen = board.chosen().is_some_and(|(chosen, _)| chosen == at);
         let Some(record) = board.record(instance) else { continue };
@@ -288,6 +294,19 @@ fn columns(width: usize, is_tree: bool, longest_name: usize) -> Vec<(Column, usi
         it => it.width().unwrap_or(0),
     };
     shown.iter().map(|it| (*it, width(*it))).collect()
+}
+
+/// Gives the states what the column that fills the width has to spare. `longest` returns the width of
+/// a column's longest cell.
+fn widen_state(columns: &mut [(Column, usize)], longest: impl Fn(Column) -> usize) {
+    let at = |column| columns.iter().position(|(it, _)| *it == column);
+    let filling = at(Column::Nearest).or_else(|| at(Column::Name));
+    let (Some(state), Some(filling)) = (at(Column::State), filling) else { return };
+    let needed = longest(columns[filling].0).max(NEAREST_MIN);
+    let spare = columns[filling].1.saturating_sub(needed);
+    let taken = longest(Column::State).saturating_sub(columns[state].1).min(spare);
+    columns[state].1 += taken;
+    columns[filling].1 -= taken;
 }
 
 fn cell(column: Column, record: &Record, branch: &str, board: &Board, now_ms: u64) -> String {
@@ -450,6 +469,25 @@ q quit  / filter  s sort  r reverse  t tree  Enter details  ? help
 > └─ market.desk
 "
         );
+    }
+
+    #[test]
+    fn a_state_takes_what_others_can_spare() {
+        let mut records = sample();
+        records[0].state = State::Starting;
+        let suspect = records.iter().find_map(|it| it.suspicion);
+        records[0].suspicion = suspect;
+        let state = state_in_words(&records[0]);
+        assert!(state.width() > 14, "{state}");
+        let mut board = board(records);
+        for width in [60, 80, 120] {
+            let text = drawn(&mut board, width, 9, true).0;
+            assert!(text.contains(&format!("{state}  ")), "{text}");
+        }
+        let mut columns = [(Column::Name, 8), (Column::State, 14), (Column::Nearest, 30)];
+        let longest = |column| if column == Column::State { 40 } else { 25 };
+        widen_state(&mut columns, longest);
+        assert_eq!(columns.map(|(_, width)| width), [8, 19, 25]);
     }
 
     #[test]
