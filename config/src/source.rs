@@ -45,6 +45,15 @@ impl Source {
     /// Returns the line and the column of a byte, each from 1. Columns count characters.
     ///
     /// However many faults a text has, it is read once for all of them.
+    ///
+    /// ```
+    /// use config::Source;
+    ///
+    /// let source = Source::new("market.toml", "# Märkte\nfeed = 7");
+    /// let offset = source.text.find('7').ok_or("no number")?;
+    /// assert_eq!(source.line_column(offset), (2, 8));
+    /// # Ok::<(), &str>(())
+    /// ```
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
         let marks = self.marks.get_or_init(|| marks(self.text.as_bytes()));
         let offset = offset.min(self.text.len());

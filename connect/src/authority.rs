@@ -75,6 +75,13 @@ fn unescaped(host: &str) -> Option<String> {
 }
 
 /// Why a URI names no actor.
+///
+/// ```
+/// # use callsign_connect as callsign;
+/// use callsign::UriError;
+///
+/// assert_eq!(UriError::NoName.to_string(), "the URI names no actor; write `http://NAME/…`");
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum UriError {

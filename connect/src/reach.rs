@@ -17,6 +17,16 @@ pub(crate) async fn reach_instance(
 }
 
 /// Why an actor could not be connected to.
+///
+/// ```
+/// # use callsign_connect as callsign;
+/// use callsign::ReachActorError;
+///
+/// /// Tells whether it may be there in a moment.
+/// fn may_come(error: &ReachActorError) -> bool {
+///     matches!(error, ReachActorError::NotRegistered { .. } | ReachActorError::NotReady { .. })
+/// }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReachActorError {

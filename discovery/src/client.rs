@@ -89,6 +89,10 @@ impl Client {
     /// # Errors
     ///
     /// [`ConnectError`] if none answers, or a registrar's address is not an endpoint.
+    ///
+    /// # Panics
+    ///
+    /// As [`open`](Self::open).
     pub async fn connect<R: IntoEndpoint>(
         registrars: impl IntoIterator<Item = R>,
     ) -> Result<Self, ConnectError> {
@@ -111,6 +115,10 @@ impl Client {
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    ///
+    /// As [`open`](Self::open).
     pub async fn connect_with<R: IntoEndpoint>(
         registrars: impl IntoIterator<Item = R>,
         options: ClientOptions,

@@ -69,6 +69,18 @@ pub struct Node {
 impl Node {
     /// Binds every endpoint, each once however often it is given.
     ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Node, NodeOptions};
+    ///
+    /// let node = Node::bind(&["/ip4/127.0.0.1/tcp/0".parse()?], NodeOptions::default()).await?;
+    /// println!("listening at {}", node.endpoints()[0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NodeError`]; nothing stays bound then.
@@ -219,6 +231,13 @@ impl Node {
     }
 
     /// Returns the handle of the registry.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// fn is_busy(node: &callsign::Node) -> bool {
+    ///     node.registry().status().sessions > 1000
+    /// }
+    /// ```
     pub fn registry(&self) -> &RegistryHandle {
         &self.registry
     }

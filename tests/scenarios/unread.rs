@@ -185,3 +185,36 @@ fn without_descriptors_a_command_reports_that_it_cannot_start() {
         }
     }
 }
+
+/// The table of the README, as measured.
+#[test]
+fn as_many_descriptors_as_the_readme_says_are_enough() {
+    let readme = include_str!("../../README.md");
+    let row = readme.lines().find(|it| it.starts_with("| descriptors (")).unwrap();
+    let least = row.split('|').skip(2).filter_map(|it| it.split_whitespace().next()?.parse().ok());
+    let least: [u32; 2] = least.collect::<Vec<_>>().try_into().unwrap();
+    let room = Room::new();
+    // Whoever runs the tests may hand some down, beside the one of `ls` itself.
+    let mut list = room.other_command("ls");
+    list.arg("/proc/self/fd");
+    let open = Running::start(list).outcome().succeeds().stdout;
+    let open =
+        open.lines().filter_map(|it| it.parse::<u32>().ok()).filter(|it| (3..24).contains(it));
+    let handed_down = open.count() as u32 - 1;
+    let [registrar, register] = least.map(|it| it + handed_down);
+    let limited = |limit: u32, words: &[&str]| {
+        let mut command = room.other_command("prlimit");
+        command.arg(format!("--nofile={limit}:{limit}"));
+        command.arg(env!("CARGO_BIN_EXE_callsign")).args(words);
+        Running::start(command)
+    };
+    let place = room.unix("registrar.sock");
+    let serve = ["registrar", "--listen", &place];
+    limited(registrar - 1, &serve).outcome().ends_with(7).says(&["cannot start: it needs"]);
+    let mut node = limited(registrar, &serve);
+    node.line_with("listening");
+    let register_true = ["register", "a", "/unix/@of-few", "--registrar", &place, "--", "true"];
+    limited(register, &register_true).outcome().succeeds();
+    limited(register - 1, &register_true).outcome().ends_with(7).says(&["cannot start: it needs"]);
+    node.stop().succeeds();
+}

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod examples;
 mod facade;
 mod imports;
 mod sources;
@@ -406,6 +407,15 @@ fn nothing_names_the_machine_it_was_written_on() {
 fn the_facade_has_what_its_signatures_name() {
     let mut faults = Faults::default();
     for (path, line, fault) in facade::missing() {
+        faults.add(&path, line, &fault);
+    }
+    faults.none();
+}
+
+#[test]
+fn the_facade_has_examples() {
+    let mut faults = Faults::default();
+    for (path, line, fault) in examples::missing() {
         faults.add(&path, line, &fault);
     }
     faults.none();

@@ -28,6 +28,10 @@ use crate::{
 ///
 /// [`DialError`], with the reason.
 ///
+/// # Panics
+///
+/// Outside of a tokio runtime that drives I/O and time.
+///
 /// # Cancel safety
 ///
 /// Cancel safe: dropping the future drops the attempt. A lookup of a host name runs to its end on
@@ -59,6 +63,10 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Stream, DialError> {
 ///
 /// [`DialError`], with the reason.
 ///
+/// # Panics
+///
+/// As [`dial()`].
+///
 /// # Cancel safety
 ///
 /// Cancel safe, as [`dial()`] is.
@@ -86,6 +94,10 @@ pub async fn dial_within(endpoint: &Endpoint, limit: Duration) -> Result<Stream,
 /// # Errors
 ///
 /// [`DialError`] tells what happened.
+///
+/// # Panics
+///
+/// As [`dial()`].
 ///
 /// # Cancel safety
 ///
@@ -116,6 +128,10 @@ pub async fn dial_stamped(stamped: &Stamped, limit: Duration) -> Result<Stream, 
 ///
 /// [`DialError`] tells what happened: [`NoPermission`](DialError::NoPermission) if the socket is
 /// another user's.
+///
+/// # Panics
+///
+/// As [`dial()`].
 ///
 /// # Cancel safety
 ///

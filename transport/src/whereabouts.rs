@@ -45,6 +45,14 @@ pub struct Whereabouts {
 
 impl Whereabouts {
     /// Finds out which of these are of this process's listeners.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::Whereabouts;
+    ///
+    /// // Nothing is published, so nothing can move.
+    /// assert!(!Whereabouts::of(&[]).follow(&mut Vec::new()));
+    /// ```
     pub fn of(published: &[Stamped]) -> Self {
         Self { wildcards: wildcards_in(published) }
     }
@@ -64,6 +72,17 @@ impl Whereabouts {
     }
 
     /// Follows both.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::Whereabouts;
+    ///
+    /// /// Follows what was published at several times.
+    /// fn of_all(published: &[Vec<endpoints::Stamped>]) -> Whereabouts {
+    ///     let each = published.iter().map(|it| Whereabouts::of(it));
+    ///     each.fold(Whereabouts::default(), Whereabouts::and)
+    /// }
+    /// ```
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         for (wildcard, meant) in other.wildcards {
@@ -75,6 +94,22 @@ impl Whereabouts {
     }
 
     /// Updates published endpoints, and tells whether they have changed.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Listener, Whereabouts};
+    ///
+    /// let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse()?).await?;
+    /// let mut published = Vec::new();
+    /// let mut whereabouts = Whereabouts::of_listeners([&listener]);
+    /// if whereabouts.follow(&mut published) {
+    ///     println!("this host has other addresses by now: {published:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn follow(&mut self, published: &mut Vec<Stamped>) -> bool {
         let mut has_changed = follow_moves(published);
         for (wildcard, meant) in &mut self.wildcards {
@@ -181,6 +216,14 @@ impl Changes {
     }
 
     /// Waits for the next change. Several together count as one.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # async fn example(mut changes: callsign::Changes) {
+    /// changes.next().await;
+    /// println!("a cable was plugged in, or a socket file moved");
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

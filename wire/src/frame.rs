@@ -16,6 +16,17 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The number of a call. The side that dialed takes even ones, the side that accepted odd ones, so
 /// that both can call.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::CallId;
+///
+/// /// Tells whether the side that dialed makes it.
+/// fn is_of_dialer(call: CallId) -> bool {
+///     call % 2 == 0
+/// }
+/// # assert!(is_of_dialer(0));
+/// ```
 pub type CallId = u64;
 
 /// A unit of a connection. Bodies are separate MessagePack documents, carried as bytes, so that a

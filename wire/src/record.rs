@@ -24,6 +24,14 @@ use crate::{Owner, optional::or_default};
 pub type Epoch = u64;
 
 /// A number that a registrar gives every change of its registry; a later one is higher.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::Revision;
+///
+/// let (seen, now): (Revision, Revision) = (7, 9);
+/// assert!(seen < now, "something has changed since");
+/// ```
 pub type Revision = u64;
 
 /// The most bytes of [`Record::metadata`], keys and values together.

@@ -41,6 +41,10 @@ impl Client {
     /// # Errors
     ///
     /// [`ConnectError`] if none answers, or the environment's settings are invalid.
+    ///
+    /// # Panics
+    ///
+    /// As [`open`](Self::open).
     pub async fn from_env() -> Result<Self, ConnectError> {
         Self::from_env_with(ClientOptions::default()).await
     }
@@ -62,6 +66,10 @@ impl Client {
     /// # Errors
     ///
     /// As [`from_env`](Self::from_env).
+    ///
+    /// # Panics
+    ///
+    /// As [`open`](Self::open).
     pub async fn from_env_with(options: ClientOptions) -> Result<Self, ConnectError> {
         let (registrars, options) = of_process(Path::is_dir, options)?;
         Self::connect_with(registrars, options).await

@@ -46,6 +46,10 @@ pub struct Row<'a> {
 }
 
 /// Sorts the judged endpoints, then adds those of instances that are not ready.
+///
+/// # Panics
+///
+/// If a candidate is of none of the records in `ready`.
 pub fn rows<'a>(
     source: Source,
     explanation: &'a Explanation,

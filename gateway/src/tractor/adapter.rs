@@ -45,6 +45,15 @@ pub struct TractorAdapter {
 
 impl TractorAdapter {
     /// Makes an adapter.
+    ///
+    /// ```
+    /// # use callsign_gateway as callsign;
+    /// use callsign::tractor::{Scope, TractorAdapter};
+    ///
+    /// // Programs of this host alone register here.
+    /// let adapter = TractorAdapter::new(Scope::Local);
+    /// # drop(adapter);
+    /// ```
     pub fn new(scope: Scope) -> Self {
         let (orders, to_keep) = mpsc::channel(ORDERS_MAX);
         let shared = Arc::new(Shared::new(scope, orders));

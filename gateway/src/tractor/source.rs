@@ -38,6 +38,15 @@ pub struct TractorSource {
 
 impl TractorSource {
     /// Takes where the registrar listens.
+    ///
+    /// ```
+    /// # use callsign_gateway as callsign;
+    /// use callsign::tractor::TractorSource;
+    ///
+    /// let source = TractorSource::new("/ip4/127.0.0.1/tcp/1616".parse()?);
+    /// assert_eq!(source.registrar().to_string(), "/ip4/127.0.0.1/tcp/1616");
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     pub fn new(registrar: Endpoint) -> Self {
         Self { registrar }
     }

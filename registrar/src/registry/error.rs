@@ -12,6 +12,16 @@ use super::{Account, Owner};
 use crate::accounts::Exceeded;
 
 /// The reason why a registry refuses a change.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::RegistryError;
+///
+/// /// Tells whether another name would do.
+/// fn is_about_name(error: &RegistryError) -> bool {
+///     matches!(error, RegistryError::NameDenied { .. })
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]

@@ -140,6 +140,16 @@ pub enum Event {
 }
 
 /// The claim of one registration to one endpoint.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::Claimant;
+///
+/// /// Says what was found dead.
+/// fn tell(claimant: &Claimant) {
+///     println!("nobody listens at {} any more", claimant.stamped.endpoint);
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Claimant {
     /// The instance.

@@ -87,6 +87,16 @@ const CERTIFIED_MAX: usize = 65_536;
 
 impl Owner {
     /// Returns on whose account it uses the node.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::registry::Owner;
+    ///
+    /// // The addresses of a network of IPv6 are easily had, and count as one.
+    /// let [one, other] = ["2001:db8::7", "2001:db8::8"].map(|it| it.parse().map(Owner::Host));
+    /// assert_eq!(one?.account(), other?.account());
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     pub fn account(self) -> Account {
         match self {
             Self::Registrar => Account::Registrar,

@@ -60,6 +60,20 @@ impl<T: Wire, E: Wire> Call<T, E> {
     /// Carries out the call in this very task, without an actor. It is encoded and decoded as if
     /// it had travelled, so that a test of the function is one of its types too.
     ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// #[callsign::export]
+    /// async fn double(number: u32) -> u32 {
+    ///     2 * number
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(double(21).run_here().await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As with [`decode`](Self::decode), and [`CallError::Unsendable`].

@@ -49,6 +49,15 @@ pub struct CalleeError {
 
 impl CalleeError {
     /// Makes an error without causes.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::CalleeError;
+    /// use wire::ErrorKind;
+    ///
+    /// let error = CalleeError::new(ErrorKind::Failed, "the market is closed");
+    /// assert!(error.to_string().contains("the market is closed"));
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,

@@ -53,6 +53,24 @@ impl<Started: Wire, In: Wire, Out: Wire> Context<Started, In, Out> {
 
     /// Begins the dialogue: wakes the caller with a value, and opens the stream.
     ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// use callsign::{Context, Ended};
+    ///
+    /// /// Says how many follow, and then sends them.
+    /// #[callsign::export]
+    /// async fn count(context: &mut Context<u32, (), u32>, to: u32) -> Result<(), Ended> {
+    ///     let stream = context.started(to).await?;
+    ///     for number in 1..=to {
+    ///         stream.send(number).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # fn main() {
+    /// #     let _ = count;
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Ended`], when the caller is gone, or when it has begun before.

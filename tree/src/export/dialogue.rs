@@ -106,6 +106,31 @@ impl<Started: Wire, In: Wire, Out: Wire, T: Wire, E: Wire> Dialogue<Started, In,
     /// Runs the dialogue in this very task, without an actor. `body` is the caller's side; when it
     /// returns, its half of the stream closes. Returns the results of both sides.
     ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use callsign::{Context, Ended};
+    /// # #[callsign::export]
+    /// # async fn countdown(context: &mut Context<u32, (), u32>, from: u32) -> Result<(), Ended> {
+    /// #     let stream = context.started(from).await?;
+    /// #     for number in (0..from).rev() {
+    /// #         stream.send(number).await?;
+    /// #     }
+    /// #     Ok(())
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let last = countdown(3).run_here(async |started, mut stream| {
+    ///     let mut last = started;
+    ///     while let Ok(Some(number)) = stream.recv().await {
+    ///         last = number;
+    ///     }
+    ///     last
+    /// });
+    /// assert_eq!(last.await?.0, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Call::run_here`], and [`CallError::NeverStarted`]. The result of `body` is lost then.

@@ -135,6 +135,23 @@ impl Portal {
 
     /// Calls an exported function, and returns its result.
     ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// use callsign::{CallError, Never, Portal};
+    ///
+    /// #[callsign::export]
+    /// async fn mean(numbers: Vec<f64>) -> f64 {
+    ///     numbers.iter().sum::<f64>() / numbers.len() as f64
+    /// }
+    ///
+    /// async fn ask(math: &Portal) -> Result<f64, CallError<Never>> {
+    ///     math.call(mean(vec![1.0, 2.0])).await
+    /// }
+    /// # fn main() {
+    /// #     let _ = ask;
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`CallError::App`] with the function's own error, or the reason why there is no result.

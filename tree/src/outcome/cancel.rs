@@ -36,6 +36,15 @@ pub struct CancelReason {
 
 impl CancelReason {
     /// Makes a reason.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{ActorPath, CancelReason};
+    ///
+    /// let market = ActorPath::root(&"market".parse()?);
+    /// assert!(!CancelReason::new(market, "it is Friday").is_from_peer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(by: ActorPath, why: impl Into<String>) -> Self {
         Self { by, why: why.into(), is_from_peer: false }
     }

@@ -226,6 +226,18 @@ impl NurseryError {
     }
 
     /// Returns each error of the whole tree, without its consequences elsewhere.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::NurseryError;
+    ///
+    /// /// Says where something went wrong first.
+    /// fn tell(error: &NurseryError) {
+    ///     for leaf in error.leaves() {
+    ///         println!("{}: {}", leaf.actor, leaf.said);
+    ///     }
+    /// }
+    /// ```
     pub fn leaves(&self) -> Vec<Leaf> {
         let mut leaves = Vec::new();
         self.node().collect(&mut leaves);
@@ -316,6 +328,17 @@ impl BodyError {
     }
 
     /// Returns the error itself, if it happened in this process and is an `E`.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::NurseryError;
+    ///
+    /// /// Tells whether a scope has failed because a file was not there.
+    /// fn lacks_file(error: &NurseryError) -> bool {
+    ///     let own = error.body.as_ref().and_then(|it| it.downcast_ref::<std::io::Error>());
+    ///     own.is_some_and(|it| it.kind() == std::io::ErrorKind::NotFound)
+    /// }
+    /// ```
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.source.as_ref()?.downcast_ref()
     }

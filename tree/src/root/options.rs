@@ -62,6 +62,14 @@ impl Default for RootOptions {
 
 impl RootOptions {
     /// Names the root; without it, it is called `root`.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::Root;
+    /// // Its actors are found as `market.feed`, and so on.
+    /// let options = Root::options().name("market");
+    /// # drop(options);
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -91,6 +99,13 @@ impl RootOptions {
 
     /// Sets the address of a registrar, or the endpoint at which this root becomes one if there is
     /// none.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::Root;
+    /// let options = Root::options().registrar("/unix/run/market/registrar.sock");
+    /// # drop(options);
+    /// ```
     pub fn registrar(mut self, endpoint: impl IntoEndpoint) -> Self {
         note(endpoint, &mut self.registrars, &mut self.fault);
         self
@@ -112,6 +127,13 @@ impl RootOptions {
 
     /// Adds an endpoint of the root, besides those that the endpoint table gives its name. A
     /// repeated one is bound once.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::Root;
+    /// let options = Root::options().bind("/unix/run/market.sock").bind("/ip4/0.0.0.0/tcp/0");
+    /// # drop(options);
+    /// ```
     pub fn bind(mut self, endpoint: impl IntoEndpoint) -> Self {
         note(endpoint, &mut self.bind, &mut self.fault);
         self
@@ -188,6 +210,13 @@ impl RootOptions {
     }
 
     /// Makes SIGINT and SIGTERM end the tree gracefully, and the next of them immediately.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::Root;
+    /// let options = Root::options().name("market").heed_signals();
+    /// # drop(options);
+    /// ```
     pub fn heed_signals(mut self) -> Self {
         self.heeds_signals = true;
         self

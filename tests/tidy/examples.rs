@@ -1,0 +1,151 @@
+//! The examples of what the facade exports.
+
+use std::collections::BTreeSet;
+
+use crate::sources::{read, rust_files};
+
+/// The root of the facade. What its modules have beside is for few.
+const ROOT: &str = "cli/src/lib.rs";
+
+/// Returns the types and functions of the facade's root, and the methods of its types, that have no
+/// example: the file, the line, and a message.
+pub(crate) fn missing() -> Vec<(String, usize, String)> {
+    let exported: BTreeSet<_> = exports(&read(ROOT)).into_iter().collect();
+    let mut missing = Vec::new();
+    for path in rust_files() {
+        let Some((crate_name, _)) = path.split_once("/src/") else { continue };
+        if path.contains("tests") {
+            continue;
+        }
+        let is_exported = |name: &str| exported.contains(&(crate_name.to_owned(), name.to_owned()));
+        for (line, item) in without_example(&read(&path), is_exported) {
+            missing.push((path.clone(), line, format!("`{item}` has no example; write one")));
+        }
+    }
+    missing
+}
+
+/// Returns the exported items of a file without an example, each with its line.
+fn without_example(text: &str, is_exported: impl Fn(&str) -> bool) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut of: Option<&str> = None;
+    // Of the comment and the attributes above a line.
+    let (mut is_shown, mut is_hidden) = (false, false);
+    for (at, line) in text.lines().enumerate() {
+        if line == "#[cfg(test)]" {
+            break;
+        }
+        if line.trim().is_empty() {
+            (is_shown, is_hidden) = (false, false);
+        } else if line.trim_start().starts_with("///") {
+            is_shown |= line.contains("```");
+        } else if line.contains("doc(hidden)") {
+            is_hidden = true;
+        } else if let Some(name) = line.strip_prefix("    pub ").and_then(method) {
+            let of = of.filter(|_| !is_shown && !is_hidden);
+            found.extend(of.map(|of| (at + 1, format!("{of}::{name}"))));
+            (is_shown, is_hidden) = (false, false);
+        } else if let Some(name) = line.strip_prefix("pub ").and_then(item) {
+            if is_exported(name) && !is_shown && !is_hidden {
+                found.push((at + 1, name.to_owned()));
+            }
+            (is_shown, is_hidden) = (false, false);
+        }
+        if !line.starts_with([' ', '/', '#']) && !line.is_empty() {
+            of = line.strip_prefix("impl").and_then(implemented).filter(|it| is_exported(it));
+        }
+    }
+    found
+}
+
+/// Returns the type that a block has methods of, unless they are a trait's.
+fn implemented(rest: &str) -> Option<&str> {
+    if rest.contains(" for ") {
+        return None;
+    }
+    let rest = if rest.starts_with('<') { rest.split_once("> ")?.1 } else { rest.trim_start() };
+    words(rest).next()
+}
+
+fn method(rest: &str) -> Option<&str> {
+    let rest = rest.split_once("fn ").filter(|(before, _)| is_of_function(before))?.1;
+    words(rest).next()
+}
+
+fn item(rest: &str) -> Option<&str> {
+    let of_type = || {
+        let (kind, rest) = rest.split_once(' ')?;
+        matches!(kind, "struct" | "enum" | "trait" | "type").then(|| words(rest).next())?
+    };
+    method(rest).or_else(of_type)
+}
+
+fn is_of_function(before: &str) -> bool {
+    before.split_whitespace().all(|it| matches!(it, "async" | "const" | "unsafe"))
+}
+
+/// Returns what is re-exported, each with its crate.
+fn exports(text: &str) -> Vec<(String, String)> {
+    let uses = text.split("pub use ").skip(1).filter_map(|it| it.split_once(';'));
+    let of = |used: &str| {
+        let (crate_name, items) = used.split_once("::").unwrap_or((used, ""));
+        let paths = items.split([',', '{', '}', ' ', '\n']);
+        let names = paths.filter_map(|it| it.rsplit("::").next()).filter(|it| !it.is_empty());
+        names.map(|it| (crate_name.to_owned(), it.to_owned())).collect::<Vec<_>>()
+    };
+    uses.flat_map(|(used, _)| of(used)).collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|it: char| !it.is_alphanumeric() && it != '_').filter(|it| !it.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lacks_an_example_is_found() {
+        let exported =
+            exports("pub use one::{Desk, open, deep::{Bell}};\npub use two::Other as It;\n");
+        let pair = |it: &(&str, &str)| (it.0.to_owned(), it.1.to_owned());
+        let all = [("one", "Desk"), ("one", "open"), ("one", "Bell"), ("two", "Other")];
+        assert!(all.iter().all(|it| exported.contains(&pair(it))), "{exported:?}");
+        assert!(!exported.contains(&pair(&("one", "deep"))), "it is a module: {exported:?}");
+        let text = "\
+/// A desk.
+#[derive(Debug)]
+pub struct Desk;
+
+/// A bell.
+///
+/// ```
+/// ```
+pub enum Bell {}
+
+impl<T> Desk<T> {
+    /// Rings.
+    pub async fn ring(&self) {}
+
+    /// ```
+    /// ```
+    pub fn sit(&self) {}
+
+    #[doc(hidden)]
+    pub fn made(&self) {}
+
+    fn own(&self) {}
+}
+
+impl Hidden {
+    pub fn new() {}
+}
+
+pub const fn open() {}
+";
+        let is_exported = |it: &str| ["Desk", "Bell", "open"].contains(&it);
+        let found = without_example(text, is_exported);
+        let found: Vec<_> = found.iter().map(|(line, item)| (*line, item.as_str())).collect();
+        assert_eq!(found, [(3, "Desk"), (13, "Desk::ring"), (29, "open")]);
+    }
+}
