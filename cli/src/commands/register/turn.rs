@@ -201,6 +201,6 @@ pub(super) async fn displaced(plan: &Plan, registered: &Registered, context: &Co
 /// The exit code when the name is another's: the program was not meant to end, as far as it knew.
 pub(super) const DISPLACED: Exit = Exit::Code(125);
 
-/// The time for a registrar to answer at first, however little a name is waited for, as other commands
-/// give it: one that is there does so in milliseconds, and on a busy machine may take a second.
-const ANSWER_MIN: Duration = Duration::from_secs(2);
+/// The time for a registrar to answer at first, however little a name is waited for: one that is
+/// there does so in milliseconds. It is shorter than the time after which a client goes on without one.
+const ANSWER_MIN: Duration = Duration::from_secs(1);
