@@ -90,9 +90,27 @@ pub(crate) struct TcpHolder {
     pub(crate) inode: u32,
 }
 
-/// Returns the holder of the TCP socket at `own` that is connected to `other`, if there is one in
-/// this network namespace.
-pub(crate) fn tcp_holder(own: SocketAddr, other: SocketAddr) -> io::Result<Option<TcpHolder>> {
+/// Asks for TCP sockets in the network namespace of the thread that made it.
+pub(crate) struct TcpHolders(OwnedFd);
+
+impl TcpHolders {
+    pub(crate) fn new() -> io::Result<Self> {
+        open(SOCKETS.protocol).map(Self)
+    }
+
+    /// Returns the holder of the TCP socket at `own` that is connected to `other`, if there is one.
+    pub(crate) fn of(&self, own: SocketAddr, other: SocketAddr) -> io::Result<Option<TcpHolder>> {
+        let mut holder = None;
+        let request = request_for(own, other);
+        let take = |message: &[u8]| holder = holder_of(message, canonical(own), canonical(other));
+        match exchange_at(&self.0, &SOCKETS, NLM_F_REQUEST, &request, take) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            asked => asked.map(|()| holder),
+        }
+    }
+}
+
+fn request_for(own: SocketAddr, other: SocketAddr) -> Vec<u8> {
     let (own, other) = (canonical(own), canonical(other));
     let family = if own.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
@@ -104,11 +122,7 @@ pub(crate) fn tcp_holder(own: SocketAddr, other: SocketAddr) -> io::Result<Optio
     // A link-local address is one of an interface.
     request.extend(scope_of(own).to_ne_bytes());
     request.extend([0xff; 8]);
-    let mut holder = None;
-    match ask_for(NLM_F_REQUEST, &request, |message| holder = holder_of(message, own, other)) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        asked => asked.map(|()| holder),
-    }
+    request
 }
 
 /// Reads the holder of the requested socket. If there is none, the kernel answers with one that
@@ -200,12 +214,7 @@ pub(crate) fn each_unix_socket(mut take: impl FnMut(UnixSocket)) -> io::Result<(
 
 /// Sends a request for a list, and passes each entry to `take`.
 fn ask(request: &[u8], take: impl FnMut(&[u8])) -> io::Result<()> {
-    ask_for(NLM_F_REQUEST | NLM_F_DUMP, request, take)
-}
-
-/// Sends a request, and passes each entry of the answer to `take`: one, unless it is for a list.
-fn ask_for(flags: u16, request: &[u8], take: impl FnMut(&[u8])) -> io::Result<()> {
-    exchange(&SOCKETS, flags, request, take)
+    exchange(&SOCKETS, NLM_F_REQUEST | NLM_F_DUMP, request, take)
 }
 
 /// A kind of question to the kernel over netlink, and of the entries of its answer.
@@ -223,13 +232,24 @@ const SOCKETS: Question = Question {
 
 const ROUTES: Question = Question { protocol: None, asks: RTM_GETROUTE, answers: RTM_NEWROUTE };
 
+/// Sends a request, and passes each entry of the answer to `take`: one, unless it is for a list.
 fn exchange(
+    question: &Question,
+    flags: u16,
+    request: &[u8],
+    take: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    exchange_at(&open(question.protocol)?, question, flags, request, take)
+}
+
+/// Does the same at a socket, at which another one can follow unless that was for a list.
+fn exchange_at(
+    socket: &OwnedFd,
     question: &Question,
     flags: u16,
     request: &[u8],
     mut take: impl FnMut(&[u8]),
 ) -> io::Result<()> {
-    let socket = open(question.protocol)?;
     let length = (HEADER_BYTES + request.len()) as u32;
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(question.asks.to_ne_bytes());
@@ -237,11 +257,19 @@ fn exchange(
     message.extend([0; 8]);
     message.extend(request);
     let kernel = netlink::SocketAddrNetlink::new(0, 0);
-    sendto(&socket, &message, SendFlags::empty(), &kernel)?;
+    sendto(socket, &message, SendFlags::empty(), &kernel)?;
 
-    let mut buffer = vec![0; BUFFER_BYTES];
+    // An answer that is no list is one message. A buffer that is much larger takes longer to prepare
+    // than the kernel to answer.
+    let (mut short, mut long) = ([0; ENTRY_BYTES], Vec::new());
+    let buffer = if flags & NLM_F_DUMP == 0 {
+        &mut short[..]
+    } else {
+        long.resize(BUFFER_BYTES, 0);
+        &mut long[..]
+    };
     loop {
-        let (_, received) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
+        let (_, received) = recv(socket, &mut *buffer, RecvFlags::empty())?;
         let mut rest = buffer.get(..received).ok_or(io::ErrorKind::InvalidData)?;
         while let Some((kind, body, after)) = next_message(rest) {
             rest = after;
@@ -381,6 +409,9 @@ const RTN_LOCAL: u8 = 2;
 /// The answers for an address to which nothing leads.
 const NO_ROUTE: [i32; 5] =
     [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL, libc::ENODEV];
+
+/// The longest entry: some hundred bytes of a socket, with its attributes.
+const ENTRY_BYTES: usize = 4096;
 
 /// The longest batch that the kernel writes (`NLMSG_GOODSIZE` is a page or two).
 const BUFFER_BYTES: usize = 64 * 1024;

@@ -117,14 +117,15 @@ impl TcpEnds {
     /// - A later one between the same two addresses, after this connection was reset.
     /// - One between the same two addresses in another network namespace than this connection's.
     fn holder(&self, near: Option<BorrowedFd<'_>>) -> io::Result<Option<u32>> {
-        let Some(holder) = diag::tcp_holder(self.far, self.near)? else { return Ok(None) };
+        let holders = diag::TcpHolders::new()?;
+        let Some(holder) = holders.of(self.far, self.near)? else { return Ok(None) };
         let is_loopback = self.far.ip().to_canonical().is_loopback();
         if !is_loopback && !diag::is_of_this_host(self.far)? {
             return Ok(None);
         }
         if let Some(near) = near {
             let inode = rustix::fs::fstat(near)?.st_ino;
-            let listed = diag::tcp_holder(self.near, self.far)?;
+            let listed = holders.of(self.near, self.far)?;
             if listed.is_none_or(|it| u64::from(it.inode) != inode) {
                 return Ok(None);
             }
