@@ -199,15 +199,17 @@ impl Guarded {
         self.program.as_raw_nonzero().get()
     }
 
-    /// Returns the numbers of the program's live descendants.
+    /// Returns the numbers of the program, if it lives, and of its live descendants.
     ///
     /// # Errors
     ///
     /// The error of the file system if `/proc` does not show them: it is not mounted, or shows a PID
     /// namespace that this process is not in.
     pub fn alive(&self) -> io::Result<Vec<i32>> {
-        let guardian = Pid::from_child(&self.guardian);
-        Descendants::of(guardian).map(|below| below.numbers())
+        // What its guardian has left is this process's.
+        let guardian = Pid::from_child(&self.guardian).as_raw_nonzero().get();
+        let below = Descendants::of(rustix::process::getpid())?.numbers();
+        Ok(below.into_iter().filter(|it| *it != guardian).collect())
     }
 
     /// Tells whether the terminal interrupts the program whenever it interrupts this process: both

@@ -1,11 +1,16 @@
 //! The program that is an actor for as long as it runs.
 
 use std::{
-    ffi::OsString, io, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus,
+    ffi::OsString,
+    fs, io,
+    os::unix::{fs::MetadataExt, process::ExitStatusExt},
+    path::Path,
+    process::ExitStatus,
     time::Duration,
 };
 
 use anyhow::anyhow;
+use endpoints::Quoted;
 use rustix::process::Signal as Number;
 use tokio::time::{Instant, sleep_until};
 use tree::process::{Guarded, GuardedCommand, News, StartError, Whom, signal_numbered};
@@ -204,8 +209,14 @@ impl Program {
         }
         let what = "what the program has started cannot be ended";
         Err(match self.guarded.alive() {
-            Ok(alive) => Failure::failed(anyhow!("{what}: {alive:?}"))
-                .hint("they are another user's, or stuck in the kernel: `ps -l`"),
+            Ok(alive) => {
+                let listed: Vec<_> = alive.iter().map(|it| described(*it)).collect();
+                let numbers: Vec<_> = alive.iter().map(ToString::to_string).collect();
+                Failure::failed(anyhow!("{what}: {}", listed.join(", "))).hint(format!(
+                    "they are another user's, or stuck in the kernel: `ps -fp {}`",
+                    numbers.join(",")
+                ))
+            }
             Err(error) => Failure::failed(anyhow::Error::new(error).context(format!(
                 "{what} outside of its process group: /proc does not show this PID namespace"
             )))
@@ -248,6 +259,16 @@ fn exit_of(status: ExitStatus) -> Exit {
         (None, signal) => SIGNALLED + signal.unwrap_or_default(),
     };
     Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// Describes a process that cannot be ended.
+fn described(pid: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let owner = fs::metadata(format!("/proc/{pid}")).map(|it| it.uid());
+    match owner {
+        Ok(user) => format!("{} (process {pid}, of user {user})", Quoted(name.trim_end())),
+        Err(_) => format!("process {pid}"),
+    }
 }
 
 fn not_started(words: &[OsString], error: io::Error) -> Failure {
