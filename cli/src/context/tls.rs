@@ -99,9 +99,15 @@ pub(crate) fn check(
 }
 
 fn doubted(tls: &TlsSettings, doubt: &TlsDoubt) -> Diagnostic {
-    let certificate = &tls.certificate;
-    let help = format!("{}; in a file that only clients read, it may stay", doubt.remedy());
-    certificate.doubt(format!("`{}` {doubt}", certificate.written), &help)
+    let (path, remedy) = match doubt {
+        TlsDoubt::EndsSoon { file: TlsFile::Ca, .. } => (&tls.ca, doubt.remedy()),
+        TlsDoubt::EndsSoon { .. } => (&tls.certificate, doubt.remedy()),
+        _ => {
+            let help = format!("{}; in a file that only clients read, it may stay", doubt.remedy());
+            (&tls.certificate, help)
+        }
+    };
+    path.doubt(format!("`{}` {doubt}", path.written), &remedy)
 }
 
 fn fault(tls: &TlsSettings, error: &TlsFilesError) -> Diagnostic {

@@ -38,7 +38,9 @@ fn hint(error: &LinkError) -> Option<&'static str> {
             "dial it by a name that its certificate has, or give it one for this name: `callsign \
              keys issue DIR NAME --host HOST`"
         }
-        TlsError::Expired => "it takes another certificate there: `callsign keys issue`",
+        TlsError::Expired | TlsError::Unacceptable(_) => {
+            "it takes another certificate there: `callsign keys issue`"
+        }
         _ => return None,
     })
 }

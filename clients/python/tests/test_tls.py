@@ -246,6 +246,11 @@ def test_a_fault_of_the_files_is_named(room: Room) -> None:
     if shutil.which("openssl"):
         late, key_of_late = expired(room)
         cases.append(((ca, late, key_of_late), "late.pem` has expired"))
+        old = room.path / "old.pem"
+        again = ["openssl", "x509", "-in", str(ca), "-signkey", str(room.path / "keys/ca.key")]
+        again += ["-days", "-1", "-out", str(old)]
+        subprocess.run(again, check=True, capture_output=True, timeout=LIMIT)
+        cases.append(((old, certificate, key), "old.pem` has the authority that signed"))
     for given, words in cases:
         with pytest.raises(callsign.SettingsError) as caught:
             callsign.connect("/unix/@never", tls=callsign.Tls(*given))

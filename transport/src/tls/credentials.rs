@@ -1,16 +1,13 @@
 //! The files of a process's certificate, their faults, and the settings of rustls made of them.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use rustls::{
-    CertificateError, ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig,
+    CertificateError, ClientConfig, Error, InconsistentKeys, ServerConfig,
     client::{Resumption, WebPkiServerVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
@@ -19,7 +16,12 @@ use rustls::{
     version::TLS13,
 };
 use thiserror::Error as ThisError;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+use super::{
+    authorities::{Authorities, end, signer},
+    files::{Secrecy, TlsFault, certificates, read},
+    reason::reason,
+};
 
 /// The files of a process's certificate, all in PEM.
 ///
@@ -64,6 +66,14 @@ impl TlsFiles {
     /// [`TlsFilesError`] names the file and its fault.
     pub fn check(&self) -> Result<(), TlsFilesError> {
         Credentials::read(self, SystemTime::now()).map(drop)
+    }
+
+    pub(super) fn of(&self, file: TlsFile) -> &Path {
+        match file {
+            TlsFile::Ca => &self.ca,
+            TlsFile::Certificate => &self.certificate,
+            TlsFile::Key => &self.key,
+        }
     }
 }
 
@@ -113,57 +123,6 @@ pub struct TlsFilesError {
     pub fault: TlsFault,
 }
 
-/// What is wrong with a file, as the end of a sentence.
-///
-/// ```
-/// # use transport as callsign;
-/// use callsign::{TlsFault, TlsFilesError};
-///
-/// /// Tells whether a key has to be closed to others.
-/// fn is_open(error: &TlsFilesError) -> bool {
-///     matches!(error.fault, TlsFault::OpenToOthers { .. })
-/// }
-/// ```
-#[derive(Debug, ThisError)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "each variant's message says what it is")]
-pub enum TlsFault {
-    #[error("cannot be read: {0}")]
-    Io(io::Error),
-    #[error("is not a regular file")]
-    NotAFile,
-    #[error("is empty")]
-    Empty,
-    #[error("is larger than 4 MiB")]
-    TooLarge,
-    #[error("holds no certificate in PEM")]
-    NoCertificate,
-    #[error("holds no private key in PEM")]
-    NoKey,
-    #[error("is a folder without a certificate")]
-    EmptyFolder,
-    #[error("holds a certificate that cannot be read")]
-    BadCertificate,
-    #[error("holds a private key that cannot be read")]
-    BadKey,
-    #[error("can be read by others (mode {mode:04o})")]
-    OpenToOthers { mode: u32 },
-    #[error("belongs to user {owner}, and this is user {user}")]
-    NotOurs { owner: u32, user: u32 },
-    #[error("is not the key of the certificate")]
-    OtherKey,
-    #[error("is not signed by an authority of `ca`")]
-    OtherAuthority,
-    #[error("has expired")]
-    Expired,
-    #[error("is not valid yet: check the clock")]
-    NotYetValid,
-    #[error("is not for TLS servers and clients")]
-    OtherPurpose,
-    #[error("cannot be used: {0}")]
-    Other(String),
-}
-
 /// A certificate that was read and checked, as rustls uses it.
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
@@ -173,8 +132,11 @@ pub(crate) struct Credentials {
     pub(crate) chain: Arc<[CertificateDer<'static>]>,
     /// What checks the certificate of a listener.
     pub(crate) verifier: Arc<WebPkiServerVerifier>,
-    /// When it expires, or the first of those between it and the authority.
-    pub(crate) ends_at: SystemTime,
+    /// Which of the files ends first, and when: the certificate, or one of those between it and the
+    /// authority; or that authority.
+    pub(crate) ends: (TlsFile, SystemTime),
+    /// When one more of the authorities is no longer to be trusted.
+    pub(crate) outdated_at: Option<SystemTime>,
 }
 
 impl Credentials {
@@ -185,25 +147,53 @@ impl Credentials {
         let of_certificate = |fault| fail(TlsFile::Certificate, &files.certificate, fault);
         let of_key = |fault| fail(TlsFile::Key, &files.key, fault);
 
-        let roots = Arc::new(authorities(&files.ca).map_err(of_ca)?);
+        let authorities = Authorities::read(&files.ca, now).map_err(of_ca)?;
         let chain = read(&files.certificate, Secrecy::Public).and_then(|it| certificates(&it));
         let chain = chain.map_err(of_certificate)?;
         let key = read(&files.key, Secrecy::Secret).map_err(of_key)?;
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| of_key(TlsFault::NoKey))?;
-        let certified = CertifiedKey::from_der(chain.clone(), key, &PROVIDER);
-        let certified = certified.map_err(|error| match error {
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => of_key(TlsFault::OtherKey),
-            Error::InvalidCertificate(_) => of_certificate(TlsFault::BadCertificate),
+        let paired = |chain: &[CertificateDer<'static>]| {
+            CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &PROVIDER)
+        };
+        let certified = paired(&chain).map_err(|error| match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                let is_later = chain.chunks(1).skip(1).any(|it| paired(it).is_ok());
+                if is_later {
+                    of_certificate(TlsFault::NotFirst)
+                } else {
+                    of_key(TlsFault::OtherKey)
+                }
+            }
+            Error::InvalidCertificate(_) => of_certificate(fault(&error, &chain)),
             _ => of_key(TlsFault::BadKey),
         })?;
 
+        let signer_ends_at = authorities.end_of_signer(&chain);
+        let outdated = || of_ca(TlsFault::ExpiredAuthority(signer(&chain)));
+        if authorities.trusted.is_empty() {
+            return Err(outdated());
+        }
+        let outdated_at = authorities.next_end(now);
+        let roots = Arc::new(authorities.trusted);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), PROVIDER.clone());
         let verifier = verifier.build().map_err(|it| of_ca(TlsFault::Other(it.to_string())))?;
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at = UnixTime::since_unix_epoch(since);
         let verified = verifier.verify_client_cert(&chain[0], &chain[1..], at);
-        verified.map_err(|it| of_certificate(TlsFault::of(&it)))?;
+        verified.map_err(|error| match fault(&error, &chain) {
+            TlsFault::OtherAuthority { .. } if signer_ends_at.is_some_and(|it| it <= now) => {
+                outdated()
+            }
+            TlsFault::OtherAuthority { signer } if signer_ends_at.is_some() => {
+                of_certificate(TlsFault::Namesake(signer))
+            }
+            other => of_certificate(other),
+        })?;
         let ends_at = chain.iter().map(end).min().expect("a chain has a certificate");
+        let ends = match signer_ends_at {
+            Some(authority) if authority < ends_at => (TlsFile::Ca, authority),
+            _ => (TlsFile::Certificate, ends_at),
+        };
 
         let unusable = |error: Error| of_certificate(TlsFault::Other(error.to_string()));
         let certified = Arc::new(SingleCertAndKey::from(certified));
@@ -221,7 +211,7 @@ impl Credentials {
             .with_client_cert_resolver(certified);
         client.resumption = Resumption::in_memory_sessions(RESUMED_MAX);
         let (server, client) = (Arc::new(server), Arc::new(client));
-        Ok(Self { server, client, chain: chain.into(), verifier, ends_at })
+        Ok(Self { server, client, chain: chain.into(), verifier, ends, outdated_at })
     }
 }
 
@@ -243,7 +233,21 @@ impl TlsFilesError {
             }
             TlsFault::Expired => "issue another, for instance by `callsign keys issue`",
             TlsFault::OtherKey => "name the two files that were issued together",
-            TlsFault::OtherAuthority => "name the authority that issued it, or issue another",
+            TlsFault::OtherAuthority { .. } => {
+                "if that lies between it and an authority of `ca`, append its certificate to the file; \
+                 if not, name it in `ca`, or issue another"
+            }
+            TlsFault::Namesake(_) => "name the authority that issued it, or issue another",
+            TlsFault::NotFirst => "put it first, and after it those between it and the authority",
+            TlsFault::ExpiredAuthority(_) => {
+                "make another, for instance by `callsign keys init`, and issue certificates of it"
+            }
+            TlsFault::BadKey => {
+                "a key is one of P-256, P-384, Ed25519, or RSA of 2048 bits or more"
+            }
+            TlsFault::BadCertificate | TlsFault::Unacceptable(_) => {
+                "issue another, for instance by `callsign keys issue`"
+            }
             TlsFault::NoCertificate | TlsFault::NoKey | TlsFault::Empty => {
                 "`callsign keys show` tells what is in a file"
             }
@@ -254,131 +258,33 @@ impl TlsFilesError {
     }
 }
 
-impl TlsFault {
-    /// Tells whether it may pass by itself: a certificate is renewed, and a clock is set.
-    ///
-    /// ```
-    /// # use transport as callsign;
-    /// use callsign::TlsFault;
-    ///
-    /// assert!(TlsFault::NotYetValid.may_pass());
-    /// assert!(!TlsFault::OtherKey.may_pass(), "somebody has to name the right one");
-    /// ```
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Expired | Self::NotYetValid)
+/// Returns what is wrong with the certificate of a chain.
+fn fault(error: &Error, chain: &[CertificateDer<'_>]) -> TlsFault {
+    match error {
+        Error::InvalidCertificate(error) => match error {
+            error if let Some(reason) = reason(error) => TlsFault::Unacceptable(reason),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                TlsFault::Expired
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                TlsFault::NotYetValid
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsFault::OtherAuthority { signer: signer(chain) }
+            }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                TlsFault::OtherPurpose
+            }
+            CertificateError::BadEncoding => TlsFault::BadCertificate,
+            error => TlsFault::Other(error.to_string()),
+        },
+        error => TlsFault::Other(error.to_string()),
     }
-
-    fn of(error: &Error) -> Self {
-        match error {
-            Error::InvalidCertificate(error) => match error {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    Self::Expired
-                }
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    Self::NotYetValid
-                }
-                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    Self::OtherAuthority
-                }
-                CertificateError::InvalidPurpose
-                | CertificateError::InvalidPurposeContext { .. } => Self::OtherPurpose,
-                CertificateError::BadEncoding => Self::BadCertificate,
-                error => Self::Other(error.to_string()),
-            },
-            error => Self::Other(error.to_string()),
-        }
-    }
-}
-
-/// Returns when a certificate expires, which rustls has read.
-fn end(certificate: &CertificateDer<'_>) -> SystemTime {
-    let read = X509Certificate::from_der(certificate).ok();
-    let end = read.map_or(0, |(_, it)| it.validity().not_after.timestamp());
-    SystemTime::UNIX_EPOCH + Duration::from_secs(end.try_into().unwrap_or(0))
-}
-
-/// Reads the authorities of a file, or of all files of a folder.
-fn authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
-    let mut roots = RootCertStore::empty();
-    let mut add = |path: &Path| {
-        for certificate in certificates(&read(path, Secrecy::Public)?)? {
-            roots.add(certificate).map_err(|_| TlsFault::BadCertificate)?;
-        }
-        Ok(())
-    };
-    if !path.is_dir() {
-        add(path)?;
-        return Ok(roots);
-    }
-    for entry in fs::read_dir(path).map_err(TlsFault::Io)? {
-        let path = entry.map_err(TlsFault::Io)?.path();
-        // Other files may lie beside them, and hidden ones are not meant.
-        let is_meant =
-            path.extension().is_some_and(|it| ["pem", "crt"].iter().any(|one| it == *one));
-        if is_meant && !path.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b".")) {
-            add(&path)?;
-        }
-    }
-    if roots.is_empty() { Err(TlsFault::EmptyFolder) } else { Ok(roots) }
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
-    if pem.trim_ascii().is_empty() {
-        return Err(TlsFault::Empty);
-    }
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match all {
-        Ok(all) if all.is_empty() => Err(TlsFault::NoCertificate),
-        Ok(all) => Ok(all),
-        Err(_) => Err(TlsFault::BadCertificate),
-    }
-}
-
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Secrecy {
-    Public,
-    Secret,
-}
-
-fn read(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>, TlsFault> {
-    let status = fs::metadata(path).map_err(TlsFault::Io)?;
-    if !status.is_file() {
-        return Err(TlsFault::NotAFile);
-    }
-    let file = File::open(path).map_err(TlsFault::Io)?;
-    if secrecy == Secrecy::Secret {
-        check_access(&file.metadata().map_err(TlsFault::Io)?)?;
-    }
-    let mut bytes = Vec::new();
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(TlsFault::Io)?;
-    match bytes.len() as u64 {
-        0 => Err(TlsFault::Empty),
-        1..=BYTES_MAX => Ok(bytes),
-        _ => Err(TlsFault::TooLarge),
-    }
-}
-
-/// Checks that nobody else reads a key: it is this user's alone, or root's and of a group. Service
-/// managers pass credentials in the latter form too.
-fn check_access(status: &fs::Metadata) -> Result<(), TlsFault> {
-    let (owner, user) = (status.uid(), rustix::process::geteuid().as_raw());
-    if ![0, user].contains(&owner) {
-        return Err(TlsFault::NotOurs { owner, user });
-    }
-    let mode = status.mode() & 0o7777;
-    let closed = if owner == 0 { 0o037 } else { 0o077 };
-    if mode & closed != 0 {
-        return Err(TlsFault::OpenToOthers { mode });
-    }
-    Ok(())
 }
 
 /// The cryptography of all connections.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
-
-/// The most bytes of a file: a thousand authorities.
-const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The most peers whose last connection a dialer remembers, to resume it at less cost.
 const RESUMED_MAX: usize = 1024;

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::{
     credentials::{Credentials, TlsFiles, TlsFilesError},
     error::TlsError,
+    files::TlsFault,
 };
 
 /// Reads the certificate with which this process listens and dials at `…/tls`. The files are read
@@ -130,18 +131,27 @@ impl Followed {
         }
         self.looked_at = Instant::now();
         let seen = Seen::of(&self.files);
-        // What is not valid yet becomes so without a change.
-        if seen == self.seen && self.credentials.is_ok() {
+        // What is not valid yet becomes so without a change, and an authority expires.
+        let now = SystemTime::now();
+        let is_as_it_was = |it: &Credentials| it.outdated_at.is_none_or(|at| now < at);
+        if seen == self.seen && self.credentials.as_ref().is_ok_and(is_as_it_was) {
             return self.warn_of_end();
         }
         // Of several files some may be new already and others not: the rest is another change.
         self.seen = seen;
-        match Credentials::read(&self.files, SystemTime::now()) {
+        match Credentials::read(&self.files, now) {
             Ok(credentials) => {
                 info!(certificate = %self.files.certificate.display(), "read anew");
                 (self.credentials, self.warned_at) = (Ok(credentials), None);
                 self.warn_of_end();
                 self.warn_of_doubts();
+            }
+            // Who is let in, and to whom this process goes, was by that authority.
+            Err(error) if matches!(error.fault, TlsFault::ExpiredAuthority(_)) => {
+                if self.credentials.is_ok() {
+                    warn!(%error, "there is no connection with TLS any more");
+                }
+                self.credentials = Err(TlsError::Unusable(error.to_string()));
             }
             Err(error) if self.credentials.is_ok() => {
                 warn!(%error, "the former certificate stays in use");
@@ -153,12 +163,13 @@ impl Followed {
     /// Warns once a day of a certificate that expires soon.
     fn warn_of_end(&mut self) {
         let Ok(credentials) = &self.credentials else { return };
-        let left = credentials.ends_at.duration_since(SystemTime::now()).unwrap_or_default();
+        let (file, ends_at) = credentials.ends;
+        let left = ends_at.duration_since(SystemTime::now()).unwrap_or_default();
         if left > WARNED_BEFORE || self.warned_at.is_some_and(|it| it.elapsed() < WARN_INTERVAL) {
             return;
         }
         self.warned_at = Some(Instant::now());
-        let certificate = self.files.certificate.display();
+        let certificate = self.files.of(file).display();
         match left.as_secs() / DAY_SECONDS {
             0 if left.is_zero() => warn!(%certificate, "has expired: peers refuse it"),
             0 => warn!(%certificate, "expires in less than a day"),
@@ -210,13 +221,13 @@ fn lock() -> std::sync::MutexGuard<'static, Option<Followed>> {
 
 static FOLLOWED: Mutex<Option<Followed>> = Mutex::new(None);
 
-const DAY_SECONDS: u64 = 24 * 3600;
+pub(super) const DAY_SECONDS: u64 = 24 * 3600;
 
 /// The most endpoints that are remembered, to warn of another certificate: no process has as many.
 const LISTENING_MAX: usize = 64;
 
 /// How long before its end a certificate is warned of: enough to find who issues another.
-const WARNED_BEFORE: Duration = Duration::from_secs(14 * DAY_SECONDS);
+pub(super) const WARNED_BEFORE: Duration = Duration::from_secs(14 * DAY_SECONDS);
 
 /// The time between two warnings.
 const WARN_INTERVAL: Duration = Duration::from_secs(DAY_SECONDS);

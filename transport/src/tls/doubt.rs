@@ -11,7 +11,8 @@ use rustls::{
 use thiserror::Error as ThisError;
 
 use super::{
-    credentials::{Credentials, TlsFiles, TlsFilesError},
+    credentials::{Credentials, TlsFile, TlsFiles, TlsFilesError},
+    current::{DAY_SECONDS, WARNED_BEFORE},
     error::listed,
     name::hosts,
     stream::server_name,
@@ -41,9 +42,25 @@ pub enum TlsDoubt {
         /// The hosts that it names.
         certified: Vec<String>,
     },
+    /// It expires soon, or the authority that signed it does.
+    #[error("expires in {}", listed_days(*.days))]
+    EndsSoon {
+        /// The certificate, or the authorities.
+        file: TlsFile,
+        /// The whole days that are left.
+        days: u64,
+    },
     /// It is for clients alone.
     #[error("is not for TLS servers: whoever dials it with TLS refuses it")]
     NotForServers,
+}
+
+fn listed_days(days: u64) -> String {
+    match days {
+        0 => "less than a day".to_owned(),
+        1 => "a day".to_owned(),
+        days => format!("{days} days"),
+    }
 }
 
 impl TlsDoubt {
@@ -58,6 +75,14 @@ impl TlsDoubt {
     /// ```
     pub fn remedy(&self) -> String {
         match self {
+            Self::EndsSoon { file: TlsFile::Ca, .. } => {
+                "make another authority before that, for instance by `callsign keys init`, and have \
+                 both in `ca` until all certificates are of the new one"
+                    .to_owned()
+            }
+            Self::EndsSoon { .. } => {
+                "issue another before that, for instance by `callsign keys issue`".to_owned()
+            }
             Self::NoHost => "issue one with the hosts by which it is dialed: `callsign keys issue \
                              DIR NAME --host HOST`"
                 .to_owned(),
@@ -95,7 +120,7 @@ impl TlsFiles {
     pub fn doubts(&self, listening: &[Endpoint]) -> Result<Vec<TlsDoubt>, TlsFilesError> {
         let now = SystemTime::now();
         let credentials = Credentials::read(self, now)?;
-        let mut doubts = Vec::new();
+        let mut doubts: Vec<_> = credentials.ends_soon(now).into_iter().collect();
         for doubt in listening.iter().filter_map(|it| credentials.doubt(it, now)) {
             if !doubts.contains(&doubt) {
                 doubts.push(doubt);
@@ -106,6 +131,13 @@ impl TlsFiles {
 }
 
 impl Credentials {
+    fn ends_soon(&self, now: SystemTime) -> Option<TlsDoubt> {
+        let (file, ends_at) = self.ends;
+        let left = ends_at.duration_since(now).unwrap_or_default();
+        let days = left.as_secs() / DAY_SECONDS;
+        (left <= WARNED_BEFORE).then_some(TlsDoubt::EndsSoon { file, days })
+    }
+
     /// Tells why those who dial that endpoint cannot accept the certificate, if that is certain.
     pub(crate) fn doubt(&self, listening: &Endpoint, now: SystemTime) -> Option<TlsDoubt> {
         let Endpoint::Tcp(TcpAddress { host, tls: true, .. }) = listening else { return None };

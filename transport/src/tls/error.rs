@@ -5,6 +5,8 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 use thiserror::Error;
 
+use super::reason::reason;
+
 /// Why an encrypted connection could not be made, or broke.
 ///
 /// ```
@@ -53,6 +55,9 @@ pub enum TlsError {
         /// The hosts of the certificate.
         certified: Vec<String>,
     },
+    /// The certificate of the other side cannot be accepted.
+    #[error("the certificate of the other side {0}")]
+    Unacceptable(&'static str),
     /// The certificate of the other side may not be used for this.
     #[error("the certificate of the other side is not one for TLS servers and clients")]
     OtherPurpose,
@@ -134,7 +139,10 @@ impl TlsError {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::OtherPurpose
             }
-            error => Self::Other(error.to_string()),
+            error => match reason(error) {
+                Some(reason) => Self::Unacceptable(reason),
+                None => Self::Other(error.to_string()),
+            },
         }
     }
 

@@ -7,26 +7,33 @@
 //!
 //! | module | its one idea |
 //! |---|---|
-//! | `credentials` | the files, their faults, and the settings of rustls made of them |
+//! | `credentials` | the files as they belong together, and the settings of rustls made of them |
+//! | `authorities` | who signs the certificates of peers |
 //! | `current` | those of this process, followed as the files change |
 //! | `doubt` | why those who dial a listener cannot accept its certificate |
 //! | `stream` | an encrypted connection, whose handshake runs with its first use |
 //! | `name` | the names of a certificate: its holder's, and those of its hosts |
+//! | `files` | the files, and what can be wrong with them |
+//! | `reason` | what else is wrong with a certificate |
 //! | `error` | why there is no such connection, in words of ours |
 
+mod authorities;
 mod credentials;
 mod current;
 mod doubt;
 mod error;
+mod files;
 mod name;
+mod reason;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use credentials::Credentials;
-pub use credentials::{TlsFault, TlsFile, TlsFiles, TlsFilesError};
+pub use credentials::{TlsFile, TlsFiles, TlsFilesError};
 pub(crate) use current::{current, listens_at};
 pub use current::{follow_tls, set_tls, tls_files};
 pub use doubt::TlsDoubt;
 pub use error::TlsError;
+pub use files::TlsFault;
 pub(crate) use stream::TlsStream;

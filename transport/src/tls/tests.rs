@@ -35,10 +35,24 @@ struct Authority {
 
 impl Authority {
     fn new(name: &str) -> Self {
+        Self::with_path(name, 0)
+    }
+
+    /// Makes one below which there may be others.
+    fn with_path(name: &str, length: u8) -> Self {
+        Self::made(name, length, SystemTime::now() + 1000 * DAY)
+    }
+
+    fn until(name: &str, end: SystemTime) -> Self {
+        Self::made(name, 0, end)
+    }
+
+    fn made(name: &str, length: u8, end: SystemTime) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.not_after = end.into();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(length));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let pem = params.self_signed(&key).unwrap().pem();
         Self { issuer: Issuer::new(params, key), pem }
@@ -306,7 +320,12 @@ fn each_fault_of_the_files_is_named() {
     check(
         &|_, it| write(&it.ca, &other.pem),
         Certificate,
-        "`F/it.pem` is not signed by an authority of `ca`",
+        "`F/it.pem` is not signed by an authority of `ca`, but by `one`",
+    );
+    check(
+        &|_, it| write(&it.ca, &Authority::new("one").pem),
+        Certificate,
+        "`F/it.pem` is signed by another authority called `one`, and not by that of `ca`",
     );
     check(
         &|it, files| *files = authority.issue(it.path(), &[], true),
@@ -330,7 +349,7 @@ fn the_authorities_may_be_in_a_folder() -> Result<(), TlsFilesError> {
     fs::write(cas.join(".a.pem"), "hello").unwrap();
     let now = SystemTime::now();
     let files = TlsFiles { ca: cas, ..files };
-    let ends_at = Credentials::read(&files, now)?.ends_at;
+    let ends_at = Credentials::read(&files, now)?.ends.1;
     assert!(now + 29 * DAY < ends_at && ends_at <= now + 30 * DAY, "{ends_at:?}");
     Ok(())
 }
@@ -397,4 +416,79 @@ fn a_certificate_for_clients_alone_is_doubted() -> Result<(), TlsFilesError> {
 fn what_is_wrong_with_a_certificate_does_not_pass() {
     assert!(TlsError::Ended.may_pass());
     assert!(!TlsError::Expired.may_pass() && !TlsError::NotTls.may_pass());
+}
+
+/// Makes an authority below another one.
+fn between(above: &Authority, name: &str, key: &KeyPair) -> (String, CertificateParams) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    (params.signed_by(key, &above.issuer).unwrap().pem(), params)
+}
+
+#[test]
+fn what_is_wrong_with_a_chain_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Authority::with_path("Root", 1);
+    let key = KeyPair::generate().unwrap();
+    let (between, params) = between(&root, "Between", &key);
+    let lower = Authority { issuer: Issuer::new(params, key), pem: root.pem.clone() };
+    let files = lower.issue(folder.path(), &["127.0.0.1"], false);
+    let leaf = fs::read_to_string(&files.certificate).unwrap();
+    let check = |written: &str, expected: &str, remedy: &str| {
+        fs::write(&files.certificate, written).unwrap();
+        let error =
+            files.check().map_or_else(|it| format!("{it}; {}", it.remedy()), |()| "".into());
+        assert!(error.contains(expected) && error.contains(remedy), "{error}");
+    };
+    check(
+        &leaf,
+        "is not signed by an authority of `ca`, but by `Between`",
+        "append its certificate",
+    );
+    check(&(between.clone() + &leaf), "the certificate of the key, but not first", "put it first");
+    check(&(leaf.clone() + &between), "", "");
+    files.check().unwrap();
+}
+
+#[test]
+fn an_authority_that_has_expired_is_not_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let old = Authority::until("Old", now + DAY);
+    let files = old.issue(folder.path(), &["127.0.0.1"], false);
+    let read = |at| Credentials::read(&files, at);
+    let credentials = read(now).unwrap();
+    assert_eq!(credentials.ends.0, TlsFile::Ca);
+    assert_eq!(credentials.outdated_at, Some(credentials.ends.1));
+    let soon = TlsDoubt::EndsSoon { file: TlsFile::Ca, days: 0 };
+    assert_eq!(files.doubts(&[]).unwrap(), [soon]);
+
+    let said = |error: TlsFilesError| (error.file, error.to_string());
+    let (file, text) = said(read(now + 2 * DAY).unwrap_err());
+    assert_eq!(file, TlsFile::Ca);
+    assert!(text.contains("the authority `Old`") && text.contains("has expired"), "{text}");
+    // Beside others, too; and what the others sign is good.
+    let new = Authority::new("New");
+    fs::write(&files.ca, old.pem.clone() + &new.pem).unwrap();
+    assert_eq!(said(read(now + 2 * DAY).unwrap_err()), (file, text));
+    let other = tempfile::tempdir().unwrap();
+    let issued = new.issue(other.path(), &["127.0.0.1"], false);
+    fs::write(&issued.ca, old.pem + &new.pem).unwrap();
+    let credentials = Credentials::read(&issued, now + 2 * DAY).unwrap();
+    assert_eq!(credentials.ends.0, TlsFile::Certificate);
+}
+
+#[test]
+fn the_certificate_of_an_authority_is_no_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let root = Authority::with_path("Root", 1);
+    let (pem, _) = between(&root, "Between", &key);
+    let files = root.issue(folder.path(), &[], false);
+    fs::write(&files.certificate, pem).unwrap();
+    fs::write(&files.key, key.serialize_pem()).unwrap();
+    let error = files.check().unwrap_err().to_string();
+    assert!(error.contains("is the certificate of an authority"), "{error}");
 }

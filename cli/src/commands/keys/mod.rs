@@ -91,7 +91,15 @@ impl From<AuthorityError> for Failure {
 
 impl From<IssueError> for Failure {
     fn from(error: IssueError) -> Self {
+        let longest;
         let hint = match &error {
+            IssueError::TooLong { left } if left.as_secs() >= DAY_SECONDS => {
+                let days = left.as_secs() / DAY_SECONDS;
+                longest = format!(
+                    "`--for {days}d` is the longest; or make a new authority: `callsign keys init DIR`"
+                );
+                &longest
+            }
             IssueError::Exists { .. } => {
                 "move both files of that name away for new ones, or choose another name"
             }
@@ -112,6 +120,8 @@ impl From<IssueError> for Failure {
         if hint.is_empty() { failure } else { failure.hint(hint) }
     }
 }
+
+const DAY_SECONDS: u64 = 86_400;
 
 /// Writes labelled lines below a headline, within the width.
 fn laid_out(context: &Context, headline: &str, lines: &[(&str, String)]) -> String {

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .alerts import words
 from .binding import KeyLog
@@ -121,6 +122,16 @@ def _read(files: Tls) -> _Contexts:
     _certificates(certificate, _text(certificate))
     if "PRIVATE KEY-----" not in _text(key, is_secret=True):
         raise _fault(key, "holds no private key in PEM")
+    client, server = _contexts(ca, authorities, certificate, key)
+    client.hostname_checks_common_name = False  # only alternative names are names of hosts
+    server.num_tickets = 0  # this client resumes nothing, and others can do without
+    return _Contexts(client, server, _check(ca, certificate, key, client, server))
+
+
+def _contexts(
+    ca: Path, authorities: str, certificate: Path, key: Path
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Makes the contexts of those who dial and of those who accept."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     for context in (client, server):
@@ -133,9 +144,7 @@ def _read(files: Tls) -> _Contexts:
         except ssl.SSLError:
             raise _fault(ca, "holds a certificate that cannot be read") from None
         _load(context, certificate, key)
-    client.hostname_checks_common_name = False  # only alternative names are names of hosts
-    server.num_tickets = 0  # this client resumes nothing, and others can do without
-    return _Contexts(client, server, _check(certificate, client, server))
+    return client, server
 
 
 def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
@@ -157,9 +166,35 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         raise _fault(key, f"cannot be read: {system(error)}") from None
 
 
-def _check(certificate: Path, client: ssl.SSLContext, server: ssl.SSLContext) -> float:
-    """Lets both contexts shake hands with each other: each checks the certificate as a peer would.
-    Returns when it expires."""
+def _check(
+    ca: Path, certificate: Path, key: Path, client: ssl.SSLContext, server: ssl.SSLContext
+) -> float:
+    """Returns when the certificate expires, which is checked as a peer would."""
+    try:
+        held = _shaken(client, server)
+    except ssl.SSLError as error:
+        if _code(error) == _EXPIRED and not _has_expired(certificate, key):
+            raise _fault(
+                ca, "has the authority that signed the certificate, and that one has expired"
+            ) from None
+        raise _fault(
+            certificate, _OWN.get(_code(error), f"cannot be used: {words(error)}")
+        ) from None
+    end = held.get("notAfter") if held else None
+    return ssl.cert_time_to_seconds(end) if isinstance(end, str) else float("inf")
+
+
+def _has_expired(certificate: Path, key: Path) -> bool:
+    """Tells whether a certificate has expired, whatever its authority has."""
+    try:
+        _shaken(*_contexts(certificate, _text(certificate), certificate, key))
+    except ssl.SSLError as error:
+        return _code(error) == _EXPIRED
+    return False
+
+
+def _shaken(client: ssl.SSLContext, server: ssl.SSLContext) -> dict[str, Any] | None:
+    """Lets both contexts shake hands with each other. Returns what the first has seen."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client.check_hostname = False
     near = client.wrap_bio(to_client, to_server)
@@ -169,26 +204,23 @@ def _check(certificate: Path, client: ssl.SSLContext, server: ssl.SSLContext) ->
         for each in (near, far) * 3:
             with suppress(ssl.SSLWantReadError):
                 each.do_handshake()
-        held = near.getpeercert()
-    except ssl.SSLError as error:
-        raise _fault(
-            certificate, _OWN.get(_code(error), f"cannot be used: {words(error)}")
-        ) from None
+        return near.getpeercert()
     finally:
         client.check_hostname = True
-    end = held.get("notAfter") if held else None
-    return ssl.cert_time_to_seconds(end) if isinstance(end, str) else float("inf")
 
 
 def _code(error: ssl.SSLError) -> int:
     return error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
 
 
+#: OpenSSL's code of a certificate that has expired.
+_EXPIRED = 10
+
 #: What OpenSSL's codes say of one's own certificate.
 _OWN = {
     2: "is not signed by an authority of `ca`",
     9: "is not valid yet: check the clock",
-    10: "has expired",
+    _EXPIRED: "has expired",
     18: "is not signed by an authority of `ca`",
     19: "is not signed by an authority of `ca`",
     20: "is not signed by an authority of `ca`",
