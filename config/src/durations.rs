@@ -41,7 +41,14 @@ pub(crate) fn read_duration(
     let is_fit = |text: &String| parse_duration(text).is_ok_and(&fits);
     let whole = 0..text.len();
     let (span, message, help) = match parse_duration(text) {
-        Ok(duration) => return Ok(duration),
+        Ok(duration) => match month(text) {
+            None => return Ok(duration),
+            Some(at) => {
+                let written = format!("{}m{}", &text[..at], &text[at + 1..]);
+                let message = format!("`M` would be months in {}", Quoted(text));
+                (at..at + 1, message, Some(format!("write `{written}` for minutes")))
+            }
+        },
         Err(DurationError::NumberOverflow) => {
             (whole, format!("{} is too long a time", Quoted(text)), None)
         }
@@ -74,6 +81,16 @@ pub(crate) fn read_duration(
     Err(DurationFault { span, message, help })
 }
 
+/// Returns where a unit is a capital M, which hardly anybody means as that of months.
+fn month(text: &str) -> Option<usize> {
+    let is_letter = |at: Option<usize>| {
+        at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_alphabetic)
+    };
+    text.match_indices('M')
+        .map(|(at, _)| at)
+        .find(|at| !is_letter(at.checked_sub(1)) && !is_letter(Some(at + 1)))
+}
+
 /// The units that people mean, as they are most often written.
 const UNITS: &[&str] = &[
     "ns", "us", "ms", "msec", "millis", "s", "sec", "secs", "second", "seconds", "m", "min",
@@ -95,6 +112,9 @@ mod tests {
         };
         check("5S", "`S` is not a unit of time | did you mean `5s`?");
         check("5 Min", "`Min` is not a unit of time | did you mean `5 min`?");
+        check("5M", "`M` would be months in `5M` | write `5m` for minutes");
+        check("1h 5M", "`M` would be months in `1h 5M` | write `1h 5m` for minutes");
+        assert!(duration("1month 2min").is_ok());
         check("5sek", "`sek` is not a unit of time | did you mean `5sec`?");
         check("1h 5minuets", "`minuets` is not a unit of time | did you mean `1h 5minutes`?");
         check("5msecs", "`msecs` is not a unit of time | did you mean `5msec`?");

@@ -37,37 +37,46 @@ pub fn is_insecure(variable: Option<&str>) -> Result<bool, Diagnostics> {
     })
 }
 
-/// An endpoint of a registrar that other hosts can reach without TLS, and its place in the file.
+/// An endpoint at which neither a registrar listens nor its clients ask, as the settings are, and its
+/// place in the file.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Exposed {
+pub struct RefusedEndpoint {
     /// The endpoint.
     pub endpoint: Endpoint,
     place: Place,
 }
 
-impl Exposed {
+impl RefusedEndpoint {
     /// Takes an endpoint, if it is one.
-    pub(crate) fn of(endpoint: &Endpoint, place: Place) -> Option<Self> {
-        endpoint.is_exposed().then(|| Self { endpoint: endpoint.clone(), place })
+    pub(crate) fn of(endpoint: &Endpoint, place: Place, has_certificate: bool) -> Option<Self> {
+        let is_refused = endpoint.is_exposed() || endpoint.is_tls() && !has_certificate;
+        is_refused.then(|| Self { endpoint: endpoint.clone(), place })
     }
 
-    /// Warns of it, for programs that do not allow it otherwise.
+    /// Describes the fault, for programs that do not allow it otherwise.
     ///
     /// ```
     /// let text = "[registrar]\nlisten = \"/ip4/192.0.2.7/tcp/1616\"\n";
     /// let (settings, _) = config::read(text, "node.toml")?;
-    /// let warning = settings.registrar.exposed[0].warning();
-    /// assert!(warning.message.contains("beyond the loopback"));
+    /// let fault = settings.registrar.refused[0].fault();
+    /// assert!(fault.message.contains("beyond the loopback"));
     /// # Ok::<(), config::Diagnostics>(())
     /// ```
-    pub fn warning(&self) -> Diagnostic {
+    pub fn fault(&self) -> Diagnostic {
         let endpoint = &self.endpoint;
-        let message = format!(
-            "`{endpoint}` is beyond the loopback, and has no TLS: a registrar refuses that, and \
-             so do its clients"
-        );
-        let help = "add `/tls`, and a table `[tls]`; or trust the network: `insecure = true` in \
-                    `[registrar]`, or the flag `--insecure`";
-        Diagnostic::warning(message, self.place.clone()).help(help.to_owned())
+        let (message, help) = if endpoint.is_tls() {
+            let message =
+                format!("`{endpoint}` needs a certificate, and there is no table `[tls]`");
+            (message, "add `[tls]` with `ca`, `certificate` and `key`; `callsign keys` makes them")
+        } else {
+            let message = format!(
+                "`{endpoint}` is beyond the loopback, and has no TLS: a registrar refuses that, and \
+                 so do its clients"
+            );
+            let help = "add `/tls`, and a table `[tls]`; or trust the network: `insecure = true` in \
+                        `[registrar]`, or the flag `--insecure`";
+            (message, help)
+        };
+        Diagnostic::error(message, self.place.clone()).help(help.to_owned())
     }
 }

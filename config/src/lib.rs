@@ -103,7 +103,7 @@ pub use dns::DnsSettings;
 pub use durations::{DurationFault, duration};
 pub use file::{NamedBy, Said, SettingsFile, read_once};
 pub use http::HttpSettings;
-pub use insecure::{Exposed, INSECURE_VARIABLE, is_insecure};
+pub use insecure::{INSECURE_VARIABLE, RefusedEndpoint, is_insecure};
 pub use meaning::{check, read};
 pub use names::{Account, Grantee, NameRule, Names};
 pub use overrides::{Layer, Overrides, overlay};

@@ -10,7 +10,7 @@ use crate::{
     diagnostic::{Diagnostic, Diagnostics, Related},
     dns,
     http::{self, HttpSettings},
-    insecure::Exposed,
+    insecure::RefusedEndpoint,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
@@ -88,7 +88,7 @@ impl<'a> Meaning<'a> {
     fn read(mut self, written: &'a Written) -> (Settings, Vec<Diagnostic>) {
         let settings = Settings {
             host_id: self.host_id(&written.host),
-            registrar: self.registrar(&written.registrar),
+            registrar: self.registrar(&written.registrar, written.tls.place.is_some()),
             network: self.table("network", &written.network),
             declared: self.table("declared", &written.declared),
             names: names::rules(&written.names, &mut self.diagnostics),
@@ -115,7 +115,11 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    fn registrar(&mut self, written: &'a WrittenRegistrar) -> RegistrarSettings {
+    fn registrar(
+        &mut self,
+        written: &'a WrittenRegistrar,
+        has_certificate: bool,
+    ) -> RegistrarSettings {
         let mut settings = RegistrarSettings::default();
         if let Some(listen) = &written.listen {
             if let ([], Some(place)) = (&listen.list[..], &listen.place) {
@@ -127,7 +131,9 @@ impl<'a> Meaning<'a> {
                 if let Some(endpoint) = self.endpoint("registrar", REGISTRAR, written)
                     && !settings.listen.contains(&endpoint)
                 {
-                    settings.exposed.extend(Exposed::of(&endpoint, written.place()));
+                    let place = written.place();
+                    let refused = RefusedEndpoint::of(&endpoint, place, has_certificate);
+                    settings.refused.extend(refused);
                     settings.listen.push(endpoint);
                 }
             }

@@ -8,7 +8,7 @@ use crate::{
     cluster::ClusterSettings,
     dns::DnsSettings,
     http::HttpSettings,
-    insecure::Exposed,
+    insecure::RefusedEndpoint,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
@@ -48,8 +48,8 @@ pub struct Settings {
 pub struct RegistrarSettings {
     /// The registrar's endpoints; if empty, [`default_registrars`](crate::default_registrars).
     pub listen: Vec<Endpoint>,
-    /// Those that other hosts can reach without TLS.
-    pub exposed: Vec<Exposed>,
+    /// Those that other hosts can reach without TLS, and those at `/tls` without a certificate.
+    pub refused: Vec<RefusedEndpoint>,
     /// Whether it listens beyond the loopback without TLS, and clients talk to it there.
     pub insecure: bool,
     /// The mode of the socket files: a program that may write to one may connect. If absent, the
@@ -94,7 +94,7 @@ impl Default for RegistrarSettings {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
-            exposed: Vec::new(),
+            refused: Vec::new(),
             insecure: false,
             socket_mode: None,
             socket_group: None,

@@ -160,8 +160,7 @@ async fn keep(listen: &[String]) {
 }
 
 async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
-    let options = ClientOptions { insecure: true, ..ClientOptions::default() };
-    let client = Client::connect_with([registrar], options).await.unwrap();
+    let client = Client::connect_with([registrar], patient()).await.unwrap();
     let mut serving = JoinSet::new();
     let mut kept = Vec::new();
     let mut said = Registered::new();
@@ -200,9 +199,21 @@ async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
     }
 }
 
+/// Returns the options of a client that waits for a busy machine.
+fn patient() -> ClientOptions {
+    let limit = Duration::from_secs(60);
+    ClientOptions {
+        insecure: true,
+        dial_timeout: limit,
+        handshake_timeout: limit,
+        ask_timeout: limit,
+        ..ClientOptions::default()
+    }
+}
+
 /// Registers one actor at a place where it does not listen itself.
 async fn register_behind(registrar: &str, name: &str, listen: &str, at: &str) {
-    let client = Client::connect([registrar]).await.unwrap();
+    let client = Client::connect_with([registrar], patient()).await.unwrap();
     let listener = Listener::bind(&listen.parse().unwrap()).await.unwrap();
     let registration = Registration::new(name).endpoint(at).unwrap().proves();
     let registered = client.register(registration).await.unwrap();
@@ -261,7 +272,7 @@ async fn call_all(registrar: &str, names: &[String]) -> Found {
         stagger_beyond: Duration::from_secs(10),
         ..DialOptions::default()
     };
-    let options = ClientOptions { dial, insecure: true, ..ClientOptions::default() };
+    let options = ClientOptions { dial, ..patient() };
     let client = Client::connect_with([registrar], options).await.unwrap();
     let mut found = Found::new();
     for name in names {

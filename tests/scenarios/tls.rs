@@ -128,7 +128,7 @@ fn a_fault_of_the_files_is_told_at_its_place() {
     );
     check(&(good.clone() + "cert = 1\n"), &["it.toml:5:1", "unknown key `cert`", "`certificate`"]);
     let other = tls("others/ca.pem", "keys/node.pem", "keys/node.key");
-    check(&other, &["it.toml:3:16", "is signed by another authority called"]);
+    check(&other, &["it.toml:3:16", "is not signed by an authority of `ca`"]);
     let other = tls("keys/ca.pem", "keys/node.pem", "keys/client.key");
     check(&other, &["it.toml:4:8", "is not the key of the certificate"]);
     let gone = tls("keys/ca.pem", "keys/node.pem", "keys/no.key");

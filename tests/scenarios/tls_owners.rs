@@ -109,17 +109,20 @@ fn beyond_the_loopback_there_is_tls_or_the_word_insecure() {
         // What the file says is known before.
         room.write("it.toml", &format!("[registrar]\nlisten = [\"/unix/@it\", \"{listen}\"]\n"));
         let check = |more: &[&str]| room.callsign(&[&["check", "it.toml"], more].concat());
-        let warned = check(&[]).ends_with(0);
-        let warned =
-            warned.prints(&["warning: `", listen, "it.toml:2:", "1 file checked: 1 warning"]);
-        warned.prints(&outs);
+        let refused = check(&[]).ends_with(2);
+        let refused =
+            refused.prints(&["error: `", listen, "it.toml:2:", "1 file checked: 1 error"]);
+        refused.prints(&outs);
         check(&["--insecure"]).ends_with(0).prints(&["nothing wrong"]);
     }
     room.write(
         "it.toml",
         "[registrar]\nlisten = [\"/ip4/0.0.0.0/tcp/1616/tls\", \"/ip6/::1/tcp/1\"]\n",
     );
-    room.callsign(&["check", "it.toml"]).ends_with(0).prints(&["nothing wrong"]);
+    let listen = "/ip4/0.0.0.0/tcp/1616/tls";
+    let bare = room.callsign(&["check", "it.toml", "--insecure"]).ends_with(2);
+    bare.prints(&[listen, "it.toml:2:", "needs a certificate", "`[tls]`", "1 error"]);
+    room.callsign(&["registrar", "--config", "it.toml"]).ends_with(2).says(&["certificate"]);
     for command in ["ls", "registrar"] {
         let mut unclear = room.command(&[command]);
         unclear.env("CALLSIGN_INSECURE", "perhaps");

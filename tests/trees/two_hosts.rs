@@ -154,7 +154,7 @@ pub(crate) fn faults_are_told() {
     let faults = [
         ("keys/ca.pem", "keys/late", "bad.toml:5:16", "has expired"),
         ("keys/ca.pem", "keys/swapped", "bad.toml:6:8", "is not the key of the certificate"),
-        ("others/ca.pem", "keys/one", "bad.toml:5:16", "is signed by another authority called"),
+        ("others/ca.pem", "keys/one", "bad.toml:5:16", "is not signed by an authority of `ca`"),
         ("keys/ca.pem", "keys/none", "bad.toml:5:16", "cannot be read"),
     ];
     let desk = |settings: String| {

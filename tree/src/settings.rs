@@ -188,7 +188,7 @@ pub(crate) fn follow_certificate(tls: &TlsSettings) -> Result<(), Diagnostics> {
             TlsFile::Certificate => &tls.certificate,
             TlsFile::Key => &tls.key,
         };
-        Diagnostics(vec![path.fault(error.to_string(), error.remedy())])
+        Diagnostics(vec![path.fault(error.to_string(), &error.remedy())])
     })
 }
 

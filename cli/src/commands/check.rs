@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{Diagnostic, Diagnostics, Exposed, Settings, Severity};
+use config::{Diagnostic, Diagnostics, RefusedEndpoint, Settings, Severity};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
@@ -49,13 +49,15 @@ fn alone(settings: &Settings, context: &Context) -> Vec<Diagnostic> {
     adapter.err().map(|it| it.0).unwrap_or_default()
 }
 
-/// Warns of endpoints at which a registrar does not listen without being told that it may.
-fn exposed(settings: &Settings, context: &Context) -> Vec<Diagnostic> {
-    match context.is_insecure(settings) {
-        Ok(true) => Vec::new(),
-        Ok(false) => settings.registrar.exposed.iter().map(Exposed::warning).collect(),
-        Err(Diagnostics(faults)) => faults,
-    }
+/// Returns the faults of endpoints at which a registrar does not listen unless it is told that it may.
+fn refused(settings: &Settings, context: &Context) -> Vec<Diagnostic> {
+    let is_insecure = match context.is_insecure(settings) {
+        Ok(is_insecure) => is_insecure,
+        Err(Diagnostics(faults)) => return faults,
+    };
+    let refused = settings.registrar.refused.iter();
+    let is_allowed = |it: &&RefusedEndpoint| is_insecure && !it.endpoint.is_tls();
+    refused.filter(|it| !is_allowed(it)).map(RefusedEndpoint::fault).collect()
 }
 
 const UNASKED: &str = "the system's directory of users and groups (NSS) does not answer: whether \
@@ -69,7 +71,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         match read(file) {
             Ok(text) => {
                 let diagnostics = config::check(&text, &name, |settings| {
-                    let exposed = exposed(&settings, context);
+                    let refused = refused(&settings, context);
                     let alone = alone(&settings, context);
                     // The file may be correct, and a registrar here would refuse it.
                     let listening = &settings.registrar.listen;
@@ -79,7 +81,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
                     if unknown.is_none() {
                         warn(context, UNASKED);
                     }
-                    [unknown.unwrap_or_default(), tls.unwrap_or_default(), alone, exposed].concat()
+                    [unknown.unwrap_or_default(), tls.unwrap_or_default(), alone, refused].concat()
                 });
                 let diagnostics = diagnostics.0;
                 tally.add(&diagnostics);

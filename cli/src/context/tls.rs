@@ -116,5 +116,5 @@ fn fault(tls: &TlsSettings, error: &TlsFilesError) -> Diagnostic {
         TlsFile::Certificate => &tls.certificate,
         TlsFile::Key => &tls.key,
     };
-    path.fault(error.to_string(), error.remedy())
+    path.fault(error.to_string(), &error.remedy())
 }

@@ -35,16 +35,19 @@ pub(crate) fn page(text: &str, environment: &Environment) -> io::Result<bool> {
     // A user who leaves before the end has seen enough.
     let _unread = input.write_all(text.as_bytes());
     drop(input);
-    Ok(child.wait()?.code() != Some(NO_SUCH_COMMAND))
+    Ok(!child.wait()?.code().is_some_and(|it| NOT_RUN.contains(&it)))
 }
 
 /// Returns the pager that the user wants.
 fn pager(environment: &Environment) -> Option<OsString> {
     let wanted = ["CALLSIGN_PAGER", "PAGER"].into_iter().find_map(|it| environment.raw(it));
-    let pager = wanted.unwrap_or("less".as_ref());
+    // A terminal that cannot be moved about, as that of an editor's shell, has no pages.
+    let is_dumb = environment.raw("TERM").is_none_or(|it| it == "dumb");
+    let usual = if is_dumb { "" } else { "less" };
+    let pager = wanted.unwrap_or(usual.as_ref());
     let is_blank = pager.as_bytes().trim_ascii().is_empty();
     (!is_blank && pager != "cat").then(|| pager.to_owned())
 }
 
-/// The exit code of a shell without such a pager.
-const NO_SUCH_COMMAND: i32 = 127;
+/// The exit codes of a shell that cannot run the pager: it may not, or there is none.
+const NOT_RUN: [i32; 2] = [126, 127];

@@ -1,11 +1,13 @@
 //! The files of a process's certificate, their faults, and the settings of rustls made of them.
 
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},
     time::SystemTime,
 };
 
+use endpoints::Quoted;
 use rustls::{
     CertificateError, ClientConfig, Error, InconsistentKeys, ServerConfig,
     client::{Resumption, WebPkiServerVerifier},
@@ -169,7 +171,7 @@ impl Credentials {
         })?;
 
         let signer_ends_at = authorities.end_of_signer(&chain);
-        let outdated = || of_ca(TlsFault::ExpiredAuthority(signer(&chain)));
+        let outdated = || of_ca(TlsFault::ExpiredAuthority);
         if authorities.trusted.is_empty() {
             return Err(outdated());
         }
@@ -184,8 +186,9 @@ impl Credentials {
             TlsFault::OtherAuthority { .. } if signer_ends_at.is_some_and(|it| it <= now) => {
                 outdated()
             }
-            TlsFault::OtherAuthority { signer } if signer_ends_at.is_some() => {
-                of_certificate(TlsFault::Namesake(signer))
+            TlsFault::OtherAuthority { signer, .. } => {
+                let has_namesake = signer_ends_at.is_some();
+                of_certificate(TlsFault::OtherAuthority { signer, has_namesake })
             }
             other => of_certificate(other),
         })?;
@@ -226,20 +229,28 @@ impl TlsFilesError {
     ///     println!("{error}; {}", error.remedy());
     /// }
     /// ```
-    pub fn remedy(&self) -> &'static str {
-        match &self.fault {
+    pub fn remedy(&self) -> Cow<'static, str> {
+        let remedy = match &self.fault {
+            TlsFault::OtherAuthority { signer, has_namesake: true } => {
+                let signer = Quoted(signer);
+                return format!("another authority called {signer} signed it: name that one")
+                    .into();
+            }
+            TlsFault::OtherAuthority { signer, .. } => {
+                let signer = Quoted(signer);
+                return format!(
+                    "{signer} signed it: if that lies between it and an authority of `ca`, append its \
+                     certificate to the file; if not, name it in `ca`, or issue another"
+                )
+                .into();
+            }
             TlsFault::OpenToOthers { .. } => {
                 "give it mode 0600; if others may have read the key, issue another"
             }
             TlsFault::Expired => "issue another, for instance by `callsign keys issue`",
             TlsFault::OtherKey => "name the two files that were issued together",
-            TlsFault::OtherAuthority { .. } => {
-                "if that lies between it and an authority of `ca`, append its certificate to the file; \
-                 if not, name it in `ca`, or issue another"
-            }
-            TlsFault::Namesake(_) => "name the authority that issued it, or issue another",
             TlsFault::NotFirst => "put it first, and after it those between it and the authority",
-            TlsFault::ExpiredAuthority(_) => {
+            TlsFault::ExpiredAuthority => {
                 "make another, for instance by `callsign keys init`, and issue certificates of it"
             }
             TlsFault::BadKey => {
@@ -254,7 +265,8 @@ impl TlsFilesError {
             TlsFault::EmptyFolder => "its files are to end in `.pem` or `.crt`",
             TlsFault::OtherPurpose => "issue one for both, as `callsign keys issue` does",
             _ => "",
-        }
+        };
+        remedy.into()
     }
 }
 
@@ -270,7 +282,7 @@ fn fault(error: &Error, chain: &[CertificateDer<'_>]) -> TlsFault {
                 TlsFault::NotYetValid
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                TlsFault::OtherAuthority { signer: signer(chain) }
+                TlsFault::OtherAuthority { signer: signer(chain), has_namesake: false }
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 TlsFault::OtherPurpose

@@ -147,7 +147,7 @@ impl Followed {
                 self.warn_of_doubts();
             }
             // Who is let in, and to whom this process goes, was by that authority.
-            Err(error) if matches!(error.fault, TlsFault::ExpiredAuthority(_)) => {
+            Err(error) if matches!(error.fault, TlsFault::ExpiredAuthority) => {
                 if self.credentials.is_ok() {
                     warn!(%error, "there is no connection with TLS any more");
                 }

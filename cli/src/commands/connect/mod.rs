@@ -75,6 +75,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             Ok(Exit::Done)
         }
         Err(Broken::Output(error)) => Err(Failure::output(error)),
+        Err(Broken::Unread(error)) => {
+            Err(Failure::system(error).context("standard input cannot be read".to_owned()))
+        }
         Err(Broken::Input) => {
             let what =
                 anyhow!("`{name}` ended the connection before it had taken all of the input");

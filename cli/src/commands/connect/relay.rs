@@ -23,16 +23,22 @@ use transport::TlsError;
 /// such as nginx, say nothing more to a client that has said goodbye.
 pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
     actor: S,
-    mut input: mpsc::Receiver<Vec<u8>>,
+    mut input: mpsc::Receiver<Chunk>,
     mut output: impl AsyncFnMut(Vec<u8>) -> io::Result<()>,
 ) -> Result<Ended, Broken> {
     let (has_said_goodbye, is_sending) = (Cell::new(false), Cell::new(false));
+    let mut unread = None;
     let (mut from_actor, mut to_actor) = split(actor);
     let send = async {
         while let Some(bytes) = input.recv().await {
-            is_sending.set(true);
-            to_actor.write_all(&bytes).await?;
-            is_sending.set(false);
+            match bytes {
+                Ok(bytes) => {
+                    is_sending.set(true);
+                    to_actor.write_all(&bytes).await?;
+                    is_sending.set(false);
+                }
+                Err(error) => unread = Some(error),
+            }
         }
         to_actor.shutdown().await?;
         has_said_goodbye.set(true);
@@ -64,10 +70,17 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
         }
     };
     match received {
-        Ok(_) if is_sending.get() || !input.is_empty() => Err(Broken::Input),
-        received => received,
+        Ok(ended) => match unread {
+            Some(error) => Err(Broken::Unread(error)),
+            None if is_sending.get() || !input.is_empty() => Err(Broken::Input),
+            None => Ok(ended),
+        },
+        Err(broken) => Err(broken),
     }
 }
+
+/// A part of the input, or why there is no more.
+pub(super) type Chunk = io::Result<Vec<u8>>;
 
 /// How the actor ended a conversation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,6 +100,8 @@ fn is_unsaid(error: &io::Error) -> bool {
 pub(super) enum Broken {
     /// The connection to the actor.
     Actor(io::Error),
+    /// The input could not be read to its end.
+    Unread(io::Error),
     /// The actor ended, and had not taken all of the input.
     Input,
     /// The output.
@@ -97,7 +112,7 @@ pub(super) enum Broken {
 ///
 /// A read that waits for a terminal cannot be cancelled, and a runtime would wait for it when it
 /// shuts down. This thread is left alone instead, and ends with the process.
-pub(super) fn standard_input() -> io::Result<mpsc::Receiver<Vec<u8>>> {
+pub(super) fn standard_input() -> io::Result<mpsc::Receiver<Chunk>> {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let read = move || {
         let mut input = io::stdin().lock();
@@ -108,11 +123,11 @@ pub(super) fn standard_input() -> io::Result<mpsc::Receiver<Vec<u8>>> {
                 Ok(count) => chunk.truncate(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    tracing::warn!(%error, "standard input cannot be read");
+                    drop(sender.blocking_send(Err(error)));
                     return;
                 }
             }
-            if sender.blocking_send(chunk).is_err() {
+            if sender.blocking_send(Ok(chunk)).is_err() {
                 return;
             }
         }
@@ -145,8 +160,8 @@ mod tests {
 
     fn input(
         chunks: impl IntoIterator<Item = Vec<u8>>,
-    ) -> (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>) {
-        let chunks: Vec<_> = chunks.into_iter().collect();
+    ) -> (mpsc::Sender<Chunk>, mpsc::Receiver<Chunk>) {
+        let chunks: Vec<_> = chunks.into_iter().map(Ok).collect();
         let (sender, receiver) = mpsc::channel(chunks.len().max(1));
         for chunk in chunks {
             sender.try_send(chunk).unwrap();
@@ -211,6 +226,22 @@ mod tests {
             assert!(matches!(relayed, Err(Broken::Input)), "{relayed:?}");
             assert_eq!(output, b"enough");
         }
+    }
+
+    #[tokio::test]
+    async fn input_that_cannot_be_read_is_no_end_of_it() {
+        let (near, mut far) = duplex(1000);
+        let (sender, receiver) = mpsc::channel(2);
+        sender.try_send(Ok(b"first".to_vec())).unwrap();
+        sender.try_send(Err(io::ErrorKind::IsADirectory.into())).unwrap();
+        drop(sender);
+        let actor = async move {
+            let mut heard = Vec::new();
+            far.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard, b"first");
+        };
+        let (relayed, ()) = tokio::join!(relay(near, receiver, async |_| Ok(())), actor);
+        assert!(matches!(relayed, Err(Broken::Unread(_))), "{relayed:?}");
     }
 
     #[tokio::test]
