@@ -8,6 +8,7 @@ mod grpc;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod python;
+mod reqwests;
 mod web;
 
 use std::path::Path;

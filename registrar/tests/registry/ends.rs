@@ -178,8 +178,13 @@ fn watchers_see_one_change_and_no_removal_of_unseen_instances() {
         drop(register(&mut registry, "n3", 10_000 + part, other));
         // A watcher that returns meanwhile cannot know how many of the removals it has read.
         let came_back = Seen { registrar: REGISTRAR, revision: registry.revision() };
-        assert!(!registry.watch(other, 2, NamePattern::any(), Some(came_back)).unwrap());
+        let resumes = registry.watch(other, 2, NamePattern::any(), Some(came_back)).unwrap();
         registry.cancel(other, 2);
+        if resumes {
+            // All removals are done: what is left to do is no change, as room that is given back.
+            assert!(part > 1, "{part}");
+            break;
+        }
         seen = Some(came_back);
         if !registry.has_deferred() {
             break;
