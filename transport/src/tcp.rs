@@ -229,9 +229,10 @@ fn listen_on(address: SocketAddr, is_ipv6_only: bool) -> io::Result<TcpListener>
 /// the host's resolver hangs.
 static LOOK_UPS: Semaphore = Semaphore::const_new(64);
 
-/// The backlog: as many as the kernel allows, which takes at most its own `somaxconn` (4096 by
-/// default). A client that finds the queue full tries again after a second.
-const BACKLOG: u32 = i32::MAX as u32;
+/// The backlog: a burst of clients that all reconnect together, at a few hundred bytes each. A client
+/// that finds the queue full tries again after a second; in a longer one it would wait behind all of a
+/// crowd, whose handshakes come first.
+const BACKLOG: u32 = 1024;
 
 /// The wait for one address before the next is tried beside it: the recommendation of RFC 8305,
 /// section 5.
