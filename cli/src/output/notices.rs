@@ -67,6 +67,7 @@ pub(crate) async fn patiently<T>(
     if let Ok(answer) = timeout(UNSAID_MAX, &mut answer).await {
         return answer;
     }
+    let Some(left) = client.settling() else { return answer.await };
     // One that is known takes its time for another reason.
     let known = async { client.list(name.as_str()).await.is_ok_and(|it| !it.records.is_empty()) };
     let is_known = tokio::select! {
@@ -74,7 +75,7 @@ pub(crate) async fn patiently<T>(
         answer = &mut answer => return answer,
         is_known = known => is_known,
     };
-    if let Some(left) = client.settling().filter(|_| !is_known) {
+    if !is_known {
         let left = brief(left);
         note(
             context,

@@ -187,7 +187,7 @@ impl Registry {
                     Decisions { mode: Mode::CutOff(why.clone()), ..Default::default() };
                 for (name, _) in asked {
                     let why = Decision::CutOff(why.clone());
-                    self.refuse_hasty((&name, None), &why, &mut outcome);
+                    self.refuse_hasty(&name, None, &why, &mut outcome);
                 }
             }
         }
@@ -222,7 +222,7 @@ impl Registry {
                 if !self.lines.freed(name) {
                     self.decisions.give_back(name);
                 }
-                self.refuse_hasty((name, Some(uuid)), &decision, &mut outcome);
+                self.refuse_hasty(name, Some(uuid), &decision, &mut outcome);
             }
             _ if is_freed => _ = self.lines.freed(name),
             _ => {
@@ -234,7 +234,7 @@ impl Registry {
                     self.lines.go_first(name, *holder, owner);
                 }
                 let first = self.lines.next(name).filter(|it| *it != uuid);
-                self.refuse_hasty((name, first), &decision, &mut outcome);
+                self.refuse_hasty(name, first, &decision, &mut outcome);
                 if first.is_some() {
                     self.lines.freed(name);
                 }
@@ -246,13 +246,13 @@ impl Registry {
     /// Refuses those that do not wait in line for a name, apart from one.
     fn refuse_hasty(
         &mut self,
-        (name, spared): (&Name, Option<Uuid>),
+        line: &Name,
+        spared: Option<Uuid>,
         why: &Decision,
         outcome: &mut Outcome,
     ) {
-        let place = self.rules.of(name.as_str()).map(|it| it.place.clone()).unwrap_or_default();
-        let line = name;
-        let name = name.clone();
+        let place = self.rules.of(line.as_str()).map(|it| it.place.clone()).unwrap_or_default();
+        let name = line.clone();
         let error = match why {
             Decision::Granted(_) => {
                 RegistryError::Exclusive { name, holder: None, uuid: None, node: None, place }
