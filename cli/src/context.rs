@@ -7,7 +7,7 @@ pub(crate) mod tls;
 use std::{
     fmt::{self, Display},
     io::{Stdout, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -288,9 +288,12 @@ fn stdout_is_there() -> Result<(), Failure> {
 
 /// Returns the contents of a settings file, and its warnings.
 pub(crate) fn settings_of(file: &SettingsFile) -> Result<(Settings, Diagnostics), Failure> {
-    let text = file
-        .read()
-        .map_err(|error| Failure::system(error).context(format!("cannot read {file}")))?;
+    let text = file.read().map_err(|error| {
+        let failure = Failure::system(error).context(format!("cannot read {file}"));
+        let is_dash = file.path == Path::new("-");
+        let of_input = "`-` is the name of a file here; `callsign check -` reads standard input";
+        if is_dash { failure.hint(of_input) } else { failure }
+    })?;
     Ok(config::read(&text, &file.path.to_string_lossy())?)
 }
 

@@ -207,6 +207,10 @@ fn slips_of_newcomers() {
     // Words of other programs, and words apart.
     transcript.run(&["list"]);
     transcript.run(&["serve"]);
+    transcript.run(&["run", "web"]);
+    transcript.run(&["reload"]);
+    transcript.run(&["version"]);
+    transcript.run(&["ls", "--config", "-"]);
     transcript.run(&["man", "regster"]);
     transcript.run(&["wait", "web", "5s"]);
     transcript.run(&["registrar", "/unix/@web"]);

@@ -1,13 +1,26 @@
 //! What other programs call the commands, and the options whose values are given without them.
 
-use clap::{Arg, Command};
+use clap::{
+    Arg, Command, Error,
+    error::{ContextKind, ContextValue},
+};
 use endpoints::Endpoint;
 
-/// Returns the command that is meant by a word that other programs have for it.
-pub(crate) fn command_meant(typed: &str) -> Option<&'static str> {
+use super::parts::{replace, styled};
+
+/// Proposes the commands that are meant by a word that other programs have for them, or what to do
+/// where no command is. Returns whether it knows the word.
+pub(super) fn advise(error: &mut Error, typed: &str) -> bool {
     let small = typed.to_lowercase();
-    let (_, meant) = COMMANDS.iter().find(|(words, _)| words.contains(&&*small))?;
-    Some(meant)
+    if let Some((_, instead)) = OTHERWISE.iter().find(|(words, _)| words.contains(&&*small)) {
+        let instead = ContextValue::StyledStrs(vec![styled(format_args!("{instead}"))]);
+        error.insert(ContextKind::Suggested, instead);
+        return true;
+    }
+    let meant = COMMANDS.iter().filter(|(words, _)| words.contains(&&*small));
+    let meant: Vec<_> = meant.map(|(_, command)| *command).collect();
+    replace(error, ContextKind::SuggestedSubcommand, &meant);
+    !meant.is_empty()
 }
 
 /// Returns the option whose value a word would be, if it was given without the option.
@@ -28,7 +41,7 @@ pub(crate) fn option_meant<'a>(command: &'a Command, word: &str) -> Option<&'a A
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["agent", "daemon", "node", "run", "serve", "server", "start"], "registrar"),
     (&["add", "advertise", "announce", "publish"], "register"),
-    (&["exec"], "register"),
+    (&["exec", "run", "spawn", "supervise"], "register"),
     (&["delete", "deregister", "kill", "leave", "remove", "rm", "stop"], "unregister"),
     (&["actors", "catalog", "list", "names", "ps"], "ls"),
     (&["get", "locate", "lookup", "query", "show", "where", "whereis"], "find"),
@@ -47,21 +60,32 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["manual"], "man"),
 ];
 
+/// The words of others for which no command stands, and what to do instead.
+const OTHERWISE: &[(&[&str], &str)] = &[
+    (&["version"], "write 'callsign --version'"),
+    (
+        &["reload", "hup"],
+        "for new settings, 'systemctl reload callsign-registrar', or 'kill -HUP PID'",
+    ),
+    (&["restart"], "what has started a registrar restarts it, as 'systemctl' does"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::args::described;
 
     #[test]
-    fn what_others_call_a_command_is_known_and_no_command_itself() {
+    fn words_of_others_are_no_commands_themselves() {
         let command = described();
         for (words, meant) in COMMANDS {
             assert!(command.find_subcommand(meant).is_some(), "{meant}");
-            for word in *words {
-                assert!(command.find_subcommand(word).is_none(), "{word}");
-                assert_eq!(command_meant(word), Some(*meant));
-            }
+            let twice = |word| OTHERWISE.iter().any(|(words, _)| words.contains(word));
+            assert!(!words.iter().any(twice), "{words:?}");
         }
-        assert_eq!(command_meant("frobnicate"), None);
+        let others = COMMANDS.iter().map(|(words, _)| words);
+        for word in others.chain(OTHERWISE.iter().map(|(words, _)| words)).copied().flatten() {
+            assert!(command.find_subcommand(word).is_none(), "{word}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use clap::{
 use endpoints::{Plain, names_like};
 
 use super::{
-    others::{command_meant, option_meant},
+    others::{advise, option_meant},
     parts::{forget, replace, styled, text},
     typography,
 };
@@ -51,12 +51,11 @@ pub(crate) fn read(
             let command = described();
             let within = named_command(&command, args);
             let known = within.unwrap_or(&command).get_subcommands().filter(|it| !it.is_hide_set());
-            let mut near = names_like(&typed, known.map(Command::get_name).chain(["help"]));
-            if let Some(meant) = command_meant(&typed).filter(|_| within.is_none()) {
-                near = vec![meant];
-            }
+            let near = names_like(&typed, known.map(Command::get_name).chain(["help"]));
             forget(&mut error);
-            replace(&mut error, ContextKind::SuggestedSubcommand, &near);
+            if within.is_some() || !advise(&mut error, &typed) {
+                replace(&mut error, ContextKind::SuggestedSubcommand, &near);
+            }
         }
         ErrorKind::InvalidValue => {
             let typed = text(&error, ContextKind::InvalidValue);
@@ -585,9 +584,13 @@ mod tests {
         check("registrar /unix/@x", "write '--listen /unix/@x'");
         check("registrar 127.0.0.1:80", "write '--listen 127.0.0.1:80'");
         check("ls web 5s", "");
-        check("list", "a similar subcommand exists: 'ls'");
         check("serve", "a similar subcommand exists: 'registrar'");
         check("stop web", "a similar subcommand exists: 'unregister'");
+        check("run web", "some similar subcommands exist: 'registrar', 'register'");
+        check(
+            "reload",
+            "for new settings, 'systemctl reload callsign-registrar', or 'kill -HUP PID'",
+        );
         check("hlep", "a similar subcommand exists: 'help'");
         check("fnid web", "a similar subcommand exists: 'find'");
         check("discover web", "");
