@@ -174,6 +174,29 @@ impl ForeignSession {
         })
     }
 
+    /// Begins to watch all that is registered here, as [`watch`](Self::watch) does: the records of
+    /// other nodes of a cluster are passed over unseen.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// let session = RegistryHandle::unattended(Limits::default()).own_session();
+    /// session.watch_own(1)?;
+    /// # Ok::<(), wire::RemoteError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry, if the peer watches too much already.
+    pub fn watch_own(&self, call: CallId) -> Result<(), RemoteError> {
+        self.registry.with(|registry| {
+            registry.watch_own(self.id, call)?;
+            registry.credit(self.id, call, u32::MAX);
+            Ok(())
+        })
+    }
+
     /// Waits until there are changes of the names that the peer watches, and returns the next of
     /// them: some, so that others get their turn.
     ///

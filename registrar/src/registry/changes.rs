@@ -61,7 +61,8 @@ impl Registry {
     pub(super) fn remove(&mut self, key: Key, removal: Removal, outcome: &mut Outcome) {
         let visibility = self.logged_visibility(key);
         let epoch = self.detach(key);
-        let instance = self.entries.remove(key).instance();
+        let entry = self.entries.remove(key);
+        let (instance, is_remote) = (entry.instance(), entry.is_remote());
         self.totals.note_removal(removal.reason);
         let lost = removal.reason != RemovalReason::Unregistered;
         if let Some(token) = self.tokens.of(key) {
@@ -71,7 +72,7 @@ impl Registry {
         self.lines.freed(&instance.name);
         self.left_name(&instance.name);
         if removal.is_logged {
-            self.log.removed(Removed { instance, epoch, visibility }, removal);
+            self.log.removed(Removed { instance, epoch, visibility, is_remote }, removal);
             self.watchers.tell(&self.log, &mut outcome.notified);
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct Logged {
     pub(super) end: Option<u64>,
     /// The callers that may see it, if not all.
     pub(super) visibility: Option<Visibility>,
+    /// Whether it is of an instance of another node.
+    pub(super) is_remote: bool,
     revision: Revision,
 }
 
@@ -44,6 +46,8 @@ pub(super) struct Removed {
     pub(super) epoch: Epoch,
     /// As in [`Logged`].
     pub(super) visibility: Option<Visibility>,
+    /// As in [`Logged`].
+    pub(super) is_remote: bool,
 }
 
 /// The position of a change in the complete log.
@@ -94,19 +98,21 @@ impl Log {
             encoded,
             end: None,
             visibility,
+            is_remote: entry.is_remote(),
             revision,
         });
     }
 
     pub(super) fn removed(
         &mut self,
-        Removed { instance, epoch, visibility }: Removed,
+        Removed { instance, epoch, visibility, is_remote }: Removed,
         Removal { reason, revision, end, .. }: Removal,
     ) {
         encode_remove(self.memory(), &instance, epoch, reason, revision);
         let encoded = self.written();
         let name = instance.name;
-        self.push(Logged { name, known: epoch, now: epoch, encoded, end, visibility, revision });
+        let (known, now) = (epoch, epoch);
+        self.push(Logged { name, known, now, encoded, end, visibility, is_remote, revision });
     }
 
     /// Records that changes up to this one are out of order, so that nobody resumes from one.

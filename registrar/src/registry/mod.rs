@@ -404,15 +404,34 @@ impl Registry {
         let missed = seen
             .filter(|it| it.registrar == self.registrar && !self.deferred.is_clearing())
             .and_then(|it| self.log.since(it.revision));
-        let resumed = missed.is_some();
-        let begun = watchers::WatchStart { missed, ends: self.deferred.ends() };
+        self.begin_watch((session, call), &pattern, missed, false)?;
+        Ok(missed.is_some())
+    }
+
+    /// Begins a watch of what is registered here: the records of other nodes of a cluster are passed
+    /// over unseen.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::TooMany`], [`RegistryError::CallInUse`].
+    pub fn watch_own(&mut self, session: SessionId, call: CallId) -> Result<(), RegistryError> {
+        self.begin_watch((session, call), &endpoints::NamePattern::any(), None, true)
+    }
+
+    fn begin_watch(
+        &mut self,
+        (session, call): (SessionId, CallId),
+        pattern: &endpoints::NamePattern,
+        missed: Option<log::Position>,
+        is_of_own: bool,
+    ) -> Result<(), RegistryError> {
+        let begun = watchers::WatchStart { is_of_own, missed, ends: self.deferred.ends() };
         let (limit, account) = (self.limits.session_watchers_max, self.account(session));
         let charge = |bytes| {
             let what = [(Quota::Watches, 1), (Quota::Bytes, bytes)];
             Ok(self.accounts.charge(account, &what)?)
         };
-        self.watchers.insert(session, call, &pattern, begun, limit, charge)?;
-        Ok(resumed)
+        self.watchers.insert(session, call, pattern, begun, limit, charge)
     }
 
     /// Records further credit from a watcher.

@@ -58,6 +58,8 @@ pub(super) struct Source<'a> {
 /// The start of a watch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WatchStart {
+    /// Whether the records of other nodes are passed over.
+    pub(super) is_of_own: bool,
     /// With the changes from here on, or else with a snapshot.
     pub(super) missed: Option<Position>,
     /// As in [`Source`].
@@ -69,6 +71,8 @@ struct Watcher {
     session: SessionId,
     call: CallId,
     watched: Watched,
+    /// Whether the records of other nodes are passed over.
+    is_of_own: bool,
     credit: u32,
     place: WatchPlace,
     /// The change to look at next, if any concerns it.
@@ -113,7 +117,7 @@ impl Watchers {
         session: SessionId,
         call: CallId,
         pattern: &NamePattern,
-        WatchStart { missed, ends }: WatchStart,
+        WatchStart { is_of_own, missed, ends }: WatchStart,
         limit: usize,
         charge: impl FnOnce(usize) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
@@ -138,6 +142,7 @@ impl Watchers {
             session,
             call,
             watched,
+            is_of_own,
             credit: 0,
             place: if missed.is_some() { WatchPlace::Live } else { WatchPlace::Reset },
             next: missed.unwrap_or_default(),
@@ -346,7 +351,8 @@ impl Watcher {
             if *steps == 0 {
                 return Found::Pause;
             }
-            let is_shown = (source.shows)(logged);
+            let is_passed_over = self.is_of_own && logged.is_remote;
+            let is_shown = !is_passed_over && (source.shows)(logged);
             let (concerns, taken) =
                 if is_shown { self.watched.concerns(&logged.name) } else { (false, 1) };
             *steps = steps.saturating_sub(taken);
@@ -391,7 +397,8 @@ impl Watcher {
             let entry = &source.entries[key];
             let name = entry.name.as_str();
             // A hidden name is not matched against the pattern: the time would reveal it.
-            let is_hidden = (source.is_hidden)(entry);
+            let is_passed_over = self.is_of_own && entry.is_remote();
+            let is_hidden = is_passed_over || (source.is_hidden)(entry);
             let taken = if is_hidden { 1 } else { matcher.steps(name) };
             *steps = steps.saturating_sub(taken);
             if !is_hidden && matcher.matches(name) {
