@@ -1,6 +1,7 @@
 //! The access of an adapter's peer to the registry.
 
 mod calls;
+mod decided;
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
@@ -98,7 +99,8 @@ impl ForeignSession {
 
     /// Registers an endpoint of a foreign instance, and returns the epoch of the registration;
     /// `None` if the endpoint was there already. The instance is starting until it is
-    /// [settled](Self::settle), so that no waiter sees only some of its endpoints.
+    /// [settled](Self::settle), so that no waiter sees only some of its endpoints. If its name is
+    /// exclusive and a cluster decides who has it, this waits for that; one such wait at a time.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -107,10 +109,10 @@ impl ForeignSession {
     /// use callsign::{ForeignSession, registry::Foreign};
     ///
     /// /// Registers an actor that listens at nothing callsign knows.
-    /// fn register(session: &ForeignSession, name: endpoints::Name) -> Result<Uuid, RemoteError> {
+    /// async fn register(session: &ForeignSession, name: endpoints::Name) -> Result<Uuid, RemoteError> {
     ///     let uuid = Uuid::new_v4();
     ///     let metadata = [("protocol".to_owned(), "chat".to_owned())].into();
-    ///     session.register(Foreign { name, uuid, endpoint: None, metadata })?;
+    ///     session.register(Foreign { name, uuid, endpoint: None, metadata }).await?;
     ///     session.settle(uuid);
     ///     Ok(uuid)
     /// }
@@ -119,8 +121,13 @@ impl ForeignSession {
     /// # Errors
     ///
     /// That of the registry; nothing has changed then.
-    pub fn register(&self, foreign: Foreign) -> Result<Option<Epoch>, RemoteError> {
-        self.registry.register_foreign(foreign, &self.caller, Some(self.id))
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing registered that it has not returned.
+    pub async fn register(&self, foreign: Foreign) -> Result<Option<Epoch>, RemoteError> {
+        let entered = self.registry.register_foreign(foreign, &self.caller, self.to_decide())?;
+        self.epoch(entered).await
     }
 
     /// Says that all endpoints of an instance are registered.

@@ -4,9 +4,14 @@
 
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Signal;
+use serde_json::json;
+
 use crate::{
     echo,
-    harness::{Node, Room, free_port},
+    harness::{Node, Room, Running, free_port},
+    http::{Answer, has_curl},
+    tractor::{self, Actor},
 };
 
 /// An etcd of one member. Dropping it kills it.
@@ -41,9 +46,15 @@ impl Etcd {
     /// Starts a node of a cluster.
     #[track_caller]
     fn node<'room>(&self, room: &'room Room, name: &str) -> Node<'room> {
+        self.node_with(room, name, "")
+    }
+
+    /// Starts a node of a cluster with more settings.
+    #[track_caller]
+    fn node_with<'room>(&self, room: &'room Room, name: &str, more: &str) -> Node<'room> {
         let settings = format!(
             "[registrar]\nsettle_time = \"0s\"\n[cluster]\nengine = \"etcd\"\n\
-             endpoints = [\"{}\"]\nnode = \"{name}\"\n",
+             endpoints = [\"{}\"]\nnode = \"{name}\"\n{more}",
             self.endpoint
         );
         let settings = room.write(&format!("{name}.toml"), &settings);
@@ -114,4 +125,95 @@ fn a_registrar_without_etcd_answers_and_says_so() {
     node.callsign(&["find", "clock"]).succeeds();
     let status = node.callsign(&["status"]).succeeds();
     status.prints(&["the node oslo, cut off; what it says of others is"]);
+}
+
+/// Asks a node by HTTP.
+#[track_caller]
+fn ask(room: &Room, node: &str, words: &[&str], path: &str) -> Answer {
+    let mut command = room.other_command("curl");
+    command.args(["--silent", "--show-error", "--include", "--max-time", "240", "--unix-socket"]);
+    command.arg(room.file(&format!("{node}.http"))).args(words);
+    command.arg(format!("http://localhost{path}"));
+    Answer::read(&Running::start(command).outcome().succeeds().stdout)
+}
+
+/// Whoever comes by HTTP or as a program of tractor has an exclusive name by the cluster's decision, too.
+#[test]
+fn an_exclusive_name_has_one_holder_whatever_door_it_comes_by() {
+    let (true, Some(python)) = (has_curl(), tractor::python()) else { return };
+    let room = Room::new();
+    let Some(etcd) = Etcd::start(&room) else { return };
+    let node = |name: &str| {
+        let socket = room.unix(&format!("{name}.http"));
+        let more =
+            format!("[http]\nlisten = \"{socket}\"\n[names]\nleader = {{ exclusive = true }}\n");
+        let node = etcd.node_with(&room, name, &more);
+        while node.callsign(&["status"]).stdout.contains("cut off") {}
+        node
+    };
+    let (rome, oslo) = (node("rome"), node("oslo"));
+    let path = |number: u32| format!("/v1/instances/7d444840-9dc0-11d1-b245-5ffdce74fad{number}");
+    let put = |node: &str, number: u32| {
+        let body = format!(
+            "{{\"name\": \"leader\", \"endpoints\": [\"/unix/@leader-{number}\"], \
+             \"ttl_ms\": 240000}}"
+        );
+        ask(&room, node, &["-X", "PUT", "--data-binary", &body], &path(number))
+    };
+    let token = |answer: &Answer| answer.json()["token"].as_u64().unwrap();
+    let first = put("rome", 1);
+    assert_eq!(first.status, 201, "{first:?}");
+    let renewed = put("rome", 1);
+    assert_eq!((renewed.status, token(&renewed)), (200, token(&first)), "{renewed:?}");
+
+    let second = put("oslo", 2);
+    let said = second.json()["detail"].to_string();
+    assert_eq!(second.status, 403, "{second:?}");
+    assert!(said.contains("at the node `rome`") && !said.contains("--"), "{said}");
+    let native = ["register", "leader", "/unix/@leader-3", "--ttl", "4min"];
+    let refused = oslo.callsign(&native);
+    assert!(refused.stderr.contains("at the node `rome`"), "{refused}");
+    let mut foreign = Actor::start(&oslo, &python, "leader", "unix");
+    assert_eq!(foreign.ask("register"), json!({"error": "PermissionError"}));
+
+    assert_eq!(ask(&room, "rome", &["-X", "DELETE"], &path(1)).status, 204);
+    while foreign.ask("register") != json!(null) {}
+    let listed = oslo.callsign(&["ls", "--json"]).json();
+    let held = listed[0]["token"].as_u64().unwrap();
+    assert!(held > token(&first) && listed[0]["lifetime"] == "foreign", "{listed}");
+    let refused = put("rome", 1);
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert!(refused.json()["detail"].to_string().contains("at the node `oslo`"), "{refused:?}");
+
+    foreign.running.signal(Signal::KILL);
+    let mut last = put("rome", 1);
+    while last.status == 403 {
+        last = put("rome", 1);
+    }
+    assert!(last.status == 201 && token(&last) > held, "{last:?}");
+    // A node that is cut off gives no name.
+    drop(etcd);
+    while !rome.callsign(&["status"]).stdout.contains("cut off") {}
+    let refused = put("rome", 4);
+    let said = refused.json()["detail"].to_string();
+    assert!(said.contains("cut off from its cluster"), "{refused:?}");
+}
+
+/// What tractor's programs have registered comes back after a restart of their node, by a new decision.
+#[test]
+fn a_program_of_tractor_has_its_exclusive_name_again_after_a_restart() {
+    let Some(python) = tractor::python() else { return };
+    let room = Room::new();
+    let Some(etcd) = Etcd::start(&room) else { return };
+    let node = || etcd.node_with(&room, "rome", "[names]\nsnake = { exclusive = true }\n");
+    let rome = node();
+    let mut snake = Actor::start(&rome, &python, "snake", "unix");
+    while snake.ask("register") != json!(null) {}
+    let token = |node: &Node<'_>| node.callsign(&["ls", "--json"]).json()[0]["token"].as_u64();
+    let first = token(&rome).unwrap();
+    rome.kill();
+    let rome = node();
+    let mut watch = rome.run(&["watch", "--json"]);
+    watch.json("snake", |it| it["change"] == "add" && it["name"] == "snake");
+    assert!(token(&rome).unwrap() > first);
 }

@@ -138,6 +138,8 @@ def main():
                 answer = call("get_registry")
             case ["cancel"]:
                 answer = call("cancel")
+            case ["register"]:
+                answer = call("register_actor", uid=[NAME, UUID], addr=addr)
             case ["unregister"]:
                 answer = call("unregister_actor", uid=[NAME, UUID])
         print(json.dumps(answer), flush=True)

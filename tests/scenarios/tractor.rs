@@ -232,13 +232,13 @@ fn a_registrar_of_tractors_that_is_away_is_not_an_empty_one() {
 
 /// A tractor program that runs.
 #[derive(Debug)]
-struct Actor {
-    running: Running,
+pub(crate) struct Actor {
+    pub(crate) running: Running,
     addr: Value,
 }
 
 impl Actor {
-    fn start(node: &Node<'_>, python: &Path, name: &str, transport: &str) -> Self {
+    pub(crate) fn start(node: &Node<'_>, python: &Path, name: &str, transport: &str) -> Self {
         let at = match transport {
             "tcp" => node.endpoints()[1].rsplit('/').next().unwrap(),
             _ => node.endpoints()[0].strip_prefix("/unix").unwrap(),
@@ -253,7 +253,7 @@ impl Actor {
 
     /// Gives it a command, and returns its answer.
     #[track_caller]
-    fn ask(&mut self, words: &str) -> Value {
+    pub(crate) fn ask(&mut self, words: &str) -> Value {
         self.running.type_line(words);
         self.running.json("an answer", |_| true)
     }
@@ -264,7 +264,7 @@ fn listen(room: &Room) -> Node<'_> {
 }
 
 /// Returns the Python that has the MessagePack package, or says that the test is skipped.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let binary = Path::new(env!("CARGO_BIN_EXE_callsign"));
     let target = binary.ancestors().nth(2).unwrap();
     let python = target.join("python/bin/python3");

@@ -195,7 +195,7 @@ pub(super) async fn put(
             resume,
             ..Register::new(name.clone(), uuid)
         };
-        let registered = peer.session.register_lease(ttl_ms, register).map_err(refused)?;
+        let registered = peer.session.register_lease(ttl_ms, register).await.map_err(refused)?;
         (registered.token, registered.resume)
     };
     let registered = Registered {

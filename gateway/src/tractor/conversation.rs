@@ -130,7 +130,7 @@ impl Conversation {
                             return Ok(());
                         }
                     };
-                    if self.hear(&frame).await?.is_break() {
+                    if self.hear(&frame, stop).await?.is_break() {
                         return Ok(());
                     }
                 }
@@ -140,11 +140,15 @@ impl Conversation {
 
     /// Answers a message. The fault of a call is returned to that call; a fault outside any call
     /// ends the connection.
-    async fn hear(&mut self, frame: &[u8]) -> Result<ControlFlow<()>, ChannelError> {
+    async fn hear(
+        &mut self,
+        frame: &[u8],
+        stop: &CancellationToken,
+    ) -> Result<ControlFlow<()>, ChannelError> {
         match Received::read(frame) {
             Ok(Received::Start { cid, start }) => {
                 let called = match start {
-                    Ok(start) => self.start(cid.clone(), start).await?,
+                    Ok(start) => self.start(cid.clone(), start, stop).await?,
                     Err(error) => Err(Refused::unreadable(&error)),
                 };
                 if let Err(refused) = called {

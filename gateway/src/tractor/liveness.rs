@@ -35,7 +35,10 @@ use transport::{PeerProcess, ProcessMark};
 use uuid::Uuid;
 use wire::{Epoch, Lifetime, Record};
 
-use self::looks::{INTERVAL_FIRST, LOOKS_MAX, LookResult};
+use self::{
+    looks::{INTERVAL_FIRST, LOOKS_MAX, LookResult},
+    remembered::Returned,
+};
 use super::{Uid, ledger::Ledger, message::Aid};
 
 /// Orders for the monitor. Each connection sends its own, so their instance may have another
@@ -70,6 +73,8 @@ pub(super) struct LivenessMonitor {
     by_endpoint: HashMap<Endpoint, HashSet<Uuid>>,
     due: BTreeSet<(Instant, Uuid)>,
     ends: JoinSet<(Uuid, Epoch)>,
+    /// Instances of an earlier run that wait for the cluster to decide about their names.
+    returns: JoinSet<Returned>,
     looks: JoinSet<LookResult>,
     /// The silent ones. A look at one takes seconds.
     mute: HashSet<Uuid>,
@@ -116,6 +121,7 @@ impl LivenessMonitor {
             by_endpoint: HashMap::new(),
             due: BTreeSet::new(),
             ends: JoinSet::new(),
+            returns: JoinSet::new(),
             looks: JoinSet::new(),
             mute: HashSet::new(),
             ledger,
@@ -145,6 +151,9 @@ impl LivenessMonitor {
                 biased;
                 () = writing => self.write(),
                 Some(ended) = self.ends.join_next() => self.ended(ended),
+                Some(returned) = self.returns.join_next() => {
+                    self.returned(returned.expect("to return does not panic, and is not aborted"));
+                }
                 order = self.orders.recv() => match order {
                     Some(order) => self.obey(order),
                     None => return,

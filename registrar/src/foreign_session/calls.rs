@@ -72,7 +72,8 @@ impl ForeignSession {
     }
 
     /// Registers an instance that lives by a lease, or renews one under new terms. It has to have
-    /// one: what lives as long as the connection would be gone after this exchange.
+    /// one: what lives as long as the connection would be gone after this exchange. If its name is
+    /// exclusive and a cluster decides who has it, this waits for that; one such wait at a time.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -81,21 +82,29 @@ impl ForeignSession {
     /// use wire::registrar::{Register, Registered};
     ///
     /// /// Registers an actor for a minute.
-    /// fn register(session: &ForeignSession, register: Register) -> Result<Registered, RemoteError> {
-    ///     session.register_lease(60_000, register)
+    /// async fn register(
+    ///     session: &ForeignSession,
+    ///     register: Register,
+    /// ) -> Result<Registered, RemoteError> {
+    ///     session.register_lease(60_000, register).await
     /// }
     /// ```
     ///
     /// # Errors
     ///
     /// That of the registry; nothing has changed then.
-    pub fn register_lease(
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing registered that it has not returned.
+    pub async fn register_lease(
         &self,
         lease_ms: u64,
         register: Register,
     ) -> Result<Registered, RemoteError> {
-        let register = Register { lease_ms: Some(lease_ms), ..register };
-        self.registry.register(register, &self.caller, self.id).0
+        let register = Register { lease_ms: Some(lease_ms), wait: false, ..register };
+        let at = self.to_decide();
+        self.registered(self.registry.register_or_wait(register, &self.caller, at).0?).await
     }
 
     /// Renews the lease of an instance.

@@ -11,7 +11,10 @@ use wire::{
 
 use super::{RegistryHandle, RegistryState};
 use crate::{
-    registry::{Caller, Entered, Event, Foreign, Granted, Owner, RegistryError, SessionId},
+    registry::{
+        Caller, Entered, Event, Foreign, Granted, Outcome, Owner, Registry, RegistryError,
+        SessionId,
+    },
     session_handle,
 };
 
@@ -127,22 +130,70 @@ impl RegistryHandle {
         }
     }
 
-    /// Registers an endpoint of a foreign instance, and returns the epoch of the registration;
-    /// `None` if it was there already. Instances from an earlier run of the node have no session.
+    /// Registers an endpoint of a foreign instance, or lets it stand in line until the cluster has
+    /// decided who has its name; `None` if it was there already.
     pub(crate) fn register_foreign(
         &self,
         foreign: Foreign,
         caller: &Caller,
-        session: Option<SessionId>,
+        at: (SessionId, CallId),
+    ) -> Result<Option<Entered>, RemoteError> {
+        self.enter_foreign(foreign, caller, Some(at), |registry, foreign, now_ms| {
+            registry.register_foreign_or_wait(foreign, caller, at, now_ms)
+        })
+    }
+
+    /// Registers an endpoint of a foreign instance from an earlier run of the node, or lets it wait in
+    /// line for its name; `None` if it was there already.
+    pub(crate) fn enter_again(
+        &self,
+        foreign: Foreign,
+        caller: &Caller,
+        at: (SessionId, CallId),
+    ) -> Result<Option<Entered>, RemoteError> {
+        self.enter_foreign(foreign, caller, None, |registry, foreign, now_ms| {
+            registry.remember_foreign_or_wait(foreign, caller, at, now_ms)
+        })
+    }
+
+    /// Registers an endpoint of a foreign instance from an earlier run of the node, now or not at all;
+    /// `None` if it was there already.
+    pub(super) fn remember(
+        &self,
+        foreign: Foreign,
+        caller: &Caller,
     ) -> Result<Option<Epoch>, RemoteError> {
         let (name, uuid, by) = (foreign.name.clone(), foreign.uuid, caller.owner);
-        let done = self.change(|registry, now_ms| match session {
-            Some(_) => registry.register_foreign(foreign, caller.clone(), now_ms),
-            None => registry.remember_foreign(foreign, caller.clone(), now_ms),
-        });
+        let remember = |registry: &mut Registry, now_ms| {
+            registry.remember_foreign(foreign, caller.clone(), now_ms)
+        };
+        let epoch = self.change(remember)?;
+        if let Some(epoch) = epoch {
+            info!(target: AUDIT, %by, %name, %uuid, epoch, "registered");
+        }
+        Ok(epoch)
+    }
+
+    fn enter_foreign(
+        &self,
+        foreign: Foreign,
+        caller: &Caller,
+        at: Option<(SessionId, CallId)>,
+        enter: impl FnOnce(
+            &mut Registry,
+            Foreign,
+            u64,
+        ) -> Result<(Option<Entered>, Outcome), RegistryError>,
+    ) -> Result<Option<Entered>, RemoteError> {
+        let (name, uuid, by) = (foreign.name.clone(), foreign.uuid, caller.owner);
+        let session = at.map(|(session, _)| session);
+        let done = self.change(|registry, now_ms| enter(registry, foreign, now_ms));
         match &done {
-            Ok(Some(epoch)) => {
+            Ok(Some(Entered::Registered(Registered { epoch, .. }))) => {
                 info!(target: AUDIT, %by, session, %name, %uuid, epoch, "registered");
+            }
+            Ok(Some(Entered::InLine)) => {
+                info!(target: AUDIT, %by, session, %name, %uuid, "waits in line");
             }
             Err(error) if is_denial(error) => {
                 info!(target: AUDIT, %by, session, %name, %uuid, %error, "denied to register");

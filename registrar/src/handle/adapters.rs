@@ -12,6 +12,7 @@ use wire::{
 
 use super::RegistryHandle;
 use crate::{
+    ForeignSession,
     registry::{Caller, Event, Foreign, Owner},
     rights::dial_for,
     verify::{Look, look_at},
@@ -93,7 +94,51 @@ impl RegistryHandle {
         foreign: Foreign,
         owner: Owner,
     ) -> Result<Option<Epoch>, RemoteError> {
-        self.register_foreign(foreign, &Caller { is_trusted: true, ..owner.into() }, None)
+        self.remember(foreign, &Caller { is_trusted: true, ..owner.into() })
+    }
+
+    /// Registers a foreign instance again as [`remember_foreign`](Self::remember_foreign) does. If a
+    /// cluster decides who has its name, this waits until the cluster can, and the name is free.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::{Epoch, RemoteError};
+    /// use callsign::{RegistryHandle, registry::{Foreign, Owner}};
+    ///
+    /// /// Registers an actor of an earlier run, whoever decides about its name.
+    /// async fn again(registry: &RegistryHandle, actor: Foreign) -> Result<Option<Epoch>, RemoteError> {
+    ///     registry.return_foreign(actor, Owner::User(1000)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing has changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the wait, and leaves nothing registered that it has not returned.
+    pub async fn return_foreign(
+        &self,
+        foreign: Foreign,
+        owner: Owner,
+    ) -> Result<Option<Epoch>, RemoteError> {
+        let caller = Caller { is_trusted: true, ..owner.into() };
+        ForeignSession::new(self.clone(), caller).enter_again(foreign).await
+    }
+
+    /// Tells whether a name is exclusive, and a cluster decides who has it.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// assert!(!registry.is_decided_elsewhere(&"feed".parse()?), "there is no cluster");
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
+    pub fn is_decided_elsewhere(&self, name: &Name) -> bool {
+        self.read(|registry| registry.is_decided_elsewhere(name))
     }
 
     /// Says that all endpoints of an instance are registered.

@@ -173,6 +173,11 @@ impl Registry {
         }
     }
 
+    /// Tells whether a name is exclusive, and a cluster decides who has it.
+    pub fn is_decided_elsewhere(&self, name: &Name) -> bool {
+        self.decisions.are_made_elsewhere() && self.rules.is_exclusive(name.as_str())
+    }
+
     /// Lets a cluster decide about exclusive names from now on; or says why it cannot at present.
     pub fn let_decide(&mut self, can_decide: Result<(), String>) -> Outcome {
         let mut outcome = Outcome::default();

@@ -72,7 +72,7 @@ impl Registry {
         self.enter_foreign(foreign, caller.into(), Turn::ComesBack, now_ms)
     }
 
-    fn enter_foreign(
+    pub(super) fn enter_foreign(
         &mut self,
         foreign: Foreign,
         caller: Caller,
@@ -89,7 +89,7 @@ impl Registry {
             self.check_room_for_foreign(&caller, gone)?;
             let claim = NameClaim { caller: &caller, earlier: None, yields: None, turn };
             let is_exclusive = self.check_name(&name, &claim)?;
-            self.decided(is_exclusive, (&name, uuid), None)?;
+            let decided = self.decided(is_exclusive, (&name, uuid), None)?;
             let epoch = self.next_epoch();
             let record = Record {
                 name,
@@ -103,7 +103,7 @@ impl Registry {
                 suspicion: None,
                 proves: false,
                 owner: Some(owner.into()),
-                token: self.token(is_exclusive, None, None, epoch),
+                token: decided.or_else(|| self.token(is_exclusive, None, None, epoch)),
                 waiting: 0,
                 node: None,
             };
@@ -112,6 +112,7 @@ impl Registry {
             self.check_quotas(&entry, record.endpoints.len(), gone)?;
             self.next_epoch = epoch;
             self.make_way(uuid, &mut outcome);
+            self.decisions.taken(&record.name);
             self.put(None, (entry, record.token), &record.endpoints, &mut outcome);
             return Ok((Some(record.epoch), outcome));
         };

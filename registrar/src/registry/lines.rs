@@ -11,6 +11,7 @@
 //! A registrar that has just started serves no line before the former holders may be back: they
 //! prove themselves by their tokens.
 
+mod foreign;
 mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,6 +84,8 @@ struct Standing {
     call: CallId,
     caller: Caller,
     register: Register,
+    /// Whether it is an instance of a program that speaks another protocol.
+    is_foreign: bool,
     since_ms: u64,
     /// The bytes charged for it.
     bytes: usize,
@@ -326,8 +329,7 @@ impl Registry {
     ) -> Result<(Entered, Outcome), RegistryError> {
         use RegistryError as E;
 
-        let is_decided_elsewhere =
-            self.decisions.are_made_elsewhere() && self.rules.is_exclusive(register.name.as_str());
+        let is_decided_elsewhere = self.is_decided_elsewhere(&register.name);
         let waits = register.wait;
         let waiting = (waits || is_decided_elsewhere).then(|| register.clone());
         match (self.register_for(register, caller, at.0, now_ms), waiting) {
@@ -343,7 +345,7 @@ impl Registry {
                 if !stands {
                     return Err(error);
                 }
-                let outcome = self.stand_in_line(register, caller, at, now_ms)?;
+                let outcome = self.stand_in_line((register, false), caller, at, now_ms)?;
                 Ok((Entered::InLine, outcome))
             }
             (Err(error), None) => Err(error),
@@ -352,7 +354,7 @@ impl Registry {
 
     fn stand_in_line(
         &mut self,
-        register: Register,
+        (register, is_foreign): (Register, bool),
         caller: &Caller,
         (session, call): (SessionId, CallId),
         now_ms: u64,
@@ -396,7 +398,8 @@ impl Registry {
             None => self.lines.next_place(&name),
         };
         let caller = caller.clone();
-        let standing = Standing { session, call, caller, register, since_ms: now_ms, bytes };
+        let since_ms = now_ms;
+        let standing = Standing { session, call, caller, register, is_foreign, since_ms, bytes };
         self.lines.insert(place, standing);
         // It may have been waiting for the end of another.
         self.lines.freed(&name);
@@ -449,10 +452,7 @@ impl Registry {
                     }
                 }
                 let Some(standing) = self.leave(&place) else { break };
-                let (register, caller) = (standing.register.clone(), standing.caller.clone());
-                let shown = self.kept_since(&register, caller.owner);
-                let turn = (Turn::Next, shown);
-                let entered = self.register_as(register, &caller, standing.session, turn, now_ms);
+                let entered = self.register_next(&standing, now_ms);
                 let result = entered.map(|(registered, more)| {
                     outcome.merge(more);
                     registered

@@ -187,7 +187,8 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         insecure: context.is_insecure(&settings)?,
         quotas,
         tokens_file,
-        adapters: tractor.into_iter().chain(dns).chain(http).chain(cluster).collect(),
+        // That of the cluster first: until it has decided, the others register no exclusive name.
+        adapters: cluster.into_iter().chain(tractor).chain(dns).chain(http).collect(),
         rules,
         limits: Limits {
             foreign_instances_max: descriptors.foreign_instances,

@@ -8,6 +8,7 @@ use std::{
 use endpoints::{Name, Plain as Shown, names_like};
 use registrar::registry::Foreign;
 use tokio::{sync::oneshot, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tracing::{Level, enabled, info};
 use transport::PeerProcess;
 use wire::{CallId, Lifetime, Record, State, registrar::Evidence};
@@ -35,6 +36,7 @@ impl Conversation {
         &mut self,
         cid: String,
         start: Start,
+        stop: &CancellationToken,
     ) -> Result<Called, ChannelError> {
         let Start { ns, uid, request } = start;
         if uid != self.uid {
@@ -50,7 +52,7 @@ impl Conversation {
             self.settle();
         }
         let called = match request {
-            Request::RegisterActor { uid, addr } => self.register_actor(uid, &addr).await,
+            Request::RegisterActor { uid, addr } => self.register_actor(uid, &addr, stop).await,
             Request::UnregisterActor { uid } => self.unregister_actor(&uid).await,
             Request::FindActor { name } => return self.find_once_known(cid, name).await,
             Request::WaitForActor { name } => return self.wait_for_actor(cid, &name).await,
@@ -93,7 +95,12 @@ impl Conversation {
         }
     }
 
-    async fn register_actor(&mut self, uid: Uid, addr: &Address) -> Called {
+    async fn register_actor(
+        &mut self,
+        uid: Uid,
+        addr: &Address,
+        stop: &CancellationToken,
+    ) -> Called {
         let (name, uuid) = uid.instance().map_err(|it| Refused::new("ValueError", it))?;
         let (endpoint, form) = match addr.read() {
             Ok((endpoint, form)) => (Some(endpoint), form),
@@ -116,7 +123,13 @@ impl Conversation {
         let stamped = endpoint.clone().map(|it| self.stamped(it));
         let foreign = Foreign { name, uuid, endpoint: stamped, metadata: uid.metadata(form) };
         // A program that repeats a registration does not own the first one.
-        let Some(epoch) = self.session.register(foreign)? else { return Ok(()) };
+        let registered = tokio::select! {
+            registered = self.session.register(foreign) => registered?,
+            () = stop.cancelled() => {
+                return Err(Refused::new("RuntimeError", "the registrar stops"));
+            }
+        };
+        let Some(epoch) = registered else { return Ok(()) };
         if !self.unsettled.contains(&uuid) {
             self.unsettled.push(uuid);
         }

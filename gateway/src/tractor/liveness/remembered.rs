@@ -1,15 +1,32 @@
 //! The ledger's records of watched instances, for the next run of the node.
 
-use std::{os::unix::fs::MetadataExt, time::Duration};
+use std::{future::pending, os::unix::fs::MetadataExt, time::Duration};
 
-use endpoints::Stamped;
-use registrar::registry::{Foreign, Owner};
+use endpoints::{Endpoint, Stamped};
+use registrar::{
+    RegistryHandle,
+    registry::{Foreign, Owner},
+};
 use tokio::time::Instant;
 use tracing::debug;
 use transport::{PeerProcess, ProcessMark};
+use uuid::Uuid;
+use wire::{Epoch, RemoteError};
 
 use super::{LivenessMonitor, Process};
 use crate::tractor::ledger::{Ledger, LedgerEntry};
+
+/// An instance of an earlier run that is registered again.
+#[derive(Debug)]
+pub(super) struct Returned {
+    uuid: Uuid,
+    owner: Owner,
+    mark: ProcessMark,
+    /// Whether the kernel tells when its process ends.
+    is_told_by_kernel: bool,
+    /// Its registrations, and of which endpoints they are.
+    places: Vec<(Epoch, Option<Endpoint>)>,
+}
 
 impl LivenessMonitor {
     /// Registers the instances that an earlier run of the node recorded. Each is looked at
@@ -29,22 +46,35 @@ impl LivenessMonitor {
             if endpoints.is_empty() {
                 endpoints.push(None);
             }
-            for endpoint in endpoints {
-                let held = if is_told_by_kernel { PeerProcess::find(mark).ok() } else { None };
-                let at = endpoint.as_ref().map(|it: &Stamped| it.endpoint.clone());
-                let (name, metadata) = (name.clone(), metadata.clone());
-                let foreign = Foreign { name, uuid, endpoint, metadata };
-                match self.registry.remember_foreign(foreign, owner) {
-                    Ok(Some(epoch)) => {
-                        self.watch(uuid, epoch, at, Process { held, mark: Some(mark) });
-                    }
-                    Ok(None) => {}
-                    Err(error) => debug!(%uuid, %error, "not registered again"),
-                }
+            let foreign = |endpoint| Foreign {
+                name: name.clone(),
+                uuid,
+                endpoint,
+                metadata: metadata.clone(),
+            };
+            let instances: Vec<_> = endpoints.into_iter().map(foreign).collect();
+            let mut of = Returned { uuid, owner, mark, is_told_by_kernel, places: Vec::new() };
+            if self.registry.is_decided_elsewhere(&name) {
+                self.returns.spawn(return_decided(self.registry.clone(), of, instances));
+                continue;
             }
-            self.registry.settle(uuid, owner);
-            self.doubt(uuid);
+            for foreign in instances {
+                let at = foreign.endpoint.clone();
+                of.note(at, self.registry.remember_foreign(foreign, owner));
+            }
+            self.returned(of);
         }
+    }
+
+    /// Watches one that is registered again. It is looked at immediately.
+    pub(super) fn returned(&mut self, returned: Returned) {
+        let Returned { uuid, owner, mark, is_told_by_kernel, places } = returned;
+        for (epoch, endpoint) in places {
+            let held = if is_told_by_kernel { PeerProcess::find(mark).ok() } else { None };
+            self.watch(uuid, epoch, endpoint, Process { held, mark: Some(mark) });
+        }
+        self.registry.settle(uuid, owner);
+        self.doubt(uuid);
     }
 
     pub(super) fn is_to_write(&mut self) {
@@ -66,6 +96,45 @@ impl LivenessMonitor {
         // A crowd that comes together is written a few times, not once for each.
         self.write_after = begun + WRITE_PAUSE_MIN + 10 * begun.elapsed();
     }
+}
+
+impl Returned {
+    fn note(&mut self, at: Option<Stamped>, entered: Result<Option<Epoch>, RemoteError>) {
+        match entered {
+            Ok(Some(epoch)) => self.places.push((epoch, at.map(|it| it.endpoint))),
+            Ok(None) => {}
+            Err(error) => debug!(uuid = %self.uuid, %error, "not registered again"),
+        }
+    }
+}
+
+/// Registers an instance again once the cluster has decided that it may have its name, for as long as
+/// its process lives.
+async fn return_decided(
+    registry: RegistryHandle,
+    mut returned: Returned,
+    instances: Vec<Foreign>,
+) -> Returned {
+    let process = PeerProcess::find(returned.mark).ok().filter(|_| returned.is_told_by_kernel);
+    let is_over = async {
+        match process {
+            Some(process) => drop(process.ended().await),
+            None => pending().await,
+        }
+    };
+    let owner = returned.owner;
+    let registering = async {
+        for foreign in instances {
+            let at = foreign.endpoint.clone();
+            let entered = registry.return_foreign(foreign, owner).await;
+            returned.note(at, entered);
+        }
+    };
+    tokio::select! {
+        () = is_over => {}
+        () = registering => {}
+    }
+    returned
 }
 
 impl Drop for LivenessMonitor {
