@@ -504,6 +504,9 @@ pub struct Status {
     /// How it shares with others, if it is a node of a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Box<ClusterStatus>>,
+    /// The time within which clients of an earlier run may return; `None` once it knows all names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settling_ms: Option<u64>,
 }
 
 /// The use of a registrar by each owner, with its quotas.

@@ -262,8 +262,10 @@ fn recorded_calls_and_answers_are_read() {
         endpoints: vec![endpoint("/unix/@market"), endpoint("/ip4/127.0.0.1/tcp/7616")],
         published: Vec::new(),
         cluster: None,
+        settling_ms: None,
     };
     check("status", &status);
+    check("status-settling", &Status { settling_ms: Some(1_500), ..status.clone() });
     let published = vec![endpoint("/ip4/127.0.0.1/tcp/7616"), endpoint("/ip4/10.0.0.7/tcp/7616")];
     let endpoints = vec![endpoint("/ip4/0.0.0.0/tcp/7616")];
     check("status-wildcard", &Status { endpoints, published, ..status.clone() });

@@ -83,6 +83,10 @@ fn picture(registrar: &Registrar) -> String {
         ("waiters", status.waiters.to_string()),
         ("watchers", status.watchers.to_string()),
     ];
+    if let Some(left) = status.settling_ms {
+        let left = brief(Duration::from_millis(left));
+        lines.insert(4, ("settles", format!("for {left}: clients of its earlier run may return")));
+    }
     if status.in_line > 0 {
         lines.push(("in line", status.in_line.to_string()));
     }
@@ -126,6 +130,10 @@ fn cluster_lines(cluster: &ClusterStatus) -> Vec<(&'static str, String)> {
     ];
     if cluster.faulty > 0 {
         lines.push(("cluster", format!("{} values of others were left out", cluster.faulty)));
+    }
+    if cluster.nodes.is_empty() && cluster.error.is_none() {
+        let none = "none but this one: all of a cluster have the same etcd and `prefix`";
+        lines.push(("node", none.to_owned()));
     }
     lines.extend(cluster.nodes.iter().map(|node| {
         let state = if node.lives { "" } else { ", not heard" };

@@ -8,18 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{
-    actors::{settled, settling_ms},
-    parameters::Parameters,
-    peer::Peer,
-    problem::Problem,
-};
+use super::{actors::settled, parameters::Parameters, peer::Peer, problem::Problem};
 use crate::json::StatusJson;
 
 /// The registrar
 ///
-/// What `callsign status --json` prints as `status`, and `settling_ms` while the registrar has just
-/// started.
+/// What `callsign status --json` prints as `status`.
 #[utoipa::path(
     get,
     path = "/v1/status",
@@ -30,10 +24,8 @@ pub(super) async fn status(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     parameters.only(&[])?;
-    let registry = peer.session.registry();
-    let settling_ms = registry.settling().map(settling_ms);
-    let status = registry.status();
-    Ok(Json(StatusJson::of(&status).settling(settling_ms)).into_response())
+    let status = peer.session.registry().status();
+    Ok(Json(StatusJson::of(&status)).into_response())
 }
 
 /// Whether it serves

@@ -54,4 +54,6 @@ pub(crate) struct Status {
     published: Option<Vec<String>>,
     /// How it shares with the other nodes of its cluster; absent if it is alone.
     cluster: Option<serde_json::Value>,
+    /// The time within which clients of an earlier run may return; absent once it is over.
+    settling_ms: Option<u64>,
 }

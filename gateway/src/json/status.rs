@@ -14,9 +14,6 @@ pub struct StatusJson<'a> {
     #[serde(flatten)]
     #[cfg_attr(feature = "http", schema(value_type = schema::Status))]
     status: &'a Status,
-    /// The time within which clients of an earlier registrar may return; absent once it is over.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    settling_ms: Option<u64>,
     /// `endpoints` in the spelling of the multiaddr standard.
     endpoints_encoded: Vec<String>,
     /// `published` in the spelling of the multiaddr standard.
@@ -30,15 +27,8 @@ impl<'a> StatusJson<'a> {
         let encoded = |it: &[Endpoint]| it.iter().map(Endpoint::to_encoded).collect();
         Self {
             status,
-            settling_ms: None,
             endpoints_encoded: encoded(&status.endpoints),
             published_encoded: encoded(&status.published),
         }
-    }
-
-    /// Adds for how long clients of an earlier registrar may return, which is not in its report.
-    #[cfg(feature = "http")]
-    pub(crate) fn settling(self, settling_ms: Option<u64>) -> Self {
-        Self { settling_ms, ..self }
     }
 }

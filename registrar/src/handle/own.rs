@@ -39,6 +39,7 @@ impl RegistryHandle {
             endpoints: self.endpoints().clone(),
             published: own.into_iter().map(|it| it.endpoint).collect(),
             cluster: self.cluster().map(Box::new),
+            settling_ms: self.settling().map(|it| it.as_millis().max(1) as u64),
         }
     }
 

@@ -54,6 +54,8 @@ class Record:
     token: int | None = None
     waiting: int = 0
     suspicion: Suspicion | None = None
+    #: The node of the registrar's cluster that keeps it; `None` if that is the one that was asked.
+    node: str | None = None
 
     @property
     def instance(self) -> Instance:
@@ -128,6 +130,8 @@ class Status:
     watchers: int
     endpoints: tuple[str, ...]
     in_line: int = 0
+    #: The time within which clients of an earlier run may return; `None` once it is over.
+    settling_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,8 @@ class Item:
     record: Record | None = None
     instance: Instance | None = None
     reason: str | None = None
+    #: Of a removal: the registration that has ended.
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +176,9 @@ class Hello:
     agent: str = ""
     registrar: UUID | None = None
     settling_ms: int | None = None
+    #: Where the other registrars of its cluster are, and the number that all of them share.
+    cluster: tuple[Stamped, ...] = ()
+    cluster_number: int | None = None
     instance: Instance | None = None
     wanted: Instance | None = None
     challenge: Challenge | None = None
