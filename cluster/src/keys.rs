@@ -24,6 +24,7 @@ use wire::{ProofSecret, Record, RemovalReason, decode_body, encode_body};
 pub(crate) struct Keys {
     prefix: Vec<u8>,
     own: Name,
+    own_records: Vec<u8>,
 }
 
 /// What a key is of.
@@ -33,13 +34,14 @@ pub(crate) enum Place {
     Record(Name, Uuid),
     Ended(Name),
     ExclusiveName(Name),
-    /// A slot, or something of a later version.
+    /// A slot, a record of this node, or something of a later version.
     Other,
 }
 
 impl Keys {
     pub(crate) fn new(prefix: &str, own: Name) -> Self {
-        Self { prefix: prefix.as_bytes().to_vec(), own }
+        let own_records = format!("{prefix}records/{own}/").into_bytes();
+        Self { prefix: prefix.as_bytes().to_vec(), own, own_records }
     }
 
     /// Returns what all of them begin with.
@@ -47,16 +49,30 @@ impl Keys {
         &self.prefix
     }
 
+    pub(crate) fn nodes(&self) -> Vec<u8> {
+        self.key("nodes/")
+    }
+
+    pub(crate) fn records(&self) -> Vec<u8> {
+        self.key("records/")
+    }
+
     pub(crate) fn own_node(&self) -> Vec<u8> {
         self.key(&format!("nodes/{}", self.own))
     }
 
     pub(crate) fn own_records(&self) -> Vec<u8> {
-        self.key(&format!("records/{}/", self.own))
+        self.own_records.clone()
     }
 
     pub(crate) fn own_record(&self, uuid: Uuid) -> Vec<u8> {
-        self.key(&format!("records/{}/{uuid}", self.own))
+        let mut text = Uuid::encode_buffer();
+        [&self.own_records, uuid.hyphenated().encode_lower(&mut text).as_bytes()].concat()
+    }
+
+    /// Reads of which instance a record of this node is.
+    pub(crate) fn own_record_of(&self, key: &[u8]) -> Option<Uuid> {
+        Uuid::try_parse_ascii(key.strip_prefix(&self.own_records[..])?).ok()
     }
 
     pub(crate) fn own_ended(&self) -> Vec<u8> {
@@ -90,6 +106,10 @@ impl Keys {
 
     /// Reads a key.
     pub(crate) fn place(&self, key: &[u8]) -> Place {
+        // Each of them comes back from etcd.
+        if key.starts_with(&self.own_records) {
+            return Place::Other;
+        }
         let text = key.strip_prefix(&self.prefix[..]).and_then(|it| std::str::from_utf8(it).ok());
         let known = text.and_then(|it| it.split_once('/')).and_then(|(kind, rest)| match kind {
             "nodes" => Some(Place::Node(Name::new(rest).ok()?)),
@@ -132,7 +152,7 @@ impl NodeValue {
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Fault> {
         let value = bounded(value)?;
-        decode_body(value).map_err(|_| Fault("it is no node"))
+        decode_body(value).map_err(|_| Fault("it is no node, as far as this version can read"))
     }
 
     pub(crate) fn home(&self, name: Name) -> HomeNode {
@@ -169,8 +189,8 @@ pub(crate) fn encode_record(record: &Record, has_key: bool) -> Vec<u8> {
 /// Reads a record of a node.
 pub(crate) fn decode_record(node: &Name, uuid: Uuid, value: &[u8]) -> Result<Remote, Fault> {
     let value = bounded(value)?;
-    let RecordValue { record, has_key } =
-        decode_body(value).map_err(|_| Fault("it is no record"))?;
+    let RecordValue { record, has_key } = decode_body(value)
+        .map_err(|_| Fault("it is no record, as far as this version can read"))?;
     if record.uuid != uuid {
         return Err(Fault("it is of another instance than its key"));
     }
@@ -192,7 +212,12 @@ pub(crate) fn decode_ended(value: &[u8]) -> Vec<(Uuid, RemovalReason)> {
 pub(crate) struct Fault(pub(crate) &'static str);
 
 fn bounded(value: &[u8]) -> Result<&[u8], Fault> {
-    Some(value).filter(|it| it.len() <= VALUE_BYTES_MAX).ok_or(Fault("it is too long"))
+    match value.len() {
+        // Those that are too long are not kept.
+        0 => Err(Fault("it is empty, or longer than 128 KiB")),
+        length if length > VALUE_BYTES_MAX => Err(Fault("it is longer than 128 KiB")),
+        _ => Ok(value),
+    }
 }
 
 /// The longest value: the longest record that a registrar accepts is a third of that.
@@ -210,7 +235,11 @@ mod tests {
         let name = |it: &str| Name::new(it).unwrap();
         let (keys, uuid) = (Keys::new("/x/", name("rome")), Uuid::from_u128(7));
         assert_eq!(keys.place(&keys.own_node()), Place::Node(name("rome")));
-        assert_eq!(keys.place(&keys.own_record(uuid)), Place::Record(name("rome"), uuid));
+        let record = keys.own_record(uuid);
+        assert_eq!((keys.own_record_of(&record), keys.place(&record)), (Some(uuid), Place::Other));
+        let others = Keys::new("/x/", name("oslo"));
+        assert_eq!(others.place(&record), Place::Record(name("rome"), uuid));
+        assert_eq!(others.own_record_of(&record), None);
         assert_eq!(keys.place(&keys.own_ended()), Place::Ended(name("rome")));
         assert_eq!(keys.place(&keys.name(&name("a.b"))), Place::ExclusiveName(name("a.b")));
         assert_eq!(keys.slot_of(&keys.slot(12)), Some(12));
@@ -244,7 +273,7 @@ mod tests {
             assert!(decode_record(&node, uuid, &good[..cut]).is_err(), "{cut}");
         }
         let long = [&good[..], &[0; VALUE_BYTES_MAX]].concat();
-        assert_eq!(decode_record(&node, uuid, &long), Err(Fault("it is too long")));
+        assert_eq!(decode_record(&node, uuid, &long), Err(Fault("it is longer than 128 KiB")));
         assert!(NodeValue::decode(&good).is_err());
         assert!(decode_ended(&good).is_empty());
         let ended = [(uuid, RemovalReason::SessionEnded)];

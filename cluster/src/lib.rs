@@ -49,6 +49,7 @@
 //! | `link` | one connection to etcd after another |
 //! | `view` | what the other nodes have written: pure |
 //! | `outbox` | what this node has yet to write |
+//! | `faults` | what of others is left out |
 //! | `names` | who has an exclusive name |
 //! | `keys` | the keys in etcd, and what they hold |
 //! | `etcd` | the calls of etcd, and their messages |
@@ -57,6 +58,7 @@
 
 mod adapter;
 mod etcd;
+mod faults;
 mod keys;
 mod link;
 mod names;

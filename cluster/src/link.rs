@@ -13,10 +13,11 @@
 mod claims;
 mod keeper;
 mod members;
+mod snapshot;
 
 use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
 
-use endpoints::{Name, NamePattern};
+use endpoints::Name;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use portal::WithCauses;
 use registrar::{
@@ -37,7 +38,11 @@ use wire::{
     registrar::{ClusterNode, ClusterStatus},
 };
 
-use self::{claims::all, keeper::Keeper, members::Members};
+use self::{
+    keeper::Keeper,
+    members::Members,
+    snapshot::{Snapshot, cut},
+};
 
 use crate::{
     ClusterSettings,
@@ -48,7 +53,7 @@ use crate::{
     keys::{Keys, NodeValue, Place},
     names::{self, Decided, Names},
     outbox::{Batch, Outbox},
-    view::{Action, View},
+    view::{Action, Placed, View},
 };
 
 /// A node's link to its cluster.
@@ -87,7 +92,7 @@ enum LinkError {
     NameTaken(Name),
     #[error("there are {} nodes already, and no cluster has more", Stride::NODES - 1)]
     TooManyNodes,
-    #[error("a change is longer than {CHANGE_EVENTS_MAX} events")]
+    #[error("a change is longer than {CHANGE_EVENTS_MAX} events, or {CHANGE_BYTES_MAX} bytes")]
     TooLong,
 }
 
@@ -188,31 +193,25 @@ impl Link {
         let lease = self.lease(member, &client).await?;
         self.claim_name(&client, lease).await?;
         let slot = self.claim_slot(&client, lease).await?;
-        let (own_records, prefix) = (self.keys.own_records(), self.keys.prefix().to_vec());
-        let everything = async {
-            match self.revision {
-                Some(_) => Ok(None),
-                None => all(&client, &prefix).await.map(Some),
+        let own_records = async {
+            let mut own = Vec::new();
+            let mut pages = Snapshot::new(&client, self.keys.own_records(), 0);
+            while let Some(page) = pages.next().await? {
+                let kept = page.into_iter().filter(|it| it.lease == lease);
+                let read = |it: KeyValue| Some((self.keys.own_record_of(&it.key)?, it.value));
+                own.extend(kept.filter_map(read));
             }
+            Ok(own)
         };
-        let (own, everything, names) =
-            tokio::try_join!(all(&client, &own_records), everything, self.names(&client, lease))?;
-        let is_kept = |it: &KeyValue| it.lease == lease;
-        let own =
-            own.0.into_iter().filter(is_kept).filter_map(|it| match self.keys.place(&it.key) {
-                Place::Record(_, uuid) => Some((uuid, it.value)),
-                _ => None,
-            });
+        let (own, names) = tokio::try_join!(own_records, self.names(&client, lease))?;
         let outbox = Outbox::new(self.keys.clone(), own);
-        if let Some((everything, revision)) = everything {
-            let actions = self.view.replace(&everything, Instant::now());
-            self.act(actions).await;
-            self.revision = Some(revision);
+        if self.revision.is_none() {
+            self.revision = Some(self.read_everything(&client, lease).await?);
         }
         // From the last revision that is known, which is seen twice: etcd gives what is after a
         // revision that it has compacted without the removals in the first one, and says nothing.
         let from = self.revision.expect("everything has been read, now or before");
-        let watching = client.watch(&prefix, from).await?;
+        let watching = client.watch(self.keys.prefix(), from).await?;
         let now = Instant::now();
         self.view.resume(now);
         self.heard_at = now;
@@ -223,8 +222,7 @@ impl Link {
         self.warned = None;
         self.tell();
         let session = self.registry.own_session();
-        let watched = session.watch(WATCH, NamePattern::any(), None);
-        watched.expect("the registrar may always watch");
+        session.watch_own(WATCH).expect("the registrar may always watch");
         self.share(Open { client, lease, slot, outbox, session, watching, names }).await
     }
 
@@ -344,22 +342,30 @@ impl Link {
         if canceled {
             return Err(LinkError::WatchEnded(format!(": {cancel_reason}")));
         }
-        parts.extend(events);
+        parts.extend(events.into_iter().map(|mut it| {
+            it.kv.iter_mut().for_each(cut);
+            it
+        }));
         if fragment {
-            return if parts.len() > CHANGE_EVENTS_MAX {
+            let bytes = |it: &Event| it.kv.as_ref().map_or(0, |it| it.key.len() + it.value.len());
+            let are_too_long = parts.iter().map(bytes).sum::<usize>() > CHANGE_BYTES_MAX;
+            return if are_too_long || parts.len() > CHANGE_EVENTS_MAX {
                 Err(LinkError::TooLong)
             } else {
                 Ok(false)
             };
         }
-        let mut events = std::mem::take(parts);
-        let revision = |it: &Event| it.kv.as_ref().map_or(0, |it| it.mod_revision);
         let known = self.revision.unwrap_or_default();
-        events.retain(|it| revision(it) > known);
-        let own = self.keys.own_node();
+        let placed = |event: Event| {
+            let is_gone = event.kind == EventKind::Delete as i32;
+            let kv = event.kv.filter(|it| it.mod_revision > known)?;
+            Some(Placed { place: self.keys.place(&kv.key), kv, is_gone })
+        };
+        let mut changes: Vec<_> = std::mem::take(parts).into_iter().filter_map(placed).collect();
         let now = Instant::now();
         let mut is_heard = false;
-        for kv in events.iter().filter_map(|it| it.kv.as_ref()).filter(|it| it.key == own) {
+        let is_own = |it: &Place| matches!(it, Place::Node(name) if *name == self.settings.node);
+        for Placed { kv, .. } in changes.iter().filter(|it| is_own(&it.place)) {
             // An earlier one may come in a watch that goes on from before.
             if kv.lease == lease {
                 is_heard = true;
@@ -370,20 +376,20 @@ impl Link {
                 self.heard_at = now;
             }
         }
-        for together in events.chunk_by(|one, other| revision(one) == revision(other)) {
+        let is_same = |one: &Placed, other: &Placed| one.kv.mod_revision == other.kv.mod_revision;
+        for together in changes.chunk_by_mut(is_same) {
             let actions = self.view.apply(together, now);
             self.act(actions).await;
         }
-        for event in &events {
-            let Some(kv) = &event.kv else { continue };
-            let Place::ExclusiveName(name) = self.keys.place(&kv.key) else { continue };
-            if event.kind == EventKind::Delete as i32 {
-                self.registry.name_freed(&name);
+        for Placed { place, kv, is_gone } in &changes {
+            let Place::ExclusiveName(name) = place else { continue };
+            if *is_gone {
+                self.registry.name_freed(name);
             } else if kv.lease != lease {
-                self.registry.name_taken(&name, base + kv.mod_revision as u64);
+                self.registry.name_taken(name, base + kv.mod_revision as u64);
             }
         }
-        self.revision = self.revision.max(events.last().map(revision));
+        self.revision = self.revision.max(changes.last().map(|it| it.kv.mod_revision));
         Ok(is_heard)
     }
 
@@ -397,7 +403,8 @@ impl Link {
                 Action::Know(home) => {
                     let name = home.name.clone();
                     if !self.registry.know_node(home) {
-                        warn!(target: "callsign", %name, "there have been too many nodes");
+                        let what = || name.to_string();
+                        self.view.faults.note_with("there have been too many nodes", what);
                     }
                 }
                 Action::Enter(remote) => {
@@ -405,8 +412,8 @@ impl Link {
                     match self.registry.enter_remote(remote) {
                         Ok(()) | Err(RegistryError::KeptHere { .. }) => {}
                         Err(error) => {
-                            self.view.refused();
-                            warn!(target: "callsign", %uuid, %error, "a record of another node is left out");
+                            let what = || format!("{uuid}: {error}");
+                            self.view.faults.note_with(why_refused(&error), what);
                             if let Some(node) = node {
                                 self.registry.remove_remote(&node, &[uuid], RemovalReason::Unknown);
                             }
@@ -425,7 +432,8 @@ impl Link {
         let now = Instant::now();
         let millis = |it: Duration| it.as_millis() as u64;
         self.status.age_ms = millis(now.saturating_duration_since(self.heard_at));
-        self.status.faulty = self.view.faulty();
+        self.view.faults.tell(now);
+        self.status.faulty = self.view.faults.count();
         let node = |it: crate::view::NodeStatus| ClusterNode {
             name: it.name,
             registrar: it.registrar,
@@ -478,6 +486,15 @@ async fn finished<F: Future + Unpin>(work: &mut Option<F>) -> F::Output {
     }
 }
 
+/// Returns of which kind the refusal of a record is.
+fn why_refused(error: &RegistryError) -> &'static str {
+    match error {
+        RegistryError::Faulty { why, .. } => why,
+        RegistryError::TooMany { .. } => "there is no room for more",
+        _ => "no registrar accepts it",
+    }
+}
+
 /// Returns how long to wait before the next attempt: somewhere up to a bound that doubles, so that a
 /// cluster does not come back all at once.
 fn pause(failures: u32, drawn: f64) -> Duration {
@@ -502,6 +519,9 @@ const TURN: usize = 64;
 
 /// The most events of one response in parts: the end of a lease with as many records.
 const CHANGE_EVENTS_MAX: usize = 2_000_000;
+
+/// The most bytes of one response in parts: what etcd has kept for a watch that was behind.
+const CHANGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -19,8 +19,9 @@ use uuid::Uuid;
 use wire::{Epoch, RemovalReason};
 
 use crate::{
-    etcd::{Event, EventKind, KeyValue},
-    keys::{Keys, NodeValue, Place, decode_ended, decode_record},
+    etcd::KeyValue,
+    faults::Faults,
+    keys::{Fault, Keys, NodeValue, Place, decode_ended, decode_record},
 };
 
 /// What the other nodes have written.
@@ -33,7 +34,9 @@ pub(crate) struct View {
     /// By which node and which registration an instance is shown.
     shown: HashMap<Uuid, (Name, Epoch)>,
     records: usize,
-    faulty: u64,
+    /// The bytes of their values.
+    bytes: usize,
+    pub(crate) faults: Faults,
 }
 
 /// Another node.
@@ -65,6 +68,14 @@ pub(crate) enum Action {
     Remove { node: Name, uuids: Vec<Uuid>, reason: RemovalReason },
 }
 
+/// A change in etcd, and of what it is.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) place: Place,
+    pub(crate) kv: KeyValue,
+    pub(crate) is_gone: bool,
+}
+
 /// How another node is, for people.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct NodeStatus {
@@ -78,18 +89,8 @@ pub(crate) struct NodeStatus {
 
 impl View {
     pub(crate) fn new(keys: Keys, own: Name, lease: Duration) -> Self {
-        let (nodes, shown) = (BTreeMap::new(), HashMap::new());
-        Self { keys, own, lease, nodes, shown, records: 0, faulty: 0 }
-    }
-
-    /// Returns how many values could not be used so far.
-    pub(crate) fn faulty(&self) -> u64 {
-        self.faulty
-    }
-
-    /// Records that the registry has refused a record.
-    pub(crate) fn refused(&mut self) {
-        self.faulty += 1;
+        let (nodes, shown, faults) = Default::default();
+        Self { keys, own, lease, nodes, shown, records: 0, bytes: 0, faults }
     }
 
     pub(crate) fn statuses(&self, now: Instant) -> impl Iterator<Item = NodeStatus> {
@@ -103,67 +104,62 @@ impl View {
         })
     }
 
-    /// Takes everything that there is in etcd now in the place of what was known.
-    pub(crate) fn replace(&mut self, all: &[KeyValue], now: Instant) -> Vec<Action> {
-        let mut there = HashSet::new();
-        let mut nodes_there = HashSet::new();
-        for kv in all {
-            match self.keys.place(&kv.key) {
-                Place::Node(node) => _ = nodes_there.insert(node),
-                Place::Record(node, uuid) => _ = there.insert((node, uuid)),
-                Place::Ended(_) | Place::ExclusiveName(_) | Place::Other => {}
-            }
-        }
-        let mut actions = Vec::new();
+    /// Begins to take everything that there is in etcd now in the place of what was known: `put_all`
+    /// takes all records, and then these nodes.
+    pub(crate) fn begin_anew(&mut self, nodes: &[KeyValue], now: Instant) {
+        let name = |it: &KeyValue| match self.keys.place(&it.key) {
+            Place::Node(node) => Some(node),
+            _ => None,
+        };
+        let there: HashSet<_> = nodes.iter().filter_map(name).collect();
         for (name, node) in &mut self.nodes {
-            if !nodes_there.contains(name) && node.value.take().is_some() {
+            if !there.contains(name) && node.value.take().is_some() {
                 node.heard_at = now;
             }
-            for (uuid, held) in &mut node.records {
-                held.is_stale = !there.contains(&(name.clone(), *uuid));
-            }
+            node.records.values_mut().for_each(|it| it.is_stale = true);
         }
-        // Of each node first what it says of itself: without that, its records are not shown.
-        let (of_nodes, of_others): (Vec<_>, Vec<_>) =
-            all.iter().partition(|it| matches!(self.keys.place(&it.key), Place::Node(_)));
-        for kv in of_others.into_iter().chain(of_nodes) {
-            self.put(kv, now, &mut actions);
+    }
+
+    /// Takes some of what there is in etcd.
+    pub(crate) fn put_all(&mut self, some: &mut [KeyValue], now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for kv in some {
+            let place = self.keys.place(&kv.key);
+            self.put(&place, kv, now, &mut actions);
         }
         actions
     }
 
     /// Takes changes, all those of one revision together.
-    pub(crate) fn apply(&mut self, events: &[Event], now: Instant) -> Vec<Action> {
+    pub(crate) fn apply(&mut self, changes: &mut [Placed], now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         let (mut ended, mut gone) = (HashMap::new(), HashSet::new());
-        for event in events {
-            let Some(kv) = &event.kv else { continue };
-            match (self.keys.place(&kv.key), event.kind == EventKind::Delete as i32) {
-                (Place::Node(node), true) => _ = gone.insert(node),
+        for Placed { place, kv, is_gone } in &*changes {
+            match (place, is_gone) {
+                (Place::Node(node), true) => _ = gone.insert(node.clone()),
                 (Place::Ended(_), false) => ended.extend(decode_ended(&kv.value)),
                 _ => {}
             }
         }
         let mut deleted: BTreeMap<(Name, u8), (RemovalReason, Vec<Uuid>)> = BTreeMap::new();
-        for event in events {
-            let Some(kv) = &event.kv else { continue };
-            if event.kind != EventKind::Delete as i32 {
+        for Placed { place, kv, is_gone } in changes {
+            if !*is_gone {
                 self.remove_all(std::mem::take(&mut deleted), &mut actions);
-                self.put(kv, now, &mut actions);
+                self.put(place, kv, now, &mut actions);
                 continue;
             }
-            match self.keys.place(&kv.key) {
+            match place {
                 Place::Record(node, uuid) => {
-                    let reason = if gone.contains(&node) {
+                    let reason = if gone.contains(node) {
                         RemovalReason::NodeLost
                     } else {
-                        ended.get(&uuid).copied().unwrap_or(RemovalReason::Unknown)
+                        ended.get(uuid).copied().unwrap_or(RemovalReason::Unknown)
                     };
-                    let removed = deleted.entry((node, reason as u8));
-                    removed.or_insert((reason, Vec::new())).1.push(uuid);
+                    let removed = deleted.entry((node.clone(), reason as u8));
+                    removed.or_insert((reason, Vec::new())).1.push(*uuid);
                 }
                 Place::Node(node) => {
-                    if let Some(node) = self.nodes.get_mut(&node) {
+                    if let Some(node) = self.nodes.get_mut(node) {
                         node.value = None;
                         node.heard_at = now;
                     }
@@ -216,19 +212,24 @@ impl View {
         actions.pop()
     }
 
-    fn put(&mut self, kv: &KeyValue, now: Instant, actions: &mut Vec<Action>) {
-        match self.keys.place(&kv.key) {
-            Place::Node(name) if name != self.own => self.put_node(name, kv, now, actions),
-            Place::Record(name, uuid) if name != self.own => {
-                self.put_record((name, uuid), kv, now, actions);
+    fn put(&mut self, place: &Place, kv: &mut KeyValue, now: Instant, actions: &mut Vec<Action>) {
+        match place {
+            Place::Node(name) if *name != self.own => {
+                self.put_node(name.clone(), kv, now, actions);
             }
+            Place::Record(name, uuid) => self.put_record((name, *uuid), kv, now, actions),
             _ => {}
         }
     }
 
     fn put_node(&mut self, name: Name, kv: &KeyValue, now: Instant, actions: &mut Vec<Action>) {
-        let Ok(value) = NodeValue::decode(&kv.value) else { return self.faulty += 1 };
-        let Some(node) = self.node(&name, now) else { return self.faulty += 1 };
+        let value = match NodeValue::decode(&kv.value) {
+            Ok(value) => value,
+            Err(Fault(why)) => return self.faults.note(why, &kv.key),
+        };
+        let Some(node) = self.node(&name, now) else {
+            return self.faults.note(TOO_MANY_NODES, &kv.key);
+        };
         let is_new = |it: &NodeValue| {
             (it.registrar, it.secret, it.slot) != (value.registrar, value.secret, value.slot)
         };
@@ -259,36 +260,42 @@ impl View {
 
     fn put_record(
         &mut self,
-        (name, uuid): (Name, Uuid),
-        kv: &KeyValue,
+        (name, uuid): (&Name, Uuid),
+        kv: &mut KeyValue,
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let Ok(remote) = decode_record(&name, uuid, &kv.value) else {
-            self.faulty += 1;
-            let is_it = |of: &HashMap<Uuid, Held>| of.contains_key(&uuid);
-            if self.nodes.get(&name).is_some_and(|it| is_it(&it.records)) {
-                self.remove((&name, vec![uuid]), RemovalReason::Unknown, actions);
+        let remote = match decode_record(name, uuid, &kv.value) {
+            Ok(remote) => remote,
+            Err(Fault(why)) => {
+                self.faults.note(why, &kv.key);
+                return self.remove((name, vec![uuid]), RemovalReason::Unknown, actions);
             }
-            return;
         };
-        let has_room = self.records < RECORDS_MAX;
-        let Some(node) = self.node(&name, now) else { return self.faulty += 1 };
-        let epoch = remote.record.epoch;
-        let value = kv.value.clone().into_boxed_slice();
-        let is_shown = node.is_shown;
-        match node.records.get_mut(&uuid) {
-            Some(held) if held.value == value => return held.is_stale = false,
-            Some(held) => *held = Held { epoch, value, is_stale: false },
-            None if has_room => {
-                node.records.insert(uuid, Held { epoch, value, is_stale: false });
-                self.records += 1;
-            }
-            None => return self.faulty += 1,
+        let held = self.nodes.get(name).and_then(|it| it.records.get(&uuid));
+        let bytes = self.bytes - held.map_or(0, |it| it.value.len()) + kv.value.len();
+        if bytes > BYTES_MAX || (held.is_none() && self.records >= RECORDS_MAX) {
+            self.faults.note("there are too many records of other nodes", &kv.key);
+            return self.remove((name, vec![uuid]), RemovalReason::Unknown, actions);
         }
-        let is_later = |(by, of): &(Name, Epoch)| *by == name || *of <= epoch;
+        let Some(node) = self.node(name, now) else {
+            return self.faults.note(TOO_MANY_NODES, &kv.key);
+        };
+        let epoch = remote.record.epoch;
+        let value = std::mem::take(&mut kv.value).into_boxed_slice();
+        let is_shown = node.is_shown;
+        if let Some(held) = node.records.get_mut(&uuid)
+            && held.value == value
+        {
+            held.is_stale = false;
+            return;
+        }
+        let earlier = node.records.insert(uuid, Held { epoch, value, is_stale: false });
+        self.records += usize::from(earlier.is_none());
+        self.bytes = bytes;
+        let is_later = |(by, of): &(Name, Epoch)| by == name || *of <= epoch;
         if is_shown && self.shown.get(&uuid).is_none_or(is_later) {
-            self.shown.insert(uuid, (name, epoch));
+            self.shown.insert(uuid, (name.clone(), epoch));
             actions.push(Action::Enter(remote));
         }
     }
@@ -339,7 +346,11 @@ impl View {
         actions: &mut Vec<Action>,
     ) {
         let Some(node) = self.nodes.get_mut(name) else { return };
-        uuids.retain(|it| node.records.remove(it).is_some());
+        uuids.retain(|it| {
+            let removed = node.records.remove(it);
+            self.bytes -= removed.as_ref().map_or(0, |it| it.value.len());
+            removed.is_some()
+        });
         self.records -= uuids.len();
         self.hide((name, uuids), reason, actions);
     }
@@ -370,7 +381,10 @@ impl View {
     /// Forgets what former nodes of an instance have of it.
     fn forget_everywhere(&mut self, uuid: Uuid) {
         for node in self.nodes.values_mut() {
-            self.records -= usize::from(node.records.remove(&uuid).is_some());
+            if let Some(removed) = node.records.remove(&uuid) {
+                self.records -= 1;
+                self.bytes -= removed.value.len();
+            }
         }
     }
 
@@ -392,5 +406,10 @@ impl View {
 /// before.
 const NODES_MAX: usize = 256;
 
+const TOO_MANY_NODES: &str = "there are too many nodes";
+
 /// The most records of other nodes: some hundreds of megabytes.
 const RECORDS_MAX: usize = 1_000_000;
+
+/// The most bytes of their values: of so many, each may have three times those of a usual one.
+const BYTES_MAX: usize = 1024 * 1024 * 1024;

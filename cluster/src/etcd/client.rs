@@ -96,7 +96,7 @@ pub(crate) enum EtcdError {
     Connect(#[source] tonic::transport::Error),
     #[error("no answer within {0:?}")]
     Silent(Duration),
-    #[error("{call} failed: {}", .status.message())]
+    #[error("{call} failed: {}{}", .status.message(), remedy(.status.message()))]
     Call { call: &'static str, status: Status },
     #[error("it ended the connection at once: {hint}")]
     Ended { hint: &'static str },
@@ -107,7 +107,17 @@ pub(crate) enum EtcdError {
 impl EtcdError {
     /// Tells whether what was asked for is no longer in etcd's history.
     pub(crate) fn is_compacted(&self) -> bool {
-        matches!(self, Self::Call { status, .. } if status.code() == Code::OutOfRange)
+        self.is_out_of_range_by("compacted")
+    }
+
+    /// Tells whether an answer was longer than any that is read.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.is_out_of_range_by("length too large")
+    }
+
+    fn is_out_of_range_by(&self, words: &str) -> bool {
+        let is_it = |it: &Status| it.code() == Code::OutOfRange && it.message().contains(words);
+        matches!(self, Self::Call { status, .. } if is_it(status))
     }
 }
 
@@ -153,19 +163,19 @@ impl Client {
         }
     }
 
-    /// Returns some of the keys of a prefix from one of them on, at a revision, or the present one.
+    /// Returns so many of the keys of a prefix from one of them on, at a revision, or the present one.
     pub(crate) async fn page(
         &self,
         (prefix, from): (&[u8], Vec<u8>),
         revision: i64,
+        limit: i64,
     ) -> Result<Page, EtcdError> {
-        let request =
-            RangeRequest { key: from, range_end: range_end(prefix), limit: PAGE, revision };
+        let request = RangeRequest { key: from, range_end: range_end(prefix), limit, revision };
         let RangeResponse { header, mut kvs, more } =
             self.call("range", "/etcdserverpb.KV/Range", request).await?;
         let Header { revision: now, .. } = header.ok_or(NO_HEADER)?;
         let revision = if revision == 0 { now } else { revision };
-        kvs.truncate(PAGE as usize);
+        kvs.truncate(limit as usize);
         let after = |it: &KeyValue| [&it.key[..], b"\0"].concat();
         let next = kvs.last().filter(|_| more).map(after);
         Ok(Page { kvs, revision, next })
@@ -281,6 +291,21 @@ pub(crate) struct Page {
     pub(crate) next: Option<Vec<u8>>,
 }
 
+/// Returns what helps against what etcd says, if that is more than its own words tell.
+fn remedy(message: &str) -> &'static str {
+    let remedies = [
+        (
+            "database space exceeded",
+            " (its quota is used up, and it writes nothing: compact and defragment it, then \
+             `etcdctl alarm disarm`)",
+        ),
+        ("user name is empty", " (it wants a `user` of this node, with a `password_file`)"),
+        ("permission denied", " (its user has to read and write all keys of the `prefix`)"),
+        ("not supported for learner", " (that member only learns yet: name one that votes)"),
+    ];
+    remedies.iter().find(|(says, _)| message.contains(says)).map_or("", |(_, remedy)| remedy)
+}
+
 async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, EtcdError> {
     timeout(limit, work).await.map_err(|_| EtcdError::Silent(limit))
 }
@@ -290,9 +315,6 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T,
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 const NO_HEADER: EtcdError = EtcdError::Answer("its answer has no header");
-
-/// The keys of one page: at most 4 MiB of usual records, and a tenth of that of most.
-const PAGE: i64 = 1000;
 
 /// The longest message: etcd takes none longer than 1.5 MiB, and a page of long records is longer.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

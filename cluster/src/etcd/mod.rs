@@ -3,7 +3,7 @@
 mod client;
 mod messages;
 
-pub(crate) use client::{Client, Connection, EtcdError, Watching};
+pub(crate) use client::{Client, Connection, EtcdError, Page, Watching};
 pub(crate) use messages::{
     Compare, Event, EventKind, KeyValue, RequestOp, TxnRequest, WatchResponse,
 };

@@ -3,7 +3,7 @@
 use registrar::registry::Stride;
 use tokio::time::{Instant, sleep};
 
-use super::{Link, LinkError};
+use super::{Link, LinkError, snapshot::Snapshot};
 use crate::{
     etcd::{Client, Compare, KeyValue, RequestOp, TxnRequest},
     keys::NodeValue,
@@ -34,9 +34,11 @@ impl Link {
         let base = names::base(&client, &keys).await?;
         self.registry.set_cluster_number(base);
         let registrar = self.registry.registrar();
-        let (given, _) = all(&client, &keys.names()).await?;
         let names = Names { client, keys, node, registrar, lease, base };
-        names.settle(given, &self.registry).await?;
+        let mut given = Snapshot::new(&names.client, names.keys.names(), 0);
+        while let Some(given) = given.next().await? {
+            names.settle(given, &self.registry).await?;
+        }
         Ok(names)
     }
 
@@ -79,7 +81,7 @@ impl Link {
     ) -> Result<(u64, i64), LinkError> {
         let own = self.settings.node.as_str().as_bytes();
         loop {
-            let (taken, _) = all(client, &self.keys.slots()).await?;
+            let taken = Snapshot::new(client, self.keys.slots(), 0).all().await?;
             let number = |it: &KeyValue| self.keys.slot_of(&it.key);
             let mine = taken.iter().find(|it| it.value == own && number(it) == self.slot);
             let mine = mine.or_else(|| taken.iter().find(|it| it.value == own));
@@ -102,20 +104,3 @@ impl Link {
         }
     }
 }
-
-/// Reads all keys of a prefix as they are at one revision, and returns that.
-pub(super) async fn all(client: &Client, prefix: &[u8]) -> Result<(Vec<KeyValue>, i64), LinkError> {
-    let (mut everything, mut revision, mut from) = (Vec::new(), 0, Some(prefix.to_vec()));
-    while let Some(key) = from {
-        let page = client.page((prefix, key), revision).await.map_err(|error| {
-            if error.is_compacted() { LinkError::Compacted } else { error.into() }
-        })?;
-        everything.extend(page.kvs);
-        revision = page.revision;
-        from = page.next.filter(|_| everything.len() < KEYS_MAX);
-    }
-    Ok((everything, revision))
-}
-
-/// The most keys that are read: more than a view holds.
-const KEYS_MAX: usize = 2_000_000;

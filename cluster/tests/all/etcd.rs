@@ -3,7 +3,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -46,9 +46,7 @@ impl Etcd {
 
     /// Starts members between which bytes take some time.
     pub(crate) async fn start_apart(members: usize, delay: Option<Duration>) -> Option<Self> {
-        let found = std::process::Command::new("etcd").arg("--version").output();
-        if found.is_err() {
-            eprintln!("skipped: `etcd` cannot be started (on Debian: apt-get install etcd-server)");
+        if !is_there() {
             return None;
         }
         let draw = || transport::draw_port(&[]).unwrap();
@@ -98,18 +96,11 @@ impl Etcd {
         let found = found_at(member);
         let all: Vec<_> =
             (0..self.ports.len()).map(|it| format!("n{it}={}", found_at(it))).collect();
-        let child = Command::new("etcd")
-            .args(["--name", &format!("n{member}"), "--data-dir"])
-            .arg(self.data(member))
-            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+        let child = command(&self.data(member), &clients)
+            .args(["--name", &format!("n{member}")])
             .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &found])
             .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
             .args(["--heartbeat-interval", "100", "--election-timeout", "1000"])
-            .args(["--logger", "zap", "--log-level", "error"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
             .spawn();
         self.members[member] = Some(child.unwrap());
     }
@@ -220,6 +211,25 @@ impl Etcd {
     fn data(&self, member: usize) -> PathBuf {
         self.folder.path().join(format!("n{member}"))
     }
+}
+
+/// Tells whether there is an etcd, and says so if not.
+pub(crate) fn is_there() -> bool {
+    let found = std::process::Command::new("etcd").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: `etcd` cannot be started (on Debian: apt-get install etcd-server)");
+    }
+    found
+}
+
+/// Returns a member of an etcd, to be started, with where its data is and clients find it.
+pub(crate) fn command(data: &Path, clients: &str) -> Command {
+    let mut command = Command::new("etcd");
+    command.arg("--data-dir").arg(data);
+    command.args(["--listen-client-urls", clients, "--advertise-client-urls", clients]);
+    command.args(["--logger", "zap", "--log-level", "error"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 /// Returns the middle of an address of the loopback.

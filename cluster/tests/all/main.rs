@@ -11,4 +11,5 @@ mod relay;
 mod secured;
 mod sharing;
 mod soak;
+mod strange;
 mod troubles;

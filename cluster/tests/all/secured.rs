@@ -3,7 +3,6 @@
 use std::{
     net::Ipv4Addr,
     path::Path,
-    process::Stdio,
     time::{Duration, SystemTime},
 };
 
@@ -13,10 +12,7 @@ use http::uri::PathAndQuery;
 use keys::{Authority, CertifiedHost, Issued, KeyKind};
 use prost::Message;
 use tempfile::TempDir;
-use tokio::{
-    process::{Child, Command},
-    time::sleep,
-};
+use tokio::{process::Child, time::sleep};
 use tonic::{
     Request,
     client::Grpc,
@@ -25,7 +21,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use crate::{
-    etcd::random,
+    etcd::{command, is_there, random},
     node::{Node, register},
 };
 
@@ -41,8 +37,7 @@ struct Secured {
 
 impl Secured {
     async fn start() -> Option<Self> {
-        if std::process::Command::new("etcd").arg("--version").output().is_err() {
-            eprintln!("skipped: `etcd` cannot be started");
+        if !is_there() {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -53,10 +48,7 @@ impl Secured {
         let draw = || transport::draw_port(&[]).unwrap();
         let endpoint = format!("https://{host}:{}", draw());
         let peers = format!("http://{host}:{}", draw());
-        let etcd = Command::new("etcd")
-            .arg("--data-dir")
-            .arg(folder.path().join("data"))
-            .args(["--listen-client-urls", &endpoint, "--advertise-client-urls", &endpoint])
+        let etcd = command(&folder.path().join("data"), &endpoint)
             .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
             .args(["--initial-cluster", &format!("default={peers}")])
             .arg("--cert-file")
@@ -66,11 +58,6 @@ impl Secured {
             .arg("--client-cert-auth")
             .arg("--trusted-ca-file")
             .arg(authority.certificate())
-            .args(["--logger", "zap", "--log-level", "error"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
             .spawn();
         let secured = Self { folder, authority, endpoint, root, _etcd: etcd.unwrap() };
         // A process that starts has nothing to wait for but that.

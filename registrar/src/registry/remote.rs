@@ -129,7 +129,7 @@ impl Registry {
             return faulty("nothing is known of its node");
         };
         if epoch == 0 || epoch > (now_ms + AHEAD_MS_MAX) * 1000 {
-            return faulty("its epoch is not of this time");
+            return faulty("its node's clock is more than a day ahead of this one's");
         }
         let Some(owner) = record.owner.as_ref().and_then(owner) else {
             return faulty("its owner is unknown");
