@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import random
 import socket
+from uuid import UUID
 
 import anyio
 
 from . import kernel
-from .endpoint import Tcp
+from .endpoint import Endpoint, Tcp
 from .errors import (
     HandshakeError,
     LinkError,
 )
 from .frames import handshake
 from .hub import Hub
+from .kernel import SocketId
 from .link import SETTLING_MAX, Down, Link, LinkConnection, log, of_refusal
+from .locality import ranked
 from .messages import Hello
 from .options import Trust
 from .portal import Portal
@@ -30,6 +33,10 @@ _STEADY = 2.0
 
 #: For how long a link waits for those named before it: one on this host has answered by then.
 _EARLIER_PAUSE = 0.05
+
+#: The limit of each attempt where there are others: a registrar on this host answers in a
+#: millisecond, and one of the same cluster far away in some hundred.
+_OTHERS_AFTER = 0.4
 
 
 class Connector:
@@ -62,8 +69,9 @@ class Connector:
             bound = min(most, bound * 2)
 
     async def _attempt(self) -> None:
-        connection = await self._reach()
-        # If two addresses lead to one registrar, the one that was named first is used.
+        connection = await self._reach_any()
+        # If two addresses lead to one registrar, the one that was named first is used; if they lead
+        # to one cluster, the nearest.
         holder: int | None = None
         failure = LinkError("closed", "the connection was closed on this side")
 
@@ -74,7 +82,7 @@ class Connector:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(drive)
-            for earlier in self._hub.links[: self._link.index]:
+            for earlier in self._earlier(connection):
                 await earlier.settled(_EARLIER_PAUSE)
             holder = self._hub.claim(self._link, connection)
             if holder is None:
@@ -83,13 +91,22 @@ class Connector:
                 connection.portal.goodbye("it is connected by another address")
             tasks.cancel_scope.cancel()
         if holder is None:
-            self._hub.release(self._link, connection.registrar, failure)
+            self._hub.release(self._link, connection.keeper, failure)
             log.info("%s is lost: %s", self._link.registrar, failure)
             return
         other = self._hub.links[holder]
         await other.changed.until(
-            lambda: other.connection is None or other.connection.registrar != connection.registrar
+            lambda: other.connection is None or other.connection.keeper != connection.keeper
         )
+
+    def _earlier(self, connection: LinkConnection) -> list[Link]:
+        """Returns the links that come before this one, if they lead to the same."""
+        is_of_cluster = connection.keeper != connection.registrar
+
+        def order(link: Link) -> tuple[int, int]:
+            return (_nearness(link.registrar) if is_of_cluster else 0, link.index)
+
+        return [it for it in self._hub.links if order(it) < order(self._link)]
 
     async def _serve(self, connection: LinkConnection) -> LinkError:
         from .keeper import Keeper
@@ -102,11 +119,37 @@ class Connector:
         what = f"no answer within {duration(self._hub.options.ask_timeout)}"
         return LinkError("no-answer", what)
 
-    async def _reach(self) -> LinkConnection:
-        """Dials the registrar and greets it."""
-        options, place = self._hub.options, self._link.registrar
+    async def _reach_any(self) -> LinkConnection:
+        """Dials the registrar and greets it; or, if it is not there, another of its cluster, the
+        nearest first."""
         self._number += 1
-        sock = await dial(place, options.dial_timeout, self._hub.credentials)
+        others = self._link.others
+        if not others:
+            return await self._reach(self._link.registrar)
+        failure: LinkError | None = None
+        with anyio.move_on_after(_OTHERS_AFTER):
+            try:
+                return await self._reach(self._link.registrar)
+            except LinkError as error:
+                failure = error
+        for stamped in ranked(others):
+            with anyio.move_on_after(_OTHERS_AFTER):
+                try:
+                    connection = await self._reach(stamped.endpoint, stamped.stamp.socket)
+                except LinkError as error:
+                    log.debug("%s is not reached: %s", stamped.endpoint, error)
+                    continue
+                what = "%s is not there; %s of its cluster is"
+                log.info(what, self._link.registrar, stamped.endpoint)
+                return connection
+        if failure is not None:
+            raise failure
+        return await self._reach(self._link.registrar)
+
+    async def _reach(self, place: Endpoint, expected: SocketId | None = None) -> LinkConnection:
+        """Dials a registrar and greets it."""
+        options = self._hub.options
+        sock = await dial(place, options.dial_timeout, self._hub.credentials, expected)
         try:
             if not options.insecure and not is_private(sock):
                 raise LinkError("insecure", "it is beyond the loopback, and has no TLS")
@@ -132,11 +175,25 @@ class Connector:
         except BaseException:
             sock.close()
             raise
+        is_of_cluster = peer.cluster_number is not None and bool(self._link.others)
+        self._link.others = peer.cluster
+        keeper = peer.registrar
+        if peer.cluster_number is not None:
+            keeper = UUID(int=peer.cluster_number)
         settling = peer.settling_ms
         until = None
         if settling is not None:
             until = anyio.current_time() + min(settling / 1000, SETTLING_MAX)
-        return LinkConnection(self._number, peer.registrar, portal, until, self._link)
+        return LinkConnection(
+            self._number, peer.registrar, keeper, is_of_cluster, portal, until, self._link
+        )
+
+
+def _nearness(place: Endpoint) -> int:
+    """Returns how far an address is, the nearest first: within this host or not."""
+    if isinstance(place, Tcp):
+        return 1 if place.is_loopback else 2
+    return 0
 
 
 def _check_owner(sock: socket.socket) -> None:

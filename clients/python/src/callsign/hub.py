@@ -50,7 +50,8 @@ class Hub:
         self.is_shut: str | None = NOT_ENTERED
         #: Those in which it is made, and then those that open it.
         self._process, self._thread = os.getpid(), get_ident()
-        #: The link that serves each registrar, since two addresses may lead to the same one.
+        #: The link that serves each registrar or cluster, since two addresses may lead to the same
+        #: one.
         self._claims: dict[UUID, int] = {}
 
     def open(self) -> None:
@@ -90,16 +91,16 @@ class Hub:
 
     def claim(self, link: Link, connection: LinkConnection) -> int | None:
         """Claims a registrar for a link, and declares it up; or returns the link that has it."""
-        holder = self._claims.setdefault(connection.registrar, link.index)
+        holder = self._claims.setdefault(connection.keeper, link.index)
         if holder != link.index:
             link.set(Standby(holder))
             return holder
         link.set(Up(connection))
         return None
 
-    def release(self, link: Link, registrar: UUID, error: LinkError) -> None:
+    def release(self, link: Link, keeper: UUID, error: LinkError) -> None:
         """Gives the registrar of a link free, and declares the link down."""
-        self._claims.pop(registrar, None)
+        self._claims.pop(keeper, None)
         link.set(Down(error))
 
     def forget(self, link: Link, error: LinkError) -> None:

@@ -31,6 +31,10 @@ _RENEWALS_PER_LEASE = 3
 #: The pause before a refused registration is tried again: the registrar may have room by then.
 _REFUSED_PAUSE = 5.0
 
+#: The same within a cluster: the others have the instance for as long as the lease of its last node
+#: lasts, some seconds.
+_MOVING_PAUSE = 1.0
+
 
 class Keeper:
     """Keeps the wanted instances registered over one connection."""
@@ -138,7 +142,8 @@ class _Keeping:
             self._refused = (version, now + _REFUSED_PAUSE if settles_at is None else settles_at)
         else:
             log.info("%s is refused: %s", self._entry.instance, error)
-            self._refused = (version, now + _REFUSED_PAUSE)
+            pause = _MOVING_PAUSE if self._connection.is_of_cluster else _REFUSED_PAUSE
+            self._refused = (version, now + pause)
             self._note(Progress("refused", version, error))
 
     async def _register(self) -> None:

@@ -21,6 +21,7 @@ from .errors import (
     WireError,
 )
 from .known import Known
+from .locality import Stamped
 from .portal import Portal
 from .reading import quota_of
 from .signal import Signal
@@ -47,6 +48,10 @@ class LinkConnection:
     #: Counts the connections of the link, from 1.
     number: int
     registrar: UUID
+    #: By what its link claims it: the registrar, or all of its cluster.
+    keeper: UUID
+    #: Whether the link has moved within a cluster: what this one knows, the last one knew too.
+    is_of_cluster: bool
     portal: Portal
     settling_until: float | None
     link: Link
@@ -157,6 +162,8 @@ class Link:
         self.state: LinkState = Dialing()
         self.changed: Signal = Signal()
         self.waits = 0
+        #: Where the others of its cluster are.
+        self.others: tuple[Stamped, ...] = ()
         self.known: Known = Known()
         self._hub = hub
 

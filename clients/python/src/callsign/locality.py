@@ -7,7 +7,7 @@ namespace, so that only its stamp tells whether it is the one that was registere
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
@@ -122,6 +122,14 @@ def locate(stamped: Stamped, here: Here, look: Look = look) -> Verdict:
             return _same_netns(stamp, here) or Locality.LOOPBACK
         case Tcp():
             return _locate_tcp(place, stamp, here)
+
+
+def ranked(places: Sequence[Stamped]) -> list[Stamped]:
+    """Returns the endpoints that may be dialed from here, the nearest first."""
+    here = here_for(it.endpoint for it in places)
+    judged = [(locate(it, here), it) for it in places]
+    within = [(verdict, it) for verdict, it in judged if isinstance(verdict, Locality)]
+    return [it for _, it in sorted(within, key=lambda judged: judged[0])]
 
 
 def _locate_path(place: UnixPath, stamp: Stamp, here: Here, look: Look) -> Verdict:

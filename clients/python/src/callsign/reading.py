@@ -34,6 +34,9 @@ from .messages import (
 from .multiaddr import endpoint
 from .names import is_name
 
+#: The most other registrars of a cluster that are kept.
+_OTHERS_MAX = 32
+
 #: Reads a record as it stands in an answer; `None` for one that is left out.
 ReadRecord = Callable[[Any], Record | None]
 
@@ -64,6 +67,7 @@ def read_record(fields: Fields) -> Record | None:
         token=fields.optional_number("token"),
         waiting=fields.optional_number("waiting") or 0,
         suspicion=None if suspicion is None else _read_suspicion(suspicion),
+        node=fields.optional_text("node"),
     )
     return record if is_name(name) else None
 
@@ -202,6 +206,7 @@ def read_status(fields: Fields) -> Status:
         watchers=fields.number("watchers"),
         endpoints=tuple(it for it in fields.items("endpoints") if isinstance(it, str)),
         in_line=fields.optional_number("in_line") or 0,
+        settling_ms=fields.optional_number("settling_ms"),
     )
 
 
@@ -250,7 +255,8 @@ def read_item(value: Any) -> Item | None:
                 change = Fields(of, "`remove`")
                 instance = read_instance(change.map("instance"))
                 revision, reason = change.number("revision"), change.text("reason")
-                return Item(kind, revision, instance=instance, reason=reason)
+                epoch = change.optional_number("epoch") or 0
+                return Item(kind, revision, instance=instance, reason=reason, epoch=epoch)
     raise WireError("an unknown change")
 
 
@@ -262,11 +268,18 @@ def read_hello(fields: Fields) -> Hello:
         agent=fields.optional_text("agent") or "",
         registrar=fields.optional_uuid("registrar"),
         settling_ms=fields.optional_number("settling_ms"),
+        cluster=read_others(fields),
+        cluster_number=fields.optional_number("cluster_number"),
         instance=None if instance is None else read_instance(instance),
         wanted=meant,
         challenge=None if challenge is None else _read_challenge(challenge),
         proof=fields.optional_binary("proof"),
     )
+
+
+def read_others(fields: Fields) -> tuple[Stamped, ...]:
+    """Reads where the other registrars of a cluster are."""
+    return _read_endpoints(fields.items("cluster", is_optional=True)[:_OTHERS_MAX])
 
 
 def _read_challenge(fields: Fields) -> Challenge:

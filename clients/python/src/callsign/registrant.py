@@ -14,7 +14,7 @@ from .fields import Fields, pack, unpack
 from .hub import Hub
 from .link import Down, Link, LinkState, Up, log
 from .locality import is_there
-from .reading import read_lost
+from .reading import read_lost, read_others
 from .text import plain
 
 
@@ -39,6 +39,9 @@ class Registrant:
                     told.number("epoch"),
                     token_of(told.optional_number("token"), told.optional_binary("resume", 16)),
                 )
+                return pack(None)
+            case "registrant.cluster":
+                self._link.others = read_others(Fields(unpack(body), "the others"))
                 return pack(None)
             case "registrant.lost":
                 lost = read_lost(Fields(unpack(body), "a loss"))

@@ -19,6 +19,10 @@ from .messages import Instance, Item, Record
 #: restarting, and its clients with it.
 GRACE = 5.0
 
+#: For how long the end of a registration is remembered, and of how many: a node of a cluster that
+#: dies tells its own watchers first, and to the others they are there until its lease ends.
+_ENDED_FOR, _ENDED_MAX = 5.0, 256
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -87,6 +91,8 @@ class View:
         self._told: Literal["reset", "synced", "stale"] = "reset"
         self._missed: list[Endpoint] = []
         self._misses = misses
+        #: What registrars have removed of late, with its last epoch.
+        self._ended: deque[tuple[UUID, int, float]] = deque()
 
     def pop(self) -> Change | None:
         """Returns the next change to report."""
@@ -95,6 +101,11 @@ class View:
     def seen(self, feed: int) -> Seen | None:
         """Returns the position of a feed, if it can resume from there."""
         return self._feeds[feed].seen
+
+    def has_another(self, feed: int, registrar: UUID) -> bool:
+        """Tells whether what a feed knows comes from another registrar than that."""
+        known = self._feeds[feed].registrar
+        return known is not None and known != registrar
 
     def begun(self, feed: int, *, is_resumed: bool, settles_at: float | None) -> None:
         """A feed begins; either where it left off, or with a reset."""
@@ -134,7 +145,7 @@ class View:
                 self._drop_former(at)
         self._conclude()
 
-    def change(self, feed: int, registrar: UUID, item: Item) -> None:
+    def change(self, feed: int, registrar: UUID, item: Item, now: float) -> None:
         """A feed reports a change."""
         if item.kind == "reset":
             self._reset(feed, registrar)
@@ -145,6 +156,8 @@ class View:
         if item.record is not None:
             self._put(feed, item.record)
         elif item.instance is not None:
+            if item.reason not in _NOT_THE_END:
+                self._end(item.instance.uuid, item.epoch, now)
             self._take(feed, item.instance.uuid, item.reason)
         # In the middle of a snapshot there is no position to resume from. Several changes may share
         # a revision, and this need not be the last of them; reading one twice does no harm.
@@ -185,7 +198,19 @@ class View:
             self._drop_former(feed)
         self._conclude()
 
+    def _end(self, uuid: UUID, epoch: int, now: float) -> None:
+        """Remembers for a while that a registration has ended."""
+        while self._ended and (
+            len(self._ended) >= _ENDED_MAX or now - self._ended[0][2] > _ENDED_FOR
+        ):
+            self._ended.popleft()
+        self._ended.append((uuid, epoch, now))
+
     def _put(self, feed: int, record: Record) -> None:
+        if record.node is not None and any(
+            uuid == record.uuid and record.epoch <= epoch for uuid, epoch, _ in self._ended
+        ):
+            return
         known = self._instances.get(record.uuid)
         if known is None:
             self._untold.append(Change("add", record))
@@ -197,7 +222,13 @@ class View:
         known.append(_Told(feed, record))
         known.sort(key=lambda it: newest_first(it.record))
         after = known[0].record
-        is_news = after != before if known[0].feed == teller else not _is_same(after, before)
+        if was_former:
+            # The same registration, seen from another node of a cluster, is known.
+            is_news = replace(after, node=None) != replace(before, node=None)
+        elif known[0].feed == teller:
+            is_news = after != before
+        else:
+            is_news = not _is_same(after, before)
         if is_news:
             self._untold.append(Change("update", after))
         if was_former:
@@ -292,5 +323,14 @@ def newest_first(record: Record) -> tuple[bool, int, int, bytes]:
 def _is_same(one: Record, other: Record) -> bool:
     """Tells whether two records of an instance say the same, whichever registrar has them."""
     return one == replace(
-        other, epoch=one.epoch, since_ms=one.since_ms, owner=one.owner, token=one.token
+        other,
+        epoch=one.epoch,
+        since_ms=one.since_ms,
+        owner=one.owner,
+        token=one.token,
+        node=one.node,
     )
+
+
+#: The reasons that do not say that a registration has ended.
+_NOT_THE_END = (None, "missed", "node-lost")

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import anyio
 import anyio.lowlevel
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 #: The pause before a registrar that refused a watch is asked again.
 _REFUSED_PAUSE = 5.0
+
+#: The time for an instance to come along to another node of a cluster, that had registered so late
+#: that only the former node knew it: clients move within a second.
+_MOVING_TIME = 2.0
 
 
 class Watch:
@@ -114,6 +119,10 @@ class Following:
             return {}
         return {"seen": {"registrar": seen.registrar.bytes, "revision": seen.revision}}
 
+    def has_another(self, feed: int, registrar: UUID) -> bool:
+        """Tells whether what a feed knows comes from another registrar than that."""
+        return self._view.has_another(feed, registrar)
+
     @property
     def _is_over(self) -> bool:
         return self._is_closed or self._client.hub.is_shut is not None
@@ -200,8 +209,10 @@ class _Feed:
                 return connection.give_up(limit)
             started, items = begun
             resumed = read_body(started, of_answer(lambda it: it.truth("resumed")))
-            settles_at = connection.settles_at
-            at = self._link.index
+            settles_at, at = connection.settles_at, self._link.index
+            moves = connection.is_of_cluster and self._watch.has_another(at, connection.registrar)
+            if settles_at is None and moves:
+                settles_at = anyio.current_time() + _MOVING_TIME
             await self._watch.tell("begun", at, is_resumed=resumed, settles_at=settles_at)
             while (body := await items.next()) is not None:
                 try:
@@ -209,7 +220,8 @@ class _Feed:
                 except WireError:
                     continue  # a later version may send such; only those are lost
                 if item is not None:
-                    await self._watch.tell("change", at, connection.registrar, item)
+                    now = anyio.current_time()
+                    await self._watch.tell("change", at, connection.registrar, item, now)
             return LinkError("ended", "it ended the watch")
         except RemoteError as error:
             return of_refusal(error)
