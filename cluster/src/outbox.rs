@@ -94,7 +94,12 @@ impl Outbox {
                 }
             }
             Change::Add { record, .. } | Change::Update { record, .. } => {
-                if record.node.is_none() && record.uuid != registry.registrar() {
+                if record.node.is_some() {
+                    // It has moved there.
+                    if self.own.remove(&record.uuid).is_some() {
+                        self.mark(record.uuid, RemovalReason::Unknown);
+                    }
+                } else if record.uuid != registry.registrar() {
                     self.note_record(&record, registry);
                 }
             }

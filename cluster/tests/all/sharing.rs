@@ -273,3 +273,37 @@ async fn what_nobody_understands_costs_only_itself() {
     assert_eq!(watcher.next().await, "remove feed 1: gone");
     assert_eq!(oslo.find("feed").len(), 1);
 }
+
+/// Nobody tells its former node, as a session does by its end.
+#[tokio::test]
+async fn a_lease_has_one_home_wherever_it_is_renewed() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let (rome, oslo, _) = rome_and_oslo(&etcd).await;
+    rome.until_connected().await;
+    oslo.until_connected().await;
+    let sessions = [rome.registry.own_session(), oslo.registry.own_session()];
+    let put = async |at: usize| {
+        sessions[at].register_lease(60_000, registration("feed", 1)).await.unwrap();
+    };
+    let is_at = async |expected: [Option<&str>; 2]| {
+        let is_so = || {
+            let found = [rome.find("feed"), oslo.find("feed")];
+            found.iter().all(|it| it.len() == 1)
+                && [home(&found[0][0]), home(&found[1][0])] == expected
+        };
+        while !is_so() || etcd.count("/callsign/records/").await != 1 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    for _ in 0..3 {
+        put(0).await;
+        is_at([None, Some("rome")]).await;
+        put(1).await;
+        is_at([Some("oslo"), None]).await;
+    }
+    assert!(sessions[0].unregister(Uuid::from_u128(1)).is_err(), "its node is another");
+    sessions[1].unregister(Uuid::from_u128(1)).unwrap();
+    while !rome.find("feed").is_empty() || etcd.count("/callsign/records/").await > 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -22,6 +22,8 @@ impl Registry {
             Some(_) => self.totals.replaced += 1,
             None => self.totals.registered += 1,
         }
+        // Those that watch what is registered here have to know that it no longer is.
+        let is_remote = earlier.is_none_or(|it| self.entries[it].is_remote()) && entry.is_remote();
         let (key, known) = match earlier {
             Some(key) => (key, Some(self.reattach(key, entry, endpoints, outcome))),
             None => {
@@ -36,7 +38,7 @@ impl Registry {
             self.tokens.taken(&self.entries[key].name);
         }
         self.revision += 1;
-        self.tell(key, known, outcome);
+        self.tell_as(key, known, is_remote, outcome);
     }
 
     /// Removes entries in one change.
@@ -142,9 +144,13 @@ impl Registry {
     /// Notifies watchers of and waiters for the name. `known` is the epoch under which watchers
     /// know the instance, if they do.
     pub(super) fn tell(&mut self, key: Key, known: Option<Epoch>, outcome: &mut Outcome) {
+        self.tell_as(key, known, self.entries[key].is_remote(), outcome);
+    }
+
+    fn tell_as(&mut self, key: Key, known: Option<Epoch>, is_remote: bool, outcome: &mut Outcome) {
         let visibility = self.logged_visibility(key);
         let entry = &self.entries[key];
-        self.log.put(entry, known, visibility, self.revision);
+        self.log.put(entry, known, (visibility, is_remote), self.revision);
         self.watchers.tell(&self.log, &mut outcome.notified);
         if entry.is_present() {
             let name = entry.name.clone();

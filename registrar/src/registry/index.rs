@@ -71,6 +71,7 @@ impl Registry {
         let old = &self.entries[key];
         let is_alike = old.registrant == new.registrant
             && old.lifetime == new.lifetime
+            && old.is_remote() == new.is_remote()
             && old.lease_until_ms.is_none()
             && new.lease_until_ms.is_none()
             && !old.is_gone;

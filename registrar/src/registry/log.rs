@@ -84,7 +84,7 @@ impl Log {
         &mut self,
         entry: &Entry,
         known: Option<Epoch>,
-        visibility: Option<Visibility>,
+        (visibility, is_remote): (Option<Visibility>, bool),
         revision: Revision,
     ) {
         let encode = if known.is_none() { encode_add } else { encode_update };
@@ -98,7 +98,7 @@ impl Log {
             encoded,
             end: None,
             visibility,
-            is_remote: entry.is_remote(),
+            is_remote,
             revision,
         });
     }

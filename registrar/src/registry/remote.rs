@@ -2,11 +2,12 @@
 //!
 //! Their own node alone makes, judges, changes and removes them: here, they make no claims, are
 //! charged to nobody, and no caller changes them. An instance that registers here anew is this
-//! node's from then on, and a record of this node's is replaced by none of another.
+//! node's from then on, and a record of this node's is replaced by none of another, unless it lives by a
+//! lease, and has been registered there since.
 
 use endpoints::Name;
 use uuid::Uuid;
-use wire::{Epoch, ProofSecret, Record, RemovalReason};
+use wire::{Epoch, Lifetime, ProofSecret, Record, RemovalReason};
 
 use super::{
     Entry, Key, Outcome, Owner, Registrant, Registry, RegistryError,
@@ -137,7 +138,7 @@ impl Registry {
         let (earlier, gone) = (self.live(uuid), self.gone(uuid));
         let count = self.by_epoch.len() - usize::from(gone.is_some());
         match earlier.map(|it| &self.entries[it]) {
-            Some(earlier) if !earlier.is_remote() => {
+            Some(earlier) if !earlier.is_remote() && !moves_on(earlier, &record, owner) => {
                 return Err(RegistryError::KeptHere { uuid });
             }
             Some(earlier) if earlier.name != record.name => {
@@ -185,6 +186,16 @@ impl Registry {
     pub(super) fn home_of(&self, entry: &Entry) -> Option<&HomeNode> {
         self.homes.0.get(usize::from(entry.home.0.checked_sub(1)?))
     }
+}
+
+/// Tells whether an instance of this node is another's now: one that lives by a lease has no session that
+/// could tell, and whoever has registered it since has done so there.
+fn moves_on(own: &Entry, record: &Record, owner: Owner) -> bool {
+    let lives_by_lease = matches!(own.lifetime, Lifetime::Lease { .. });
+    lives_by_lease
+        && own.epoch < record.epoch
+        && own.name == record.name
+        && own.registrant.owner == owner
 }
 
 /// Returns the owner of a record of another node: the hosts of a cluster have the same users.
