@@ -102,6 +102,9 @@ type Writing = Pin<Box<dyn Future<Output = Result<(bool, Vec<Uuid>), EtcdError>>
 /// Questions to etcd who has exclusive names.
 type Deciding = Pin<Box<dyn Future<Output = Result<Vec<Decided>, EtcdError>> + Send>>;
 
+/// A comparison of the names that are given away with those that instances have.
+type Reviewing = Pin<Box<dyn Future<Output = Result<(), LinkError>> + Send>>;
+
 impl Link {
     pub(crate) fn new(
         settings: ClusterSettings,
@@ -231,6 +234,8 @@ impl Link {
         let keeper = self.keeper.clone();
         let mut ended = Box::pin(keeper.ended(open.lease));
         let mut deciding: Option<Deciding> = None;
+        let mut reviewing: Option<Reviewing> = None;
+        let mut review_at = Instant::now() + REVIEW_INTERVAL;
         self.registry.let_decide(Ok(()));
         let mut parts = Vec::new();
         let (mut beat_at, mut is_beat_due, mut was_whole) = (Instant::now(), true, false);
@@ -296,6 +301,15 @@ impl Link {
                     for (name, uuid, decision) in decided? {
                         self.registry.decide(&name, uuid, decision);
                     }
+                }
+                reviewed = finished(&mut reviewing) => {
+                    reviewing = None;
+                    review_at = Instant::now() + REVIEW_INTERVAL;
+                    reviewed?;
+                }
+                () = sleep_until(review_at), if reviewing.is_none() => {
+                    let (names, registry) = (open.names.clone(), self.registry.clone());
+                    reviewing = Some(Box::pin(claims::review(names, registry)));
                 }
                 changes = open.session.changes() => {
                     for change in changes {
@@ -509,6 +523,10 @@ const WATCH: u64 = 1;
 /// a slow etcd gets larger ones, and not more. One at a time let every sixth registration wait for
 /// another at 17 a second; of four, some are left over even across a continent.
 const WRITES_MAX: usize = 4;
+
+/// How often the names that etcd has of this node are compared with those of its instances: what is
+/// let go is given back at once, and this is for what went wrong.
+const REVIEW_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The shortest bound of a pause, and the longest: within that, a node is back after etcd is.
 const PAUSE_MIN: Duration = Duration::from_millis(50);

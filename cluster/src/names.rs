@@ -113,7 +113,7 @@ impl Names {
         Ok(())
     }
 
-    /// Compares all names that are given away with those that instances have here.
+    /// Compares some names that are given away with those that instances have here.
     pub(crate) async fn settle(
         &self,
         given: Vec<KeyValue>,

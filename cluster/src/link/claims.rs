@@ -1,6 +1,6 @@
 //! What a node takes for itself before it shares: a lease, its name, and a slot of epochs.
 
-use registrar::registry::Stride;
+use registrar::{RegistryHandle, registry::Stride};
 use tokio::time::{Instant, sleep};
 
 use super::{Link, LinkError, snapshot::Snapshot};
@@ -35,10 +35,7 @@ impl Link {
         self.registry.set_cluster_number(base);
         let registrar = self.registry.registrar();
         let names = Names { client, keys, node, registrar, lease, base };
-        let mut given = Snapshot::new(&names.client, names.keys.names(), 0);
-        while let Some(given) = given.next().await? {
-            names.settle(given, &self.registry).await?;
-        }
+        review(names.clone(), self.registry.clone()).await?;
         Ok(names)
     }
 
@@ -103,4 +100,14 @@ impl Link {
             }
         }
     }
+}
+
+/// Compares the names that are given away with those that instances have here: what nobody has is given
+/// back, and who has what another has by now loses it.
+pub(super) async fn review(names: Names, registry: RegistryHandle) -> Result<(), LinkError> {
+    let mut given = Snapshot::new(&names.client, names.keys.names(), 0);
+    while let Some(given) = given.next().await? {
+        names.settle(given, &registry).await?;
+    }
+    Ok(())
 }

@@ -169,3 +169,49 @@ async fn tokens_grow_also_after_etcd_has_lost_everything() {
     let second = wait(&at_rome).await;
     assert!(has_it(&second).await > token);
 }
+
+/// It has the name, and does not wait for it, though it is asked for in the same line as by others.
+#[tokio::test]
+async fn one_that_has_waited_for_its_name_moves_with_it() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = ClusterSettings::new("rome".parse().unwrap(), etcd.endpoints());
+    let rome = start_with(ClusterSettings { lease: Duration::from_secs(20), ..rome }).await;
+    let oslo = start("oslo", etcd.endpoints()).await;
+    rome.until(|it| it.nodes.iter().any(|it| it.lives && !it.places.is_empty())).await;
+    let moves = client(&rome).await;
+    let first = wait(&moves).await;
+    let token = has_it(&first).await;
+    let mut watcher = oslo.watch();
+    rome.crash().await;
+    let moved = async {
+        while oslo.find("leader").first().is_none_or(|it| it.node.is_some()) {
+            watcher.next().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        error = first.displaced() => panic!("it still has the name: {error}"),
+        () = moved => {}
+    }
+    assert!(oslo.find("leader")[0].token.unwrap() > token);
+    first.unregister().await;
+    while etcd.count("/callsign/names/").await > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whoever has waited, and is gone just as the name is given, leaves nothing behind.
+#[tokio::test]
+async fn a_name_is_free_after_one_that_gave_up() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let oslo = start("oslo", etcd.endpoints()).await;
+    for turn in 0..30 {
+        let at_oslo = client(&oslo).await;
+        let registered = wait(&at_oslo).await;
+        tokio::time::sleep(Duration::from_micros(300 * turn)).await;
+        drop((registered, at_oslo));
+    }
+    while etcd.count("/callsign/names/").await > 0 || !oslo.find("leader").is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -19,6 +19,8 @@ fn deep(levels: usize) -> Vec<u8> {
 async fn what_cannot_be_used_is_counted_and_left_out() {
     let Some(etcd) = Etcd::start(1).await else { return };
     let oslo = Node::start("oslo", etcd.endpoints()).await;
+    // Of what was there before, it sees the last alone.
+    oslo.until_connected().await;
     let client = oslo.client();
     register(&client, "feed", 1);
     let uuid = Uuid::from_u128(7);

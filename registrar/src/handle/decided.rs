@@ -58,7 +58,7 @@ impl RegistryHandle {
         self.decided(Registry::lose_names);
     }
 
-    /// Tells whether an instance of this registrar has a name by a token.
+    /// Tells whether an instance of this registrar has a name by a token, or is about to take it.
     ///
     /// ```
     /// # use callsign_registrar as callsign;

@@ -116,6 +116,22 @@ impl Decisions {
         }
     }
 
+    /// Gives back what was given to an instance, and not taken.
+    pub(super) fn give_back_of(&mut self, name: &Name, uuid: Uuid) {
+        if self.granted.get(name).is_some_and(|it| it.0 == uuid) {
+            self.give_back(name);
+        }
+    }
+
+    pub(super) fn can_decide(&self) -> bool {
+        matches!(self.mode, Mode::Open)
+    }
+
+    /// Tells whether the cluster is asked to give a name to an instance, or has given it.
+    pub(super) fn is_deciding(&self, name: &Name, uuid: Uuid) -> bool {
+        self.asked.get(name) == Some(&uuid) || self.granted.get(name).is_some_and(|it| it.0 == uuid)
+    }
+
     /// Records that a name has been taken by who was given it.
     pub(super) fn taken(&mut self, name: &Name) {
         self.granted.remove(name);
@@ -305,8 +321,11 @@ impl Registry {
         self.remove_all(keys, RemovalReason::NodeLost, outcome);
     }
 
-    /// Tells whether an instance of this registrar has a name by a token.
+    /// Tells whether an instance of this registrar has a name by a token, or is about to take it.
     pub fn has_name_by(&self, name: &Name, token: u64) -> bool {
+        if self.decisions.asked.contains_key(name) || self.decisions.granted.contains_key(name) {
+            return true;
+        }
         let holders = self.by_name.get(name.as_str(), &self.entries).into_iter();
         let mut tokens = holders.flat_map(|it| self.holders(it)).map(|it| self.tokens.of(it));
         tokens.any(|it| it == Some(token))
@@ -318,12 +337,12 @@ const REQUESTS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use wire::registrar::Register;
+    use wire::registrar::{AskLine, Register};
 
     use super::*;
     use crate::{
         Accounts,
-        registry::{Account, Entered, Limits, NameRule, NameRules, Names, SessionId},
+        registry::{Account, Entered, Event, Limits, NameRule, NameRules, Names, SessionId},
     };
 
     const NOW: u64 = 1_795_000_000_000;
@@ -448,5 +467,52 @@ mod tests {
         assert_eq!(stage.serve(Outcome::default()), []);
         assert_eq!(stage.decide(3, Decision::Granted(7)), [(1, false), (3, true)]);
         assert_eq!(stage.registry.lines.len(), 1);
+    }
+
+    /// Whoever moves here is told by that whether somebody else has its name by now.
+    #[test]
+    fn nobody_waits_while_the_cluster_decides() {
+        let mut stage = Stage::new();
+        let ahead = |stage: &Stage, uuid: u128| {
+            let ask = AskLine { name: leader(), uuid: Some(Uuid::from_u128(uuid)) };
+            stage.registry.line(&ask, &USER.into()).0.ahead
+        };
+        stage.ask(1, true);
+        stage.ask(2, true);
+        assert_eq!((ahead(&stage, 1), ahead(&stage, 2)), (None, Some(1)));
+        assert_eq!(stage.decide(1, taken(5, USER)), []);
+        assert_eq!((ahead(&stage, 1), ahead(&stage, 2)), (Some(0), Some(1)));
+        let freed = stage.registry.name_freed(&leader());
+        assert_eq!(stage.serve(freed), []);
+        assert_eq!(ahead(&stage, 1), None);
+        let cut = stage.registry.let_decide(Err("no member answers".to_owned()));
+        assert_eq!(stage.serve(cut), []);
+        assert_eq!(ahead(&stage, 1), Some(0), "nobody knows who has it");
+    }
+
+    #[test]
+    fn a_name_that_nobody_is_there_to_take_is_given_back() {
+        let check = |leaves: fn(&mut Stage)| {
+            let mut stage = Stage::new();
+            // One that has to give a sign of life first.
+            stage.registry.can_be_asked(stage.session);
+            stage.ask(1, true);
+            assert_eq!(stage.decide(1, Decision::Granted(7)), []);
+            assert!(stage.registry.has_name_by(&leader(), 7), "it is about to take it");
+            leaves(&mut stage);
+            let outcome = Outcome::default();
+            assert_eq!(stage.serve(outcome), []);
+            let released = NameRequest::Release { name: leader(), token: 7 };
+            assert_eq!(stage.registry.take_name_requests(), [released]);
+            assert!(!stage.registry.has_name_by(&leader(), 7));
+        };
+        check(|it| drop(it.registry.leave_line(it.session, it.calls)));
+        check(|it| {
+            let ended = it.registry.apply(Event::SessionEnded(it.session), NOW);
+            drop(ended.unwrap());
+        });
+        check(|it| {
+            drop(it.registry.apply(Event::SessionSilent(it.session), NOW).unwrap());
+        });
     }
 }

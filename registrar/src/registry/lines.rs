@@ -385,7 +385,8 @@ impl Registry {
         self.accounts.charge(account, &[(Quota::Waits, 1), (Quota::Bytes, bytes)])?;
         let mut outcome = Outcome::default();
         if let Some(earlier) = &earlier
-            && let Some(standing) = self.leave(earlier)
+            && let Some(standing) =
+                if kept.is_some() { self.take_off(earlier) } else { self.leave(earlier) }
         {
             let result = Err(RegistryError::StandsElsewhere);
             outcome.granted.push(standing.granted(result));
@@ -433,7 +434,7 @@ impl Registry {
                 && self.is_free_for(&name, &place)
             {
                 if left == 0 {
-                    self.lines.due.insert(name);
+                    self.lines.due.insert(name.clone());
                     break;
                 }
                 left -= 1;
@@ -451,7 +452,7 @@ impl Registry {
                         }
                     }
                 }
-                let Some(standing) = self.leave(&place) else { break };
+                let Some(standing) = self.take_off(&place) else { break };
                 let entered = self.register_next(&standing, now_ms);
                 let result = entered.map(|(registered, more)| {
                     outcome.merge(more);
@@ -459,6 +460,10 @@ impl Registry {
                 });
                 self.decisions.give_back(&name);
                 outcome.granted.push(standing.granted(result));
+            }
+            // Nobody here is there to take it.
+            if self.lines.first(&name).is_none() {
+                self.decisions.give_back(&name);
             }
         }
         outcome
@@ -496,10 +501,23 @@ impl Registry {
         });
         let line = Line {
             total: shown.len() as u64,
-            ahead: at.map(|it| it as u64),
+            ahead: at.filter(|_| !self.is_being_decided(ask)).map(|it| it as u64),
             waiting: waiting.collect(),
         };
         (line, queue.standing.len())
+    }
+
+    /// Tells whether a cluster is about to decide that an instance may have its name: it waits for
+    /// nobody then, and may be one that moves here with the name.
+    fn is_being_decided(&self, ask: &AskLine) -> bool {
+        let Some((place, _)) = self.lines.first(&ask.name) else { return false };
+        let claimant = self.lines.claimant(&place).map(|it| it.0);
+        let is_asked =
+            |it| self.lines.due.contains(&ask.name) || self.decisions.is_deciding(&ask.name, it);
+        claimant == ask.uuid
+            && self.is_free_for(&ask.name, &place)
+            && self.decisions.can_decide()
+            && claimant.is_some_and(is_asked)
     }
 
     /// Serves the former holders of names, from before this registrar's start, before anybody in

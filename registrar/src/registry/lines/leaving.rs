@@ -36,7 +36,15 @@ impl Registry {
         }
     }
 
+    /// Ends the wait at a place. A name that was given to who stands there is given back.
     pub(super) fn leave(&mut self, place: &Place) -> Option<Standing> {
+        let standing = self.take_off(place)?;
+        self.decisions.give_back_of(&place.0, standing.register.uuid);
+        Some(standing)
+    }
+
+    /// Takes who stands at a place out of the line, to register it or to put it there again.
+    pub(super) fn take_off(&mut self, place: &Place) -> Option<Standing> {
         let standing = self.lines.remove(place)?;
         let account = standing.caller.owner.account();
         self.accounts.give_back(account, &[(Quota::Waits, 1), (Quota::Bytes, standing.bytes)]);
