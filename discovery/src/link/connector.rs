@@ -253,18 +253,19 @@ impl Connector {
         None
     }
 
-    /// Waits until the registrar of this link is silent while another one answers at its address,
-    /// and returns the silence and the connection to that one.
+    /// Waits until the registrar of this link is silent while another one answers at its address, or
+    /// another of its cluster, and returns the silence and the connection to that one.
     ///
-    /// A registrar that hangs gives its address up to a successor without closing a connection.
+    /// A registrar that hangs gives its address up to a successor without closing a connection; and of a
+    /// cluster, the names that it has given, which others may get from then on.
     async fn successor(&self, registrar: Uuid) -> (Arc<LinkError>, NewConnection) {
         let link = &self.hub.links[self.index];
         loop {
             drop(link.silent().await);
             let mut backoff = Backoff::new(self.hub.options.backoff);
             while let Some(silent) = link.state().silence() {
-                let reached = timeout(REDIAL_TIMEOUT, self.reach(link.next_number())).await;
-                match reached {
+                let limit = if link.others().is_empty() { REDIAL_TIMEOUT } else { OTHERS_TIMEOUT };
+                match timeout(limit, self.reach_any(link.next_number())).await {
                     Ok(Ok(reached)) if reached.0.registrar != registrar => {
                         return (silent.clone(), reached);
                     }
@@ -318,6 +319,9 @@ fn others(ends: TcpEnds) -> Option<Option<u32>> {
 /// The time limit of each attempt where there are others: a registrar on this host answers in a
 /// millisecond, and one of the same cluster far away in some hundred.
 const OTHERS_AFTER: Duration = Duration::from_millis(400);
+
+/// The time limit for all of them together, if the registrar itself is silent.
+const OTHERS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The age at which a connection counts as a good one: longer than any wait before it.
 const STEADY: Duration = Duration::from_secs(2);

@@ -15,7 +15,7 @@ use portal::{Closed, Driver};
 use serde::Serialize;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use transport::Stream;
@@ -363,10 +363,18 @@ impl<'a> Session<'a> {
                 wire::decode_body(&body).map_err(LinkError::Unreadable).and_then(note)
             };
             let standing = async {
-                // An earlier registrar refuses a registration that would have to wait.
-                let told = connection.call::<registrar::Line>(registrar::LINE, &ask, limit).await;
-                if let Ok(registrar::Line { ahead: Some(ahead), .. }) = told {
-                    entry.set_progress(index, Progress::InLine(ahead));
+                // An earlier registrar refuses a registration that would have to wait. While a
+                // cluster decides, it has no place in line.
+                loop {
+                    let told = connection.call::<registrar::Line>(registrar::LINE, &ask, limit);
+                    match told.await {
+                        Ok(registrar::Line { ahead: Some(ahead), .. }) => {
+                            entry.set_progress(index, Progress::InLine(ahead));
+                            break;
+                        }
+                        Ok(_) => sleep(UNDECIDED_PAUSE).await,
+                        Err(_) => break,
+                    }
                 }
                 pending().await
             };
@@ -525,6 +533,9 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// The same within a cluster: the others have the instance for as long as the lease of its last node
 /// lasts, some seconds.
 const MOVING_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause before a registrar is asked again for the place in a line that it decides about.
+const UNDECIDED_PAUSE: Duration = Duration::from_millis(200);
 
 /// The time limit for a goodbye: a healthy registrar accepts it immediately.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);

@@ -35,6 +35,9 @@ _REFUSED_PAUSE = 5.0
 #: lasts, some seconds.
 _MOVING_PAUSE = 1.0
 
+#: The pause before a registrar is asked again for the place in a line that it decides about.
+_UNDECIDED_PAUSE = 0.2
+
 
 class Keeper:
     """Keeps the wanted instances registered over one connection."""
@@ -185,13 +188,18 @@ class _Keeping:
 
         async def tell() -> None:
             ask = {"name": self._entry.instance.name, "uuid": self._entry.instance.uuid.bytes}
-            try:
-                ahead = await self._keeper.call(
-                    "registrar.line", ask, of_answer(lambda it: it.optional_number("ahead"))
-                )
-            except LinkError:
-                return  # an earlier registrar refuses a registration that would have to wait
-            if ahead is not None and answer is None:
+            ahead: int | None = None
+            while ahead is None:
+                try:
+                    ahead = await self._keeper.call(
+                        "registrar.line", ask, of_answer(lambda it: it.optional_number("ahead"))
+                    )
+                except LinkError:
+                    return  # an earlier registrar refuses a registration that would have to wait
+                if ahead is None:
+                    # While a cluster decides, it has no place in line.
+                    await anyio.sleep(_UNDECIDED_PAUSE)
+            if answer is None:
                 self._note(Progress("in-line", ahead=ahead))
 
         try:
