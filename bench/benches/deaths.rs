@@ -14,24 +14,22 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-        mpsc,
     },
     thread,
     time::{Duration, Instant},
 };
 
-use callsign_bench::{Client, Quantiles, batches, lookups, node_binary, registrations};
-use discovery::Change;
-use endpoints::Endpoint;
-use tokio::{
-    runtime::{Builder, Runtime},
-    time::{MissedTickBehavior, interval},
+use callsign_bench::{
+    Client, Quantiles,
+    actors::{ACTOR, Event, act, runtime, start_actor, watch},
+    batches, lookups, node_binary, registrations,
 };
+use tokio::time::{MissedTickBehavior, interval};
 
 /// How many actors are killed, over each transport.
 const KILLS: usize = 1000;
@@ -65,13 +63,13 @@ fn main() {
         .collect();
 
     let load = Load::start(&unix);
-    let events = watch(&unix);
+    let events = watch(unix.clone());
     for (transport, registrar) in [("unix", &listening[0]), ("tcp", &listening[1])] {
         let before = (load.answered.load(Relaxed), Instant::now());
         let mut times = Vec::new();
         for _ in 0..KILLS {
-            let mut actor = start_actor(registrar);
-            let Event::Added = events.recv().unwrap() else { panic!("an actor comes first") };
+            let mut actor = start_actor(&registrar.parse().unwrap());
+            let Event::Added(_) = events.recv().unwrap() else { panic!("an actor comes first") };
             let killed = Instant::now();
             actor.kill().unwrap();
             let Event::Removed(seen) = events.recv().unwrap() else { panic!("then it goes") };
@@ -90,55 +88,6 @@ fn main() {
     load.stop();
     node.kill().unwrap();
     node.wait().unwrap();
-}
-
-enum Event {
-    Added,
-    Removed(Instant),
-}
-
-/// Watches on a thread of its own.
-fn watch(registrar: &str) -> mpsc::Receiver<Event> {
-    let (sender, events) = mpsc::sync_channel(16);
-    let registrar = registrar.to_owned();
-    thread::spawn(move || {
-        runtime().block_on(async {
-            let client = discovery::Client::connect([registrar]).await.unwrap();
-            let mut watch = client.watch("actor-*").unwrap();
-            // It ends with the receiver.
-            while let Some(change) = watch.next().await {
-                let sent = match change {
-                    Change::Add { .. } => sender.send(Event::Added),
-                    Change::Remove { .. } => sender.send(Event::Removed(Instant::now())),
-                    _ => Ok(()),
-                };
-                if sent.is_err() {
-                    break;
-                }
-            }
-        });
-    });
-    events
-}
-
-/// Starts an actor, which says hello, registers and waits.
-fn start_actor(registrar: &str) -> Child {
-    let own = env::current_exe().unwrap();
-    Command::new(own).args([ACTOR, registrar]).stdin(Stdio::piped()).spawn().unwrap()
-}
-
-/// The argument that makes this program an actor.
-const ACTOR: &str = "actor";
-
-fn act(registrar: &Endpoint) {
-    let name = format!("actor-{}", std::process::id());
-    runtime().block_on(async {
-        let mut client = Client::greet(registrar).await;
-        client.exchange(&registrations([name].into_iter()), 1).await;
-        // Until it is killed, or its parent is.
-        drop(std::io::stdin().read(&mut [0]));
-        drop(client);
-    });
 }
 
 /// Looks up names all the while, on a thread of its own.
@@ -176,8 +125,4 @@ impl Load {
         self.is_over.store(true, Relaxed);
         self.thread.join().unwrap();
     }
-}
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
 }

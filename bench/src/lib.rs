@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run had better stop")]
 
+pub mod actors;
 pub mod server;
 
 use std::{

@@ -7,23 +7,19 @@
 //! ```
 
 use std::{
-    env,
-    io::Read,
     path::Path,
-    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use callsign_bench::{Client, Quantiles, lookups, registrations};
-use discovery::Change;
-use endpoints::Endpoint;
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::oneshot,
-    time::interval,
+use callsign_bench::{
+    Client, Quantiles,
+    actors::{Event, runtime, start_actor, watch},
+    lookups, registrations,
 };
+use endpoints::Endpoint;
+use tokio::{sync::oneshot, time::interval};
 
 use crate::{load, stage::Stage};
 
@@ -84,59 +80,6 @@ fn goings(place: &Endpoint, events: &mpsc::Receiver<Event>) -> Vec<Duration> {
     (0..EVENTS).map(once).collect()
 }
 
-enum Event {
-    Added(Instant),
-    Removed(Instant),
-}
-
-/// Watches on a thread of its own.
-fn watch(registrar: String) -> mpsc::Receiver<Event> {
-    let (sender, events) = mpsc::sync_channel(16);
-    let (watching, is_watching) = mpsc::sync_channel(1);
-    thread::spawn(move || {
-        runtime().block_on(async {
-            let client = discovery::Client::connect([registrar]).await.unwrap();
-            let mut watch = client.watch("actor-*").unwrap();
-            // It ends with the receiver.
-            while let Some(change) = watch.next().await {
-                let sent = match change {
-                    Change::Add { .. } => sender.send(Event::Added(Instant::now())),
-                    Change::Remove { .. } => sender.send(Event::Removed(Instant::now())),
-                    _ => {
-                        _ = watching.try_send(());
-                        Ok(())
-                    }
-                };
-                if sent.is_err() {
-                    break;
-                }
-            }
-        });
-    });
-    is_watching.recv().unwrap();
-    events
-}
-
-/// Starts an actor, which says hello, registers and waits.
-fn start_actor(registrar: &Endpoint) -> Child {
-    let mut own = Command::new(env::current_exe().unwrap());
-    own.args([ACTOR, &registrar.to_string()]).stdin(Stdio::piped()).spawn().unwrap()
-}
-
-/// The argument that makes this program an actor.
-pub(crate) const ACTOR: &str = "actor";
-
-pub(crate) fn act(registrar: &Endpoint) {
-    let name = format!("actor-{}", std::process::id());
-    runtime().block_on(async {
-        let mut client = Client::greet(registrar).await;
-        client.exchange(&registrations([name].into_iter()), 1).await;
-        // Until it is killed, or its parent is.
-        drop(std::io::stdin().read(&mut [0]));
-        drop(client);
-    });
-}
-
 /// Looks up and registers at a node, on a thread of its own, until what it returns is dropped. What was
 /// registered goes with its session, after a while.
 fn start_load(registrar: Endpoint) -> oneshot::Sender<()> {
@@ -165,8 +108,4 @@ fn start_load(registrar: Endpoint) -> oneshot::Sender<()> {
         });
     });
     stop
-}
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -33,15 +33,18 @@ mod stage;
 
 use std::{env, process::Command, time::Duration};
 
-use callsign_bench::node_binary;
+use callsign_bench::{
+    actors::{ACTOR, act},
+    node_binary,
+};
 
 fn main() {
     // `cargo bench` passes flags that concern criterion alone.
     let args: Vec<_> = env::args().skip(1).filter(|it| it != "--bench").collect();
     if let [role, registrar] = &args[..]
-        && role == events::ACTOR
+        && role == ACTOR
     {
-        return events::act(&registrar.parse().unwrap());
+        return act(&registrar.parse().unwrap());
     }
     let Some(binary) = node_binary() else {
         println!("cluster: build the node first with `cargo build --release --features etcd`");
