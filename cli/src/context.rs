@@ -67,14 +67,26 @@ impl Context {
         write!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::output)
     }
 
-    /// Prints text that may be longer than the screen: on a terminal through the user's pager.
-    pub(crate) fn print_in_pager(&self, text: String) -> Result<(), Failure> {
+    /// Prints a long text, piece by piece.
+    pub(crate) fn print_pieces(
+        &self,
+        mut pieces: impl Iterator<Item = String>,
+    ) -> Result<(), Failure> {
+        pieces.try_for_each(|it| self.print(it))
+    }
+
+    /// Prints text that may be longer than the screen: on a terminal through the user's pager. It is
+    /// drawn in pieces that end with a line, and again if need be.
+    pub(crate) fn print_in_pager<I: Iterator<Item = String>>(
+        &self,
+        draw: impl Fn() -> I,
+    ) -> Result<(), Failure> {
         // An interrupt of the terminal is meant for the pager, and so is not to end this program.
         let _signals = Signals::new()?;
-        if output::page(&text, &self.environment).map_err(Failure::output)? {
+        if output::page(&draw, &self.environment).map_err(Failure::output)? {
             Ok(())
         } else {
-            self.print(text)
+            self.print_pieces(draw())
         }
     }
 

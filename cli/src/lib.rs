@@ -82,8 +82,8 @@ pub use config::{Diagnostic, Diagnostics, Place, Related, Severity, Source};
 pub use discovery::{
     Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
     DialOptions, EnvironmentError, Explanation, FindError, Followed, FollowedView, Freshness,
-    IntoEndpoint, LinkError, Located, LookupError, LookupOptions, LookupResult, Losses, Lost,
-    MemorySource, NamesResult, NoneAnswered, Outcome, ReachError, RegisterError, Registered,
+    IntoEndpoint, LinkError, Listed, Located, LookupError, LookupOptions, LookupResult, Losses,
+    Lost, MemorySource, NamesResult, NoneAnswered, Outcome, ReachError, RegisterError, Registered,
     Registrar, RegistrarFailure, RegistrarFailures, Registration, RegistrationError, RequestError,
     Resolve, ResolveError, Standing, TableSource, Trust, Watch, connect_first, connect_nearest,
     explain, probe,

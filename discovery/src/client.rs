@@ -4,6 +4,7 @@ mod environment;
 mod feed;
 mod find;
 pub(crate) mod follow;
+pub(crate) mod listing;
 pub(crate) mod located;
 pub(crate) mod lookup;
 pub(crate) mod losses;

@@ -79,6 +79,7 @@ pub use change::Change;
 pub use client::{
     Client,
     follow::{Followed, FollowedView},
+    listing::Listed,
     located::{Located, connect_first},
     lookup::LookupResult,
     losses::Losses,

@@ -32,7 +32,9 @@ pub(crate) struct Args {}
 pub(crate) async fn run(_args: Args, context: &Context) -> Result<Exit, Failure> {
     let client = context.client().await?;
     let found = client.list("*").await?;
-    note_settling(context, &found);
+    if let Some(left) = found.settling {
+        note_settling(context, left);
+    }
     let forest = forest(&found.records);
     if context.json {
         let trees: Vec<_> = forest.iter().map(|it| it.to_json(found.now_ms)).collect();

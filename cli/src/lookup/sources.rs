@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::anyhow;
-use discovery::{Client, LookupResult};
+use discovery::{Client, LookupResult, RegistrarFailure};
 use endpoints::{Name, NamePattern};
 use gateway::tractor::{CallError, TractorSource};
 use tokio::time::timeout;
@@ -40,18 +40,30 @@ impl<'a> Asked<'a> {
         Ok(Self { context, client, tractor })
     }
 
-    /// Lists the instances of all names that match a pattern, by name.
-    pub(crate) async fn list(&self, pattern: &NamePattern) -> Result<LookupResult, Failure> {
+    /// Lists the instances of all names that match a pattern, by name, and keeps what `keep` makes of
+    /// each record and the time of its registrar's clock.
+    pub(crate) async fn list_as<T>(
+        &self,
+        pattern: &NamePattern,
+        keep: impl Fn(Record, u64) -> T,
+    ) -> Result<Found<T>, Failure> {
         let found = match &self.client {
-            Some(client) => Some(client.list(pattern.as_str()).await?),
+            Some(client) => Some(client.list_as(pattern.as_str(), &keep).await?),
             None => None,
         };
-        if let Some(found) = &found {
-            note_settling(self.context, found);
+        if let Some(left) = found.as_ref().and_then(|it| it.settling) {
+            note_settling(self.context, left);
         }
-        let mut found = self.with_tractors(found, |it| pattern.matches(it.name.as_str())).await?;
-        found.records.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(found)
+        let others = self.of_tractors(found.is_some(), |it| pattern.matches(it.name.as_str()));
+        let others = others.await?;
+        let now_ms = found.as_ref().map_or_else(now_ms, |it| it.now_ms);
+        let found = found.map(|it| (it.kept, it.unanswered));
+        let (mut kept, unanswered) = found.unwrap_or_default();
+        if !others.is_empty() {
+            kept.extend(others.into_iter().map(|it| (it.name.clone(), keep(it, now_ms))));
+            kept.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        Ok(Found { kept: kept.into_iter().map(|(_, kept)| kept).collect(), unanswered })
     }
 
     /// Looks up the ready instances of a name, or all of them. Fails if the required owner has none
@@ -107,18 +119,28 @@ impl<'a> Asked<'a> {
         names
     }
 
-    /// Adds the records of tractor's registrars. One that does not answer is reported, unless
-    /// nobody answers.
+    /// Adds the records of tractor's registrars.
     async fn with_tractors(
         &self,
         found: Option<LookupResult>,
         is_meant: impl Fn(&Record) -> bool,
     ) -> Result<LookupResult, Failure> {
-        let mut is_answered = found.is_some();
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ms = since_1970.as_millis() as u64;
-        let mut found = found.unwrap_or(LookupResult { now_ms, ..LookupResult::default() });
-        let mut silent = Vec::new();
+        let others = self.of_tractors(found.is_some(), is_meant).await?;
+        let of_others = || LookupResult { now_ms: now_ms(), ..LookupResult::default() };
+        let mut found = found.unwrap_or_else(of_others);
+        found.records.extend(others);
+        found.total = found.total.max(found.records.len() as u64);
+        Ok(found)
+    }
+
+    /// Returns the records of tractor's registrars. One that does not answer is reported, unless
+    /// nobody answers.
+    async fn of_tractors(
+        &self,
+        mut is_answered: bool,
+        is_meant: impl Fn(&Record) -> bool,
+    ) -> Result<Vec<Record>, Failure> {
+        let (mut records, mut silent) = (Vec::new(), Vec::new());
         for source in &self.tractor {
             let patience = self.context.global.patience.filter(|_| is_answered);
             let listed = match patience {
@@ -128,14 +150,13 @@ impl<'a> Asked<'a> {
                 None => source.list().await,
             };
             match listed {
-                Ok(records) => {
+                Ok(listed) => {
                     is_answered = true;
-                    found.records.extend(records.into_iter().filter(&is_meant));
+                    records.extend(listed.into_iter().filter(&is_meant));
                 }
                 Err(error) => silent.push((source.registrar(), error)),
             }
         }
-        found.total = found.total.max(found.records.len() as u64);
         let says =
             |registrar| format!("the registrar `{TRACTOR_PREFIX}{registrar}` does not answer");
         if !is_answered && let Some((registrar, error)) = silent.pop() {
@@ -144,6 +165,19 @@ impl<'a> Asked<'a> {
         for (registrar, error) in silent {
             warn(self.context, format_args!("{}: {error}", says(registrar)));
         }
-        Ok(found)
+        Ok(records)
     }
+}
+
+/// What was kept of a list.
+pub(crate) struct Found<T> {
+    pub(crate) kept: Vec<T>,
+    /// The registrars that did not answer, though they count.
+    pub(crate) unanswered: Vec<RegistrarFailure>,
+}
+
+/// Returns the time of this host, in milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_millis() as u64
 }

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt::Display, pin::pin, time::Duration};
 
 use anyhow::anyhow;
-use discovery::{Client, LookupResult, RegistrarFailure};
+use discovery::{Client, RegistrarFailure};
 use endpoints::{Name, PlainLines};
 use owo_colors::OwoColorize;
 use portal::WithCauses;
@@ -88,14 +88,12 @@ pub(crate) async fn patiently<T>(
     answer.await
 }
 
-/// Notes that a list may be incomplete, if the registrars that answered have just started.
-pub(crate) fn note_settling(context: &Context, found: &LookupResult) {
-    if let Some(left) = found.settling {
-        let left = brief(left);
-        let text =
-            format_args!("the registrar has just started; others may come back within {left}");
-        note(context, text);
-    }
+/// Notes that a list may be incomplete: the registrars that answered have just started, and settle
+/// for so long.
+pub(crate) fn note_settling(context: &Context, left: Duration) {
+    let left = brief(left);
+    let text = format_args!("the registrar has just started; others may come back within {left}");
+    note(context, text);
 }
 
 /// Tells whether the registrars were configured.

@@ -11,16 +11,25 @@ use rustix::termios::tcgetwinsize;
 
 use crate::context::Environment;
 
-/// Shows text in the user's pager, if it is longer than the terminal. Tells whether it was shown.
+/// Shows text in the user's pager, if it is longer than the terminal. Tells whether it was shown. The
+/// text is drawn in pieces that end with a line, and may be drawn several times.
 ///
 /// Without a terminal at standard output, no pager is started, nor if the user wants none: an empty
 /// variable, or `cat`.
-pub(crate) fn page(text: &str, environment: &Environment) -> io::Result<bool> {
+pub(crate) fn page<I: Iterator<Item = String>>(
+    draw: impl Fn() -> I,
+    environment: &Environment,
+) -> io::Result<bool> {
     let Ok(size) = tcgetwinsize(io::stdout()) else { return Ok(false) };
     let columns = usize::from(size.ws_col.max(1));
-    let height: usize = text.lines().map(|it| it.chars().count().max(1).div_ceil(columns)).sum();
+    let height = |line: &str| line.chars().count().max(1).div_ceil(columns);
+    let mut room = usize::from(size.ws_row);
+    let fills = |piece: String| {
+        room = room.saturating_sub(piece.lines().map(height).sum());
+        room == 0
+    };
     let Some(pager) = pager(environment) else { return Ok(false) };
-    if height < usize::from(size.ws_row) {
+    if !draw().any(fills) {
         return Ok(false);
     }
     let mut command = Command::new("sh");
@@ -33,7 +42,7 @@ pub(crate) fn page(text: &str, environment: &Environment) -> io::Result<bool> {
     let Ok(mut child) = command.spawn() else { return Ok(false) };
     let mut input = child.stdin.take().expect("it was given a pipe");
     // A user who leaves before the end has seen enough.
-    let _unread = input.write_all(text.as_bytes());
+    let _unread = draw().try_for_each(|it| input.write_all(it.as_bytes()));
     drop(input);
     Ok(!child.wait()?.code().is_some_and(|it| NOT_RUN.contains(&it)))
 }

@@ -2,13 +2,13 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use endpoints::{Name, NamePattern};
+use endpoints::Name;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use wire::{
     Challenge, Owner, Record, State, encode_body,
-    registrar::{self, List, Located, Page, Query},
+    registrar::{self, Located, Query},
 };
 
 use super::{
@@ -132,71 +132,6 @@ impl Client {
     ) -> Result<LookupResult, LookupError> {
         let Answer { found, age, .. } = self.answer(name, options).await?;
         Ok(LookupResult { age, ..found.into() })
-    }
-
-    /// Lists the instances of all names that match a pattern (`*` stands for any run of
-    /// characters, `?` for any one), by name, and within a name in the order of
-    /// [`query_ready`](Self::query_ready).
-    ///
-    /// ```
-    /// # use callsign_discovery as callsign;
-    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// for record in client.list("feed.*").await?.records {
-    ///     println!("{}", record.name);
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`LookupError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn list(&self, pattern: &str) -> Result<LookupResult, LookupError> {
-        let pattern = NamePattern::new(pattern)?;
-        let answers = self.gather(|index| self.list_of(index, &pattern)).await;
-        self.listed(answers)
-    }
-
-    /// Lists as [`list`](Self::list) does, from the registrars that answer within `limit`.
-    ///
-    /// ```
-    /// # use callsign_discovery as callsign;
-    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use std::time::Duration;
-    ///
-    /// let found = client.list_within("feed.*", Duration::from_millis(100)).await?;
-    /// println!("{} are known, and {} do not say", found.records.len(), found.unanswered.len());
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`list`](Self::list); a late registrar counts as unanswered.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn list_within(
-        &self,
-        pattern: &str,
-        limit: Duration,
-    ) -> Result<LookupResult, LookupError> {
-        let pattern = NamePattern::new(pattern)?;
-        let (ask, late) = (|index| self.list_of(index, &pattern), |failure| Some(Err(failure)));
-        let answers = self.answers(ask, |_| false, late, Some(Instant::now() + limit)).await;
-        self.listed(answers)
-    }
-
-    fn listed(&self, answers: Answers<RegistrarAnswer>) -> Result<LookupResult, LookupError> {
-        let mut found = LookupResult::from(self.records(answers)?);
-        // A stable sort, which keeps the order within a name.
-        found.records.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(found)
     }
 
     pub(crate) async fn query(
@@ -384,7 +319,7 @@ impl Client {
 
     /// Asks as [`with_patience`](Self::with_patience) does, and waits for no registrar any longer
     /// than that.
-    async fn answers<T, F: Future<Output = T>>(
+    pub(super) async fn answers<T, F: Future<Output = T>>(
         &self,
         ask: impl Fn(usize) -> F,
         is_answer: impl Fn(&T) -> bool,
@@ -418,33 +353,6 @@ impl Client {
     ) -> Result<MergedRecords, LookupError> {
         MergedRecords::of(answers, self.hub().options.trust)
     }
-
-    pub(crate) async fn list_of(
-        &self,
-        index: usize,
-        pattern: &NamePattern,
-    ) -> Option<Result<RegistrarAnswer, RegistrarFailure>> {
-        let mut list = List { pattern: pattern.clone(), after: 0 };
-        let mut part = RegistrarAnswer::default();
-        loop {
-            let args = encode_body(&list);
-            let page: Page = match self.hub().ask(index, registrar::LIST, &args).await? {
-                Ok(Reply { value, settles_at }) => {
-                    part.settles_at = settles_at;
-                    value
-                }
-                Err(failure) => return Some(Err(failure)),
-            };
-            part.now_ms = page.now_ms;
-            part.total += page.records.len() as u64;
-            part.records.extend(page.records);
-            match page.next {
-                // Only a broken registrar would send a list round in circles.
-                Some(next) if next > list.after => list.after = next,
-                _ => return Some(Ok(part)),
-            }
-        }
-    }
 }
 
 impl Resolve for Client {
@@ -454,7 +362,7 @@ impl Resolve for Client {
 }
 
 /// The answer of each registrar, by its link; `None` from one that another link serves.
-type Answers<T> = Vec<Option<Result<T, RegistrarFailure>>>;
+pub(super) type Answers<T> = Vec<Option<Result<T, RegistrarFailure>>>;
 
 /// The instances of a name to ask for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

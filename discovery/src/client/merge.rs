@@ -139,8 +139,11 @@ pub(crate) fn merge(answers: impl IntoIterator<Item = (usize, Vec<Record>)>) -> 
     merged
 }
 
+/// Whether it is declared, when it came, its epoch, and which it is.
+pub(crate) type Seniority = (bool, Reverse<u64>, Reverse<Epoch>, Uuid);
+
 /// The sort key of records: live ones before declared ones, the newest first.
-pub(crate) fn newest_first(record: &Record) -> impl Ord + use<> {
+pub(crate) fn newest_first(record: &Record) -> Seniority {
     let is_declared = record.lifetime == Lifetime::Declared;
     (is_declared, Reverse(record.since_ms), Reverse(record.epoch), record.uuid)
 }

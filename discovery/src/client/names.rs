@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use endpoints::{Name, NamePattern};
 use futures_util::future::join_all;
 use wire::{
-    Epoch, ErrorKind, encode_body,
+    Epoch, ErrorKind, Record, encode_body,
     registrar::{self, ListNames, NamesPage},
 };
 
@@ -138,8 +138,9 @@ impl Client {
                 let page = match page? {
                     Ok(Reply { value, .. }) => value,
                     Err(failure) if is_too_old(&failure) => {
-                        let listed = self.list_of(index, pattern).await?;
-                        return Some(listed.map(|part| names_in(&part.records)));
+                        let name = |record: Record, _| record.name.to_string();
+                        let listed = self.list_of(index, pattern, &name).await?;
+                        return Some(listed.map(|part| part.into_kept().collect()));
                     }
                     Err(failure) => return Some(Err(failure)),
                 };
@@ -160,10 +161,6 @@ impl Client {
     ) -> (Epoch, Option<Result<Reply<NamesPage>, RegistrarFailure>>) {
         (list.after, self.hub().ask(index, registrar::NAMES, &encode_body(&list)).await)
     }
-}
-
-fn names_in(records: &[wire::Record]) -> Vec<String> {
-    records.iter().map(|it| it.name.to_string()).collect()
 }
 
 /// The pages of a list of names, several of which are asked for at once: each says where the next

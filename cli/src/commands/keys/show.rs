@@ -1,6 +1,6 @@
 //! `callsign keys show`.
 
-use std::{fmt::Write as _, fs::File, io, os::fd::AsFd, path::PathBuf, time::SystemTime};
+use std::{fmt::Write as _, fs::File, io, iter, os::fd::AsFd, path::PathBuf, time::SystemTime};
 
 use endpoints::{Plain, SpiffeId};
 use humantime::format_rfc3339_seconds;
@@ -53,7 +53,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         let headline = if count == 1 { file.clone() } else { format!("{file}, {}", at + 1) };
         laid_out(context, &headline, &lines(item, now))
     });
-    context.print_in_pager(shown.collect::<Vec<_>>().join("\n"))?;
+    let text = shown.collect::<Vec<_>>().join("\n");
+    context.print_in_pager(|| iter::once(text.clone()))?;
     Ok(Exit::Done)
 }
 

@@ -1,25 +1,23 @@
 //! `callsign ls`: registered actors, and how near each is from here.
 
+mod row;
 pub(super) mod selection;
+mod sheet;
 
 use discovery::{Registrar, Standing};
-use endpoints::{Name, Plain, Ranked, Stamped};
-use rustix::process::geteuid;
-use unicode_width::UnicodeWidthStr;
-use wire::{Record, State};
+use endpoints::Name;
 
-use self::selection::{Filter, SortKey, have_several_owners, owner_of, sort};
-
+use self::{
+    row::{Kept, Row, Sieve, View, Why},
+    selection::{Filter, SortKey},
+    sheet::{Sheet, as_array, below_each_other},
+};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
     lookup::query::pattern,
-    lookup::ranking::{
-        Seen, WAITING, age_in_words, in_short, remark_on, short_uuid, state_in_words,
-    },
     lookup::sources::Asked,
     output::notices::{note, nothing_is_there, warn_unanswered},
-    output::{Table, fits, fitted, shortened},
 };
 
 /// List registered actors, and how near each is from here
@@ -73,11 +71,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let pattern = pattern(&args.pattern)?;
     let filters: Vec<_> =
         args.filter.iter().map(|it| Filter::read(it)).collect::<Result<_, _>>()?;
-    let mut found = Asked::connect(context).await?.list(&pattern).await?;
-    let shows_draining = args.all || filters.iter().any(Filter::asks_for_draining);
-    let in_all = found.records.len();
-    found.records.retain(|it| shows_draining || it.state != State::Draining);
-    let hidden = in_all - found.records.len();
+    let is_selective = !filters.is_empty() || args.node.is_some();
+    let view = match () {
+        () if context.json => View::Json,
+        () if args.all => View::Endpoints,
+        () => View::Nearest,
+    };
+    let asked = Asked::connect(context).await?;
+    let mut sieve = Sieve::new(view, args.sort, filters);
+    sieve.shows_draining |= args.all;
+    if let Some(node) = args.node {
+        sieve.node = Some((node, own_node(context).await?));
+    }
+    let mut found = asked.list_as(&pattern, |record, now_ms| sieve.take(record, now_ms)).await?;
+    let is_left_out = |it: &Kept, why| matches!(it, Kept::LeftOut(it) if *it == why);
+    let hidden = found.kept.iter().filter(|it| is_left_out(it, Why::Draining)).count();
     match hidden {
         0 => {}
         1 => note(context, "one that is draining is not shown; `--all` shows it"),
@@ -86,32 +94,30 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             note(context, text);
         }
     }
-    if let Some(node) = &args.node {
-        let own = own_node(context).await?;
-        let home = |it: &Record| it.node.as_ref().or(own.as_ref()).map(Name::to_string);
-        found.records.retain(|it| home(it).as_ref() == Some(node));
-    }
-    let mut seen = Seen::all_from_here(&found.records);
-    if let Some(unknown) = filters.iter().find_map(|it| it.unknown_key(&seen))
-        && !seen.is_empty()
+    let is_filtered =
+        |it: &Kept| !is_left_out(it, Why::Draining) && !is_left_out(it, Why::Elsewhere);
+    if let Some(unknown) = sieve.unknown_key()
+        && found.kept.iter().any(is_filtered)
     {
         note(context, unknown);
     }
-    seen.retain(|it| filters.iter().all(|filter| filter.takes(it)));
-    sort(&mut seen, args.sort);
+    sieve.take_starting(&mut found.kept);
+    let rows = found.kept.into_iter().filter_map(|it| match it {
+        Kept::Row(row) => Some(row),
+        _ => None,
+    });
+    let mut rows: Vec<Row> = rows.collect();
+    rows.sort_by(|one, other| one.sort.cmp(&other.sort));
     if args.reverse {
-        seen.reverse();
+        rows.reverse();
     }
     if context.json {
-        let records: Vec<_> = seen.iter().map(|it| it.to_json(Some(found.now_ms))).collect();
-        context.print_json(&records)?;
+        context.print_pieces(as_array(&rows))?;
     }
-    if seen.is_empty() {
+    if rows.is_empty() {
         let nothing = match pattern.as_str() {
             _ if hidden > 0 => "nothing else is registered".to_owned(),
-            _ if !filters.is_empty() || args.node.is_some() => {
-                "nothing that is registered passes the filter".to_owned()
-            }
+            _ if is_selective => "nothing that is registered passes the filter".to_owned(),
             "*" => "nothing is registered".to_owned(),
             pattern => format!("nothing is registered that matches `{pattern}`"),
         };
@@ -123,23 +129,28 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         };
     }
     warn_unanswered(context, &found.unanswered);
-    if context.json {
-        return Ok(Exit::Done);
-    }
-    let table = if args.all {
-        let width = context.width();
-        let table = Some(every_endpoint(&seen, found.now_ms).render());
-        let table = table.filter(|it| fits(it, width));
-        table.unwrap_or_else(|| below_each_other(&seen, found.now_ms, width))
-    } else {
-        nearest(&seen, found.now_ms, context.width()).render()
-    };
-    if args.no_pager {
-        context.print(table)?
-    } else {
-        context.print_in_pager(table)?
-    }
+    let width = context.width();
+    match view {
+        View::Json => Ok(()),
+        View::Nearest => {
+            let sheet = Sheet::of_nearest(&rows, width);
+            print(context, args.no_pager, || sheet.pieces())
+        }
+        View::Endpoints => match Sheet::of_endpoints(&rows, width) {
+            Some(sheet) => print(context, args.no_pager, || sheet.pieces()),
+            None => print(context, args.no_pager, || below_each_other(&rows, width)),
+        },
+    }?;
     Ok(Exit::Done)
+}
+
+/// Prints what is drawn in pieces.
+fn print<I: Iterator<Item = String>>(
+    context: &Context,
+    no_pager: bool,
+    draw: impl Fn() -> I,
+) -> Result<(), Failure> {
+    if no_pager { context.print_pieces(draw()) } else { context.print_in_pager(draw) }
 }
 
 /// Returns what the registrar that is asked is called in its cluster, if it is in one.
@@ -152,185 +163,35 @@ async fn own_node(context: &Context) -> Result<Option<Name>, Failure> {
     Ok(registrars.into_iter().find_map(node))
 }
 
-/// Draws a row for each instance. Within a width, the least telling columns are left out first, then
-/// endpoints are shortened, then other columns are left out, and last the names are shortened.
-fn nearest(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Table {
-    let mut rows = vec![HEADER.map(str::to_owned)];
-    for seen in seen {
-        let [name, instance, state, lifetime, age] = what_it_is(seen.record, now_ms);
-        let (nearest, locality) = match (seen.nearest(), seen.candidates.len()) {
-            (None, _) => (format!("{NONE}{}", seen.why_none()), "-".to_owned()),
-            (Some((endpoint, locality)), count) => {
-                let further = if count > 1 { format!(" +{}", count - 1) } else { String::new() };
-                let remark = remark_on(seen.candidates[0].stamped, seen.record);
-                (format!("{endpoint}{further}"), format!("{locality}{remark}"))
-            }
-        };
-        rows.push([name, instance, state, nearest, locality, lifetime, age, owner_of(seen.record)]);
-    }
-    let mut shown: Vec<usize> = (0..HEADER.len()).collect();
-    if !have_several_owners(seen) {
-        shown.retain(|it| *it != USER);
-    }
-    if let Some(width) = width {
-        fit(&mut rows, &mut shown, usize::from(width));
-    }
-    let mut table = Table::new(shown.iter().map(|it| HEADER[*it]));
-    for row in rows.iter().skip(1) {
-        table.row(shown.iter().map(|it| row[*it].clone()));
-    }
-    table
-}
-
-/// Makes rows fit a width, if that can be.
-fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize) {
-    let room_for = |rows: &[[String; HEADER.len()]], shown: &[usize], column: usize| {
-        let widest = |it: usize| rows.iter().map(|row| row[it].width()).max().unwrap_or(0);
-        let others: usize =
-            shown.iter().filter(|it| **it != column).map(|it| widest(*it) + 2).sum();
-        width.saturating_sub(others)
-    };
-    let widest = rows.iter().map(|row| row[NEAREST].width()).max().unwrap_or(0);
-    let least = widest.min(NEAREST_MIN);
-    for (columns, needed) in [(LESS_TELLING, widest), (DISPENSABLE, least)] {
-        for column in columns {
-            if room_for(rows, shown, NEAREST) < needed {
-                shown.retain(|it| it != column);
-            }
-        }
-    }
-    if room_for(rows, shown, NEAREST) < widest.min(NEAREST_MIN) {
-        // In `ready, suspect` the last word matters more.
-        rows.iter_mut().for_each(|row| {
-            let mut words = row[STATE].rsplit(", ").filter(|it| !it.ends_with(WAITING));
-            row[STATE] = words.next().unwrap_or_default().to_owned();
-        });
-    }
-    for (column, least) in
-        [(NEAREST, NEAREST_MIN), (NAME, NAME_MIN), (STATE, STATE_MIN), (NEAREST, 1)]
-    {
-        let room = room_for(rows, shown, column).max(least);
-        for row in rows.iter_mut() {
-            // A shortened reason would be incomprehensible.
-            let is_reason = row[column].starts_with(NONE) && row[column].width() > room;
-            let shown = if is_reason { "none" } else { &row[column] };
-            row[column] = shortened(shown, room);
-        }
-    }
-}
-
-/// Draws an instance on a line and its endpoints below it, where a table would be too wide.
-fn below_each_other(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> String {
-    let mut text = String::new();
-    let names_owners = are_of_others(seen);
-    for seen in seen {
-        let mut line = what_it_is(seen.record, now_ms).join("  ");
-        if names_owners {
-            line = format!("{line}  {}", owner_of(seen.record));
-        }
-        text += &(fitted(&Plain(&line).to_string(), width, 0, 2) + "\n");
-        if seen.candidates.is_empty() {
-            text += "  none\n";
-        }
-        for candidate in &seen.candidates {
-            let (locality, endpoint) = (verdict_on(candidate, seen), &candidate.stamped.endpoint);
-            let line = format!("  {locality:<14}  {endpoint}");
-            text += &(fitted(&line, width, 0, 4) + "\n");
-        }
-    }
-    text
-}
-
-/// Tells whether any belong to another user: if all are the user's own, the owner need not be
-/// shown.
-fn are_of_others(seen: &[Seen<'_>]) -> bool {
-    let own = wire::Owner::User(geteuid().as_raw());
-    have_several_owners(seen)
-        || seen.iter().any(|it| it.record.owner.as_ref().is_some_and(|it| *it != own))
-}
-
-/// Draws a row for each endpoint.
-fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
-    let names_owners = are_of_others(seen);
-    let header = ["NAME", "INSTANCE", "STATE", "LIFETIME", "AGE", "USER", "LOCALITY", "ENDPOINT"];
-    let shown = |it: &usize| names_owners || header[*it] != "USER";
-    let shown: Vec<_> = (0..header.len()).filter(shown).collect();
-    let mut table = Table::new(shown.iter().map(|it| header[*it]));
-    for seen in seen {
-        let row = |locality: &str, endpoint: String| {
-            let [name, instance, state, lifetime, age] = what_it_is(seen.record, now_ms);
-            let owner = owner_of(seen.record);
-            let row = [name, instance, state, lifetime, age, owner, locality.to_owned(), endpoint];
-            shown.iter().map(|it| row[*it].clone()).collect::<Vec<_>>()
-        };
-        if seen.candidates.is_empty() {
-            table.row(row("-", "none".to_owned()));
-        }
-        for candidate in &seen.candidates {
-            let endpoint = candidate.stamped.endpoint.to_string();
-            table.row(row(&verdict_on(candidate, seen), endpoint));
-        }
-    }
-    table
-}
-
-/// Says how near an endpoint is, or why it is left out.
-fn verdict_on(Ranked { stamped, verdict }: &Ranked<&Stamped>, seen: &Seen<'_>) -> String {
-    let verdict = match verdict {
-        Ok(locality) => locality.as_str(),
-        Err(reason) => in_short(reason),
-    };
-    format!("{verdict}{}", remark_on(stamped, seen.record))
-}
-
-/// Returns the columns of an instance apart from its endpoints: name, instance, state, lifetime,
-/// age.
-fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
-    let Record { name, uuid, lifetime, node, .. } = record;
-    let lifetime = match node {
-        Some(node) => format!("{lifetime} at {node}"),
-        None => lifetime.to_string(),
-    };
-    let age = age_in_words(record, now_ms).unwrap_or_else(|| "-".to_owned());
-    [name.to_string(), short_uuid(uuid), state_in_words(record), lifetime, age]
-}
-
-const HEADER: [&str; 8] =
-    ["NAME", "INSTANCE", "STATE", "NEAREST", "LOCALITY", "LIFETIME", "AGE", "USER"];
-const NAME: usize = 0;
-const INSTANCE: usize = 1;
-const STATE: usize = 2;
-const NEAREST: usize = 3;
-const LOCALITY: usize = 4;
-const LIFETIME: usize = 5;
-const AGE: usize = 6;
-
-/// The prefix of the reason why an instance has no endpoint within reach.
-const NONE: &str = "none: ";
-const USER: usize = 7;
-
-/// The columns that are dropped, in this order, before an endpoint is shortened: INSTANCE
-/// distinguishes several instances of a name, which `find --all` does too.
-const LESS_TELLING: &[usize] = &[AGE, INSTANCE, USER];
-
-/// The columns that are dropped, in this order, before an endpoint is shortened to next to nothing.
-const DISPENSABLE: &[usize] = &[LIFETIME, LOCALITY];
-
-/// The least width of a name: enough to distinguish most.
-const NAME_MIN: usize = 8;
-
-/// The least width of a state: the shortest one in full.
-const STATE_MIN: usize = 5;
-
-/// The least width of an endpoint: enough to show its kind and its end.
-const NEAREST_MIN: usize = 16;
-
 #[cfg(test)]
 mod tests {
-    use wire::{Lifetime, Suspicion};
+    use unicode_width::UnicodeWidthStr;
+    use wire::{Lifetime, State, Suspicion};
 
     use super::*;
-    use crate::lookup::ranking::sample::{record, seen};
+    use crate::lookup::ranking::{
+        Seen,
+        sample::{record, seen},
+    };
+    use crate::output::shortened;
+
+    fn rows(view: View, records: &[Seen<'_>]) -> Vec<Row> {
+        let sieve = Sieve::new(view, SortKey::Name, Vec::new());
+        let rows = records.iter().map(|it| match sieve.row(it, 4000) {
+            Kept::Row(row) => row,
+            other => panic!("{other:?}"),
+        });
+        rows.collect()
+    }
+
+    fn every_endpoint(records: &[Seen<'_>]) -> String {
+        let rows = rows(View::Endpoints, records);
+        Sheet::of_endpoints(&rows, None).unwrap().pieces().collect()
+    }
+
+    fn nearest(records: &[Seen<'_>], width: Option<u16>) -> String {
+        Sheet::of_nearest(&rows(View::Nearest, records), width).pieces().collect()
+    }
 
     #[test]
     fn a_row_says_what_is_nearest_or_why_nothing_is() {
@@ -343,7 +204,7 @@ mod tests {
         let records = [feed, clock, job];
         let records: Vec<_> = records.iter().map(seen).collect();
         let check = |width: Option<u16>, expected: &str| {
-            assert_eq!(nearest(&records, 4000, width).render(), expected, "{width:?}");
+            assert_eq!(nearest(&records, width), expected, "{width:?}");
         };
         let in_full = "\
 NAME   INSTANCE  STATE           NEAREST                 LOCALITY     LIFETIME  AGE
@@ -363,7 +224,7 @@ job    55555555  starting        none: no endpoints      -            session
 ",
         );
         assert_eq!(
-            every_endpoint(&records, 4000).render(),
+            every_endpoint(&records),
             "\
 NAME   INSTANCE  STATE           LIFETIME  AGE  LOCALITY        ENDPOINT
 feed   33333333  ready           session   3s   unix socket     /unix/run/feed.sock
@@ -385,14 +246,14 @@ job    55555555  starting        session   3s   -               none
         let records = [feed, wide, other];
         let seen: Vec<_> = records.iter().map(seen).collect();
         for width in [30, 40, 60, 80, 100, 120] {
-            let drawn = nearest(&seen, 4000, Some(width)).render();
+            let drawn = nearest(&seen, Some(width));
             assert_eq!(drawn.lines().count(), 4, "{drawn}");
             for line in drawn.lines() {
                 assert!(line.width() <= usize::from(width), "{width}:\n{drawn}");
             }
         }
         assert_eq!(
-            nearest(&seen, 4000, Some(40)).render(),
+            nearest(&seen, Some(40)),
             "\
 NAME           STATE    NEAREST
 feed…rankfurt  suspect  /unix…xxxxx.sock
@@ -401,10 +262,10 @@ clock          ready    none
 "
         );
         // An endpoint in full is worth more than who has registered it.
-        assert!(nearest(&seen, 4000, Some(200)).render().contains("USER"));
-        let narrower = nearest(&seen, 4000, Some(170)).render();
+        assert!(nearest(&seen, Some(200)).contains("USER"));
+        let narrower = nearest(&seen, Some(170));
         assert!(narrower.contains(&long) && !narrower.contains("AGE"), "{narrower}");
-        assert!(!nearest(&seen[..2], 4000, None).render().contains("USER"));
+        assert!(!nearest(&seen[..2], None).contains("USER"));
     }
 
     #[test]

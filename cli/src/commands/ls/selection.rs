@@ -1,9 +1,11 @@
 //! The selection and order of listed records.
 
+use std::{cmp::Reverse, collections::BTreeSet};
+
 use anyhow::anyhow;
 use clap::ValueEnum;
-use endpoints::{Quoted, is_match, names_like};
-use wire::{Lifetime, Record};
+use endpoints::{Locality, Quoted, is_match, names_like};
+use wire::{Lifetime, Owner, Record};
 
 use crate::{failure::Failure, lookup::ranking::Seen, owners};
 
@@ -20,20 +22,33 @@ pub(in crate::commands) enum SortKey {
     User,
 }
 
-/// Sorts records that are sorted by name.
-pub(super) fn sort(seen: &mut [Seen<'_>], key: SortKey) {
-    match key {
-        SortKey::Name => {}
-        SortKey::Age => seen.sort_by_key(|it| std::cmp::Reverse(it.record.since_ms)),
-        SortKey::State => {
-            seen.sort_by_key(|it| (it.record.state.to_string(), it.record.suspicion.is_some()));
+/// What a record is sorted by.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum SortValue {
+    /// Its name, and nothing else.
+    Name,
+    Age(Reverse<u64>),
+    State(String, bool),
+    Locality(bool, Option<Locality>),
+    Lifetime(String),
+    User(Option<Owner>),
+}
+
+impl SortKey {
+    /// Returns what a record is sorted by.
+    pub(super) fn value_of(self, seen: &Seen<'_>) -> SortValue {
+        let record = seen.record;
+        match self {
+            Self::Name => SortValue::Name,
+            Self::Age => SortValue::Age(Reverse(record.since_ms)),
+            Self::State => SortValue::State(record.state.to_string(), record.suspicion.is_some()),
+            Self::Locality => {
+                let locality = seen.nearest().map(|(_, locality)| locality);
+                SortValue::Locality(locality.is_none(), locality)
+            }
+            Self::Lifetime => SortValue::Lifetime(record.lifetime.to_string()),
+            Self::User => SortValue::User(record.owner.clone()),
         }
-        SortKey::Locality => seen.sort_by_key(|it| {
-            let locality = it.nearest().map(|(_, locality)| locality);
-            (locality.is_none(), locality)
-        }),
-        SortKey::Lifetime => seen.sort_by_key(|it| it.record.lifetime.to_string()),
-        SortKey::User => seen.sort_by_key(|it| it.record.owner.clone()),
     }
 }
 
@@ -88,12 +103,17 @@ impl Filter {
         self.key == "state" && is_match(&self.pattern, "draining")
     }
 
+    /// Tells whether it is about metadata.
+    pub(super) fn is_of_metadata(&self) -> bool {
+        !KEYS.contains(&&*self.key)
+    }
+
     /// Says so, if the key is one of the metadata that no record has.
-    pub(super) fn unknown_key(&self, seen: &[Seen<'_>]) -> Option<String> {
-        let metadata = || seen.iter().flat_map(|it| it.record.metadata.keys().map(String::as_str));
-        if KEYS.contains(&&*self.key) || metadata().any(|it| it == self.metadata_key()) {
+    pub(super) fn unknown_key(&self, metadata: &BTreeSet<String>) -> Option<String> {
+        if !self.is_of_metadata() || metadata.contains(self.metadata_key()) {
             return None;
         }
+        let metadata = || metadata.iter().map(String::as_str);
         let near = names_like(&self.key, KEYS.iter().copied().chain(metadata()));
         let more = match near.split_last() {
             Some((last, [])) => format!("did you mean `{last}`?"),
@@ -144,14 +164,6 @@ const VALUES: &[(&str, &[&str])] = &[
 
 /// The keys of a filter besides metadata.
 const KEYS: &[&str] = &["name", "state", "lifetime", "user", "owner", "locality"];
-
-/// Tells whether several owners have registered actors. Nobody has registered the declared ones.
-pub(super) fn have_several_owners(seen: &[Seen<'_>]) -> bool {
-    let registered = seen.iter().filter(|it| it.record.lifetime != Lifetime::Declared);
-    let mut owners = registered.map(|it| &it.record.owner);
-    let first = owners.next();
-    owners.any(|owner| Some(owner) != first)
-}
 
 /// Returns the name of a record's owner.
 pub(in crate::commands) fn owner_of(record: &Record) -> String {
