@@ -25,6 +25,13 @@ impl Outcome {
         self
     }
 
+    /// Checks which signal has ended it.
+    #[track_caller]
+    pub(crate) fn ends_by(self, signal: i32) -> Self {
+        assert_eq!(self.signal, Some(signal), "the end is not by the signal expected\n{self}");
+        self
+    }
+
     /// Checks that all went well.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Self {

@@ -237,5 +237,6 @@ fn a_program_that_has_served_and_ended_has_not_slipped_away() {
         assert!(!told.stderr.contains("background"), "{told}");
     };
     check("sleep 600 & exit 3", 3);
-    check("sleep 600 & kill -9 $$", 137);
+    let killed = ["register", "server", &endpoint, "--", "sh", "-c", "sleep 600 & kill -9 $$"];
+    node.callsign(&killed).ends_by(9);
 }

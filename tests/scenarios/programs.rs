@@ -29,7 +29,7 @@ fn the_real_http_server_answers() {
     asked.outcome().succeeds().prints(&["200 OK", "from the real server"]);
 
     // It passes the signal on, and ends with the program's exit code.
-    web.stop().ends_with(128 + 15);
+    web.stop().ends_by(15);
     node.callsign(&["find", "web"]).ends_with(1);
 }
 
@@ -45,7 +45,7 @@ fn a_program_that_is_killed_is_gone_and_watchers_hear_of_it() {
     signal(&open(&pid), Signal::KILL);
     let removed = watch.json("an instance that is gone", |it| it["change"] == "remove");
     assert_eq!(removed["name"], "sleeper");
-    program.outcome().ends_with(128 + 9);
+    program.outcome().ends_by(9);
     assert_eq!(node.callsign(&["ls", "--json"]).json(), Value::Array(vec![]));
 }
 
@@ -76,8 +76,16 @@ fn a_registration_ends_as_its_program_does() {
     };
     check(&["true"], 0);
     check(&["sh", "-c", "exit 7"], 7);
-    check(&["sh", "-c", "kill -9 $$"], 137);
     check(&["no-such-program-anywhere"], 127).says(&["no-such-program-anywhere"]);
+    // A service manager takes an end by SIGTERM for a success, and the exit code of a shell not.
+    for number in [1, 2, 6, 9, 10, 15, 34] {
+        let kill = format!("kill -{number} $$");
+        node.callsign(&[&register[..], &["sh", "-c", &kill]].concat()).ends_by(number);
+    }
+    let mut sleeper = node.run(&[&register[..], &["sh", "-c", "echo up; exec sleep 600"]].concat());
+    sleeper.line_with("up");
+    sleeper.signal(Signal::TERM);
+    sleeper.outcome().ends_by(15);
     assert_eq!(node.callsign(&["ls", "--json"]).json(), Value::Array(vec![]));
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Exit {
     Failed,
     /// It ends as a program that it ran has ended.
     Code(u8),
-    /// It ends by a signal that it has heard.
+    /// It ends by a signal that it has heard, or that has ended a program that it ran.
     Signal(u8),
 }
 

@@ -37,7 +37,7 @@ use self::{
     background::Ended,
     plan::{Plan, socket_path},
     presence::{Known, Presence, follow, warn_of_nobody},
-    program::{Happening, Program},
+    program::{Happening, Program, exit_after},
     told::{tell, tell_of_links, warn_of_aliases, warn_of_doubts, warn_of_silence},
     turn::{DISPLACED, asked_to_end, await_turn, displaced, unanswered},
 };
@@ -63,8 +63,8 @@ Examples:
 
 With a command, `register` starts the program and registers it as starting; it is ready when it \
 listens at one of its endpoints. The entry lasts as long as the program: when the program ends, \
-`register` ends with the same exit code; when `register` is asked to end, it asks the program, \
-and kills it after the grace; when `register` is killed, the program is ended too. Other signals, \
+`register` ends with the same exit code, or by the same signal; when `register` is asked to end, \
+it asks the program, and kills it after the grace; when `register` is killed, the program is ended too. Other signals, \
 such as SIGUSR1, are passed on. All descendants of the program are ended too. A program that moves \
 to the background is ended, with a warning that names the remedy, and the exit code is 125, as \
 when another program serves in its place after it has ended. The exit code is 126 for a command \
@@ -388,7 +388,7 @@ async fn watch_over(
             biased;
             happening = program.next() => match happening? {
                 Happening::Ended(status) => {
-                    let status = status.map(|it| program.exit(it));
+                    let status = status.map(exit_after);
                     let is_success = status == Some(Exit::Code(0)) && !is_terminated;
                     if is_success && own.is_none() && of_success().tell_of_silence(context) {
                         return Ok(SLIPPED_AWAY);
@@ -396,7 +396,7 @@ async fn watch_over(
                     return Ok(own.or(status).unwrap_or(Exit::Done));
                 }
                 Happening::LeftBehind(status) => {
-                    own = Some(program.exit(status));
+                    own = Some(exit_after(status));
                     let is_success = status.success() && !is_terminated;
                     if is_success && of_success().warn_of(&program.left(), context) {
                         own = Some(SLIPPED_AWAY);

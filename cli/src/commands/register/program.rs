@@ -29,8 +29,6 @@ pub(super) struct Program {
     /// The time for it to end by itself.
     grace: Duration,
     ending: Option<Ending>,
-    /// Whether the terminal has ended it.
-    is_interrupted: bool,
 }
 
 /// A program that is to end.
@@ -63,9 +61,7 @@ impl Program {
         signals: Signals,
     ) -> Result<Self, Failure> {
         match Guarded::start(command) {
-            Ok(guarded) => {
-                Ok(Self { guarded, signals, grace, ending: None, is_interrupted: false })
-            }
+            Ok(guarded) => Ok(Self { guarded, signals, grace, ending: None }),
             Err(StartError::Guardian(error) | StartError::Program(error))
                 if error.kind() == io::ErrorKind::WouldBlock =>
             {
@@ -231,34 +227,24 @@ impl Program {
     }
 
     /// Tells a script that the terminal has interrupted the program: it was not notified itself.
-    fn tell_group(&mut self, status: ExitStatus) {
+    fn tell_group(&self, status: ExitStatus) {
         if status.signal() != Some(Number::INT.as_raw()) {
             return;
         }
-        match self.guarded.interrupt_group() {
-            Ok(is_interrupted) => self.is_interrupted = is_interrupted,
-            Err(error) => tracing::debug!(%error, "nobody else is interrupted"),
-        }
-    }
-
-    /// Returns the exit code for the program's end, as a shell does. If the terminal has ended it,
-    /// this program ends in the same way: a script continues after a program that has handled
-    /// Ctrl-C.
-    pub(super) fn exit(&self, status: ExitStatus) -> Exit {
-        match status.signal() {
-            Some(number) if self.is_interrupted => Exit::Signal(number as u8),
-            _ => exit_of(status),
+        if let Err(error) = self.guarded.interrupt_group() {
+            tracing::debug!(%error, "nobody else is interrupted");
         }
     }
 }
 
-/// Returns the exit code that tells how a program ended, as a shell does.
-fn exit_of(status: ExitStatus) -> Exit {
-    let code = match (status.code(), status.signal()) {
-        (Some(code), _) => code,
-        (None, signal) => SIGNALLED + signal.unwrap_or_default(),
-    };
-    Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))
+/// Returns how this program ends after one that has ended: in the same way. Service managers take
+/// an end by SIGTERM for a success, and 143 for a failure; a script continues after a program that
+/// has handled Ctrl-C.
+pub(super) fn exit_after(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (None, Some(number)) => Exit::Signal(u8::try_from(number).unwrap_or(u8::MAX)),
+        (code, _) => Exit::Code(code.and_then(|it| u8::try_from(it).ok()).unwrap_or(u8::MAX)),
+    }
 }
 
 /// Describes a process that cannot be ended.
@@ -299,9 +285,6 @@ fn not_started(words: &[OsString], error: io::Error) -> Failure {
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
-/// The number that shells add to the signal that ended a command.
-const SIGNALLED: i32 = 128;
-
 /// The time within which a repeated signal is not another request. Nobody types so fast.
 const TWICE: Duration = Duration::from_millis(100);
 
@@ -313,16 +296,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_codes_are_those_of_a_shell() {
-        let check = |raw, expected: u8| {
-            assert_eq!(exit_of(ExitStatus::from_raw(raw)), Exit::Code(expected));
+    fn the_end_is_that_of_the_program() {
+        let check = |raw, expected: Exit| {
+            assert_eq!(exit_after(ExitStatus::from_raw(raw)), expected);
         };
-        check(0, 0);
-        check(3 << 8, 3);
-        check(255 << 8, 255);
-        check(2, 130);
-        check(9, 137);
+        check(0, Exit::Code(0));
+        check(3 << 8, Exit::Code(3));
+        check(255 << 8, Exit::Code(255));
+        check(2, Exit::Signal(2));
+        check(9, Exit::Signal(9));
         // With a core dump.
-        check(6 | 0x80, 134);
+        check(6 | 0x80, Exit::Signal(6));
     }
 }
