@@ -1,6 +1,7 @@
 //! Notifications to the service manager, if one started this program.
 
 use std::{
+    convert::Infallible,
     env,
     ffi::OsStr,
     io,
@@ -11,11 +12,12 @@ use std::{
             net::{SocketAddr, UnixDatagram},
         },
     },
+    pin::pin,
     time::Duration,
 };
 
 use sd_notify::NotifyState;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 /// Tells the service manager, if there is one.
 pub(crate) fn notify(states: &[NotifyState<'_>]) {
@@ -32,6 +34,46 @@ pub(crate) fn notify_reloading() {
     }
 }
 
+/// A start that takes as long as others want: its service manager gives it more time, again and
+/// again.
+#[derive(Debug, Default)]
+pub(crate) struct Extension {
+    /// When the manager was told last.
+    told: Option<Instant>,
+}
+
+impl Extension {
+    /// Tells the manager what is waited for, if that is due.
+    pub(crate) fn ask(&mut self, status: &str) {
+        if self.told.is_none_or(|it| it.elapsed() >= EXTENDED_EVERY) {
+            self.told = Some(Instant::now());
+            let limit = u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX);
+            notify(&[NotifyState::ExtendTimeoutUsec(limit), NotifyState::Status(status)]);
+        }
+    }
+
+    /// Waits, and tells the manager meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of `waiting`.
+    pub(crate) async fn during<T>(&mut self, status: &str, waiting: impl Future<Output = T>) -> T {
+        let mut waiting = pin!(waiting);
+        loop {
+            self.ask(status);
+            if let Ok(done) = timeout(EXTENDED_EVERY, &mut waiting).await {
+                return done;
+            }
+        }
+    }
+}
+
+/// The time that a start may still take after each word of it: that which systemd gives a start.
+const EXTENSION: Duration = Duration::from_secs(90);
+
+/// The time between two words, so that one may be late.
+const EXTENDED_EVERY: Duration = Duration::from_secs(30);
+
 /// Says again and again that the loop goes round which polls it.
 #[derive(Debug)]
 pub(crate) struct Watchdog(Option<Interval>);
@@ -44,6 +86,19 @@ impl Watchdog {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         }))
+    }
+
+    /// Returns the variables that tell a program of this watchdog: if this process reports, a
+    /// program that it runs is not to.
+    pub(crate) fn variables(&self) -> &'static [&'static str] {
+        if self.0.is_some() { &["WATCHDOG_PID", "WATCHDOG_USEC"] } else { &[] }
+    }
+
+    /// Reports for as long as it is polled.
+    pub(crate) async fn keep(mut self) -> Infallible {
+        loop {
+            self.ping().await;
+        }
     }
 
     /// Waits until the next notification is due, and sends it; for ever, if nobody wants it.

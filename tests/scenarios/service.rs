@@ -123,6 +123,40 @@ fn a_watchdog_of_another_process_is_not_fed() {
     assert_eq!(registrar.outcome().signal, Some(15));
 }
 
+#[test]
+fn the_watchdog_of_a_registration_is_fed_in_place_of_its_program() {
+    let room = Room::new();
+    let manager = Manager::of(&room);
+    let node = Node::start(&room);
+    let place = room.unix("web.sock");
+    let held = ["register", "web", &place, "--state", "ready", "--registrar", node.endpoint()];
+    let shows = "echo with ${WATCHDOG_USEC-nothing} ${WATCHDOG_PID-of nobody}; exec sleep 600";
+    for (program, whose, shown) in [
+        (&["--", "sh", "-c", shows][..], None, "with nothing of nobody"),
+        (&[], None, ""),
+        // It is that of the process which has started this one.
+        (&["--", "sh", "-c", shows], Some("1"), "with 20000 1"),
+    ] {
+        let mut command = room.command(&[&held[..], program].concat());
+        manager.watches(&room, &mut command);
+        command.envs(whose.map(|it| ("WATCHDOG_PID", it)));
+        let mut web = Running::start(command);
+        manager.hears("READY=1");
+        if !shown.is_empty() {
+            web.line_with(shown);
+        }
+        for _ in 0..5 {
+            if whose.is_none() {
+                manager.hears(IS_WELL);
+            }
+        }
+        web.signal(Signal::TERM);
+        let heard = manager.hears("STOPPING=1");
+        assert!(whose.is_none() || !heard.iter().any(|it| it.contains(IS_WELL)), "{heard:?}");
+        web.outcome().ends_by(15);
+    }
+}
+
 /// Reports to the service manager as it starts, and listens when it is told to.
 const TOLD: &str = "\
 import os, socket, sys, time
@@ -170,11 +204,40 @@ fn an_actor_is_not_ready_for_its_manager_while_no_registrar_has_it() {
     command.env("NOTIFY_SOCKET", room.file("notify.sock"));
     let mut kept = Running::start(command);
     kept.says("no registrar answers");
+    let heard = manager.hears("STATUS=waiting for a registrar");
+    assert!(heard[0].contains("EXTEND_TIMEOUT_USEC=90000000"), "{heard:?}");
     let node = Node::listen(&room, &[&place]);
-    assert_eq!(manager.hears("READY=1").len(), 1, "it said nothing before");
+    assert_eq!(manager.hears("READY=1").len(), 1, "it said nothing else before");
     node.callsign(&["find", "web"]).succeeds();
     kept.stop();
     manager.hears("STOPPING=1");
+}
+
+#[test]
+fn a_standby_asks_its_manager_for_time_until_its_turn() {
+    let room = Room::new();
+    let manager = Manager::of(&room);
+    let file = room.write("market.toml", "[names]\nleader = { exclusive = true }\n");
+    let node = Node::start_with(&room, &[&room.unix("r.sock")], &["--config", &file]);
+    let lead = |place: &str| {
+        let words = ["register", "leader", place, "--wait", "--state", "ready"];
+        let program = ["--registrar", node.endpoint(), "--", "sleep", "600"];
+        let mut command = room.command(&[&words[..], &program].concat());
+        command.env("NOTIFY_SOCKET", room.file("notify.sock"));
+        Running::start(command)
+    };
+    let [first, second] = ["one", "two"].map(|it| room.abstract_unix(it));
+    let first = lead(&first);
+    manager.hears("READY=1");
+    let second = lead(&second);
+    let heard = manager.hears("STATUS=waiting in line for `leader` as the next");
+    assert!(heard.concat().contains("EXTEND_TIMEOUT_USEC=90000000"), "{heard:?}");
+    first.kill();
+    let heard = manager.hears("READY=1");
+    assert!(heard.concat().contains("EXTEND_TIMEOUT_USEC=90000000"), "{heard:?}");
+    second.signal(Signal::TERM);
+    manager.hears("STOPPING=1");
+    second.outcome().ends_by(15);
 }
 
 /// As during a reload of its units: its queue fills, and nobody waits for it.

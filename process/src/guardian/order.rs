@@ -27,6 +27,8 @@ pub struct GuardedCommand {
     pub words: Vec<OsString>,
     /// Its environment variables, besides those of this process.
     pub environment: Vec<(OsString, OsString)>,
+    /// The variables of this process that it does not get.
+    pub withheld: Vec<OsString>,
     /// The program's socket paths: a dead socket that it leaves there is removed.
     pub sockets: Vec<PathBuf>,
     /// The names of descriptors that are the program's, by the protocol of `sd_listen_fds(3)`: this
@@ -41,6 +43,7 @@ impl GuardedCommand {
         let lists = [
             encode(self.words.iter().map(OsString::as_os_str)),
             encode(environment.map(OsString::as_os_str)),
+            encode(self.withheld.iter().map(OsString::as_os_str)),
             encode(self.sockets.iter().map(|it| it.as_os_str())),
             encode(self.handed.iter().map(OsString::as_os_str)),
         ];
@@ -55,7 +58,7 @@ impl GuardedCommand {
     pub(super) fn read(from: &mut impl Read) -> io::Result<(Self, Footing)> {
         let mut footing = [0; Footing::BYTES];
         from.read_exact(&mut footing)?;
-        let mut lists = [const { Vec::new() }; 4];
+        let mut lists = [const { Vec::new() }; 5];
         for list in &mut lists {
             let mut length = [0; 8];
             from.read_exact(&mut length)?;
@@ -65,12 +68,13 @@ impl GuardedCommand {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        let [words, environment, sockets, handed] = lists.map(|list| decode(&list));
+        let [words, environment, withheld, sockets, handed] = lists.map(|list| decode(&list));
         let mut environment = environment.into_iter();
         let pairs = std::iter::from_fn(|| environment.next().zip(environment.next()));
         let command = Self {
             words,
             environment: pairs.collect(),
+            withheld,
             sockets: sockets.into_iter().map(PathBuf::from).collect(),
             handed,
         };
@@ -173,6 +177,7 @@ mod tests {
                 let command = GuardedCommand {
                     words: words.iter().map(OsString::from).collect(),
                     environment: environment.iter().map(|(k, v)| (k.into(), v.into())).collect(),
+                    withheld: environment.iter().map(|(k, _)| k.into()).collect(),
                     sockets: sockets.iter().map(PathBuf::from).collect(),
                     handed: handed.iter().map(OsString::from).collect(),
                 };
@@ -181,6 +186,7 @@ mod tests {
                 let (read, _) = GuardedCommand::read(&mut &written[..]).unwrap();
                 assert_eq!(read.words, command.words);
                 assert_eq!(read.environment, command.environment);
+                assert_eq!(read.withheld, command.withheld);
                 assert_eq!(read.sockets, command.sockets);
                 assert_eq!(read.handed, command.handed);
                 assert!(GuardedCommand::read(&mut &written[..written.len() - 1]).is_err());

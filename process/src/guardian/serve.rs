@@ -96,6 +96,9 @@ fn start(command: &GuardedCommand, footing: &Footing, blocked: Blocked) -> io::R
         heir::command(program, &command.handed)
     };
     starting.args(arguments).env_remove(GUARDIAN_VARIABLE);
+    for name in &command.withheld {
+        starting.env_remove(name);
+    }
     starting.envs(command.environment.iter().map(|(key, value)| (key, value)));
     let group = footing.group_to_join().map_or(0, |it| it.as_raw_nonzero().get());
     starting.process_group(group);

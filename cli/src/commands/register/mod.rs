@@ -46,7 +46,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     output::notices::{note, warn, with_causes},
-    service::notify,
+    service::{Watchdog, notify},
     signals::Signals,
     typed,
 };
@@ -93,7 +93,10 @@ without a program, `register` waits for one.
 A service manager that has set NOTIFY_SOCKET (Type=notify of systemd) is told READY=1 as soon as \
 others can find the actor: it is registered, and ready unless its state was set. The program gets \
 the variable too; its own messages count if the unit accepts them (NotifyAccess=all), and the first \
-READY=1 of the two is the one that counts.
+READY=1 of the two is the one that counts. With WatchdogSec= it is told that `register` is well, in \
+place of the program, which does not get the variables of the watchdog. While no registrar answers, \
+and while `register` waits in line, it asks for more time to start (EXTEND_TIMEOUT_USEC), and says \
+what it waits for.
 
 With `--wait`, `register` waits in line for an exclusive name, and starts the program when it has \
 the name. A waiter that hangs is passed over until it answers. CALLSIGN_TOKEN is then a number \
@@ -161,10 +164,21 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let handed = handed.map_err(Failure::usage)?;
     let name = |it: &Handed| it.name.clone().unwrap_or_default().into();
     plan.command.handed = handed.iter().map(name).collect();
-    match (&args.command[..], args.ttl) {
-        ([], Some(_)) => lease::run(&mut plan, context.open_client()?, context).await,
-        ([], None) => hold(&plan, context.open_client()?, context).await,
-        _ => run_program(&mut plan, handed, &args, context.open_client()?, context).await,
+    // A program's own messages do not count for most units.
+    let watchdog = Watchdog::new();
+    plan.command.withheld = watchdog.variables().iter().map(Into::into).collect();
+    let client = context.open_client()?;
+    let registering = async {
+        match (&args.command[..], args.ttl) {
+            ([], Some(_)) => lease::run(&mut plan, client, context).await,
+            ([], None) => hold(&plan, client, context).await,
+            _ => run_program(&mut plan, handed, &args, client, context).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        exit = registering => exit,
+        never = watchdog.keep() => match never {},
     }
 }
 

@@ -94,7 +94,7 @@ impl Plan {
                     .filter_map(socket_path)
                     .map(|it| it.as_path().into())
                     .collect(),
-                handed: Vec::new(),
+                ..GuardedCommand::default()
             }
         } else {
             GuardedCommand::default()

@@ -24,7 +24,7 @@ use crate::{
     context::Context,
     output::brief,
     output::notices::{names_registrars, note, warn, with_causes},
-    service::notify,
+    service::{Extension, notify},
 };
 
 /// An actor that is kept registered.
@@ -81,6 +81,7 @@ async fn keep_in_step(kept: Presence<'_>) -> Infallible {
     let (mut serves, mut has_listened) = (false, false);
     // Whether the service manager knows that others can find the actor.
     let mut is_notified = false;
+    let mut extension = Extension::default();
     let mut pause = PAUSE_MIN;
     loop {
         let seen = tracker.look(Instant::now());
@@ -152,6 +153,10 @@ async fn keep_in_step(kept: Presence<'_>) -> Infallible {
         if !is_notified && is_known && (is_vouched_for || registered.state() != State::Starting) {
             is_notified = true;
             notify(&[NotifyState::Ready, NotifyState::Status("registered")]);
+        }
+        // It is not its fault, and nothing that a restart would change.
+        if !is_notified && !is_known && is_away(registered) {
+            extension.ask("waiting for a registrar that answers");
         }
         sleep(pause).await;
         let is_complete =
@@ -247,6 +252,11 @@ fn is_to_be_said(seen: &[Observation], began: Instant) -> bool {
         _ => PATIENCE,
     };
     began.elapsed() >= seen.iter().map(patience).min().unwrap_or(PATIENCE)
+}
+
+/// Tells whether no registrar has an actor because none answers.
+fn is_away(registered: &Registered) -> bool {
+    !RegistrarFailures(registered.missing()).have_answer()
 }
 
 /// The registrars that have a registration.

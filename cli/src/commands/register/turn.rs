@@ -16,6 +16,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     output::notices::{UNSAID_MAX, note, warn, with_causes},
+    service::Extension,
     signals::Signals,
 };
 
@@ -177,8 +178,11 @@ async fn accepted(
         Some(ahead) => &format!(" behind {ahead} others"),
         None => " once a registrar answers",
     };
-    note(context, format_args!("waiting in line for `{name}`{place}"));
-    registered.accepted().await?;
+    let waiting = format!("waiting in line for `{name}`{place}");
+    note(context, &waiting);
+    Extension::default().during(&waiting, registered.accepted()).await?;
+    // What is started now has its whole time.
+    Extension::default().ask("starting");
     note(context, format_args!("its turn has come: it now has `{name}`"));
     Ok(())
 }
