@@ -6,12 +6,12 @@ use endpoints::{Endpoint, EndpointTable};
 
 use crate::{
     claims::{self, Clash, REGISTRAR},
-    diagnostic::{Diagnostic, Diagnostics},
+    diagnostic::{Diagnostic, Diagnostics, Severity},
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
         SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE,
     },
-    settings::Settings,
+    settings::{RegistrarSettings, Settings},
     source::Source,
     text::{Number, Text},
     uses::Use,
@@ -45,6 +45,8 @@ pub struct Overrides {
     pub layer: Layer,
     /// The registrar's endpoints, instead of those of the file.
     pub listen: Vec<String>,
+    /// The registrar's endpoints where neither the file nor a layer names any.
+    pub usual: Vec<String>,
     /// The mode of the socket files.
     pub socket_mode: Option<String>,
     /// The group that they are given.
@@ -69,6 +71,7 @@ impl Overrides {
         Self {
             layer,
             listen: Vec::new(),
+            usual: Vec::new(),
             socket_mode: None,
             socket_group: None,
             handshake_timeout: None,
@@ -82,13 +85,15 @@ impl Overrides {
 
     /// Takes what the environment says; `variable` looks a variable up. An empty variable is as
     /// good as none. `CALLSIGN_LISTEN` holds any number of endpoints, with commas or spaces
-    /// between them.
+    /// between them, and so does `CALLSIGN_LISTEN_DEFAULT`, which only counts where the file has
+    /// none.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
         let layer = Layer::Environment;
         let said = |key| variable(&layer.name_of(key)).filter(|it| !it.trim().is_empty());
         Self {
             layer,
             listen: said(LISTEN).into_iter().collect(),
+            usual: said(USUAL).into_iter().collect(),
             socket_mode: said(SOCKET_MODE),
             socket_group: said(SOCKET_GROUP),
             handshake_timeout: said(HANDSHAKE_TIMEOUT.key),
@@ -98,6 +103,37 @@ impl Overrides {
             settle_time: said(SETTLE_TIME.key),
             drain_timeout: said(DRAIN_TIMEOUT.key),
         }
+    }
+
+    /// Reports what the file says in vain: whoever has written it may not know of a variable that a
+    /// unit or an image sets.
+    fn hidden(&self, of_file: &RegistrarSettings, now: &RegistrarSettings) -> Vec<Diagnostic> {
+        let usual = RegistrarSettings::default();
+        macro_rules! hides {
+            ($field:ident) => {
+                of_file.$field != usual.$field && of_file.$field != now.$field
+            };
+        }
+        let said: [(&Option<String>, &str, bool); 9] = [
+            (&self.listen.first().cloned(), LISTEN, hides!(listen)),
+            (&self.socket_mode, SOCKET_MODE, hides!(socket_mode)),
+            (&self.socket_group, SOCKET_GROUP, hides!(socket_group)),
+            (&self.handshake_timeout, HANDSHAKE_TIMEOUT.key, hides!(handshake_timeout)),
+            (&self.heartbeat, HEARTBEAT.key, hides!(heartbeat)),
+            (&self.heartbeat_misses, HEARTBEAT_MISSES.key, hides!(heartbeat_misses)),
+            (&self.sessions_max, SESSIONS_MAX.key, hides!(sessions_max)),
+            (&self.settle_time, SETTLE_TIME.key, hides!(settle_time)),
+            (&self.drain_timeout, DRAIN_TIMEOUT.key, hides!(drain_timeout)),
+        ];
+        let hidden = said.into_iter().filter(|(_, _, is_hidden)| *is_hidden);
+        hidden
+            .filter_map(|(value, key, _)| {
+                let text = self.text(key, value.as_deref()?);
+                let message = format!("`{key}` of the settings file does not count");
+                let help = format!("this variable hides it: unset {}", self.layer.name_of(key));
+                Some(Diagnostic::warning(message, text.inside()).help(help))
+            })
+            .collect()
     }
 
     fn text(&self, key: &str, value: &str) -> Text {
@@ -130,6 +166,7 @@ pub fn overlay(
     layers: &[Overrides],
 ) -> Result<(Settings, Diagnostics), Diagnostics> {
     let mut diagnostics = Vec::new();
+    let of_file = settings.registrar.clone();
     for layer in layers {
         let mut reader = Reader { layer, diagnostics: &mut diagnostics };
         let Settings { registrar, network, declared, .. } = &mut settings;
@@ -156,6 +193,10 @@ pub fn overlay(
         reader.number(&layer.sessions_max, SESSIONS_MAX, &mut registrar.sessions_max);
         reader.duration(&layer.settle_time, SETTLE_TIME, &mut registrar.settle_time);
         reader.duration(&layer.drain_timeout, DRAIN_TIMEOUT, &mut registrar.drain_timeout);
+        let is_wrong = diagnostics.iter().any(|it| it.severity == Severity::Error);
+        if layer.layer == Layer::Environment && !is_wrong {
+            diagnostics.extend(layer.hidden(&of_file, registrar));
+        }
     }
     Diagnostics(diagnostics).or(settings)
 }
@@ -168,8 +209,13 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn listen(&mut self, setting: &mut Vec<Endpoint>, tables: &[&EndpointTable]) {
         let mut listen = Vec::new();
-        for value in &self.layer.listen {
-            let text = self.layer.text(LISTEN, value);
+        let Overrides { listen: said, usual, .. } = self.layer;
+        let (said, key) = match (&said[..], &setting[..]) {
+            ([], []) => (usual, USUAL),
+            _ => (said, LISTEN),
+        };
+        for value in said {
+            let text = self.layer.text(key, value);
             let items = match self.layer.layer {
                 Layer::Environment => items(&text),
                 Layer::Flags => vec![text],
@@ -253,3 +299,6 @@ pub(crate) fn items(text: &Text) -> Vec<Text> {
 }
 
 const LISTEN: &str = "listen";
+
+/// What a unit or an image sets, so that a settings file may name other places.
+const USUAL: &str = "listen_default";

@@ -61,7 +61,19 @@ fn a_later_layer_goes_over_an_earlier_one() {
     };
 
     check("", none(), "/unix/run/file.sock 5s 2s 2 4096 5s");
-    check("CALLSIGN_HEARTBEAT=3s", none(), "/unix/run/file.sock 5s 3s 2 4096 5s");
+    // What the file says in vain is told, where it is a variable that hides it.
+    let in_vain = |keys: &[&str]| {
+        let told = keys.iter().map(|key| {
+            let variable = format!("CALLSIGN_{}", key.to_uppercase());
+            format!(
+                "\n{variable}:1:1: warning: `{key}` of the settings file does not count (this \
+                 variable hides it: unset {variable})"
+            )
+        });
+        told.collect::<String>()
+    };
+    let hidden = "/unix/run/file.sock 5s 3s 2 4096 5s".to_owned() + &in_vain(&["heartbeat"]);
+    check("CALLSIGN_HEARTBEAT=3s", none(), &hidden);
     check("CALLSIGN_HEARTBEAT= ", none(), "/unix/run/file.sock 5s 2s 2 4096 5s");
     check(
         "CALLSIGN_LISTEN=/unix/@a, /ip4/127.0.0.1/tcp/0,,/unix/@a
@@ -71,14 +83,16 @@ fn a_later_layer_goes_over_an_earlier_one() {
          CALLSIGN_SESSIONS_MAX= 9
          CALLSIGN_DRAIN_TIMEOUT=1min",
         none(),
-        "/unix/@a /ip4/127.0.0.1/tcp/0 1s 3s 5 9 60s",
+        &("/unix/@a /ip4/127.0.0.1/tcp/0 1s 3s 5 9 60s".to_owned()
+            + &in_vain(&["listen", "heartbeat", "heartbeat_misses"])),
     );
     check(
         "CALLSIGN_LISTEN=/unix/@a
          CALLSIGN_HEARTBEAT=3s
          CALLSIGN_SESSIONS_MAX=9",
         flags(&["/unix/run/a,b", "/ip4/127.0.0.1/tcp/7"], Some("4s"), None),
-        "/unix/run/a,b /ip4/127.0.0.1/tcp/7 5s 4s 2 9 5s",
+        &("/unix/run/a,b /ip4/127.0.0.1/tcp/7 5s 4s 2 9 5s".to_owned()
+            + &in_vain(&["listen", "heartbeat"])),
     );
 
     // Each diagnostic names the variable or flag, and the position in it.
@@ -110,8 +124,29 @@ fn a_later_layer_goes_over_an_earlier_one() {
         none(),
         "/unix/tmp/x/tls 5s 2s 2 4096 5s\n\
          CALLSIGN_LISTEN:1:13: warning: `tls` is taken for a part of the path (if it is one, \
-         write `/unix/%2Ftmp%2Fx%2Ftls`; a Unix socket has no `/tls`)",
+         write `/unix/%2Ftmp%2Fx%2Ftls`; a Unix socket has no `/tls`)\n\
+         CALLSIGN_LISTEN:1:1: warning: `listen` of the settings file does not count (this \
+         variable hides it: unset CALLSIGN_LISTEN)",
     );
+}
+
+#[test]
+fn a_place_by_default_gives_way_to_the_file() {
+    let check = |file: &str, environment: &str, expected: &str| {
+        let pairs = environment.lines().map(|it| it.trim().split_once('=').unwrap());
+        let variables: HashMap<_, _> = pairs.collect();
+        let environment =
+            Overrides::from_environment(|name| variables.get(name).map(|it| (*it).to_owned()));
+        let (settings, _) = read(file, "file.toml").unwrap();
+        let (settings, warnings) = overlay(settings, &[environment]).unwrap();
+        let listen: Vec<_> = settings.registrar.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen.join(" "), expected);
+        assert!(warnings.0.is_empty(), "{warnings}");
+    };
+    let default = "CALLSIGN_LISTEN_DEFAULT=/unix/@a";
+    check("", default, "/unix/@a");
+    check("registrar.listen = '/unix/@b'", default, "/unix/@b");
+    check("", &format!("{default}\nCALLSIGN_LISTEN=/unix/@c"), "/unix/@c");
 }
 
 #[test]

@@ -65,7 +65,8 @@ use crate::{
 /// hosts, through etcd.
 ///
 /// Flags override environment variables (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), which override
-/// the [registrar] table of the settings file.
+/// the [registrar] table of the settings file. CALLSIGN_LISTEN_DEFAULT says where to listen if nothing
+/// else does.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -337,6 +338,7 @@ impl Args {
         Overrides {
             layer: Layer::Flags,
             listen: self.listen,
+            usual: Vec::new(),
             socket_mode: self.socket_mode,
             socket_group: self.socket_group,
             handshake_timeout: self.handshake_timeout,
