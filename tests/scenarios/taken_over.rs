@@ -172,3 +172,43 @@ fn take_turns(room: &Room, node: &Node<'_>, count: u32) {
     master.close_input();
     master.outcome().succeeds();
 }
+
+#[test]
+fn a_server_stays_ready_while_its_successor_listens_beside_it() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let port = free_port();
+    let program = SHARES.replace("PLACE", &port.to_string()) + SERVE;
+    let start = |python: &str, said: &str| {
+        let mut command = room.other_command(python);
+        command.args(["-c", &program, said]);
+        let mut running = Running::start(command);
+        running.line_with("up");
+        running
+    };
+    let former = start(&python(), "a former");
+    let mut web = node.run(&["register", "web", &format!("/ip4/127.0.0.1/tcp/{port}")]);
+    let mut watch = node.run(&["watch", "web", "--json"]);
+    watch.json("it is ready", |it| it["state"] == "ready");
+    let successor = start(&python(), "a successor");
+    // Longer than the time between two looks.
+    for _again in 0..40 {
+        node.callsign(&["connect", "web"]).succeeds();
+    }
+    former.kill();
+    node.callsign(&["connect", "web"]).succeeds().prints(&["a successor"]);
+
+    // Of another program, by the name that tells one from another.
+    let other = room.file("other");
+    let mut itself = room.other_command(&python());
+    itself.args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]);
+    fs::copy(Running::start(itself).outcome().succeeds().stdout.trim(), &other).unwrap();
+    let stranger = start(&other.display().to_string(), "a stranger");
+    web.says("has lost");
+    stranger.kill();
+    node.callsign(&["wait", "web", "--timeout", "5m"]).succeeds();
+    node.callsign(&["connect", "web"]).succeeds().prints(&["a successor"]);
+    successor.kill();
+    let said = web.stop();
+    assert_eq!(said.stderr.matches("has lost").count(), 1, "{said}");
+}

@@ -1,11 +1,12 @@
 //! Recognition of a running server after a restart.
 //!
 //! Its processes and sockets differ then. It is recognised by its user, and by its service, or else
-//! by the program that it executes. A program that listens beside it, at its very place, has taken
-//! that from it: only when no part of it listens any more does it have a successor. Workers that
-//! share a port are parts of one server, if they have a master in common that forked them.
+//! by the program that it executes. A server with these properties that listens beside it, at its
+//! very place, is its successor already, as in an upgrade that hands a shared port over: whoever
+//! is reached is a legitimate one. Any other program there has taken the place from it. Workers
+//! that share a port are parts of one server, if they have a master in common that forked them.
 
-use std::{collections::BTreeSet, ffi::OsString};
+use std::{collections::BTreeSet, ffi::OsString, slice};
 
 use transport::{ListeningSocket, Process, Whose, any_listens, holders, whose};
 
@@ -62,6 +63,15 @@ impl Former {
         }
         let now = Self::of(sockets);
         now.marks.are_of(&self.marks).then_some(now)
+    }
+
+    /// Tells whether all of these sockets that are not in `own` belong to servers that would be its
+    /// successors, and listen beside it.
+    pub(super) fn has_beside(&self, sockets: &[ListeningSocket], own: &BTreeSet<u64>) -> bool {
+        let is_own = |it: &ListeningSocket| own.contains(&it.inode);
+        let is_successor =
+            |it: &ListeningSocket| Self::of(slice::from_ref(it)).marks.are_of(&self.marks);
+        sockets.iter().any(is_own) && sockets.iter().filter(|it| !is_own(it)).all(is_successor)
     }
 
     /// Records further sockets of the server.

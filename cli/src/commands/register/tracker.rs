@@ -261,6 +261,10 @@ impl KnownEndpoint {
                 (Some(before), Some(_)) => before.successor(sockets),
                 (None, Some(_)) | (Some(_), None) => None,
             };
+            let is_beside = |it: &Former| it.has_beside(sockets, &self.sockets);
+            if program.is_none() && found.is_none() && former.as_ref().is_some_and(is_beside) {
+                other = None;
+            }
             // Who held sockets that have closed cannot be told any more.
             if !any_listens(&inodes) {
                 return None;
