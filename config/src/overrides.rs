@@ -105,30 +105,50 @@ impl Overrides {
         }
     }
 
-    /// Reports what the file says in vain: whoever has written it may not know of a variable that a
-    /// unit or an image sets.
-    fn hidden(&self, of_file: &RegistrarSettings, now: &RegistrarSettings) -> Vec<Diagnostic> {
+    /// Returns what this layer says of each setting, and whether that hides what the file says of it.
+    fn over(
+        &self,
+        of_file: &RegistrarSettings,
+        now: &RegistrarSettings,
+    ) -> [(&'static str, Option<&str>, bool); 9] {
         let usual = RegistrarSettings::default();
-        macro_rules! hides {
-            ($field:ident) => {
-                of_file.$field != usual.$field && of_file.$field != now.$field
-            };
+        macro_rules! row {
+            ($key:expr, $field:ident) => {{
+                let is_hidden = of_file.$field != usual.$field && of_file.$field != now.$field;
+                ($key, self.$field.as_deref(), is_hidden)
+            }};
         }
-        let said: [(&Option<String>, &str, bool); 9] = [
-            (&self.listen.first().cloned(), LISTEN, hides!(listen)),
-            (&self.socket_mode, SOCKET_MODE, hides!(socket_mode)),
-            (&self.socket_group, SOCKET_GROUP, hides!(socket_group)),
-            (&self.handshake_timeout, HANDSHAKE_TIMEOUT.key, hides!(handshake_timeout)),
-            (&self.heartbeat, HEARTBEAT.key, hides!(heartbeat)),
-            (&self.heartbeat_misses, HEARTBEAT_MISSES.key, hides!(heartbeat_misses)),
-            (&self.sessions_max, SESSIONS_MAX.key, hides!(sessions_max)),
-            (&self.settle_time, SETTLE_TIME.key, hides!(settle_time)),
-            (&self.drain_timeout, DRAIN_TIMEOUT.key, hides!(drain_timeout)),
-        ];
-        let hidden = said.into_iter().filter(|(_, _, is_hidden)| *is_hidden);
+        let is_hidden = !of_file.listen.is_empty() && of_file.listen != now.listen;
+        [
+            (LISTEN, self.listen.first().map(String::as_str), is_hidden),
+            row!(SOCKET_MODE, socket_mode),
+            row!(SOCKET_GROUP, socket_group),
+            row!(HANDSHAKE_TIMEOUT.key, handshake_timeout),
+            row!(HEARTBEAT.key, heartbeat),
+            row!(HEARTBEAT_MISSES.key, heartbeat_misses),
+            row!(SESSIONS_MAX.key, sessions_max),
+            row!(SETTLE_TIME.key, settle_time),
+            row!(DRAIN_TIMEOUT.key, drain_timeout),
+        ]
+    }
+
+    /// Reports what the file says in vain: whoever has written it may not know of a variable that a
+    /// unit or an image sets. Flags of `later` layers are known to whoever types them.
+    fn hidden(
+        &self,
+        of_file: &RegistrarSettings,
+        now: &RegistrarSettings,
+        later: &[Self],
+    ) -> Vec<Diagnostic> {
+        let is_moot = |key| {
+            let mut said = later.iter().flat_map(|it| it.over(of_file, now));
+            said.any(|(other, value, _)| other == key && value.is_some())
+        };
+        let hidden = self.over(of_file, now).into_iter();
         hidden
-            .filter_map(|(value, key, _)| {
-                let text = self.text(key, value.as_deref()?);
+            .filter(|(key, _, is_hidden)| *is_hidden && !is_moot(*key))
+            .filter_map(|(key, value, _)| {
+                let text = self.text(key, value?);
                 let message = format!("`{key}` of the settings file does not count");
                 let help = format!("this variable hides it: unset {}", self.layer.name_of(key));
                 Some(Diagnostic::warning(message, text.inside()).help(help))
@@ -167,7 +187,7 @@ pub fn overlay(
 ) -> Result<(Settings, Diagnostics), Diagnostics> {
     let mut diagnostics = Vec::new();
     let of_file = settings.registrar.clone();
-    for layer in layers {
+    for (at, layer) in layers.iter().enumerate() {
         let mut reader = Reader { layer, diagnostics: &mut diagnostics };
         let Settings { registrar, network, declared, .. } = &mut settings;
         reader.listen(&mut registrar.listen, &[network, declared]);
@@ -195,7 +215,7 @@ pub fn overlay(
         reader.duration(&layer.drain_timeout, DRAIN_TIMEOUT, &mut registrar.drain_timeout);
         let is_wrong = diagnostics.iter().any(|it| it.severity == Severity::Error);
         if layer.layer == Layer::Environment && !is_wrong {
-            diagnostics.extend(layer.hidden(&of_file, registrar));
+            diagnostics.extend(layer.hidden(&of_file, registrar, &layers[at + 1..]));
         }
     }
     Diagnostics(diagnostics).or(settings)
