@@ -91,6 +91,22 @@ systemctl stop $service callsign-registrar.socket || fail "it does not stop"
 [ ! -e $socket ] || fail "a socket is left behind"
 systemctl start $service || fail "it is not started without its socket's unit"
 callsign status || fail "it does not serve without its socket's unit"
+
+# A settings file says where it listens, and the unit only where that does not.
+printf '[registrar]\nlisten = "/unix/run/callsign/other.sock"\n' >/etc/trial.toml
+echo CALLSIGN_CONFIG=/etc/trial.toml >/etc/default/callsign
+systemctl restart $service || fail "it is not started with a settings file"
+[ -S /run/callsign/other.sock ] || fail "the settings file does not say where it listens"
+rm /etc/default/callsign
+systemctl restart $service || fail "it is not started without a settings file"
+
+# What a registration keeps going is well, and ends well when it is stopped.
+systemd-run --quiet --unit=sleeper --service-type=notify --property=WatchdogSec=1s \
+    callsign register sleeper /unix/@sleeper --state ready -- sleep 600 || fail "it is not ready"
+sleep 2
+systemctl is-active --quiet sleeper || fail "its watchdog ends a registration"
+systemctl stop sleeper || fail "a registration does not stop"
+! systemctl is-failed --quiet sleeper || fail "a registration that is stopped has failed"
 dpkg --no-triggers --remove callsign || fail "it is not removed"
 [ "$(said ActiveState)" = inactive ] || fail "it runs on when it is removed"
 [ ! -e $socket ] || fail "a socket is left behind by what is removed"
