@@ -4,6 +4,7 @@ mod backoff;
 mod callbacks;
 pub(crate) mod connector;
 pub(crate) mod desired;
+mod patience;
 mod session;
 pub(crate) mod whereabouts;
 
@@ -27,7 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::desired::DesiredState;
+use self::{desired::DesiredState, patience::Patience};
 use crate::{ClientOptions, LinkError, RegistrarFailure, failure::WAITS_MAX};
 
 /// The state that a client's handles share with its links.
@@ -49,6 +50,7 @@ impl Hub {
             state: watch::Sender::new(LinkState::Dialing),
             connections: AtomicU64::new(0),
             waits: Semaphore::new(WAITS_MAX),
+            patience: Arc::default(),
         };
         Self {
             desired: DesiredState::new(registrars.len()),
@@ -150,6 +152,7 @@ pub(crate) struct Link {
     connections: AtomicU64,
     /// Room for callers that wait for a name.
     pub(crate) waits: Semaphore,
+    patience: Arc<Patience>,
 }
 
 /// A registrar's answer.
@@ -190,6 +193,7 @@ pub(crate) struct LinkConnection {
     pub(crate) settles_at: Option<Instant>,
     /// Cancelled by a caller that waited for an answer in vain.
     pub(crate) overdue: CancellationToken,
+    patience: Arc<Patience>,
 }
 
 impl Link {
@@ -287,29 +291,56 @@ impl LinkConnection {
         self.settles_at.filter(|it| *it > Instant::now())
     }
 
-    /// Calls a method with a body that is encoded already. When no answer comes within `limit`,
-    /// the connection is given up.
+    /// Calls a method with a body that is encoded already, as [`within`](Self::within).
     pub(crate) async fn call<R: DeserializeOwned>(
         &self,
         method: &str,
         args: &[u8],
         limit: Duration,
     ) -> Result<R, LinkError> {
-        let body =
-            self.within(limit, self.portal.call_encoded(Request::encoded(method, args))).await?;
+        let call = self.portal.call_encoded(Request::encoded(method, args));
+        let body = self.within(limit, call).await?;
         wire::decode_body(&body).map_err(LinkError::Unreadable)
     }
 
-    /// Waits for an answer within `limit`; when none comes, the connection is given up.
+    /// Calls a method for the link itself, for as long as it has patience.
+    async fn call_patiently<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        args: &[u8],
+        usual: Duration,
+    ) -> Result<R, LinkError> {
+        let call = self.portal.call_encoded(Request::encoded(method, args));
+        let body = self.answer(self.patience.limit(usual), usual, call).await?;
+        wire::decode_body(&body).map_err(LinkError::Unreadable)
+    }
+
+    /// Waits for an answer within `limit`. When none comes for as long as the link has patience, the
+    /// connection is given up.
     pub(crate) async fn within<T>(
         &self,
         limit: Duration,
         call: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, LinkError> {
+        self.answer(limit, limit, call).await
+    }
+
+    async fn answer<T>(
+        &self,
+        limit: Duration,
+        usual: Duration,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, LinkError> {
+        let asked = Instant::now();
         match while_awake(limit, call).await {
-            Some(answer) => answer.map_err(LinkError::from),
+            Some(answer) => {
+                self.patience.answered(asked, usual);
+                answer.map_err(LinkError::from)
+            }
             None => {
-                self.overdue.cancel();
+                if self.patience.is_exhausted(asked, usual) {
+                    self.overdue.cancel();
+                }
                 Err(LinkError::NoAnswer(limit))
             }
         }

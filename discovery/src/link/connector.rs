@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use endpoints::{Endpoint, rank};
-use portal::{Connected, Driver, OnSilence, Options, WithCauses};
+use portal::{Connected, Driver, HandshakeError, OnSilence, Options, WithCauses};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -19,6 +19,7 @@ use super::{
     Hub, LinkConnection, LinkState, SETTLING_MAX,
     backoff::{Backoff, random},
     callbacks::Registrant,
+    patience::Patience,
     session::{Session, part, said},
 };
 use crate::{LinkError, Trust};
@@ -61,8 +62,9 @@ impl Connector {
     async fn keep_up(self) {
         let closing = self.hub.closing.clone();
         let mut backoff = Backoff::new(self.hub.options.backoff);
+        let link = &self.hub.links[self.index];
         while !closing.is_cancelled() {
-            let number = self.hub.links[self.index].next_number();
+            let number = link.next_number();
             let reached = tokio::select! {
                 biased;
                 () = closing.cancelled() => break,
@@ -76,18 +78,23 @@ impl Connector {
                         connected = self.serve(connection, driver).await;
                     }
                 }
-                Err(error) => self.down(error),
+                Err(error) => {
+                    if is_too_busy(&error) {
+                        link.patience.give_up();
+                    }
+                    self.down(error);
+                }
             }
-            if began.elapsed() >= STEADY {
+            if began.elapsed() >= STEADY && !link.patience.is_tried() {
                 backoff.reset();
             }
             tokio::select! {
                 biased;
                 () = closing.cancelled() => break,
-                () = sleep(backoff.next(random())) => {}
+                () = sleep(link.patience.limit(backoff.next(random()))) => {}
             }
         }
-        self.hub.links[self.index].set(LinkState::Down(Arc::new(LinkError::ClientClosed)));
+        link.set(LinkState::Down(Arc::new(LinkError::ClientClosed)));
     }
 
     /// Dials the registrar and greets it; or, if it is not there, another of its cluster, the nearest
@@ -155,6 +162,8 @@ impl Connector {
         } else {
             options.handshake_timeout.min(options.ask_timeout)
         };
+        let patience = self.hub.links[self.index].patience.clone();
+        let handshake_timeout = patience.limit(handshake_timeout);
         let conversation = Options {
             hello: Hello { agent: options.agent.clone(), ..Hello::default() },
             handshake_timeout,
@@ -191,6 +200,7 @@ impl Connector {
             portal,
             settles_at,
             overdue,
+            patience,
         };
         Ok((connection, driver))
     }
@@ -247,6 +257,7 @@ impl Connector {
         }
         hub.release(self.index, connection.keeper, Arc::new(error));
         if is_given_up {
+            hub.links[self.index].patience.give_up();
             connection.portal.close_for_now("no answer in time");
             said(&mut driver).await;
         }
@@ -263,8 +274,12 @@ impl Connector {
         loop {
             drop(link.silent().await);
             let mut backoff = Backoff::new(self.hub.options.backoff);
+            // It may only be busy, and then each attempt is more work for it.
+            let patience = Patience::default();
             while let Some(silent) = link.state().silence() {
-                let limit = if link.others().is_empty() { REDIAL_TIMEOUT } else { OTHERS_TIMEOUT };
+                let others = link.others();
+                let usual = if others.is_empty() { REDIAL_TIMEOUT } else { OTHERS_TIMEOUT };
+                let limit = patience.limit(usual);
                 match timeout(limit, self.reach_any(link.next_number())).await {
                     Ok(Ok(reached)) if reached.0.registrar != registrar => {
                         return (silent.clone(), reached);
@@ -272,7 +287,8 @@ impl Connector {
                     Ok(Ok((connection, mut driver))) => {
                         part(&connection, &mut driver, "it is heard again").await;
                     }
-                    Ok(Err(_)) | Err(_) => {}
+                    Ok(Err(_)) => {}
+                    Err(_) => patience.give_up(),
                 }
                 sleep(backoff.next(random())).await;
             }
@@ -295,6 +311,18 @@ impl Connector {
     fn down(&self, error: LinkError) {
         debug!(target: "callsign", error = %WithCauses(&error), "not reached");
         self.hub.links[self.index].set(LinkState::Down(Arc::new(error)));
+    }
+}
+
+/// Tells whether a registrar may be too busy to serve this client, and each attempt is more work for
+/// it.
+fn is_too_busy(error: &LinkError) -> bool {
+    match error {
+        LinkError::Handshake(error) => {
+            matches!(error, HandshakeError::TimedOut(_) | HandshakeError::Refused(_))
+        }
+        LinkError::QuotaExceeded { .. } => true,
+        _ => false,
     }
 }
 

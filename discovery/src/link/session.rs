@@ -186,8 +186,8 @@ impl<'a> Session<'a> {
             let args = encode_body(&UnregisterAll { uuids: part.clone() });
             let (connection, limit) = (self.connection.clone(), hub.options.ask_timeout);
             let departure = async move {
-                let result =
-                    connection.call::<Changed>(registrar::UNREGISTER_ALL, &args, limit).await;
+                let method = registrar::UNREGISTER_ALL;
+                let result = connection.call_patiently::<Changed>(method, &args, limit).await;
                 (part, result.map(drop))
             };
             self.departures.push(departure.boxed());
@@ -331,7 +331,7 @@ impl<'a> Session<'a> {
         let (connection, args) = (self.connection.clone(), encode_body(args));
         let limit = self.hub.options.ask_timeout;
         let call = async move {
-            let result = connection.call(method, &args, limit).await.and_then(note);
+            let result = connection.call_patiently(method, &args, limit).await.and_then(note);
             FinishedCall { uuid, step, version, result }
         };
         self.calls.push(call.boxed());

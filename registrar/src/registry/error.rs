@@ -106,6 +106,8 @@ pub enum RegistryError {
     IsRegistrar,
     #[error("the UUID {uuid} cannot be had: take another")]
     UuidTaken { uuid: Uuid },
+    #[error("its program has registered the instance {uuid} by a later connection")]
+    Superseded { uuid: Uuid },
     #[error("the instance {uuid} is registered under another name")]
     OtherName { uuid: Uuid },
     #[error("the instance {uuid} is registered by its own program, and not through an adapter")]
@@ -155,6 +157,7 @@ impl From<RegistryError> for RemoteError {
             | E::NameDenied { .. }
             | E::NameHeld { .. }
             | E::UuidTaken { .. }
+            | E::Superseded { .. }
             | E::KeptElsewhere { .. }
             | E::KeptHere { .. }
             | E::Exclusive { .. }

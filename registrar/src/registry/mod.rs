@@ -119,6 +119,7 @@ pub struct Registry {
     /// When leases run out, and when who was dismissed should be back.
     leases: BTreeSet<(u64, Key)>,
     sessions: Slab<sessions::SessionContents>,
+    sessions_opened: u64,
     waiters: Waiters,
     /// The waiters for exclusive names.
     lines: Lines,
@@ -174,6 +175,7 @@ impl Registry {
             claims: Claims::default(),
             leases: BTreeSet::new(),
             sessions: Slab::new(),
+            sessions_opened: 0,
             waiters: Waiters::default(),
             lines: Lines::default(),
             settles_at_ms: None,
@@ -219,7 +221,8 @@ impl Registry {
 
     /// Records a new connection, and the account that it is charged to.
     pub fn open_session(&mut self, account: Account) -> SessionId {
-        self.sessions.insert(sessions::SessionContents::new(account))
+        self.sessions_opened += 1;
+        self.sessions.insert(sessions::SessionContents::new(account, self.sessions_opened))
     }
 
     /// Records that the peer of a session can be [asked](Outcome::asked) for a sign of life. Only
@@ -318,6 +321,13 @@ impl Registry {
             }
             Some(earlier) if earlier.uuid == self.registrar => {
                 return Err(RegistryError::IsRegistrar);
+            }
+            // Both are of one program.
+            Some(earlier)
+                if self.is_of_later_session(earlier, session)
+                    && register.secret.is_some_and(|it| it.owns(register.uuid)) =>
+            {
+                return Err(RegistryError::Superseded { uuid: register.uuid });
             }
             Some(earlier) if !owner.may_change(earlier.registrant.owner) => {
                 let owners = earlier.registrant.owner;

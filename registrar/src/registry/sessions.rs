@@ -21,10 +21,12 @@ pub(super) struct SessionContents {
     pub(super) is_answerable: bool,
     /// The time by which its peer should be back, if the registrar is ending it.
     back_by_ms: Option<u64>,
+    /// Its place in the order in which sessions began.
+    number: u64,
 }
 
 impl SessionContents {
-    pub(super) fn new(account: Account) -> Self {
+    pub(super) fn new(account: Account, number: u64) -> Self {
         Self {
             account,
             caller: None,
@@ -32,6 +34,7 @@ impl SessionContents {
             is_over: false,
             is_answerable: false,
             back_by_ms: None,
+            number,
         }
     }
 }
@@ -56,6 +59,15 @@ impl Registry {
             Some(back_by_ms) => self.dismiss_kept(session, keys, back_by_ms),
             None => self.remove_kept(session, keys, outcome),
         }
+    }
+
+    /// Tells whether a session began before that of an entry.
+    ///
+    /// A client that has waited in vain for the answer to a registration gives its connection up and
+    /// registers by another. A busy registrar may read the second before the first.
+    pub(super) fn is_of_later_session(&self, entry: &Entry, session: SessionId) -> bool {
+        let number = |it| self.sessions.get(it).map(|it| it.number);
+        entry.keeper().and_then(number) > number(session)
     }
 
     pub(super) fn dismiss_session(&mut self, session: SessionId, back_by_ms: u64) {

@@ -451,3 +451,29 @@ fn the_secret_of_a_uuid_regains_it() {
         registry.register(renamed, alice, of_alice, NOW).unwrap_err();
     }
 }
+
+/// A client that has waited in vain for an answer registers by another connection. A busy registrar
+/// reads what came by the first one late.
+#[test]
+fn a_program_is_where_its_later_connection_has_registered_it() {
+    let mut registry = registry();
+    let [first, second] = [1, 2].map(|_| registry.open_session(ACCOUNT));
+    let secret = InstanceSecret::new([7; 16]);
+    let own = Register { uuid: secret.uuid(), secret: Some(secret), ..registration("feed", 1) };
+    drop(registry.register(own.clone(), USER, second, NOW).unwrap());
+    let late = registry.register(own.clone(), USER, first, NOW).unwrap_err();
+    assert_eq!(late, RegistryError::Superseded { uuid: own.uuid });
+    drop(registry.apply(Event::SessionEnded(first), NOW).unwrap());
+    assert_eq!(answer(&registry, "feed", false), [own.uuid.as_u128()]);
+
+    // Its third has the number of the first.
+    let third = registry.open_session(ACCOUNT);
+    assert_eq!(third, first);
+    let (_, outcome) = registry.register(own.clone(), USER, third, NOW).unwrap();
+    assert_eq!(outcome.lost.keys().collect::<Vec<_>>(), [&second]);
+
+    // A UUID that others may choose too is where it was registered last.
+    let [older, newer] = [1, 2].map(|_| registry.open_session(ACCOUNT));
+    drop(register(&mut registry, "mail", 2, newer));
+    assert_eq!(register(&mut registry, "mail", 2, older).lost.len(), 1);
+}
