@@ -6,7 +6,7 @@ pub(crate) mod tls;
 
 use std::{
     fmt::{self, Display},
-    io::{Stdout, Write},
+    io::Write,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -31,6 +31,7 @@ use crate::{
         diagnostics::{self, DiagnosticJson},
     },
     signals::Signals,
+    standard::Output,
 };
 
 /// A command's context.
@@ -55,8 +56,9 @@ impl Context {
     }
 
     /// Returns standard output. Colours are left out unless it is a terminal.
-    pub(crate) fn out(&self) -> AutoStream<Stdout> {
-        output::colored(std::io::stdout(), color(&self.global))
+    pub(crate) fn out(&self) -> AutoStream<Box<dyn Write>> {
+        let choice = output::colored(std::io::stdout(), color(&self.global)).current_choice();
+        AutoStream::new(Box::new(Output), choice)
     }
 
     /// Prints a text as it is; each line appears immediately.

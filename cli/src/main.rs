@@ -21,6 +21,7 @@ mod partly;
 mod programs;
 mod service;
 mod signals;
+mod standard;
 mod typed;
 mod users;
 

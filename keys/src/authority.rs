@@ -85,7 +85,7 @@ impl Authority {
             return Err(CreateError::Exists { path: folder.to_owned() });
         }
         let key = kind.generate().map_err(CreateError::Made)?;
-        let until = now + AUTHORITY_LIFETIME;
+        let until = end(now, AUTHORITY_LIFETIME).ok_or(CreateError::Clock)?;
         let mut params = params(now, until);
         params.distinguished_name.push(DnType::CommonName, shortened(domain.as_str()));
         params.subject_alt_names = vec![uri(&domain.to_string()).map_err(CreateError::Made)?];
@@ -186,7 +186,7 @@ impl Authority {
                 return Err(IssueError::Exists { path: path.clone() });
             }
         }
-        let until = now + lifetime;
+        let until = end(now, lifetime).ok_or(IssueError::Clock)?;
         let (key_text, certificate_text) =
             self.made(&spiffe_id, hosts, now, until).map_err(IssueError::Made)?;
         self.make_folders(&name)?;
@@ -312,8 +312,18 @@ pub const LIFETIME_MIN: Duration = Duration::from_secs(60);
 /// How long before it is made a certificate begins to be valid: clocks of hosts differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
+/// The last second of the year 9999, which is the last that a certificate can have.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// The most bytes of a common name (RFC 5280, ub-common-name). It is only shown.
 const COMMON_NAME_BYTES_MAX: usize = 64;
+
+/// Returns the end of a certificate's validity, if a certificate can have those times.
+fn end(now: SystemTime, lifetime: Duration) -> Option<SystemTime> {
+    let until = now.checked_add(lifetime)?;
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(LAST_SECOND);
+    (now >= SystemTime::UNIX_EPOCH && until <= last).then_some(until)
+}
 
 fn shortened(name: &str) -> &str {
     &name[..name.len().min(COMMON_NAME_BYTES_MAX)]

@@ -119,16 +119,18 @@ impl Contents {
     ///
     /// [`ContentsError`]: the file is in PEM, and what it calls a certificate is one.
     pub fn read(path: &Path) -> Result<Self, ContentsError> {
-        Self::of(File::open(path)?)
+        let file = File::open(path)?;
+        let mode = file.metadata()?.mode();
+        Self::of(file, mode)
     }
 
-    /// Reads an open file to its end, which may be a pipe.
+    /// Reads what is open to its end, which may be a pipe; `mode` is that of its file.
     ///
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub fn of(file: File) -> Result<Self, ContentsError> {
-        let mode = file.metadata()?.mode() & 0o7777;
+    pub fn of(file: impl io::Read, mode: u32) -> Result<Self, ContentsError> {
+        let mode = mode & 0o7777;
         let bytes = files::read_all(file)?.ok_or(ContentsError::TooLarge)?;
         Ok(Self { blocks: Self::parse(&bytes)?, mode })
     }

@@ -20,6 +20,8 @@ pub enum CreateError {
     Io { path: PathBuf, source: io::Error },
     #[error("cannot make a key, or a certificate of it")]
     Made(#[source] rcgen::Error),
+    #[error("{WRONG_CLOCK}")]
+    Clock,
 }
 
 /// Why a folder is no usable authority.
@@ -85,7 +87,12 @@ pub enum IssueError {
     Io { path: PathBuf, source: io::Error },
     #[error("cannot make a key, or a certificate of it")]
     Made(#[source] rcgen::Error),
+    #[error("{WRONG_CLOCK}")]
+    Clock,
 }
+
+const WRONG_CLOCK: &str = "this machine's clock is wrong: by it, the year is not one of 1970 to 9999, in \
+                           which a certificate is valid; set it first";
 
 fn days(time: &Duration) -> String {
     match time.as_secs() / 86_400 {

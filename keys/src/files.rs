@@ -1,7 +1,7 @@
 //! Files of keys: read only if nobody else can, and written whole, never over others.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, OpenOptions, Permissions},
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -59,7 +59,7 @@ pub(crate) fn read_own(path: &Path, is_secret: bool) -> Result<String, Authority
 }
 
 /// Reads a file to its end; `None` if it is too large.
-pub(crate) fn read_all(file: File) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_all(file: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= BYTES_MAX).then_some(bytes))

@@ -299,3 +299,23 @@ fn listed(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+#[test]
+fn a_clock_that_is_wrong_makes_no_certificate() {
+    let above = tempfile::tempdir().unwrap();
+    let domain = || TrustDomain::new("example.org").unwrap();
+    let before = SystemTime::UNIX_EPOCH - Duration::from_secs(3600);
+    let far = SystemTime::UNIX_EPOCH + Duration::from_secs(8000 * 365 * 86_400);
+    for now in [before, far] {
+        let folder = above.path().join("wrong");
+        let error = Authority::create(&folder, domain(), KeyKind::P256, now).unwrap_err();
+        assert!(matches!(error, CreateError::Clock), "{error}");
+        assert!(!folder.exists());
+    }
+    let now = SystemTime::now();
+    let authority =
+        Authority::create(&above.path().join("right"), domain(), KeyKind::P256, now).unwrap();
+    let path = SpiffePath::new("feed").unwrap();
+    let error = authority.issue(path, &[], Duration::from_secs(3600), before).unwrap_err();
+    assert!(matches!(error, IssueError::Clock | IssueError::TooLong { .. }), "{error}");
+}

@@ -17,6 +17,7 @@ use crate::{
         diagnostics::{self, DiagnosticJson, counted},
         notices::warn,
     },
+    standard::Input,
     users::{NEED_TIMEOUT, asked},
 };
 
@@ -122,7 +123,7 @@ fn read(file: &Path) -> io::Result<String> {
         return config::read_once(file);
     }
     let mut text = String::new();
-    io::stdin().read_to_string(&mut text)?;
+    Input.read_to_string(&mut text)?;
     Ok(text)
 }
 

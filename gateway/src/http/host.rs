@@ -37,16 +37,21 @@ pub(super) fn check(
         let detail = format!("`{other}` is not this server: write `localhost` or its address");
         return Err(Problem::denied(detail));
     }
+    let said = |name| headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    // A browser names no origin where a page of another site includes an image, for instance. A
+    // person may follow a link.
+    let is_of_others = matches!(said("sec-fetch-site"), "cross-site" | "same-site");
+    if is_of_others && said("sec-fetch-mode") != "navigate" {
+        return Err(Problem::denied(OTHER_PAGE));
+    }
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
     let scheme = if way == Way::Tls { "https://" } else { "http://" };
     let is_same = host.is_some_and(|it| origin.strip_prefix(scheme) == Some(it.as_str()));
-    if is_same {
-        Ok(())
-    } else {
-        Err(Problem::denied("pages of other sites may not ask this server"))
-    }
+    if is_same { Ok(()) } else { Err(Problem::denied(OTHER_PAGE)) }
 }
+
+const OTHER_PAGE: &str = "pages of other sites may not ask this server";
 
 /// Tells whether a host is this one, whatever anybody resolves.
 fn is_own(host: &str) -> bool {
@@ -90,6 +95,12 @@ mod tests {
         let host = ("host", "localhost:8080");
         check("/", &[host, ("origin", "http://localhost:8080")], [None, None, Some(403)]);
         check("/", &[host, ("origin", "https://localhost:8080")], [Some(403), Some(403), None]);
+        let (site, mode) = ("sec-fetch-site", "sec-fetch-mode");
+        check("/", &[host, (site, "cross-site"), (mode, "no-cors")], [Some(403); 3]);
+        check("/", &[host, (site, "same-site"), (mode, "no-cors")], [Some(403); 3]);
+        check("/", &[host, (site, "cross-site"), (mode, "navigate")], fine);
+        check("/", &[host, (site, "same-origin"), (mode, "cors")], fine);
+        check("/", &[host, (site, "none"), (mode, "navigate")], fine);
         for origin in ["http://evil.example", "https://evil.example", "http://localhost", "null"] {
             check("/", &[host, ("origin", origin)], [Some(403); 3]);
         }

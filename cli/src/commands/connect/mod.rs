@@ -2,8 +2,14 @@
 
 mod relay;
 
+use std::{
+    io::{self, IsTerminal},
+    os::fd::OwnedFd,
+};
+
 use anyhow::anyhow;
 use discovery::{FindError, LookupError, LookupOptions, ResolveError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::relay::{Broken, Ended, relay, standard_input};
 use crate::{
@@ -26,8 +32,9 @@ Examples:
   callsign connect log > today.log
   callsign connect db --owner postgres    only instances of that user
 
-The end of the input is passed on, and the rest of the actor's output is still printed; `connect` \
-ends when the actor closes. If the nearest endpoint does not answer, the next is tried.
+The end of the input is passed on, and the rest of the actor's output is still printed. When the \
+actor says no more, it still gets the rest of the input, unless that is a terminal. If the nearest \
+endpoint does not answer, the next is tried.
 
 The exit code is 1 if there is no such actor, or none answers; it is 3 if a registrar that may know \
 it did not answer.")]
@@ -62,7 +69,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         note(context, format_args!("connected to {instance}:\n{}", connection.explanation));
     }
     let input = standard_input().map_err(Failure::system)?;
-    match relay(connection.stream, input, output::write_patiently).await {
+    let actor = connection.stream.fd().map(|it| it.try_clone_to_owned()).transpose();
+    let actor = actor.map_err(Failure::system)?;
+    // A person at a terminal is not waited for.
+    let takes_no_more = || io::stdin().is_terminal() || actor.is_none_or(|it| has_hung_up(&it));
+    match relay(connection.stream, input, output::write_patiently, takes_no_more).await {
         Ok(Ended::Said) => Ok(Exit::Done),
         Ok(Ended::Unsaid) => {
             warn(
@@ -88,4 +99,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             Err(Failure::not_found(anyhow::Error::new(error).context(what)))
         }
     }
+}
+
+/// Tells whether the other side of a connection reads nothing more either. Only a Unix socket tells.
+fn has_hung_up(connection: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(connection, PollFlags::empty())];
+    let asked = poll(&mut polled, Some(&Timespec::default()));
+    asked.is_ok() && polled[0].revents().contains(PollFlags::HUP)
 }

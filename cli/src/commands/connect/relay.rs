@@ -12,8 +12,11 @@ use tokio::{
 };
 use transport::TlsError;
 
-/// Carries `input` to an actor, and what the actor says to `output`. The end of the input closes
-/// only that direction; the end of the actor's output ends both.
+use crate::standard::Input;
+
+/// Carries `input` to an actor, and what the actor says to `output`. The end of either closes only
+/// that direction; but the end of the actor's output ends both if it `takes_no_more`, which is asked
+/// then.
 ///
 /// # Errors
 ///
@@ -25,11 +28,13 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
     actor: S,
     mut input: mpsc::Receiver<Chunk>,
     mut output: impl AsyncFnMut(Vec<u8>) -> io::Result<()>,
+    takes_no_more: impl FnOnce() -> bool,
 ) -> Result<Ended, Broken> {
     let (has_said_goodbye, is_sending) = (Cell::new(false), Cell::new(false));
-    let mut unread = None;
+    let unread = Cell::new(None);
     let (mut from_actor, mut to_actor) = split(actor);
     let send = async {
+        let input = &mut input;
         while let Some(bytes) = input.recv().await {
             match bytes {
                 Ok(bytes) => {
@@ -37,7 +42,7 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
                     to_actor.write_all(&bytes).await?;
                     is_sending.set(false);
                 }
-                Err(error) => unread = Some(error),
+                Err(error) => unread.set(Some(error)),
             }
         }
         to_actor.shutdown().await?;
@@ -58,19 +63,29 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
             output(buffer[..count].into()).await.map_err(Broken::Output)?;
         }
     };
-    tokio::pin!(receive);
-    let received = tokio::select! {
-        received = &mut receive => received,
-        sent = send => {
-            // An actor that reads nothing more may still send.
-            if let Err(error) = sent {
-                tracing::debug!(%error, "the actor takes no more input");
+    let note = |sent| {
+        if let Err(error) = sent {
+            tracing::debug!(%error, "the actor takes no more input");
+        }
+    };
+    let received = {
+        tokio::pin!(send, receive);
+        tokio::select! {
+            received = &mut receive => {
+                if received.is_ok() && !takes_no_more() {
+                    note(send.await);
+                }
+                received
             }
-            receive.await
+            sent = &mut send => {
+                // An actor that reads nothing more may still send.
+                note(sent);
+                receive.await
+            }
         }
     };
     match received {
-        Ok(ended) => match unread {
+        Ok(ended) => match unread.into_inner() {
             Some(error) => Err(Broken::Unread(error)),
             None if is_sending.get() || !input.is_empty() => Err(Broken::Input),
             None => Ok(ended),
@@ -115,10 +130,9 @@ pub(super) enum Broken {
 pub(super) fn standard_input() -> io::Result<mpsc::Receiver<Chunk>> {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let read = move || {
-        let mut input = io::stdin().lock();
         loop {
             let mut chunk = vec![0; CHUNK_BYTES];
-            match input.read(&mut chunk) {
+            match Input.read(&mut chunk) {
                 Ok(0) => return,
                 Ok(count) => chunk.truncate(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -185,7 +199,7 @@ mod tests {
             output.extend(bytes);
             Ok(())
         };
-        let (relayed, ()) = tokio::join!(relay(near, receiver, heard), actor);
+        let (relayed, ()) = tokio::join!(relay(near, receiver, heard, || true), actor);
         relayed.unwrap();
         assert_eq!(output, plenty());
     }
@@ -203,7 +217,7 @@ mod tests {
             output.extend(bytes);
             Ok(())
         };
-        let (relayed, ()) = tokio::join!(relay(near, receiver, heard), actor);
+        let (relayed, ()) = tokio::join!(relay(near, receiver, heard, || true), actor);
         relayed.unwrap();
         assert_eq!(output, b"bye");
     }
@@ -222,10 +236,36 @@ mod tests {
                 output.extend(bytes);
                 Ok(())
             };
-            let (relayed, ()) = tokio::join!(relay(near, receiver, heard), actor);
+            let (relayed, ()) = tokio::join!(relay(near, receiver, heard, || true), actor);
             assert!(matches!(relayed, Err(Broken::Input)), "{relayed:?}");
             assert_eq!(output, b"enough");
         }
+    }
+
+    /// A server that has said all that it has to say, and takes an upload yet.
+    #[tokio::test]
+    async fn an_actor_that_says_no_more_gets_the_rest_of_the_input() {
+        let (near, far) = duplex(1000);
+        let (mut heard_there, mut said_there) = split(far);
+        let (sender, receiver) = mpsc::channel(1);
+        let actor = async move {
+            said_there.write_all(b"go on").await.unwrap();
+            said_there.shutdown().await.unwrap();
+            for chunk in plenty().chunks(70_000) {
+                sender.send(Ok(chunk.to_vec())).await.unwrap();
+            }
+            drop(sender);
+            said_there
+        };
+        let read = async move {
+            let mut heard = Vec::new();
+            heard_there.read_to_end(&mut heard).await.unwrap();
+            heard
+        };
+        let relayed = relay(near, receiver, async |_| Ok(()), || false);
+        let (relayed, _open, heard) = tokio::join!(relayed, actor, read);
+        assert_eq!(relayed.unwrap(), Ended::Said);
+        assert_eq!(heard, plenty());
     }
 
     #[tokio::test]
@@ -240,7 +280,7 @@ mod tests {
             far.read_to_end(&mut heard).await.unwrap();
             assert_eq!(heard, b"first");
         };
-        let (relayed, ()) = tokio::join!(relay(near, receiver, async |_| Ok(())), actor);
+        let (relayed, ()) = tokio::join!(relay(near, receiver, async |_| Ok(()), || true), actor);
         assert!(matches!(relayed, Err(Broken::Unread(_))), "{relayed:?}");
     }
 
@@ -250,7 +290,7 @@ mod tests {
         let (_sender, receiver) = input([]);
         let gone = async |_| Err(io::ErrorKind::BrokenPipe.into());
         far.write_all(b"hello").await.unwrap();
-        let error = relay(near, receiver, gone).await.unwrap_err();
+        let error = relay(near, receiver, gone, || true).await.unwrap_err();
         assert!(matches!(error, Broken::Output(_)), "{error:?}");
     }
 
@@ -310,7 +350,7 @@ mod tests {
                 output.extend(bytes);
                 Ok(())
             };
-            let (relayed, ()) = tokio::join!(relay(Terse(near), receiver, heard), actor);
+            let (relayed, ()) = tokio::join!(relay(Terse(near), receiver, heard, || true), actor);
             assert_eq!(output, b"hi");
             match relayed {
                 Ok(ended) => assert!(has_input_ended && ended == Ended::Unsaid, "{ended:?}"),

@@ -136,7 +136,7 @@ fn laid_out(context: &Context, headline: &str, lines: &[(&str, String)]) -> Stri
 
 /// Says until when something is valid, and how long that still is.
 fn validity(until: SystemTime, now: SystemTime) -> String {
-    let date = format_rfc3339_seconds(until);
+    let date = date(until);
     match until.duration_since(now) {
         Ok(left) => {
             let (count, unit) = largest_unit(rounded(left));
@@ -147,6 +147,16 @@ fn validity(until: SystemTime, now: SystemTime) -> String {
             let (count, unit) = largest_unit(over.duration());
             format!("expired {} ago, at {date}", counted(count, unit))
         }
+    }
+}
+
+/// Returns a time as RFC 3339 has it, which knows the years 1970 to 9999 here.
+fn date(time: SystemTime) -> String {
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(LAST_SECOND);
+    match () {
+        () if time < SystemTime::UNIX_EPOCH => "a time before 1970".to_owned(),
+        () if time > last => "a time after 9999".to_owned(),
+        () => format_rfc3339_seconds(time).to_string(),
     }
 }
 
@@ -182,6 +192,9 @@ fn counted(count: u64, unit: &str) -> String {
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
+/// The last second of the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +216,10 @@ mod tests {
         check(7_200, "until 1970-04-11T02:00:00Z: 2 hours are left", 0);
         check(7_199, "until 1970-04-11T01:59:59Z: 2 hours are left", 0);
         check(30, "until 1970-04-11T00:00:30Z: 0 minutes are left", 0);
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(9 * DAY);
+        assert_eq!(validity(before, now), "expired 109 days ago, at a time before 1970");
+        let far = now + Duration::from_secs(LAST_SECOND);
+        assert!(validity(far, now).starts_with("until a time after 9999: "));
         check(-60, "expired 1 minute ago, at 1970-04-10T23:59:00Z", -1);
         check(-3 * 86_400, "expired 3 days ago, at 1970-04-08T00:00:00Z", -4);
     }

@@ -1,17 +1,17 @@
 //! `callsign keys show`.
 
-use std::{fmt::Write as _, fs::File, io, iter, os::fd::AsFd, path::PathBuf, time::SystemTime};
+use std::{fmt::Write as _, io, iter, path::PathBuf, time::SystemTime};
 
 use endpoints::{Plain, SpiffeId};
-use humantime::format_rfc3339_seconds;
 use keys::{Block, Certificate, Contents, ContentsError, Key, PublicKey};
 use serde::Serialize;
 
-use super::{days_left, laid_out, millis, validity};
+use super::{date, days_left, laid_out, millis, validity};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
     output::notices::warn,
+    standard::Input,
 };
 
 /// Show what is in a file of certificates and keys
@@ -59,7 +59,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
 }
 
 fn of_input() -> Result<Contents, ContentsError> {
-    Contents::of(File::from(io::stdin().as_fd().try_clone_to_owned()?))
+    let mode = rustix::fs::fstat(io::stdin()).map_err(io::Error::from)?.st_mode;
+    Contents::of(Input, mode)
 }
 
 fn failure(error: ContentsError, file: &str) -> Failure {
@@ -94,7 +95,7 @@ fn lines(item: &Block, now: SystemTime) -> Vec<(&'static str, String)> {
             lines.push(("signed by", by));
             lines.push(match since.duration_since(now) {
                 Ok(_) => {
-                    let [since, until] = [since, until].map(|it| format_rfc3339_seconds(*it));
+                    let [since, until] = [since, until].map(|it| date(*it));
                     ("valid", format!("not before {since}, until {until}"))
                 }
                 Err(_) => ("valid", validity(*until, now)),
