@@ -13,23 +13,26 @@ use wire::ErrorKind;
 use super::problem::Problem;
 
 /// Reads a body. A peer that sends it too slowly, or without an end, is told so, and loses its
-/// connection.
+/// connection. One that sends somewhat too much reads the answer only after it has sent all, so that
+/// the rest is taken and dropped.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|it: u64| it > BODY_BYTES_MAX as u64) {
+    if announced.is_some_and(|it: u64| it > TAKEN_BYTES_MAX as u64) {
         return Err(too_long());
     }
     let whole = async {
         let mut parts = pin!(body.into_data_stream().map_err(|_| cut()));
-        let mut whole = Vec::new();
+        let (mut whole, mut length) = (Vec::new(), 0);
         while let Some(part) = parts.next().await {
             let part = part?;
-            if whole.len() + part.len() > BODY_BYTES_MAX {
-                return Err(too_long());
+            length += part.len();
+            if length <= BODY_BYTES_MAX {
+                whole.extend_from_slice(&part);
+            } else if length > TAKEN_BYTES_MAX {
+                break;
             }
-            whole.extend_from_slice(&part);
         }
-        Ok(whole.into())
+        if length > BODY_BYTES_MAX { Err(too_long()) } else { Ok(whole.into()) }
     };
     timeout(BODY_TIMEOUT, whole).await.unwrap_or_else(|_| Err(too_slow()))
 }
@@ -53,6 +56,9 @@ fn cut() -> Problem {
 /// The longest body of a request: twice as much as the largest registration takes.
 pub(super) const BODY_BYTES_MAX: usize = 128 * 1024;
 
+/// The longest body that is taken to its end, though it is too long.
+const TAKEN_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
+
 /// The time for a body to arrive: as for a head.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -72,7 +78,15 @@ mod tests {
         let zeroes = |length: usize| Body::from(vec![0; length]);
         assert_eq!(status(None, zeroes(BODY_BYTES_MAX)).await, Ok(BODY_BYTES_MAX));
         assert_eq!(status(None, zeroes(BODY_BYTES_MAX + 1)).await, Err(413));
-        assert_eq!(status(Some("131073"), Body::empty()).await, Err(413));
+        assert_eq!(status(Some("1048577"), Body::empty()).await, Err(413));
+
+        let (taken, left) = std::sync::mpsc::channel();
+        let parts = stream::iter(0..1000).map(move |part| {
+            taken.send(part).unwrap();
+            Ok::<_, std::io::Error>(Bytes::from_static(&[0; 1000]))
+        });
+        assert_eq!(status(Some("1000000"), Body::from_stream(parts)).await, Err(413));
+        assert_eq!(left.iter().count(), 1000, "it is taken to its end");
 
         // A byte a second never ends.
         let slow = stream::unfold((), |()| async {
