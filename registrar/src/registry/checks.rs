@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use endpoints::Stamped;
 use wire::{
     Lifetime, METADATA_BYTES_MAX, State,
-    registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN},
+    registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN, Register},
 };
 
-use super::RegistryError;
+use super::{Caller, Entry, Registry, RegistryError, SessionId};
 
 pub(super) fn check_lease(lease_ms: Option<u64>) -> Result<Lifetime, RegistryError> {
     match lease_ms {
@@ -56,4 +56,35 @@ pub(super) fn deduplicate(endpoints: Vec<Stamped>) -> Vec<Stamped> {
         }
     }
     kept
+}
+
+impl Registry {
+    /// Checks that a registration may replace the earlier one of its instance.
+    pub(super) fn check_replaces(
+        &self,
+        register: &Register,
+        caller: &Caller,
+        session: SessionId,
+        earlier: &Entry,
+    ) -> Result<(), RegistryError> {
+        let (uuid, owner) = (register.uuid, caller.owner);
+        if !self.shows(caller, earlier) {
+            return Err(RegistryError::UuidTaken { uuid });
+        }
+        if earlier.name != register.name {
+            return Err(RegistryError::OtherName { uuid });
+        }
+        if uuid == self.registrar {
+            return Err(RegistryError::IsRegistrar);
+        }
+        let is_of_one_program = register.secret.is_some_and(|it| it.owns(uuid));
+        if is_of_one_program && self.is_of_later_session(earlier, session) {
+            return Err(RegistryError::Superseded { uuid });
+        }
+        if !owner.may_change(earlier.registrant.owner) {
+            let owners = earlier.registrant.owner;
+            return Err(RegistryError::NotOwner { owner: owners, by: owner });
+        }
+        Ok(())
+    }
 }

@@ -312,29 +312,11 @@ impl Registry {
             entry.uuid != self.registrar && is_proved(entry.registrant.owner)
         });
         let earlier = earlier.filter(|_| squatter.is_none());
-        match earlier.map(|key| &self.entries[key]) {
-            Some(earlier) if !self.shows(caller, earlier) => {
-                return Err(RegistryError::UuidTaken { uuid: register.uuid });
-            }
-            Some(earlier) if earlier.name != register.name => {
-                return Err(RegistryError::OtherName { uuid: register.uuid });
-            }
-            Some(earlier) if earlier.uuid == self.registrar => {
-                return Err(RegistryError::IsRegistrar);
-            }
-            // Both are of one program.
-            Some(earlier)
-                if self.is_of_later_session(earlier, session)
-                    && register.secret.is_some_and(|it| it.owns(register.uuid)) =>
-            {
-                return Err(RegistryError::Superseded { uuid: register.uuid });
-            }
-            Some(earlier) if !owner.may_change(earlier.registrant.owner) => {
-                let owners = earlier.registrant.owner;
-                return Err(RegistryError::NotOwner { owner: owners, by: owner });
-            }
+        let known = earlier.map(|key| &self.entries[key]);
+        known.map_or(Ok(()), |it| self.check_replaces(&register, caller, session, it))?;
+        match known {
             // It comes from another node.
-            Some(earlier) if earlier.is_remote() => self.check_room(session, lifetime, None)?,
+            Some(known) if known.is_remote() => self.check_room(session, lifetime, None)?,
             Some(_) => {}
             None => self.check_room(session, lifetime, gone)?,
         }
