@@ -11,6 +11,7 @@
 //! in etcd is always read and compared, because nobody knows which of the last transactions were made.
 
 mod claims;
+mod doubts;
 mod keeper;
 mod members;
 mod snapshot;
@@ -70,6 +71,8 @@ pub(crate) struct Link {
     beat: u64,
     /// When etcd was heard last: the view is as old as that.
     heard_at: Instant,
+    /// Whether the view is too old to be taken for the present.
+    is_in_doubt: bool,
     /// The last fault in the log since it was connected.
     warned: Option<String>,
     status: ClusterStatus,
@@ -142,6 +145,7 @@ impl Link {
             slot,
             beat,
             heard_at,
+            is_in_doubt: false,
             warned: None,
             status,
         };
@@ -183,6 +187,7 @@ impl Link {
             self.status.endpoint = None;
             self.status.lag_ms = None;
             self.tell();
+            self.doubt().await;
             if began.elapsed() > self.settings.lease {
                 failures = 0;
             }
@@ -402,6 +407,9 @@ impl Link {
             } else if kv.lease != lease {
                 self.registry.name_taken(name, base + kv.mod_revision as u64);
             }
+        }
+        if is_heard {
+            self.trust().await;
         }
         self.revision = self.revision.max(changes.last().map(|it| it.kv.mod_revision));
         Ok(is_heard)

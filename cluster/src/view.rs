@@ -49,6 +49,10 @@ struct Node {
     heard_at: Instant,
     /// Whether its records are shown.
     is_shown: bool,
+    /// Whether its records are in doubt, because nothing has been heard of etcd for long.
+    is_doubted: bool,
+    /// Whether it has given a sign of life since.
+    has_beaten: bool,
 }
 
 /// A record of another node.
@@ -200,6 +204,27 @@ impl View {
         self.nodes.values_mut().for_each(|it| it.heard_at = now);
     }
 
+    /// Puts in doubt all that is shown, which may be long over, and returns it.
+    pub(crate) fn doubt(&mut self) -> Vec<Uuid> {
+        for node in self.nodes.values_mut() {
+            (node.is_doubted, node.has_beaten) = (true, false);
+        }
+        self.shown.keys().copied().collect()
+    }
+
+    /// Returns what is in doubt no longer, when all is known that there is in etcd: that of the nodes
+    /// that have given a sign of life since.
+    pub(crate) fn trust(&mut self) -> Vec<Uuid> {
+        let mut trusted = Vec::new();
+        for (name, node) in &mut self.nodes {
+            if node.has_beaten && std::mem::take(&mut node.is_doubted) {
+                let is_its = |it: &&Uuid| self.shown.get(*it).is_some_and(|(by, _)| by == name);
+                trusted.extend(node.records.keys().filter(is_its));
+            }
+        }
+        trusted
+    }
+
     /// Returns the record of another node for an instance that this node has just let go, unless it has
     /// left by its own will: then what a former node has of it is outdated.
     pub(crate) fn again(&mut self, uuid: Uuid, reason: RemovalReason) -> Option<Action> {
@@ -240,6 +265,7 @@ impl View {
         // The same one, found again in a snapshot, is no sign of life.
         if beat != Some((value.registrar, value.beat)) {
             node.heard_at = now;
+            node.has_beaten = true;
         }
         let is_whole = value.whole;
         let is_shown = std::mem::replace(&mut node.is_shown, true);
@@ -311,6 +337,8 @@ impl View {
             records: HashMap::new(),
             heard_at: now,
             is_shown: false,
+            is_doubted: false,
+            has_beaten: false,
         }))
     }
 

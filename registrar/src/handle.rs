@@ -530,7 +530,7 @@ impl RegistryHandle {
         }
         for Suspected { uuid, epoch, suspicion } in outcome.suspected {
             match suspicion {
-                Some(Suspicion { reports, since_ms, silent }) => {
+                Some(Suspicion { reports, since_ms, silent, .. }) => {
                     state.registry.totals().note_suspicion();
                     info!(
                         target: "callsign", %uuid, epoch, reports, silent, since_ms,

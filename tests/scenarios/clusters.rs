@@ -127,6 +127,29 @@ fn a_registrar_without_etcd_answers_and_says_so() {
     status.prints(&["the node oslo, cut off; what it says of others is"]);
 }
 
+/// What has ended meanwhile looks the same, so nobody goes on because of it.
+#[test]
+fn a_registrar_that_is_cut_off_says_so_of_what_others_keep() {
+    let room = Room::new();
+    let Some(etcd) = Etcd::start(&room) else { return };
+    let http = format!("[http]\nlisten = \"{}\"\n", room.unix("oslo.http"));
+    let (rome, oslo) = (etcd.node(&room, "rome"), etcd.node_with(&room, "oslo", &http));
+    let mut watch = oslo.run(&["watch", "--json"]);
+    rome.callsign(&["register", "clock", "/ip4/127.0.0.1/tcp/9", "--ttl", "10m"]).succeeds();
+    oslo.callsign(&["wait", "clock", "--anywhere"]).succeeds();
+    drop(etcd);
+    watch.json("clock", |it| it["change"] == "update" && it["suspicion"]["cut_off"] == true);
+    let why = "the registrar is cut off from its cluster";
+    oslo.callsign(&["find", "clock"]).succeeds().prints(&["ready, suspect for", why]);
+    oslo.callsign(&["ls"]).succeeds().prints(&["ready, suspect"]);
+    let waited = oslo.callsign(&["wait", "clock", "--anywhere", "--timeout", "100ms"]);
+    assert!(waited.code == Some(1) && waited.stderr.contains(why), "{waited}");
+    if has_curl() {
+        let told = ask(&room, "oslo", &[], "/v1/actors/clock?wait=100ms");
+        assert_eq!(told.json()[0]["suspicion"]["cut_off"], true, "{told:?}");
+    }
+}
+
 /// Asks a node by HTTP.
 #[track_caller]
 fn ask(room: &Room, node: &str, words: &[&str], path: &str) -> Answer {

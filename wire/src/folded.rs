@@ -345,7 +345,7 @@ mod tests {
         let place = |it: &&str, stamp| Stamped { endpoint: it.parse().unwrap(), stamp };
         let all = |stamp| texts.iter().map(|it| place(it, stamp)).collect::<Vec<_>>();
         let many = all(stamp).into_iter().cycle().take(64).collect();
-        let suspicion = Suspicion { reports: 2, since_ms: 5, silent: true };
+        let suspicion = Suspicion { reports: 2, since_ms: 5, silent: true, cut_off: true };
         let metadata = BTreeMap::from([("zone".to_owned(), "x".repeat(300))]);
         let record = Record {
             name: Name::new("feed").unwrap(),

@@ -90,6 +90,39 @@ pub(crate) fn is_false(it: &bool) -> bool {
 }
 
 impl Record {
+    /// Tells whether whoever waits for its name need not wait on: it is ready, has registered itself,
+    /// and is known by now.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::{Record, State};
+    ///
+    /// let feed = Record::new("feed".parse()?, uuid::Uuid::new_v4());
+    /// assert!(feed.is_there());
+    /// assert!(!Record { state: State::Draining, ..feed }.is_there());
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
+    pub fn is_there(&self) -> bool {
+        let has_registered = self.lifetime != Lifetime::Declared;
+        self.state == State::Ready && has_registered && !self.is_cut_off()
+    }
+
+    /// Tells whether the registrar is cut off from the node of its cluster that keeps it, so that it may
+    /// be gone.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::{Record, Suspicion};
+    ///
+    /// let feed = Record::new("feed".parse()?, uuid::Uuid::new_v4());
+    /// let suspicion = Some(Suspicion { cut_off: true, ..Suspicion::default() });
+    /// assert!(Record { suspicion, ..feed }.is_cut_off());
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
+    pub fn is_cut_off(&self) -> bool {
+        self.suspicion.is_some_and(|it| it.cut_off)
+    }
+
     /// Describes a ready instance that a session keeps, without endpoints and an owner.
     ///
     /// ```
@@ -348,10 +381,10 @@ impl fmt::Display for Lifetime {
 /// # use callsign_wire as callsign;
 /// use callsign::Suspicion;
 ///
-/// let suspicion = Suspicion { reports: 2, since_ms: 0, silent: true };
+/// let suspicion = Suspicion { reports: 2, silent: true, ..Suspicion::default() };
 /// assert!(suspicion.silent, "its process does not answer");
 /// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Suspicion {
     /// The number of reports that it does not answer.
     pub reports: u32,
@@ -361,6 +394,10 @@ pub struct Suspicion {
     /// Whether the process whose session keeps it gives no sign of life.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
+    /// Whether another node of the cluster keeps it, and the registrar is cut off from that: what it
+    /// knows of the instance is from before.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
 }
 
 /// Why an instance is no longer in the registry.

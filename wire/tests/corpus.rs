@@ -187,7 +187,9 @@ fn recorded_calls_and_answers_are_read() {
     check("located", &located);
     check("located-over-tls", &Located { over_tls: proofs, ..located.clone() });
     check("located-homes", &Located { homes: vec![Some(uuid(3)), None], ..located });
-    check("suspicion-silent", &Suspicion { reports: 0, since_ms: NOW_MS, silent: true });
+    let silent = Suspicion { since_ms: NOW_MS, silent: true, ..Suspicion::default() };
+    check("suspicion-silent", &silent);
+    check("suspicion-cut-off", &Suspicion { silent: false, cut_off: true, ..silent });
     check("wait", &Wait { name: name("feed") });
     check("list", &List { pattern: pattern("feed*"), after: 41 });
     let foreign = Record { owner: Some(Owner::User(1000)), ..record(Lifetime::Foreign) };
@@ -498,7 +500,7 @@ fn record(lifetime: Lifetime) -> Record {
         suspicion: (lifetime == Lifetime::Declared).then_some(Suspicion {
             reports: 2,
             since_ms: NOW_MS,
-            silent: false,
+            ..Suspicion::default()
         }),
         proves: false,
         owner: None,

@@ -276,7 +276,8 @@ mod tests {
         let ready = [record("feed", 3, &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1)])];
         let mut others = [record("feed", 4, &[("/unix/@feed", 1)])];
         others[0].state = State::Starting;
-        others[0].suspicion = Some(Suspicion { reports: 1, since_ms: 1000, silent: false });
+        others[0].suspicion =
+            Some(Suspicion { reports: 1, since_ms: 1000, ..Suspicion::default() });
         let explanation = explain(&ready, &here(), &look);
         let rows_of = |source| rows(source, &explanation, &ready, &others);
         assert_eq!(

@@ -7,14 +7,14 @@ use discovery::{Client, ConnectError, LookupError, LookupOptions, LookupResult};
 use endpoints::{Endpoint, Name};
 use tokio::time::timeout;
 use transport::{Listening, holders, listening};
-use wire::{Lifetime, Owner, Record, State};
+use wire::{Owner, Record, State};
 
 use crate::{
     context::Context,
     failure::{Exit, Failure, who_is_silent},
     lookup::digits::instance_meant,
     lookup::query::{self, is_merely_declared, why_out_of_reach},
-    lookup::ranking::Seen,
+    lookup::ranking::{Seen, doubt_in_words},
     lookup::suggestion,
     output::notices::{UNSAID_MAX, note, warn_unanswered},
     output::record::{portrait, portrait_of_unreachable},
@@ -36,7 +36,7 @@ of these is missing; with a time limit only on a terminal. The exit code \
 is 3 if a registrar does not answer in time and no other knows the actor.
 
 An actor that is only declared in the registrar's settings does not count: nothing shows that it \
-runs.")]
+runs. Neither does one of another node of a cluster from which the registrar is cut off.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
@@ -243,13 +243,17 @@ fn why(found: &LookupResult) -> String {
     if !ready.is_empty() {
         return why_out_of_reach(&Seen::all_from_here(&ready));
     }
+    if let Some(it) = found.records.iter().find(|it| it.is_cut_off()) {
+        let doubt = it.suspicion.map(|it| doubt_in_words(it, found.now_ms));
+        return doubt.unwrap_or_default();
+    }
     let unready: Vec<_> = found.records.iter().filter(|it| it.state != State::Ready).collect();
     format!("{} and none ready", query::states(&unready))
 }
 
 /// Tells whether such an instance ends the wait, if it can be reached.
 fn is_awaited(record: &Record) -> bool {
-    record.state == State::Ready && record.lifetime != Lifetime::Declared
+    record.is_there()
 }
 
 /// Shows an instance. The first line is only an endpoint, within reach or not.
@@ -269,6 +273,8 @@ const LAST_LOOK: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use wire::{Lifetime, Suspicion};
+
     use super::*;
     use crate::lookup::ranking::sample::record;
 
@@ -315,6 +321,12 @@ mod tests {
             &[(State::Ready, Lifetime::Session), (State::Starting, Lifetime::Session)],
             "registered, and cannot be reached from here:\n  /memory/7: its registrant did not \
              say where it is",
+        );
+        let suspicion = Some(Suspicion { cut_off: true, ..Suspicion::default() });
+        let records = vec![Record { suspicion, ..record("feed", 1, &[("/memory/7", 0)]) }];
+        assert_eq!(
+            why(&LookupResult { records, now_ms: 9000, ..LookupResult::default() }),
+            "suspect for 9s: the registrar is cut off from its cluster, and does not hear of its node"
         );
     }
 }

@@ -131,7 +131,7 @@ pub(crate) const WAITING: &str = "waiting";
 
 /// Says how long an instance has been suspect, and why.
 pub(crate) fn doubt_in_words(suspicion: Suspicion, now_ms: u64) -> String {
-    let Suspicion { reports, since_ms, silent } = suspicion;
+    let Suspicion { reports, since_ms, silent, cut_off } = suspicion;
     let mut reasons = Vec::new();
     match reports {
         0 => {}
@@ -140,6 +140,10 @@ pub(crate) fn doubt_in_words(suspicion: Suspicion, now_ms: u64) -> String {
     }
     if silent {
         reasons.push("gives no sign of life".to_owned());
+    }
+    if cut_off {
+        let why = "the registrar is cut off from its cluster, and does not hear of its node";
+        reasons.push(why.to_owned());
     }
     let age = age(Duration::from_millis(now_ms.saturating_sub(since_ms)));
     format!("suspect for {age}: {}", reasons.join(", "))
@@ -260,11 +264,7 @@ mod tests {
     fn the_first_is_the_one_that_would_be_dialed_first() {
         let check = |instances: &[(&[(&str, u64)], bool)], expected: Option<usize>| {
             let record = |(digit, (endpoints, is_suspect)): (u8, &(&[_], bool))| Record {
-                suspicion: is_suspect.then_some(Suspicion {
-                    reports: 1,
-                    since_ms: 7,
-                    silent: true,
-                }),
+                suspicion: is_suspect.then_some(Suspicion { silent: true, ..Suspicion::default() }),
                 ..record("feed", digit, endpoints)
             };
             let records: Vec<_> = (1..).zip(instances).map(record).collect();

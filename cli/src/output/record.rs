@@ -123,7 +123,8 @@ mod tests {
         feed.owner = Some(Owner::User(0));
         feed.token = Some(17);
         feed.waiting = 2;
-        feed.suspicion = Some(Suspicion { reports: 2, since_ms: 58_000, silent: true });
+        feed.suspicion =
+            Some(Suspicion { reports: 2, since_ms: 58_000, silent: true, ..Suspicion::default() });
         feed.metadata.insert("desk".to_owned(), "rates".to_owned());
         feed.metadata.insert("note".to_owned(), "\u{1b}[2J".to_owned());
         assert_eq!(
@@ -187,7 +188,7 @@ none: no endpoints
         let unverified = "unverified: its registrant alone says where it listens";
         let state = format!("state     ready, {unverified}");
         assert_eq!(shown(&far), ["locality  remote", &state, also]);
-        far.suspicion = Some(Suspicion { reports: 1, since_ms: 0, silent: false });
+        far.suspicion = Some(Suspicion { reports: 1, ..Suspicion::default() });
         let state = format!("state     ready, suspect for 0s: reported once, {unverified}");
         assert_eq!(shown(&far), ["locality  remote", &state, also]);
         far.suspicion = None;

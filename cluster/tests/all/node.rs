@@ -1,6 +1,10 @@
 //! A node of a cluster, and what its watchers see.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use callsign_cluster::{ClusterSettings, EtcdAdapter};
 use endpoints::{Endpoint, Name, NamePattern, Stamped};
@@ -90,7 +94,7 @@ impl Node {
     pub(crate) fn watch(&self) -> Watcher {
         let session = self.registry.own_session();
         session.watch(1, NamePattern::any(), None).unwrap();
-        Watcher { session, changes: VecDeque::new() }
+        Watcher { session, changes: VecDeque::new(), told: HashMap::new() }
     }
 }
 
@@ -120,13 +124,19 @@ pub(crate) fn home(record: &Record) -> Option<&str> {
 pub(crate) struct Watcher {
     session: ForeignSession,
     changes: VecDeque<Change>,
+    /// What it has been told of each instance, but for what speaks against it.
+    told: HashMap<Uuid, Record>,
 }
 
 impl Watcher {
-    /// Returns the next change as words, such as `add feed 1 at rome`.
+    /// Returns the next change as words, such as `add feed 1 at rome`. That an instance is in doubt for
+    /// as long as etcd is away says nothing: how long that is, the machine decides.
     pub(crate) async fn next(&mut self) -> String {
         loop {
             if let Some(change) = self.changes.pop_front() {
+                if self.is_doubt(&change) {
+                    continue;
+                }
                 match brief(&change) {
                     Some(words) => return words,
                     None => continue,
@@ -135,6 +145,18 @@ impl Watcher {
             let changes = timeout(LIMIT, self.session.changes()).await;
             self.changes.extend(changes.expect("a change was to come"));
         }
+    }
+}
+
+impl Watcher {
+    /// Tells whether nothing has changed but what speaks against an instance.
+    fn is_doubt(&mut self, change: &Change) -> bool {
+        let (Change::Add { record, .. } | Change::Update { record, .. }) = change else {
+            return false;
+        };
+        let record = Record { suspicion: None, ..record.clone() };
+        let earlier = self.told.insert(record.uuid, record.clone());
+        matches!(change, Change::Update { .. }) && earlier == Some(record)
     }
 }
 

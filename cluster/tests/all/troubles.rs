@@ -116,6 +116,35 @@ async fn what_etcd_has_forgotten_is_read_anew() {
     assert_eq!(watcher.next().await, "add done 4 at rome");
 }
 
+/// Whoever asks a node that is cut off learns that it tells what it knew.
+#[tokio::test]
+async fn a_node_that_is_cut_off_for_long_puts_what_others_keep_in_doubt() {
+    let Some(etcd) = Etcd::start(1).await else { return };
+    let rome = Node::start("rome", etcd.endpoints()).await;
+    let relay = Relay::start(etcd.place(0)).await;
+    let oslo = Node::start("oslo", vec![relay.endpoint()]).await;
+    let mut watcher = oslo.watch();
+    let (client, short) = (rome.client(), rome.client());
+    register(&client, "stays", 1);
+    assert_eq!(watcher.next().await, "add stays 1 at rome");
+    register(&short, "goes", 2);
+    assert_eq!(watcher.next().await, "add goes 2 at rome");
+    let place = relay.cut().await;
+    drop(short);
+    let doubts = |name: &str| {
+        let found = oslo.find(name);
+        found.first().map(|it| it.suspicion)
+    };
+    let cut_off = |name: &str| doubts(name).flatten().is_some_and(|it| it.cut_off);
+    oslo.until(|_| cut_off("stays") && cut_off("goes")).await;
+    let since_ms = doubts("stays").flatten().unwrap().since_ms;
+    assert!(oslo.registry.now_ms() >= since_ms + oslo.cluster().lease_ms);
+    let _relay = Relay::start_at(place, etcd.place(0)).await;
+    assert_eq!(watcher.next().await, "remove goes 2: gone");
+    oslo.until(|_| doubts("stays") == Some(None)).await;
+    assert!(!rome.find("stays").is_empty());
+}
+
 /// What is removed in the very revision that etcd has compacted is in no watch that begins there.
 #[tokio::test]
 async fn a_removal_in_the_last_revision_that_etcd_has_forgotten_is_seen() {

@@ -7,7 +7,7 @@ use portal::{CallError, Request};
 use tokio::time::timeout;
 use uuid::Uuid;
 use wire::{
-    ErrorKind, Lifetime, Record, State, WireError, encode_body,
+    ErrorKind, Record, WireError, encode_body,
     registrar::{self, Answer, Wait},
 };
 
@@ -107,7 +107,7 @@ impl Client {
                 match change {
                     Some(Change::Add { record } | Change::Update { record }) => {
                         forget(&mut ready, record.uuid);
-                        if record.state == State::Ready && record.lifetime != Lifetime::Declared {
+                        if record.is_there() {
                             ready.push(record);
                             ready.sort_by_key(newest_first);
                         }
@@ -150,8 +150,7 @@ impl Client {
                 Err(CallError::Remote(error)) if error.kind == ErrorKind::ShuttingDown => continue,
                 Err(error) => Err(LinkError::from(error)),
             };
-            let is_live = |it: &Record| it.lifetime != Lifetime::Declared;
-            return match answer.map(|it| it.records.into_iter().find(is_live)) {
+            return match answer.map(|it| it.records.into_iter().find(Record::is_there)) {
                 Ok(Some(record)) => Ok(record),
                 Ok(None) => {
                     let why = "an answer to a wait without an instance".to_owned();

@@ -289,7 +289,7 @@ mod tests {
         let stamped = |it: &&str| Stamped { endpoint: it.parse().unwrap(), stamp: here.stamp() };
         let instance = |at: &[&str], is_suspect: bool| Record {
             endpoints: at.iter().map(stamped).collect(),
-            suspicion: is_suspect.then_some(Suspicion { reports: 1, since_ms: 7, silent: true }),
+            suspicion: is_suspect.then_some(Suspicion { silent: true, ..Suspicion::default() }),
             ..record("feed")
         };
         let check = |records: &[Record], expected: &[&str]| {

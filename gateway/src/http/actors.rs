@@ -258,7 +258,7 @@ async fn wait_for(
         // What has changed meanwhile is no longer known, so it may be anything.
         return Ok(());
     }
-    while after.is_some() || query(peer, name, all).records.is_empty() {
+    while after.is_some() || query(peer, name, all).records.iter().all(Record::is_cut_off) {
         tokio::select! {
             () = peer.stop.cancelled() => break,
             () = peer.socket.closed() => break,

@@ -127,6 +127,8 @@ pub struct SuspicionJson {
     reports: u32,
     /// Whether its process gives no sign of life.
     silent: bool,
+    /// Whether the registrar is cut off from the node of the cluster that keeps it.
+    cut_off: bool,
     /// The time of the first evidence, in milliseconds since 1970.
     since_ms: u64,
 }
@@ -134,8 +136,8 @@ pub struct SuspicionJson {
 impl SuspicionJson {
     /// Describes it.
     pub fn of(suspicion: Suspicion) -> Self {
-        let Suspicion { reports, since_ms, silent } = suspicion;
-        Self { reports, silent, since_ms }
+        let Suspicion { reports, since_ms, silent, cut_off } = suspicion;
+        Self { reports, silent, cut_off, since_ms }
     }
 }
 

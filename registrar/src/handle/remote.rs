@@ -1,6 +1,6 @@
 //! What the nodes of a cluster tell each other.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use endpoints::{Name, Stamped};
 use portal::Portal;
@@ -118,6 +118,25 @@ impl RegistryHandle {
         let removed =
             self.change(|registry, _| Ok(((), registry.remove_remote(node, uuids, reason))));
         removed.expect("what a node has lost may always go");
+    }
+
+    /// Says of instances of other nodes that this one has been cut off from those for some time, or,
+    /// with `None`, that it hears of them again.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    /// use std::time::Duration;
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// registry.doubt_remote(&[uuid::Uuid::new_v4()], Some(Duration::from_secs(9)));
+    /// ```
+    pub fn doubt_remote(&self, uuids: &[Uuid], unheard: Option<Duration>) {
+        let doubted = self.change(|registry, now_ms| {
+            let since_ms = unheard.map(|it| now_ms.saturating_sub(it.as_millis() as u64));
+            Ok(((), registry.doubt_remote(uuids, since_ms)))
+        });
+        doubted.expect("what is not known here is passed over");
     }
 
     /// Returns where the other registrars of its cluster are, as far as they live.

@@ -32,6 +32,8 @@ pub(super) struct Entry {
     pub(super) has_tls: bool,
     /// Whether there is evidence against it.
     pub(super) is_suspect: bool,
+    /// Whether this node is cut off from the one that keeps it.
+    is_cut_off: bool,
     /// The bytes charged to its owner's account.
     pub(super) charged: u32,
     /// Which node of the cluster keeps it.
@@ -81,6 +83,7 @@ impl Entry {
             has_key: record.proves,
             has_tls: has_tls(record),
             is_suspect: record.suspicion.is_some(),
+            is_cut_off: record.is_cut_off(),
             charged: 0,
             home: Home::default(),
             is_gone: false,
@@ -97,6 +100,7 @@ impl Entry {
         self.state = record.state;
         self.has_tls = has_tls(record);
         self.is_suspect = record.suspicion.is_some();
+        self.is_cut_off = record.is_cut_off();
         self.record = forms.keep(record);
     }
 
@@ -156,9 +160,9 @@ impl Entry {
         DEFERRED_STEPS + self.record.len() / DEFERRED_BYTES_A_STEP
     }
 
-    /// Tells whether it answers waiters: its actor is ready, and has said so itself.
+    /// Tells whether it answers waiters: its actor is ready, has said so itself, and is known by now.
     pub(super) fn is_present(&self) -> bool {
-        self.state == State::Ready && self.lifetime != Lifetime::Declared
+        self.state == State::Ready && self.lifetime != Lifetime::Declared && !self.is_cut_off
     }
 }
 

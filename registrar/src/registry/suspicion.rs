@@ -3,6 +3,7 @@
 //! None of it removes a session's entries: the end of the session does.
 
 use endpoints::Stamped;
+use uuid::Uuid;
 use wire::{Lifetime, Record, RemovalReason, Suspicion, callbacks::LostCause};
 
 use super::{
@@ -48,6 +49,30 @@ impl Registry {
             outcome.suspected.push(Suspected::of(&record));
         }
         up_to
+    }
+
+    /// Says in one change that this node is cut off from those that keep some instances, since a time;
+    /// or, with `None`, that they are heard of again. Those that this node keeps stay as they are.
+    pub fn doubt_remote(&mut self, uuids: &[Uuid], since_ms: Option<u64>) -> Outcome {
+        let (mut outcome, mut has_begun) = (Outcome::default(), false);
+        for key in uuids.iter().filter_map(|it| self.live(*it)).collect::<Vec<_>>() {
+            if !self.entries[key].is_remote() {
+                continue;
+            }
+            let mut record = self.entries[key].record();
+            let suspicion = cut_off(record.suspicion, since_ms);
+            if suspicion == record.suspicion {
+                continue;
+            }
+            if !has_begun {
+                self.revision += 1;
+                has_begun = true;
+            }
+            record.suspicion = suspicion;
+            self.entries[key].store(&record, &mut self.forms);
+            self.tell(key, Some(record.epoch), &mut outcome);
+        }
+        outcome
     }
 
     /// Removes a dead endpoint of an instance; an instance without a session goes with its last.
@@ -193,7 +218,7 @@ fn reported(before: Option<Suspicion>, now_ms: u64) -> Suspicion {
 
 /// The reports are wrong.
 fn refuted(before: Option<Suspicion>) -> Option<Suspicion> {
-    before.filter(|it| it.silent).map(|it| Suspicion { reports: 0, ..it })
+    before.filter(|it| it.silent || it.cut_off).map(|it| Suspicion { reports: 0, ..it })
 }
 
 /// The session gives no sign of life.
@@ -203,9 +228,19 @@ pub(super) fn silent(before: Option<Suspicion>, now_ms: u64) -> Option<Suspicion
 
 /// The session is heard again.
 pub(super) fn heard(before: Option<Suspicion>, _now_ms: u64) -> Option<Suspicion> {
-    before.filter(|it| it.reports > 0).map(|it| Suspicion { silent: false, ..it })
+    before.filter(|it| it.reports > 0 || it.cut_off).map(|it| Suspicion { silent: false, ..it })
+}
+
+/// Its node is not heard of: this one is cut off from the cluster since a time, or no longer.
+fn cut_off(before: Option<Suspicion>, since_ms: Option<u64>) -> Option<Suspicion> {
+    match since_ms {
+        Some(since_ms) => Some(Suspicion { cut_off: true, ..before.unwrap_or(fresh(since_ms)) }),
+        None => before
+            .filter(|it| it.reports > 0 || it.silent)
+            .map(|it| Suspicion { cut_off: false, ..it }),
+    }
 }
 
 fn fresh(now_ms: u64) -> Suspicion {
-    Suspicion { reports: 0, since_ms: now_ms, silent: false }
+    Suspicion { since_ms: now_ms, ..Suspicion::default() }
 }

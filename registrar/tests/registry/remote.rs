@@ -1,12 +1,13 @@
 //! Records of other nodes of a cluster.
 
+use bytes::BytesMut;
 use callsign_registrar::registry::{
     Event, HomeNode, Limits, NameRule, NameRules, Names, Outcome, Owner, Registry, RegistryError,
     Remote, Stride,
 };
 use endpoints::{Name, NamePattern};
 use uuid::Uuid;
-use wire::{ProofSecret, Record, RemovalReason, registrar::Update};
+use wire::{ProofSecret, Record, RemovalReason, Suspicion, registrar::Update};
 
 use super::support::*;
 
@@ -112,6 +113,45 @@ fn nobody_here_changes_the_record_of_another_node() {
     let stranger = registry.register(register, Owner::User(1001), session, NOW);
     assert!(matches!(stranger.unwrap_err(), RegistryError::NotOwner { .. }));
     assert_eq!(answer(&registry, "feed", false), [1]);
+}
+
+#[test]
+fn what_a_node_knew_before_it_was_cut_off_is_in_doubt_until_it_hears_again() {
+    let mut registry = clustered();
+    let session = watch(&mut registry);
+    let silent = Suspicion { since_ms: NOW - 9, silent: true, ..Suspicion::default() };
+    let hung = Record { suspicion: Some(silent), ..record("feed", 2, NOW * 1000 + 9, "oslo") };
+    drop(enter(&mut registry, record("feed", 1, NOW * 1000, "rome")).unwrap());
+    drop(enter(&mut registry, hung).unwrap());
+    drop(register(&mut registry, "clock", 3, session));
+    drop(changes(&mut registry, session));
+    let uuids: Vec<_> = (1..5).map(Uuid::from_u128).collect();
+    let evidence = |registry: &Registry| {
+        [1, 2, 3].map(|it| registry.record(Uuid::from_u128(it)).unwrap().suspicion)
+    };
+    let cut_off = Suspicion { since_ms: NOW - 4000, cut_off: true, ..Suspicion::default() };
+    for _ in 0..2 {
+        drop(registry.doubt_remote(&uuids, Some(NOW - 4000)));
+        let both = Suspicion { cut_off: true, ..silent };
+        assert_eq!(evidence(&registry), [Some(cut_off), Some(both), None]);
+    }
+    assert_eq!(answer(&registry, "feed", false), [2, 1], "they are found nevertheless");
+    let mut bytes = BytesMut::new();
+    let mut wait = |registry: &mut Registry, call, name: &str| {
+        let name = Name::new(name).unwrap();
+        registry.wait((session, call), name, &USER.into(), NOW, &mut bytes).unwrap().0
+    };
+    assert!(wait(&mut registry, 20, "clock") && !wait(&mut registry, 21, "feed"));
+    let outcome = registry.doubt_remote(&uuids, None);
+    assert_eq!(outcome.woken.len(), 1);
+    assert_eq!(evidence(&registry), [None, Some(silent), None]);
+    assert!(wait(&mut registry, 22, "feed"));
+    drop(registry.doubt_remote(&uuids, None));
+    let expected = ["update 1", "update 2", "update 1", "update 2"];
+    assert_eq!(changes(&mut registry, session), expected);
+    drop(registry.doubt_remote(&uuids[..1], Some(NOW)));
+    drop(enter(&mut registry, record("feed", 1, NOW * 1000 + 99, "rome")).unwrap());
+    assert_eq!(evidence(&registry)[0], None, "what comes from its node is known by now");
 }
 
 #[test]

@@ -39,8 +39,8 @@ protocol); `at rome` names the node of the cluster that keeps it, if that is ano
 registrar asked. USER appears if several users have registered; for a registrant on the network it is \
 the address. A narrow screen shows fewer columns; `--all` and `--json` show all. On a terminal, \
 longer output goes through $CALLSIGN_PAGER, $PAGER or less. An instance is suspect if somebody \
-could not connect to it and the registrar cannot tell whether it is there, or if its process does \
-not react.")]
+could not connect to it and the registrar cannot tell whether it is there, if its process does \
+not react, or if the registrar is cut off from the node that keeps it.")]
 pub(crate) struct Args {
     /// Only these names; `*` matches any run of characters, `?` any one
     #[arg(default_value = "*", hide_default_value = true)]
@@ -198,7 +198,7 @@ mod tests {
         let feed = record("feed", 3, &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1)]);
         let mut clock = record("clock", 4, &[("/unix/gone", 1)]);
         clock.lifetime = Lifetime::Lease { ttl_ms: 30_000 };
-        clock.suspicion = Some(Suspicion { reports: 2, since_ms: 0, silent: false });
+        clock.suspicion = Some(Suspicion { reports: 2, ..Suspicion::default() });
         let mut job = record("job", 5, &[]);
         job.state = State::Starting;
         let records = [feed, clock, job];
@@ -239,7 +239,7 @@ job    55555555  starting        session   3s   -               none
     fn rows_fit_narrow_screens_without_breaking_words() {
         let long = format!("/unix/run/user/1000/callsign/{}.sock", "x".repeat(60));
         let mut feed = record("feed.of.the.market.in.frankfurt", 3, &[(&long, 1)]);
-        feed.suspicion = Some(Suspicion { reports: 2, since_ms: 0, silent: false });
+        feed.suspicion = Some(Suspicion { reports: 2, ..Suspicion::default() });
         let wide = record("東京東京東京東京東京", 4, &[("/unix/run/feed.sock", 1)]);
         let mut other = record("clock", 5, &[]);
         other.owner = Some(wire::Owner::User(4_000_000));

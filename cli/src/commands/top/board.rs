@@ -458,7 +458,7 @@ pub(super) mod tests {
     /// Returns a few records: `feed` twice, a suspect `clock`, and a tree.
     pub(in super::super) fn sample() -> Vec<Record> {
         let mut clock = record("clock", 4, &[("/unix/gone", 1)]);
-        clock.suspicion = Some(Suspicion { reports: 2, since_ms: 0, silent: false });
+        clock.suspicion = Some(Suspicion { reports: 2, ..Suspicion::default() });
         let mut desk = record("market.desk", 6, &[("/unix/run/desk", 1)]);
         let mut market = record("market", 5, &[("/unix/run/market", 1)]);
         market.metadata.insert(PATH_KEY.to_owned(), "/market".to_owned());

@@ -32,6 +32,8 @@ class Suspicion:
     reports: int
     since_ms: int
     silent: bool = False
+    #: Whether the registrar is cut off from the node of its cluster that keeps it.
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,17 @@ class Record:
     def instance(self) -> Instance:
         """Which instance this is."""
         return Instance(self.name, self.uuid)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the registrar is cut off from the node that keeps it, so that it may be gone."""
+        return self.suspicion is not None and self.suspicion.cut_off
+
+    @property
+    def is_there(self) -> bool:
+        """Whether whoever waits for its name need not wait on."""
+        has_registered = self.lifetime != "declared"
+        return self.state == "ready" and has_registered and not self.is_cut_off
 
     @property
     def user(self) -> int | None:

@@ -81,7 +81,8 @@ def _read_state(word: str) -> State:
 
 def _read_suspicion(fields: Fields) -> Suspicion:
     silent = fields.truth("silent", False)
-    return Suspicion(fields.number("reports"), fields.number("since_ms"), silent)
+    cut_off = fields.truth("cut_off", False)
+    return Suspicion(fields.number("reports"), fields.number("since_ms"), silent, cut_off)
 
 
 def _read_lifetime(value: Any) -> tuple[str, int | None]:

@@ -72,7 +72,7 @@ async def _within(
         raise error.with_context(f"`{name}` was not ready within {limit}") from None
     except RegistrarsError as error:
         raise _unknown(error, name, limit) from None
-    ready = [it for it in records if it.state == "ready" and it.lifetime != "declared"]
+    ready = [it for it in records if it.is_there]
     for record in filter(is_wanted, ready):
         return record
     if ready:
@@ -92,6 +92,8 @@ def _why(records: Sequence[Record]) -> str:
         return "no such actor is registered"
     if all(it.lifetime == "declared" for it in records):
         return "it is declared, and has not registered"
+    if any(it.is_cut_off for it in records):
+        return "the registrar is cut off from its cluster, and does not hear of its node"
     return f"{states(records)} and none ready"
 
 
@@ -142,7 +144,7 @@ async def _wait_on(link: Link, body: bytes) -> Record:
                 if error.kind == "closed" or is_away:
                     continue  # the registrar at the next connection knows more
                 raise
-            live = next((it for it in answer.records if it.lifetime != "declared"), None)
+            live = next((it for it in answer.records if it.is_there), None)
             if live is None:
                 what = "its answer cannot be read: an answer to a wait without an instance"
                 raise LinkError("unreadable", what)
