@@ -275,6 +275,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         if held == self.held_bytes {
             return Ok(());
         }
+        // What waits was copied into memory that nobody had lately.
+        self.replies.spend(held.saturating_sub(self.held_bytes) / HELD_BYTES_A_STEP);
         self.held_bytes = held;
         self.service.holds(held).map_err(Closed::Dismissed)
     }
@@ -543,6 +545,9 @@ const TURNS_HELD_MAX: usize = 3;
 
 /// The steps of a read from the socket.
 const READ_STEPS: usize = 40;
+
+/// The bytes that begin to wait in a connection's own buffers for each further step.
+const HELD_BYTES_A_STEP: usize = 32;
 
 /// The steps of handling a short frame, and the bytes of a frame for each further step.
 const FRAME_STEPS: usize = 8;

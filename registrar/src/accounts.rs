@@ -1,10 +1,11 @@
 //! Accounts: each owner's use of the node, and its quotas. Plain bookkeeping, with no socket and no
 //! clock. A charge is credited when its object goes.
 
+mod held;
+
 use std::{
     cmp::Reverse,
     collections::HashMap,
-    mem,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use wire::{
     registrar::{OWNERS_MAX, Owners},
 };
 
+use self::held::Held;
 use crate::{
     meter::{Meter, Reading},
     quotas::{QuotaRules, Quotas},
@@ -49,13 +51,8 @@ pub(crate) struct Ledger {
     used: foldhash::HashMap<Account, Used>,
     /// The running time of each.
     ran: HashMap<Account, Reading>,
-    /// The bytes of all of them, and the most since memory was released.
-    bytes: usize,
-    bytes_peak: usize,
-    /// The most since a part of it was released, while a crowd leaves.
-    bytes_high: usize,
-    /// The number of bytes at the last such question.
-    bytes_seen: usize,
+    /// The bytes of all of them.
+    held: Held,
 }
 
 fn bytes_of(what: &[(Quota, usize)]) -> usize {
@@ -65,18 +62,6 @@ fn bytes_of(what: &[(Quota, usize)]) -> usize {
 /// The room in the buffers of an account's connections, whatever else it uses: the answers to
 /// several callers that request full ones.
 const BUFFERS_RESERVED: usize = 2 * 1024 * 1024;
-
-/// The freed memory at which it is returned to the system once a crowd has left: a millisecond's
-/// work.
-const FREED_MIN: usize = 4 * 1024 * 1024;
-
-/// The freed memory at which it is returned to the system meanwhile: no more than that is returned at
-/// once, and so nobody waits for long. The allocator is locked for that time, so that another thread
-/// could not do it either.
-const FREED_MAX: usize = 8 * 1024 * 1024;
-
-/// The memory freed between two such questions at which more is expected to follow.
-const FREED_MEANWHILE_MAX: usize = 1024 * 1024;
 
 /// The use of one account.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -150,10 +135,7 @@ impl Accounts {
             user,
             used: foldhash::HashMap::default(),
             ran: HashMap::new(),
-            bytes: 0,
-            bytes_peak: 0,
-            bytes_high: 0,
-            bytes_seen: 0,
+            held: Held::default(),
         };
         Self(Arc::new(Mutex::new(ledger)))
     }
@@ -166,7 +148,7 @@ impl Accounts {
 
     /// Returns the bytes that are charged to all accounts together.
     pub fn bytes(&self) -> usize {
-        self.ledger().bytes
+        self.ledger().held.bytes()
     }
 
     /// Applies other quotas. An account that exceeds them keeps what it has, and gets no more.
@@ -236,32 +218,24 @@ impl Accounts {
     /// Tells whether so much less memory is used than was that it is worth to give it back to the
     /// system. It is to be asked from time to time; while more and more is freed, that is awaited.
     pub fn take_has_shrunk(&self) -> bool {
-        let mut ledger = self.ledger();
-        let freed = ledger.bytes_peak - ledger.bytes;
-        let bytes = ledger.bytes;
-        let seen = mem::replace(&mut ledger.bytes_seen, bytes);
-        let is_over = seen.saturating_sub(ledger.bytes) < FREED_MEANWHILE_MAX;
-        let has_shrunk = is_over && freed >= FREED_MIN && freed >= ledger.bytes;
-        if has_shrunk {
-            ledger.bytes_peak = ledger.bytes;
-        }
-        has_shrunk
+        self.ledger().held.take_has_shrunk()
     }
 
     /// Tells whether so much memory was freed that some is to be given back to the system before more
     /// is freed. It is to be asked after everything that may free much.
-    pub fn take_has_freed_much(&self) -> bool {
-        let mut ledger = self.ledger();
-        let has_freed_much = ledger.bytes_high - ledger.bytes >= FREED_MAX;
-        if has_freed_much {
-            ledger.bytes_high = ledger.bytes;
-        }
-        has_freed_much
+    pub fn take_has_freed_much(&self, now_ms: u64) -> bool {
+        self.ledger().held.take_has_freed_much(now_ms)
+    }
+
+    /// Tells the same after the end of a session, of which another may follow that takes the same
+    /// memory again: then it is given back once in a while, unless it is very much.
+    pub(crate) fn take_has_freed_much_for_now(&self, now_ms: u64) -> bool {
+        self.ledger().held.take_has_freed_much_for_now(now_ms)
     }
 
     /// Records that memory is freed whose charge was credited earlier.
     pub(crate) fn note_freed(&self, bytes: usize) {
-        self.ledger().bytes_high += bytes;
+        self.ledger().held.note_freed(bytes);
     }
 
     /// Tells whether an account may use this much more.
@@ -395,9 +369,7 @@ impl Ledger {
         for (quota, count) in what {
             used.by_quota[*quota as usize] += count;
         }
-        self.bytes += bytes_of(what);
-        self.bytes_peak = self.bytes_peak.max(self.bytes);
-        self.bytes_high = self.bytes_high.max(self.bytes);
+        self.held.add(bytes_of(what));
     }
 
     fn give_back(&mut self, account: Account, what: &[(Quota, usize)]) {
@@ -410,7 +382,7 @@ impl Ledger {
         if *used == Used::default() {
             self.used.remove(&account);
         }
-        self.bytes = self.bytes.saturating_sub(bytes_of(what));
+        self.held.give_back(bytes_of(what));
     }
 
     fn used(&self, account: Account, quota: Quota) -> usize {
@@ -561,17 +533,17 @@ mod tests {
         let mut released = 0;
         for _ in 0..100 {
             accounts.give_back(account, &[(Quota::Bytes, MIB)]);
-            released += usize::from(accounts.take_has_freed_much());
+            released += usize::from(accounts.take_has_freed_much(0));
         }
         assert_eq!(released, 100 / 8);
         // Whoever comes and goes takes the same memory again.
         for _ in 0..100 {
             accounts.charge(account, &[(Quota::Bytes, MIB)]).unwrap();
             accounts.give_back(account, &[(Quota::Bytes, MIB)]);
-            assert!(!accounts.take_has_freed_much());
+            assert!(!accounts.take_has_freed_much(0));
         }
         accounts.note_freed(8 * MIB);
-        assert!(accounts.take_has_freed_much() && !accounts.take_has_freed_much());
+        assert!(accounts.take_has_freed_much(0) && !accounts.take_has_freed_much(0));
     }
 
     #[test]

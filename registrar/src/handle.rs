@@ -283,7 +283,9 @@ impl RegistryHandle {
         }
         self.deliver(&mut state, ended.expect("a session may always end"));
         self.after(state);
-        self.release_some_memory();
+        if self.0.accounts.take_has_freed_much_for_now(now_ms) {
+            transport::release_memory();
+        }
     }
 
     /// Sees to what a change has left to be done.

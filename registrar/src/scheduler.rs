@@ -173,9 +173,12 @@ impl<F: Future> Future for Scheduled<F> {
             if turn % MEASURED != 0 {
                 return future.as_mut().poll(cx);
             }
-            let began = Instant::now();
+            let (began, steps) = (Instant::now(), steps_driven());
             let polled = future.as_mut().poll(cx);
-            meter.add(MEASURED * began.elapsed().min(TURN_MAX));
+            let (ran, steps) = (began.elapsed().min(TURN_MAX), steps_driven() - steps);
+            meter.add(MEASURED * ran);
+            // Once others come, it is known for what it has been.
+            shared.lanes().has_run_alone(*runner, Turn { ran, steps });
             return polled;
         }
 

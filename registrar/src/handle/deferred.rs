@@ -35,15 +35,11 @@ impl RegistryHandle {
         self.deliver(&mut state, outcome);
         let has_more = state.registry.has_deferred();
         self.after(state);
-        self.release_some_memory();
-        (account, has_more)
-    }
-
-    /// Gives memory back to the system while a crowd leaves, before it is too much to do so at once.
-    pub(super) fn release_some_memory(&self) {
-        if self.0.accounts.take_has_freed_much() {
+        // Before it is too much to do so at once.
+        if self.0.accounts.take_has_freed_much(self.now_ms()) {
             transport::release_memory();
         }
+        (account, has_more)
     }
 }
 

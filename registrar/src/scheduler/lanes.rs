@@ -255,6 +255,11 @@ impl Lanes {
         if lane.may_run() { self.next_of(at) } else { None }
     }
 
+    /// Records the turn of a connection while nobody else has any.
+    pub(super) fn has_run_alone(&mut self, runner: RunnerId, turn: Turn) {
+        self.runners[runner].has_run(turn);
+    }
+
     /// Begins a round: each owner may run for a while.
     pub(super) fn begin_round(&mut self, now: Duration) -> Round {
         self.round += 1;
