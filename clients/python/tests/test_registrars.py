@@ -7,10 +7,11 @@ import os
 import random
 import signal
 import warnings
+from contextlib import suppress
 
 import anyio
 import pytest
-from conftest import LIMIT, Node, Room, actor
+from conftest import LIMIT, Node, Room, actor, listen
 from test_tls import authority, node_at
 
 import callsign
@@ -18,6 +19,33 @@ from callsign.fields import pack
 from callsign.portal import CALLS_MAX
 
 pytestmark = pytest.mark.anyio
+
+
+async def test_a_registrar_that_may_be_busy_is_given_more_and_more_time(room: Room) -> None:
+    place = room.unix("busy.sock")
+    listener = await listen(place)
+    attempts, enough = 0, anyio.Event()
+
+    async def says_nothing(stream: anyio.abc.SocketStream) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 5:
+            enough.set()
+        async with stream:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while await stream.receive():
+                    pass
+
+    options = callsign.Options(handshake_timeout=0.02, backoff=(0.001, 0.002))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, says_nothing)
+        async with callsign.open(place, options=options) as client:
+            (link,) = client.hub.links
+            with anyio.fail_after(LIMIT):
+                await enough.wait()
+            assert link.patience == 8
+        tasks.cancel_scope.cancel()
+    await listener.aclose()
 
 
 async def test_no_registrar_is_not_an_absent_name(room: Room) -> None:

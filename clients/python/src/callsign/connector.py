@@ -31,6 +31,9 @@ from .text import duration, plain
 #: The age at which a connection counts as a good one: longer than any pause before it.
 _STEADY = 2.0
 
+#: The failures of a registrar that may have too much to do, and each attempt is more.
+_TOO_BUSY = ("handshake-timed-out", "handshake-refused", "quota-exceeded")
+
 #: For how long a link waits for those named before it: one on this host has answered by then.
 _EARLIER_PAUSE = 0.05
 
@@ -46,30 +49,35 @@ class Connector:
         self._hub = hub
         self._link = link
         self._number = 0
+        #: The beginning of the attempt, or of its connection.
+        self._began = 0.0
 
     async def run(self) -> None:
         """Runs until it is cancelled. An accident within restarts it."""
         first, most = self._hub.options.backoff
         bound = first
         while True:
-            began = anyio.current_time()
+            self._began = anyio.current_time()
             try:
                 await self._attempt()
             except LinkError as error:
+                if error.kind in _TOO_BUSY:
+                    self._link.grow_patient()
                 log.debug("%s is not reached: %s", self._link.registrar, error)
                 self._link.set(Down(error))
             except Exception:
                 log.exception("the task that kept the connection has failed, and restarts")
                 what = "the task that kept the connection has panicked, and restarts"
                 self._hub.forget(self._link, LinkError("panicked", what))
-            if anyio.current_time() - began >= _STEADY:
+            if anyio.current_time() - self._began >= _STEADY and self._link.patience == 1:
                 bound = first
             # The whole range, so that clients that lost it together do not return together.
-            await anyio.sleep(random.uniform(0, bound))
+            await anyio.sleep(random.uniform(0, bound) * self._link.patience)
             bound = min(most, bound * 2)
 
     async def _attempt(self) -> None:
         connection = await self._reach_any()
+        self._began = anyio.current_time()
         # If two addresses lead to one registrar, the one that was named first is used; if they lead
         # to one cluster, the nearest.
         holder: int | None = None
@@ -115,6 +123,7 @@ class Connector:
         async with anyio.create_task_group() as keepers:
             keepers.start_soon(Keeper(self._hub, self._link, connection).run)
             await connection.overdue.wait()
+            self._link.grow_patient()
             keepers.cancel_scope.cancel()
         what = f"no answer within {duration(self._hub.options.ask_timeout)}"
         return LinkError("no-answer", what)
@@ -158,6 +167,7 @@ class Connector:
             is_far = isinstance(place, Tcp) and not place.is_loopback
             limit = options.handshake_timeout
             limit = limit if is_far else min(limit, options.ask_timeout)
+            limit *= self._link.patience
             try:
                 peer = await handshake(sock, Hello(agent=options.agent), limit)
             except HandshakeError as error:

@@ -70,8 +70,12 @@ class Keeper:
 
     async def call(self, method: str, args: dict[str, Any], read: Callable[[bytes], T]) -> T:
         async with self._room:
-            limit = self._hub.options.ask_timeout
-            return await self._connection.call(method, pack(args), read, limit)
+            limit, asked = self._hub.options.ask_timeout, anyio.current_time()
+            patient = limit * self._link.patience
+            answer = await self._connection.call(method, pack(args), read, patient)
+            if anyio.current_time() - asked < limit:
+                self._link.patience = 1
+            return answer
 
 
 class _Keeping:

@@ -40,6 +40,9 @@ SETTLING_MAX = 60.0
 #: The most names that are awaited concurrently, at each registrar: half the calls of a connection.
 WAITS_MAX = 512
 
+#: A registrar that hangs may have a successor, which is found only by dialing again.
+PATIENCE_MOST = 8
+
 
 @dataclass(eq=False, slots=True)
 class LinkConnection:
@@ -165,7 +168,17 @@ class Link:
         #: Where the others of its cluster are.
         self.others: tuple[Stamped, ...] = ()
         self.known: Known = Known()
+        #: By how much the usual times are multiplied, while the registrar does not answer in them.
+        self.patience = 1
         self._hub = hub
+
+    def grow_patient(self) -> None:
+        """Doubles the time of the next attempt, since one was given up or turned away.
+
+        Many clients that come back at once may be more than a busy registrar answers in time, and
+        each attempt that is given up is more work for it.
+        """
+        self.patience = min(PATIENCE_MOST, self.patience * 2)
 
     def set(self, state: LinkState) -> None:
         self.state = state
