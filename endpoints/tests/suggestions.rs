@@ -1,6 +1,6 @@
 //! Every suggestion for an invalid endpoint is a valid one.
 
-use endpoints::{Endpoint, ParseEndpointError, Written, parse_endpoints};
+use endpoints::{Endpoint, ParseEndpointError, Plain, Written, parse_endpoints};
 use proptest::prelude::*;
 
 /// Returns the error of a text, and checks that every endpoint in its help parses.
@@ -11,10 +11,11 @@ fn error(text: &str) -> ParseEndpointError {
 }
 
 fn check_help(text: &str, help: &str) {
-    // Every other piece between backticks is quoted text.
+    // Every other piece between backticks is quoted text, with what is invisible escaped.
+    let shown = Plain(text).to_string();
     for quoted in help.split('`').skip(1).step_by(2) {
         let is_template = quoted.contains('<') || quoted == "..";
-        let is_quoted_back = text.contains(quoted) || quoted == "/etc/services";
+        let is_quoted_back = shown.contains(quoted) || quoted == "/etc/services";
         assert!(
             is_template || is_quoted_back || quoted.parse::<Endpoint>().is_ok(),
             "{text:?}: {help}"
@@ -487,4 +488,10 @@ fn mutated() -> impl Strategy<Value = String> {
         }
         text
     })
+}
+
+#[test]
+fn what_is_invisible_is_quoted_as_it_is_shown() {
+    let help = error("/unix:/~.sock\u{202e}").help().unwrap();
+    assert!(help.contains("`~.sock\\u{202e}`"), "{help}");
 }
