@@ -26,7 +26,7 @@ async def test_a_registrar_that_may_be_busy_is_given_more_and_more_time(room: Ro
     listener = await listen(place)
     attempts, enough = 0, anyio.Event()
 
-    async def says_nothing(stream: anyio.abc.SocketStream) -> None:
+    async def says_nothing(stream: anyio.abc.ByteStream) -> None:
         nonlocal attempts
         attempts += 1
         if attempts == 5:
