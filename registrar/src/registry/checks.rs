@@ -77,8 +77,9 @@ impl Registry {
         if uuid == self.registrar {
             return Err(RegistryError::IsRegistrar);
         }
-        let is_of_one_program = register.secret.is_some_and(|it| it.owns(uuid));
-        if is_of_one_program && self.is_of_later_session(earlier, session) {
+        // To look whether both are of one program takes a hash, and is seldom needed.
+        let is_of_one_program = || register.secret.is_some_and(|it| it.owns(uuid));
+        if self.is_of_later_session(earlier, session) && is_of_one_program() {
             return Err(RegistryError::Superseded { uuid });
         }
         if !owner.may_change(earlier.registrant.owner) {
