@@ -59,13 +59,12 @@ mod tests {
             drop(registry.register(register, Owner::User(0), session, 1).unwrap());
         }
         assert!(registry.is_crowded());
-        let found = |name| {
-            let key = registry.by_name.likely(name)?;
-            Some(registry.entries[key].parts()[0])
-        };
-        for name in ["feed-0", "feed-4999", "feed-77"] {
-            assert_eq!(found(name), Some(name.as_bytes()));
-        }
+        let name_at = |key| str::from_utf8(registry.entries[key].parts()[0]).unwrap();
+        let is_found =
+            |name: &str| registry.by_name.likely(name).is_some_and(|it| name_at(it) == name);
+        // A place of another name may look the same from outside: with one in 128, by the hash's tag.
+        let found = (0..CROWDED).filter(|it| is_found(&format!("feed-{it}"))).count();
+        assert!(found > CROWDED * 9 / 10, "{found} of {CROWDED}");
         // Whatever is asked for: a name that nobody has, and more than are looked at.
         registry.fetch(&["feed-1", "nobody"].repeat(AHEAD));
         assert_eq!(registry.records(&Query::of("feed-1"), &Owner::User(0).into()).len(), 1);
