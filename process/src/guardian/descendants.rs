@@ -1,6 +1,6 @@
 //! The descendants of a process: finding, signalling, and reaping them.
 
-use std::{collections::HashMap, fs, io, thread, time::Duration};
+use std::{collections::HashMap, fs, io, mem, thread, time::Duration};
 
 use rustix::{
     io::Errno,
@@ -34,9 +34,10 @@ struct Descendant {
     is_blocked: bool,
 }
 
-/// The number of looks at whether blocked descendants have stopped, and the pause between two: a
-/// process stops as soon as it leaves the kernel. One that waits there for a disk forks nothing.
-const STOPS_MAX: usize = 50;
+/// The number of looks in a row that show a descendant blocked after which it is not waited for, and
+/// the pause between two: a process stops as soon as it leaves the kernel. One that waits there for a
+/// disk, or for the child of a `vfork(2)`, forks nothing.
+const BLOCKED_MAX: usize = 50;
 const STOP_PAUSE: Duration = Duration::from_millis(1);
 
 /// The time for others to stop. On a busy machine a process may wait for its turn for long, and then
@@ -45,22 +46,46 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Stops all descendants of a process, and returns them: none of them forks another.
 pub(super) fn stop_all(ancestor: Pid) -> io::Result<Descendants> {
-    let mut told: HashMap<(i32, u64), bool> = HashMap::new();
-    let (mut looks_left, began) = (STOPS_MAX, Instant::now());
+    let (mut stopping, began) = (Stopping::default(), Instant::now());
     loop {
         let below = Descendants::of(ancestor)?;
-        let mut is_moving = false;
-        for seen in below.0.iter().filter(|it| !it.is_zombie && !it.is_stopped) {
-            let stop = || seen.signal(Signal::STOP);
-            // Another user's process is not waited for.
-            let may_stop = *told.entry((seen.pid, seen.started)).or_insert_with(stop);
-            is_moving |= may_stop && (looks_left > 0 || !seen.is_blocked);
-        }
-        if !is_moving || began.elapsed() >= STOP_LIMIT {
+        let is_done = stopping.go_on(&below, |it| it.signal(Signal::STOP));
+        if is_done || began.elapsed() >= STOP_LIMIT {
             return Ok(below);
         }
-        looks_left = looks_left.saturating_sub(1);
         thread::sleep(STOP_PAUSE);
+    }
+}
+
+/// What is known of descendants that are to stop.
+#[derive(Debug, Default)]
+struct Stopping {
+    told: HashMap<(i32, u64), Told>,
+    /// Whether the last look showed nothing that moves. The numbers of a look are read before the
+    /// states: one that has stopped in between may have forked before, and only the next look shows it.
+    was_still: bool,
+}
+
+/// What is known of a descendant that has been told to stop.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// Whether this process may stop it: another user's is not waited for.
+    may_stop: bool,
+    /// The number of the last looks that showed it blocked.
+    blocked: usize,
+}
+
+impl Stopping {
+    /// Stops those of a look that move, and tells whether that was the last look which is needed.
+    fn go_on(&mut self, below: &Descendants, stop: impl Fn(&Descendant) -> bool) -> bool {
+        let mut is_still = true;
+        for seen in below.0.iter().filter(|it| !it.is_zombie && !it.is_stopped) {
+            let new = || Told { may_stop: stop(seen), blocked: 0 };
+            let told = self.told.entry((seen.pid, seen.started)).or_insert_with(new);
+            told.blocked = if seen.is_blocked { told.blocked + 1 } else { 0 };
+            is_still &= !told.may_stop || told.blocked > BLOCKED_MAX;
+        }
+        mem::replace(&mut self.was_still, is_still) && is_still
     }
 }
 
@@ -177,6 +202,8 @@ pub(super) fn reap(mut tell: impl FnMut(Pid, WaitStatus)) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     #[test]
@@ -192,5 +219,45 @@ mod tests {
         check(&format!("7 (x) Z {rest}"), Some((1, 2, 4242, true)));
         check("7 (cat) S 1 2", None);
         check("", None);
+    }
+
+    /// Looks at processes by their numbers and states, as `/proc` gives them.
+    fn look(processes: &[(i32, char)]) -> Descendants {
+        let read = |(pid, state): &(i32, char)| {
+            let rest = "1 2 3 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+            Descendant::read(*pid, &format!("{pid} (cat) {state} {rest}")).unwrap()
+        };
+        Descendants(processes.iter().map(read).collect())
+    }
+
+    #[test]
+    fn what_is_forked_during_a_look_is_stopped_too() {
+        let told = RefCell::new(vec![]);
+        let stop = |it: &Descendant| {
+            told.borrow_mut().push(it.pid);
+            true
+        };
+        let mut stopping = Stopping::default();
+        assert!(!stopping.go_on(&look(&[(7, 'S'), (5, 'Z')]), stop));
+        // It has forked after the numbers were read, and stopped before its state was.
+        assert!(!stopping.go_on(&look(&[(7, 'T'), (5, 'Z')]), stop));
+        assert!(!stopping.go_on(&look(&[(7, 'T'), (8, 'R')]), stop));
+        assert!(!stopping.go_on(&look(&[(7, 'T'), (8, 'T')]), stop));
+        assert!(stopping.go_on(&look(&[(7, 'T'), (8, 'T')]), stop));
+        assert_eq!(told.into_inner(), [7, 8]);
+    }
+
+    #[test]
+    fn what_stays_blocked_and_what_is_anothers_is_not_waited_for() {
+        let mut stopping = Stopping::default();
+        let mut looks = |state| (1..200).find(|_| stopping.go_on(&look(&[(7, state)]), |_| true));
+        assert_eq!(looks('D'), Some(BLOCKED_MAX + 2));
+        // It has left the kernel for a moment, and may have forked.
+        assert_eq!(looks('R'), None);
+        assert_eq!(looks('D'), Some(BLOCKED_MAX + 2));
+
+        let mut stopping = Stopping::default();
+        let mut go_on = || stopping.go_on(&look(&[(7, 'R')]), |_| false);
+        assert!([go_on(), go_on()] == [false, true]);
     }
 }
