@@ -2,28 +2,21 @@
 
 use crate::{
     harness::Room,
-    place::{Net, can, can_make_namespaces},
+    place::{Net, Place, Switch},
     roles::{Listening, Registered, Role},
     row::{ONE, OTHER, actor, heard},
 };
 
-/// A way to cut a link: the namespace, and the commands that cut and heal it.
-type Cut<'a> = (&'a Net, [&'a str; 2]);
+/// A way to cut a link: the place, and the commands that cut and heal it.
+type Cut<'a> = (&'a Place, [&'a str; 2]);
 
 #[test]
 fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
     let room = Room::new();
-    let bridge = "unshare --net ip link add bridge type bridge";
-    if !can_make_namespaces(&room) || !can(&room, "make a network bridge", bridge) {
-        return;
-    }
-    // Each end sees its own link as before when the bridge between them drops one of them.
-    let [one, other, middle] = [(); 3].map(|()| Net::new(&room));
-    one.link(&room, ["eth0", &format!("{ONE}/24")], &middle, ["one", ""]);
-    other.link(&room, ["eth0", &format!("{OTHER}/24")], &middle, ["other", ""]);
-    let lay = "ip link add bridge type bridge; ip link set one master bridge; \
-               ip link set other master bridge; ip link set bridge up";
-    middle.place().run(&room, lay);
+    let Some(switch) = Switch::new(&room) else { return };
+    let [one, other] = [(); 2].map(|()| Net::new(&room));
+    switch.join(&room, &one, "one", &format!("{ONE}/24"));
+    switch.join(&room, &other, "other", &format!("{OTHER}/24"));
 
     let listen = vec![room.unix("registrar.sock"), format!("/ip4/{ONE}/tcp/0")];
     let mut registrar = one.place().start(&room, Role::Registrar { listen });
@@ -46,16 +39,18 @@ fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
         let lose = format!("ip neighbor replace {it} lladdr 02:00:00:00:00:99 dev eth0");
         [format!("{lose} nud permanent"), format!("ip neighbor delete {it} dev eth0")]
     });
+    let middle = switch.place();
     let both: Cut = (&middle, ["ip link set other nomaster", "ip link set other master bridge"]);
+    let [one, other] = [one.place(), other.place()];
     let to_registrant: Cut = (&one, to_other.each_ref().map(|it| &**it));
     let to_registrar: Cut = (&other, to_one.each_ref().map(|it| &**it));
-    for (net, [lose, heal]) in [both, to_registrant, to_registrar, to_registrant, both] {
-        net.place().run(&room, lose);
+    for (place, [lose, heal]) in [both, to_registrant, to_registrar, to_registrant, both] {
+        place.run(&room, lose);
         // The waits of a test are far shorter than the kernel's time to give up a connection.
         let gone = watch.json("the end of the actor", is_change);
         assert_eq!((&gone["change"], &gone["reason"]), (&"remove".into(), &"session-ended".into()));
 
-        net.place().run(&room, heal);
+        place.run(&room, heal);
         let back = watch.json("the actor again", is_change);
         assert_eq!((&back["change"], &back["uuid"]), (&"add".into(), &added["uuid"]));
         assert!(back["epoch"].as_u64() > added["epoch"].as_u64(), "{back}");

@@ -18,4 +18,6 @@ mod relay;
 mod roles;
 mod row;
 mod table;
+#[cfg(feature = "etcd")]
+mod three_hosts;
 mod two_hosts;

@@ -63,7 +63,13 @@ impl Place {
     /// Starts `callsign …` here.
     #[track_caller]
     pub(crate) fn callsign(&self, room: &Room, args: &[&str]) -> Running {
-        let mut command = self.command(room, env!("CARGO_BIN_EXE_callsign"));
+        self.program(room, env!("CARGO_BIN_EXE_callsign"), args)
+    }
+
+    /// Starts another program here.
+    #[track_caller]
+    pub(crate) fn program(&self, room: &Room, program: &str, args: &[&str]) -> Running {
+        let mut command = self.command(room, program);
         command.args(args);
         Running::start(command)
     }
@@ -71,9 +77,7 @@ impl Place {
     /// Runs a shell script here to its end.
     #[track_caller]
     pub(crate) fn run(&self, room: &Room, script: &str) {
-        let mut command = self.command(room, "sh");
-        command.args(["-ec", script]);
-        Running::start(command).outcome().succeeds();
+        self.program(room, "sh", &["-ec", script]).outcome().succeeds();
     }
 
     /// Makes namespaces, runs a shell script in them, and holds them for others to enter.
@@ -134,6 +138,46 @@ impl Net {
             address => format!("ip address add {address} dev {link}; "),
         };
         self.place().run(room, &format!("{address}ip link set {link} up"));
+    }
+}
+
+/// A network namespace that joins others, and can cut one off: each still sees its own link as before.
+#[derive(Debug)]
+pub(crate) struct Switch(Net);
+
+impl Switch {
+    /// Returns `None`, and says so, where there can be none.
+    pub(crate) fn new(room: &Room) -> Option<Self> {
+        let tried = "unshare --net ip link add bridge type bridge";
+        if !can_make_namespaces(room) || !can(room, "make a network bridge", tried) {
+            return None;
+        }
+        let net = Net::new(room);
+        net.place().run(room, "ip link add bridge type bridge; ip link set bridge up");
+        Some(Self(net))
+    }
+
+    /// Joins a namespace, by a port of this name, and gives it its address.
+    #[track_caller]
+    pub(crate) fn join(&self, room: &Room, net: &Net, name: &str, address: &str) {
+        net.link(room, ["eth0", address], &self.0, [name, ""]);
+        self.heal(room, name);
+    }
+
+    /// Loses what goes through a port from now on.
+    #[track_caller]
+    pub(crate) fn cut(&self, room: &Room, name: &str) {
+        self.0.place().run(room, &format!("ip link set {name} nomaster"));
+    }
+
+    #[track_caller]
+    pub(crate) fn heal(&self, room: &Room, name: &str) {
+        self.0.place().run(room, &format!("ip link set {name} master bridge"));
+    }
+
+    /// Returns the place within it.
+    pub(crate) fn place(&self) -> Place {
+        self.0.place()
     }
 }
 
