@@ -53,7 +53,11 @@ async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
     let parent = FromParent { told, calls: Arc::default() };
     let answering = parent.clone();
     let handlers = Handlers::new(move |call| answering.clone().handle(call));
-    let connected = match accept(channel, Options::default(), handlers).await {
+    let accepted = tokio::select! {
+        accepted = accept(channel, Options::default(), handlers) => accepted,
+        _ = signals.next() => return,
+    };
+    let connected = match accepted {
         Ok(connected) => connected,
         Err(error) => {
             tracing::debug!(target: "callsign", %error, "the handshake with the parent failed");
@@ -73,7 +77,13 @@ async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
     span.record("name", spec.path.name());
     span.record("uuid", display(spec.uuid));
     let portal = connected.portal;
-    match begin(spec, span, &portal).await {
+    let begun = tokio::select! {
+        begun = begin(spec, span, &portal) => begun,
+        // It may wait for a place that is occupied.
+        _ = drivers.join_next() => return,
+        _ = signals.next() => return,
+    };
+    match begun {
         Ok(life) => {
             parent.open(life.calls.clone());
             drop(

@@ -173,9 +173,56 @@ impl ChildLink for ProcessLink {
     }
 
     fn close(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.driver.shutdown())
+        Box::pin(async {
+            // A child that waits for its parent's first words learns by that that none will come.
+            self.stage = LinkStage::Closed;
+            self.driver.shutdown().await;
+        })
     }
 }
 
 /// The most notes of a child in transit: it sends few.
 const NOTES_WINDOW: u16 = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use endpoints::Name;
+    use tokio::{io::AsyncReadExt as _, time::timeout};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        ActorPath, Kind,
+        child::places::Places,
+        registration::parent_service::{Subtree, tests::actor},
+    };
+
+    #[tokio::test]
+    async fn a_channel_is_closed_before_anything_was_said_too() {
+        let (above, _far) = Stream::pair();
+        let above = Established::dialed(above, Hello::default());
+        let above = above.converse(&Options::default(), NoService).portal;
+        let service = ParentService::new(actor(above), Subtree::default());
+        let spec = SpawnSpec {
+            path: ActorPath::root(&Name::new("feed").unwrap()),
+            uuid: Uuid::new_v4(),
+            kind: Kind::Process,
+            places: Places { endpoints: Vec::new(), are_own: true },
+            expose: Vec::new(),
+            entry_point: None,
+            registrars: Vec::new(),
+            insecure: false,
+            tls: None,
+            table: BTreeMap::new(),
+            dumps: std::env::temp_dir(),
+        };
+        let (near, mut child) = Stream::pair();
+        let mut link = ProcessLink::new(near, spec, service);
+        link.close().await;
+        let heard = timeout(Duration::from_secs(60), child.read_u8()).await;
+        assert!(heard.expect("its end has come").is_err());
+        drop(link);
+    }
+}
