@@ -11,6 +11,7 @@
 
 mod bare;
 mod chart;
+mod growth;
 mod link;
 mod listing;
 mod page;

@@ -9,7 +9,7 @@ use callsign_bench::server::ServerProcess;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    at_rest, cost_us,
+    at_rest, cost_us, growth,
     link::Link,
     listing,
     peer::{Kind, Peer, Requests, name},
@@ -18,7 +18,7 @@ use crate::{
 
 type Part = fn(&[Peer], &mut Table);
 
-pub(crate) const ALL: [(&str, Part); 8] = [
+pub(crate) const ALL: [(&str, Part); 10] = [
     ("common", common),
     ("once", once),
     ("list", list),
@@ -26,6 +26,8 @@ pub(crate) const ALL: [(&str, Part); 8] = [
     ("million", million),
     ("ends", ends),
     ("watchers", watchers),
+    ("instances", growth::instances),
+    ("connections", growth::connections),
     ("idle", idle),
 ];
 
@@ -142,31 +144,37 @@ fn ends(peers: &[Peer], table: &mut Table) {
     }
 }
 
-/// Changes of one name that all watch.
+/// Changes of one name that more and more watch.
 fn watchers(peers: &[Peer], table: &mut Table) {
-    for round in 0..ROUNDS {
-        for at in in_turn(peers.len(), round) {
-            if !peers[at].is_quick() {
-                continue;
-            }
-            let (peer, server) = (&peers[at], peers[at].start(false));
-            let mut watching: Vec<_> = (0..MANY).map(|_| peer.link(&server)).collect();
-            if watching.iter_mut().any(|it| peer.watch(it, "watched").is_none()) {
-                continue;
-            }
-            let mut author = peer.link(&server);
-            let (changes, answers) = peer.changes("watched", CHANGES);
-            at_rest(&server);
-            let each = cost_us(&server, CHANGES * MANY, || {
-                for at in 0..CHANGES {
-                    changes.send(at, &mut author);
-                    changes.wait_for_one(&mut author);
-                    watching.iter_mut().for_each(|it| it.wait(answers));
+    for (count, row) in [(100, &EVENT_100), (1_000, &EVENT_1K), (MANY, &EVENT)] {
+        for round in 0..ROUNDS {
+            for at in in_turn(peers.len(), round) {
+                if peers[at].is_quick() {
+                    watched_by(count, row, &peers[at], at, table);
                 }
-            });
-            table.note(&EVENT, at, each);
+            }
         }
     }
+}
+
+fn watched_by(count: usize, row: &'static Row, peer: &Peer, at: usize, table: &mut Table) {
+    let server = peer.start(false);
+    let mut watching: Vec<_> = (0..count).map(|_| peer.link(&server)).collect();
+    if watching.iter_mut().any(|it| peer.watch(it, "watched").is_none()) {
+        return;
+    }
+    let mut author = peer.link(&server);
+    let times = EVENTS / count;
+    let (changes, answers) = peer.changes("watched", times);
+    at_rest(&server);
+    let each = cost_us(&server, times * count, || {
+        for at in 0..times {
+            changes.send(at, &mut author);
+            changes.wait_for_one(&mut author);
+            watching.iter_mut().for_each(|it| it.wait(answers));
+        }
+    });
+    table.note(row, at, each);
 }
 
 /// Connections that ask nothing, and answer pings.
@@ -225,17 +233,17 @@ fn crowded(peers: &[Peer], names: usize, takes_part: fn(&Peer) -> bool) -> Vec<C
 }
 
 /// Names far apart.
-fn spread(count: usize, names: usize) -> impl Iterator<Item = String> {
+pub(crate) fn spread(count: usize, names: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |it| name((it * 7_919 + it / names) % names))
 }
 
 /// Who is measured when: another one first in each round.
-fn in_turn(peers: usize, round: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn in_turn(peers: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..peers).map(move |it| (it + round) % peers)
 }
 
 /// Makes requests over many connections, one at a time over each.
-fn run_over(requests: &Requests, links: &mut [Link]) {
+pub(crate) fn run_over(requests: &Requests, links: &mut [Link]) {
     let (mut sent, mut done) = (0, 0);
     for link in links.iter_mut() {
         requests.send(sent, link);
@@ -293,6 +301,8 @@ static AMONG_1M: Row =
     Row::us("look-up, 64 deep, at random among 1,000,000", "GET", Some((0.6, "of Redis")));
 static END: Row =
     Row::us("the end of a session with 65,536 instances, each", "", Some((1.5, "µs")));
+static EVENT_100: Row = Row::us("a change to 100 watchers, each event", "PUBLISH", None);
+static EVENT_1K: Row = Row::us("a change to 1,000 watchers, each event", "PUBLISH", None);
 static EVENT: Row =
     Row::us("a change to 4,000 watchers, each event", "PUBLISH", Some((0.8, "of Redis")));
 static MEMORY: Row =
@@ -306,12 +316,13 @@ static IDLE_KEEPING_BYTES: Row = Row::new("memory of each, with its instance", "
 
 const ROUNDS: usize = 5;
 const NAMES: usize = 100_000;
-const LOOK_UPS: usize = 64_000;
+pub(crate) const LOOK_UPS: usize = 64_000;
 const WRITES: usize = 12_800;
 /// The names for connections of their own, which hold a connection each at Erlang's port mapper.
-const FEW: usize = 256;
+pub(crate) const FEW: usize = 256;
 const CONNECTIONS: usize = 4_000;
 const KEPT: usize = 65_536;
 const MANY: usize = 4_000;
-const CHANGES: usize = 20;
+/// The events of a change to all watchers, times the changes.
+const EVENTS: usize = 80_000;
 const IDLE_TIME: Duration = Duration::from_secs(5);

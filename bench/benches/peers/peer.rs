@@ -1,6 +1,6 @@
 //! The servers that are compared, and what each is asked.
 
-use std::path::PathBuf;
+use std::{iter, ops::Range, path::PathBuf};
 
 use bytes::BytesMut;
 use callsign_bench::{
@@ -212,6 +212,31 @@ impl Peer {
             }
             // An instance is gone with its connection.
             Kind::Epmd | Kind::Bare => Requests::of_lines(std::iter::empty(), 1, 1),
+        }
+    }
+
+    /// Enters further instances of one name; `None` if it has no such thing. Redis keeps them in a hash.
+    pub(crate) fn instances(&self, name: &str, numbers: Range<usize>) -> Option<Requests> {
+        let value = "x".repeat(VALUE_BYTES);
+        match self.kind {
+            Kind::Callsign => Some(self.register(numbers.map(|_| name.to_owned()), 64)),
+            Kind::Redis => {
+                let set = |it: usize| redis(&["HSET", name, &it.to_string(), &value]);
+                Some(Requests::of_lines(numbers.map(set), 64, 1))
+            }
+            Kind::Memcached | Kind::Etcd | Kind::Epmd | Kind::Bare => None,
+        }
+    }
+
+    /// Looks up all instances of a name that has so many, several times.
+    pub(crate) fn look_up_instances(&self, name: &str, has: usize, times: usize) -> Requests {
+        match self.kind {
+            // A length, then four lines for each.
+            Kind::Redis => {
+                let all = iter::repeat_n(redis(&["HGETALL", name]), times);
+                Requests::of_lines(all, 64, 1 + 4 * has)
+            }
+            _ => self.look_up(iter::repeat_n(name.to_owned(), times), 64),
         }
     }
 
