@@ -27,6 +27,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use wire::WireError;
 
 use self::{desired::DesiredState, patience::Patience};
 use crate::{ClientOptions, LinkError, RegistrarFailure, failure::WAITS_MAX};
@@ -101,10 +102,21 @@ impl Hub {
         method: &str,
         args: &[u8],
     ) -> Option<Result<Reply<R>, RegistrarFailure>> {
+        self.ask_and_read(index, method, args, |body| wire::decode_body(body)).await
+    }
+
+    /// Asks one registrar as [`ask`](Self::ask) does, and reads its answer by `read`.
+    pub(crate) async fn ask_and_read<R>(
+        &self,
+        index: usize,
+        method: &str,
+        args: &[u8],
+        read: fn(&[u8]) -> Result<R, WireError>,
+    ) -> Option<Result<Reply<R>, RegistrarFailure>> {
         let link = &self.links[index];
         let limit = self.options.ask_timeout;
         let error = match link.settled(limit).await {
-            LinkState::Up(connection) => match connection.call(method, args, limit).await {
+            LinkState::Up(connection) => match connection.ask(method, args, limit, read).await {
                 Ok(value) => {
                     return Some(Ok(Reply { value, settles_at: connection.settles_at() }));
                 }
@@ -298,9 +310,20 @@ impl LinkConnection {
         args: &[u8],
         limit: Duration,
     ) -> Result<R, LinkError> {
+        self.ask(method, args, limit, |body| wire::decode_body(body)).await
+    }
+
+    /// Calls a method as [`call`](Self::call) does, and reads its answer by `read`.
+    async fn ask<R>(
+        &self,
+        method: &str,
+        args: &[u8],
+        limit: Duration,
+        read: fn(&[u8]) -> Result<R, WireError>,
+    ) -> Result<R, LinkError> {
         let call = self.portal.call_encoded(Request::encoded(method, args));
         let body = self.within(limit, call).await?;
-        wire::decode_body(&body).map_err(LinkError::Unreadable)
+        read(&body).map_err(LinkError::Unreadable)
     }
 
     /// Calls a method for the link itself, for as long as it has patience.

@@ -20,6 +20,7 @@
 //! | `record`, `owner` | a registrar's description of an instance; its owner |
 //! | `quota` | the limits of an owner's use of a registrar |
 //! | `readable`, `optional` | tolerance for later versions, and for nil |
+//! | `canonical` | the quick way to read what is written in the usual way |
 //! | `folded`, `encoded` | records in little memory; messages of them |
 //! | `whoami` | a registrar's view of a caller |
 //! | [`registrar`], [`callbacks`] | the calls that a registrar answers, and those that it makes |
@@ -44,6 +45,7 @@
 
 mod body;
 pub mod callbacks;
+mod canonical;
 mod encoded;
 mod error;
 mod folded;

@@ -154,7 +154,7 @@ impl Client {
         index: usize,
         list: &List,
     ) -> Option<Result<Reply<Page>, RegistrarFailure>> {
-        self.hub().ask(index, registrar::LIST, &encode_body(list)).await
+        self.hub().ask_and_read(index, registrar::LIST, &encode_body(list), Page::decode).await
     }
 }
 

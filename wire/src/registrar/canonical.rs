@@ -1,17 +1,13 @@
-//! The quick way to read registrations, and their ends.
-//!
-//! Nearly all registrations are written just as [`encode_body`](crate::encode_body) writes them:
-//! the fields in one order, each number in its shortest form. To read those needs no general
-//! MessagePack reader and takes a sixth of its time. Whatever is written otherwise goes to the
-//! general reader, and so does whatever cannot be read, which finds the words for the fault.
+//! The quick way to read registrations and their ends, and the pages of a list: nearly all are written
+//! just as [`encode_body`](crate::encode_body) writes them.
 
-use std::collections::BTreeMap;
+use endpoints::Name;
 
-use endpoints::{KernelId, Name, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
-use uuid::Uuid;
-
-use super::register::{Register, Unregister};
-use crate::{InstanceSecret, State, WireError, decode_body};
+use super::{
+    Page,
+    register::{Register, Unregister},
+};
+use crate::{InstanceSecret, WireError, canonical::Rest, decode_body};
 
 impl Register {
     /// Reads a registration, quickly if it is written just as [`encode_body`](crate::encode_body)
@@ -43,10 +39,39 @@ impl Unregister {
     }
 }
 
+impl Page {
+    /// Reads a page, quickly if it is written just as [`encode_body`](crate::encode_body) writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Malformed`] when the bytes are no page.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        match page(bytes) {
+            Some(page) => Ok(page),
+            None => decode_body(bytes),
+        }
+    }
+}
+
+fn page(bytes: &[u8]) -> Option<Page> {
+    let mut rest = Rest(bytes);
+    rest.skip(b"\x84\xa8revision")?;
+    let revision = rest.number()?;
+    rest.skip(b"\xa6now_ms")?;
+    let now_ms = rest.number()?;
+    rest.skip(b"\xa4next")?;
+    let next = match rest.skip(b"\xc0") {
+        Some(()) => None,
+        None => Some(rest.number()?),
+    };
+    let records = rest.records()?;
+    rest.0.is_empty().then_some(Page { revision, now_ms, next, records })
+}
+
 fn unregister(bytes: &[u8]) -> Option<Unregister> {
     let mut rest = Rest(bytes);
-    rest.skip(b"\x81\xa4uuid")?;
-    let uuid = Uuid::from_bytes(rest.binary()?);
+    rest.skip(b"\x81")?;
+    let uuid = rest.uuid()?;
     rest.0.is_empty().then_some(Unregister { uuid })
 }
 
@@ -56,25 +81,11 @@ fn register(bytes: &[u8]) -> Option<Register> {
     let count = rest.fixed_map()?;
     rest.skip(b"\xa4name")?;
     let name = Name::new(rest.text()?).ok()?;
-    rest.skip(b"\xa4uuid")?;
-    let uuid = Uuid::from_bytes(rest.binary()?);
-    rest.skip(b"\xa9endpoints")?;
-    let mut endpoints = Vec::new();
-    for _ in 0..rest.fixed_array()? {
-        endpoints.push(rest.stamped()?);
-    }
+    let uuid = rest.uuid()?;
+    let endpoints = rest.endpoints()?;
     rest.skip(b"\xa8metadata")?;
-    let mut metadata = BTreeMap::new();
-    for _ in 0..rest.fixed_map()? {
-        metadata.insert(rest.text()?.to_owned(), rest.text()?.to_owned());
-    }
-    rest.skip(b"\xa5state")?;
-    let state = match rest.text()? {
-        "ready" => State::Ready,
-        "starting" => State::Starting,
-        "draining" => State::Draining,
-        _ => return None,
-    };
+    let metadata = rest.metadata()?;
+    let state = rest.state()?;
     let mut register = Register { endpoints, metadata, state, ..Register::new(name, uuid) };
     let mut read = 5;
     let mut has = |rest: &mut Rest<'_>, key: &[u8]| {
@@ -99,111 +110,16 @@ fn register(bytes: &[u8]) -> Option<Register> {
     (read == count && rest.0.is_empty()).then_some(register)
 }
 
-/// The bytes that are still to be read.
-struct Rest<'a>(&'a [u8]);
-
-impl<'a> Rest<'a> {
-    fn skip(&mut self, expected: &[u8]) -> Option<()> {
-        self.0 = self.0.strip_prefix(expected)?;
-        Some(())
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    /// Reads how many pairs a short map has.
-    fn fixed_map(&mut self) -> Option<usize> {
-        self.byte().filter(|it| it & 0xf0 == 0x80).map(|it| usize::from(it & 0x0f))
-    }
-
-    /// Reads how many values a short array has.
-    fn fixed_array(&mut self) -> Option<usize> {
-        self.byte().filter(|it| it & 0xf0 == 0x90).map(|it| usize::from(it & 0x0f))
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let width = match self.byte()? {
-            number @ 0..=0x7f => return Some(u64::from(number)),
-            marker @ 0xcc..=0xcf => 1 << (marker - 0xcc),
-            _ => return None,
-        };
-        Some(self.bytes(width)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let length = match self.byte()? {
-            marker @ 0xa0..=0xbf => usize::from(marker & 0x1f),
-            0xd9 => usize::from(self.byte()?),
-            0xda => usize::from(u16::from_be_bytes([self.byte()?, self.byte()?])),
-            _ => return None,
-        };
-        str::from_utf8(self.bytes(length)?).ok()
-    }
-
-    fn binary<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.skip(&[0xc4, u8::try_from(N).ok()?])?;
-        self.bytes(N)?.try_into().ok()
-    }
-
-    fn stamped(&mut self) -> Option<Stamped> {
-        self.skip(b"\x82\xa8endpoint")?;
-        let endpoint = self.text()?.parse().ok()?;
-        self.skip(b"\xa5stamp")?;
-        let count = self.fixed_map()?;
-        let kernel = self.optional(b"\xa6kernel")?.map(KernelId);
-        let netns = self.optional(b"\xa5netns")?.map(NetnsId);
-        let process = self.optional(b"\xa7process")?.map(ProcessId);
-        let socket = match self.skip(b"\xa6socket") {
-            Some(()) => Some(self.socket()?),
-            None => None,
-        };
-        let root = self.optional(b"\xa4root")?.map(RootId);
-        let read = [
-            kernel.is_some(),
-            netns.is_some(),
-            process.is_some(),
-            socket.is_some(),
-            root.is_some(),
-        ];
-        let stamp = Stamp { kernel, netns, process, socket, root };
-        let read = read.into_iter().filter(|it| *it).count();
-        (read == count).then_some(Stamped { endpoint, stamp })
-    }
-
-    fn socket(&mut self) -> Option<SocketId> {
-        let count = self.fixed_map()?;
-        self.skip(b"\xa3dev")?;
-        let dev = self.number()?;
-        self.skip(b"\xa3ino")?;
-        let ino = self.number()?;
-        let born_ns = self.optional(b"\xa7born_ns")?;
-        (count == 2 + usize::from(born_ns.is_some())).then_some(SocketId { dev, ino, born_ns })
-    }
-
-    /// Reads a number if its key comes next. It may be absent, and it may be unreadable.
-    fn optional(&mut self, key: &[u8]) -> Option<Option<u64>> {
-        match self.skip(key) {
-            Some(()) => self.number().map(Some),
-            None => Some(None),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use endpoints::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
-    use crate::encode_body;
+    use crate::{Record, State, encode_body};
 
     fn stamp(parts: [bool; 5], number: u64) -> Stamp {
         let [kernel, netns, process, socket, root] = parts;
@@ -261,6 +177,22 @@ mod tests {
                 prop_assert_eq!(decode_body::<Register>(&bytes), Ok(read));
             }
         }
+    }
+
+    #[test]
+    fn pages_read_the_same_either_way() {
+        let record = |it: u32| Record::new(format!("feed-{it}").parse().unwrap(), Uuid::nil());
+        for (count, next) in [(0, None), (15, Some(7)), (16, Some(u64::MAX)), (256, None)] {
+            let records = (0..count).map(record).collect();
+            let one = Page { revision: 1 << 50, now_ms: 1 << 40, next, records };
+            let bytes = encode_body(&one);
+            assert_eq!(page(&bytes), Some(one));
+            assert_eq!(page(&bytes[..bytes.len() - 1]), None);
+            assert_eq!(page(&[&bytes[..], &[0xc0]].concat()), None);
+        }
+        // So many are announced, and none comes.
+        let head = b"\x84\xa8revision\x01\xa6now_ms\x01\xa4next\xc0\xa7records\xdc\xff\xff";
+        assert_eq!(page(head), None);
     }
 
     #[test]
