@@ -7,9 +7,7 @@ mod refusals;
 use std::{panic::resume_unwind, pin::Pin, sync::Arc, time::Duration};
 
 use endpoints::Endpoint;
-use portal::{
-    Closed, Connected, Driver, HandshakeError, OnSilence, Options, Portal, WithCauses, accept,
-};
+use portal::{Closed, Connected, Driver, OnSilence, Options, Portal, WithCauses, accept};
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
@@ -405,98 +403,109 @@ fn record(session: SessionId) {
     Span::current().record("id", session);
 }
 
-/// Talks with one peer until either side has enough.
-async fn serve(stream: Stream, caller: Caller, context: Context) {
-    let peer = *stream.peer();
-    let Context { registry, controls, stop, .. } = context.clone();
-    let tuning = controls.now();
-    let on_silence = match peer {
-        // The kernel reports a death: a silent peer may be stopped for a while.
-        Peer::Unix { .. } => Some(OnSilence::Tell),
-        Peer::Tcp(_) => Some(OnSilence::GiveUp),
-        // It is this process itself.
-        Peer::Memory => None,
-    };
-    let hello = Hello {
-        agent: registry.agent().to_owned(),
-        registrar: Some(registry.registrar()),
-        settling_ms: registry.settling().map(|it| it.as_millis().max(1) as u64),
-        cluster: registry.others(),
-        cluster_number: registry.cluster_number(),
-        ..Hello::default()
-    };
-    let portal_options = Options {
-        hello,
-        handshake_timeout: tuning.handshake_timeout,
-        heartbeat: on_silence.map(|_| tuning.heartbeat),
-        on_silence: on_silence.unwrap_or_default(),
-        frame_bytes_max: FRAME_BYTES_MAX,
-        frame_timeout: Some(FRAME_TIMEOUT),
-    };
-    let session = Session::open(registry.clone(), caller).of_peer(peer);
-    let session = if on_silence.is_some() { session.answerable() } else { session };
-    let session_id = session.id();
-    record(session_id);
-    let process = stream.peer_process().ok();
-    let connected = tokio::select! {
-        () = stop.cancelled() => return,
-        connected = Box::pin(connect(stream, portal_options, session)) => connected,
-    };
-    let (portal, mut driver) = match connected {
-        Ok(connected) => connected,
-        Err(error) => {
-            context.refusals.tell(&peer, &error);
-            return;
-        }
-    };
-    registry.introduce(session_id, portal.clone());
-    let cut = Cut(&registry);
-    let closed = tokio::select! {
-        closed = driver.as_mut() => closed,
-        () = ended(process.as_ref()) => match timeout(LAST_WORDS, driver).await {
-            Ok(closed) => closed,
-            Err(_) => {
-                info!("the process ended, and left its connection to another");
-                return cut.disarm();
-            }
-        },
-        () = stop.cancelled() => {
-            if !context.node_stop.is_cancelled() {
-                registry.dismiss(session_id);
-            }
-            portal.close(context.reason());
-            driver.await
-        }
-    };
-    cut.disarm();
-    if matches!(closed, Closed::Dismissed(_)) {
-        registry.dismiss(session_id);
-    }
-    let is_to_return = match closed {
-        Closed::ForNow(_) => true,
-        Closed::Goodbye(_) => false,
-        _ => registry.was_away(),
-    };
-    if is_to_return && !has_ended(process.as_ref()).await {
-        registry.dismiss(session_id);
-    }
-    match &closed {
-        Closed::ByPeer | Closed::Here | Closed::Goodbye(_) | Closed::ForNow(_) => {
-            debug!("{closed}")
-        }
-        broken => info!(error = %WithCauses(broken), "a session broke"),
-    }
+/// A connection whose peer has shaken hands: little, because thousands of them have nothing to do.
+struct Established {
+    context: Context,
+    session: SessionId,
+    process: Option<PeerProcess>,
+    portal: Portal,
+    driver: Pin<Box<Driver<Stream, Session>>>,
 }
 
-/// Shakes hands with a peer. What that takes is freed when it is done, and what drives the
-/// connection has its own place: thousands of connections have nothing to do.
-async fn connect(
-    stream: Stream,
-    options: Options,
-    session: Session,
-) -> Result<(Portal, Pin<Box<Driver<Stream, Session>>>), HandshakeError> {
-    let Connected { portal, driver } = accept(stream, options, session).await?;
-    Ok((portal, Box::pin(driver)))
+impl Established {
+    /// Shakes hands with a peer; `None` if that does not succeed, which is told.
+    async fn with(stream: Stream, caller: Caller, context: Context) -> Option<Box<Self>> {
+        let peer = *stream.peer();
+        let Context { registry, controls, stop, .. } = &context;
+        let tuning = controls.now();
+        let on_silence = match peer {
+            // The kernel reports a death: a silent peer may be stopped for a while.
+            Peer::Unix { .. } => Some(OnSilence::Tell),
+            Peer::Tcp(_) => Some(OnSilence::GiveUp),
+            // It is this process itself.
+            Peer::Memory => None,
+        };
+        let hello = Hello {
+            agent: registry.agent().to_owned(),
+            registrar: Some(registry.registrar()),
+            settling_ms: registry.settling().map(|it| it.as_millis().max(1) as u64),
+            cluster: registry.others(),
+            cluster_number: registry.cluster_number(),
+            ..Hello::default()
+        };
+        let portal_options = Options {
+            hello,
+            handshake_timeout: tuning.handshake_timeout,
+            heartbeat: on_silence.map(|_| tuning.heartbeat),
+            on_silence: on_silence.unwrap_or_default(),
+            frame_bytes_max: FRAME_BYTES_MAX,
+            frame_timeout: Some(FRAME_TIMEOUT),
+        };
+        let own = Session::open(registry.clone(), caller).of_peer(peer);
+        let own = if on_silence.is_some() { own.answerable() } else { own };
+        let session = own.id();
+        record(session);
+        let process = stream.peer_process().ok();
+        let connected = tokio::select! {
+            () = stop.cancelled() => return None,
+            connected = accept(stream, portal_options, own) => connected,
+        };
+        match connected {
+            Ok(Connected { portal, driver }) => {
+                registry.introduce(session, portal.clone());
+                let driver = Box::pin(driver);
+                Some(Box::new(Self { context, session, process, portal, driver }))
+            }
+            Err(error) => {
+                context.refusals.tell(&peer, &error);
+                None
+            }
+        }
+    }
+
+    /// Talks with the peer until either side has enough. A future has room for what is moved into it twice,
+    /// so that it is moved in a box.
+    async fn serve(mut self: Box<Self>) {
+        let cut = Cut(&self.context.registry);
+        let closed = tokio::select! {
+            closed = self.driver.as_mut() => closed,
+            () = ended(self.process.as_ref()) => {
+                match timeout(LAST_WORDS, self.driver.as_mut()).await {
+                    Ok(closed) => closed,
+                    Err(_) => {
+                        info!("the process ended, and left its connection to another");
+                        return cut.disarm();
+                    }
+                }
+            }
+            () = self.context.stop.cancelled() => {
+                if !self.context.node_stop.is_cancelled() {
+                    self.context.registry.dismiss(self.session);
+                }
+                self.portal.close(self.context.reason());
+                self.driver.as_mut().await
+            }
+        };
+        cut.disarm();
+        let registry = &self.context.registry;
+        if matches!(closed, Closed::Dismissed(_)) {
+            registry.dismiss(self.session);
+        }
+        let is_to_return = match closed {
+            Closed::ForNow(_) => true,
+            Closed::Goodbye(_) => false,
+            _ => registry.was_away(),
+        };
+        if is_to_return && !has_ended(self.process.as_ref()).await {
+            registry.dismiss(self.session);
+        }
+        match &closed {
+            Closed::ByPeer | Closed::Here | Closed::Goodbye(_) | Closed::ForNow(_) => {
+                debug!("{closed}");
+            }
+            broken => info!(error = %WithCauses(broken), "a session broke"),
+        }
+    }
 }
 
 /// Stands for a session that is under way. The end of one comes from its connection; if it is

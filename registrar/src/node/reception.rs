@@ -11,7 +11,7 @@ use tokio::{
 use tracing::{Instrument as _, Span, debug, field::Empty, info, info_span, warn};
 use transport::{Incoming, Listener, Stream};
 
-use super::{Context, own::Own, record, serve};
+use super::{Context, Established, own::Own, record};
 use crate::{
     Accepted, ForeignSession, ProtocolAdapter, adapter,
     caller::{caller, certified},
@@ -158,42 +158,52 @@ impl Guest {
         shaken.instrument(span).await
     }
 
-    /// Talks with the peer until either side has enough.
-    async fn receive(self, reception: Reception, context: Context) -> Option<Self> {
+    /// Talks with the peer until either side has enough. How that begins takes much more room than the
+    /// rest, and has a place of its own that is freed then.
+    fn receive(self, reception: Reception, context: Context) -> impl Future<Output = Option<Self>> {
         let Self { stream, caller, place, span } = self;
-        let served = async {
-            match reception {
-                Reception::Shared(adapters) => receive(stream, caller, &adapters, context).await,
-                Reception::Sole(adapter) => hand_over(stream, caller, &*adapter, context).await,
+        let begun = Box::pin(receive(stream, caller, reception, context));
+        let served = async move {
+            if let Some(established) = begun.await {
+                established.serve().await;
             }
+            drop(place);
+            None
         };
-        served.instrument(span).await;
-        drop(place);
-        None
+        served.instrument(span)
     }
 }
 
-/// Leads a peer to the adapter for the protocol that it speaks.
+/// Leads a peer to the adapter for the protocol that it speaks, and lets that serve it, or shakes hands
+/// with it.
 async fn receive(
     mut stream: Stream,
     caller: Caller,
-    adapters: &[Arc<dyn ProtocolAdapter>],
+    reception: Reception,
     context: Context,
-) {
+) -> Option<Box<Established>> {
+    let adapters = match reception {
+        Reception::Shared(adapters) => adapters,
+        Reception::Sole(adapter) => {
+            hand_over(stream, caller, &*adapter, context).await;
+            return None;
+        }
+    };
     if adapters.is_empty() {
-        return serve(stream, caller, context).await;
+        return Established::with(stream, caller, context).await;
     }
     let limit = context.controls.now().handshake_timeout;
     let chosen = tokio::select! {
-        () = context.stop.cancelled() => return,
-        chosen = timeout(limit, adapter::choose(&mut stream, adapters)) => chosen,
+        () = context.stop.cancelled() => return None,
+        chosen = timeout(limit, adapter::choose(&mut stream, &adapters)) => chosen,
     };
     match chosen {
-        Ok(Ok(None)) => serve(stream, caller, context).await,
+        Ok(Ok(None)) => return Established::with(stream, caller, context).await,
         Ok(Ok(Some(adapter))) => hand_over(stream, caller, &*adapter, context).await,
         Ok(Err(error)) => info!(%error, "turned away"),
         Err(_) => info!("turned away: it sent nothing within {limit:?}"),
     }
+    None
 }
 
 /// Lets an adapter serve a peer.
