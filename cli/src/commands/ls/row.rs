@@ -1,6 +1,7 @@
 //! The rows of a list: what is kept of each record. A list may be long, and its records are not kept.
 
 use std::{
+    array,
     collections::BTreeSet,
     fmt::{Display, Write as _},
     mem,
@@ -8,6 +9,7 @@ use std::{
 };
 
 use endpoints::{Here, Name, Plain, Ranked, Stamped};
+use unicode_width::UnicodeWidthStr as _;
 use wire::{Lifetime, Owner, Record, State};
 
 use super::selection::{Filter, SortKey, SortValue, owner_of};
@@ -182,7 +184,7 @@ fn verdict_on(Ranked { stamped, verdict }: &Ranked<&Stamped>, seen: &Seen<'_>) -
 
 fn line(seen: &Seen<'_>, now_ms: u64, endpoint: impl Display, locality: impl Display) -> Cells {
     let Record { name, uuid, lifetime, node, .. } = seen.record;
-    let mut line = Line::default();
+    let mut line = Line { text: String::with_capacity(LINE_BYTES), ..Line::default() };
     line.push(NAME, name);
     line.push(INSTANCE, short_uuid(uuid));
     line.push(STATE, state_in_words(seen.record));
@@ -216,8 +218,22 @@ impl Cells {
 
     /// Returns the text of a column.
     pub(super) fn get(&self, column: usize) -> &str {
-        let start = column.checked_sub(1).map_or(0, |it| self.ends[it] as usize);
-        &self.text[start..self.ends[column] as usize]
+        &self.text[self.start(column)..self.ends[column] as usize]
+    }
+
+    /// Returns how many columns of a screen each text takes.
+    pub(super) fn widths(&self) -> [usize; COLUMNS] {
+        // Nearly all are ASCII, and a list may have a hundred thousand lines.
+        let is_ascii = self.text.is_ascii();
+        let width = |column| {
+            let bytes = self.ends[column] as usize - self.start(column);
+            if is_ascii { bytes } else { self.get(column).width() }
+        };
+        array::from_fn(width)
+    }
+
+    fn start(&self, column: usize) -> usize {
+        column.checked_sub(1).map_or(0, |it| self.ends[it] as usize)
     }
 }
 
@@ -245,6 +261,9 @@ impl Line {
         Cells { text: self.text.into(), ends: self.ends }
     }
 }
+
+/// What most lines take at the most: growing to that by doubling takes longer than writing it.
+const LINE_BYTES: usize = 128;
 
 pub(super) const NAME: usize = 0;
 pub(super) const INSTANCE: usize = 1;

@@ -61,9 +61,13 @@ impl<'a> Sheet<'a> {
         let (header, rooms) = (Cells::of(header), [usize::MAX; COLUMNS]);
         let mut sheet =
             Self { header, rows, shown, widths: [0; COLUMNS], rooms, has_short_states: false };
-        for column in 0..COLUMNS {
-            sheet.measure(column);
+        let mut widths = [0; COLUMNS];
+        for cells in sheet.lines() {
+            for (widest, width) in widths.iter_mut().zip(cells.widths()) {
+                *widest = width.max(*widest);
+            }
         }
+        sheet.widths = widths;
         sheet
     }
 
@@ -81,24 +85,37 @@ impl<'a> Sheet<'a> {
     }
 
     fn draw(&self, cells: &Cells, text: &mut String) {
-        let mut gap = 0;
+        let (widths, mut gap) = (cells.widths(), 0);
         for column in &self.shown {
-            let cell = self.cell(cells, *column);
+            let (whole, width) = (cells.get(*column), widths[*column]);
+            let is_whole = width <= self.rooms[*column] && !self.is_short(*column);
+            let (cell, width) = if is_whole {
+                (whole.into(), width)
+            } else {
+                let cell = self.cell(cells, *column);
+                let width = columns(&cell);
+                (cell, width)
+            };
             // Nothing stands behind the last one that is not empty.
             if !cell.is_empty() {
                 text.extend(iter::repeat_n(' ', gap));
                 text.push_str(&cell);
                 gap = 0;
             }
-            gap += self.widths[*column].saturating_sub(columns(&cell)) + GAP;
+            gap += self.widths[*column].saturating_sub(width) + GAP;
         }
         text.push('\n');
+    }
+
+    /// Tells whether only a part of a column's texts is shown.
+    fn is_short(&self, column: usize) -> bool {
+        column == STATE && self.has_short_states
     }
 
     /// Returns a cell as it is drawn.
     fn cell<'c>(&self, cells: &'c Cells, column: usize) -> Cow<'c, str> {
         let mut text = cells.get(column);
-        if column == STATE && self.has_short_states {
+        if self.is_short(column) {
             // In `ready, suspect` the last word matters more.
             let mut words = text.rsplit(", ").filter(|it| !it.ends_with(WAITING));
             text = words.next().unwrap_or_default();
