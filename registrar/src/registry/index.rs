@@ -85,17 +85,13 @@ impl Registry {
             return before;
         }
         let (before, epoch) = (old.epoch, new.epoch);
-        let name = new.name.as_str();
-        if let Some(crowd) = self.by_name.crowd_mut(name, &self.entries) {
-            crowd.remove(old);
-        }
         new.charged = old.charged;
+        if let Some(crowd) = self.by_name.crowd_mut(new.name.as_str(), &self.entries) {
+            crowd.remove(old);
+            crowd.insert(key, &new);
+        }
         new.claimed = mem::take(&mut self.entries[key].claimed);
         self.entries[key] = new;
-        let entry = &self.entries[key];
-        if let Some(crowd) = self.by_name.crowd_mut(entry.name.as_str(), &self.entries) {
-            crowd.insert(key, entry);
-        }
         self.by_epoch.remove(before);
         self.by_epoch.insert(epoch, key);
         if let Some(session) = self.entries[key].keeper() {
