@@ -81,7 +81,8 @@ pub(crate) struct Pulse {
     heartbeat: Heartbeat,
     on_silence: OnSilence,
     alive: Instant,
-    sleep: Pin<Box<Sleep>>,
+    /// The timer, once there is a silence to be noticed.
+    sleep: Option<Pin<Box<Sleep>>>,
     /// The latest ping. There is one at a time: a second one could not arrive before it, and would
     /// only fill buffers on the way.
     nonce: u64,
@@ -138,7 +139,7 @@ impl Pulse {
             heartbeat,
             on_silence,
             alive: now,
-            sleep: Box::pin(sleep_until(now + heartbeat.interval)),
+            sleep: None,
             nonce: 0,
             asked: Asked::Answered,
             asked_at: now,
@@ -230,9 +231,16 @@ impl Pulse {
         self.way.ping_ends = None;
         let was_silent = mem::take(&mut self.is_silent);
         if was_silent {
-            self.sleep.as_mut().reset(now + self.heartbeat.interval);
+            self.wake_at(now + self.heartbeat.interval);
         }
         was_silent
+    }
+
+    fn wake_at(&mut self, deadline: Instant) {
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(deadline),
+            None => self.sleep = Some(Box::pin(sleep_until(deadline))),
+        }
     }
 
     /// As [`poll`](Self::poll), if a silence that only is told of would mean anything to anybody.
@@ -252,7 +260,7 @@ impl Pulse {
         if mem::take(&mut self.is_at_rest) {
             let now = Instant::now();
             self.alive = now;
-            self.sleep.as_mut().reset(now + self.heartbeat.interval);
+            self.wake_at(now + self.heartbeat.interval);
         }
         self.poll(unread, flow, cx)
     }
@@ -273,14 +281,16 @@ impl Pulse {
         }
         let interval = self.heartbeat.interval;
         let limit = self.limit();
+        let begins = self.alive + interval;
         loop {
-            ready!(self.sleep.as_mut().poll(cx));
-            let (woken, now) = (self.sleep.deadline(), Instant::now());
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(begins)));
+            ready!(sleep.as_mut().poll(cx));
+            let (woken, now) = (sleep.deadline(), Instant::now());
             let late = now.saturating_duration_since(woken);
             if late > interval / 2 {
                 self.alive = (self.alive + interval + late).min(now);
                 self.way.moved = now;
-                self.sleep.as_mut().reset(now + interval);
+                self.wake_at(now + interval);
                 continue;
             }
             if self.is_behind_bulk(unread) {
@@ -304,7 +314,7 @@ impl Pulse {
             if self.way.is_in_flight {
                 wake = wake.min(self.way.moved + limit);
             }
-            self.sleep.as_mut().reset(wake);
+            self.wake_at(wake);
             if silence >= interval && self.asked == Asked::Answered {
                 self.nonce += 1;
                 self.asked = Asked::Queued;
