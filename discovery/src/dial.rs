@@ -98,7 +98,7 @@ pub(crate) async fn connect(
     tickets: &Tickets,
     options: &DialOptions,
 ) -> Result<Connection, NoneAnswered> {
-    let explanation = explain(records, &here_for(records), &transport::look);
+    let explanation = explain(records, &here_for(records), &transport::look).leave_out_strangers();
     dial(explanation, records, tickets, options).await
 }
 
@@ -161,7 +161,8 @@ pub(crate) async fn probe_with(
     tickets: &Tickets,
     options: &DialOptions,
 ) -> Explanation {
-    let mut explanation = explain(records, &here_for(records), &transport::look);
+    let mut explanation =
+        explain(records, &here_for(records), &transport::look).leave_out_strangers();
     let reach = |candidate: &Candidate| target(candidate, tickets).reach(options.clone());
     race::probe_all(&mut explanation.candidates, reach).await;
     explanation
@@ -203,7 +204,9 @@ impl Candidate {
         match (&self.verdict, &self.outcome) {
             (Err(Unreachable::Missing), _) => Some(Evidence::Missing),
             (Err(Unreachable::NotASocket), _) => Some(Evidence::NotASocket),
-            (Err(Unreachable::OtherSocket), _) => Some(Evidence::OtherIdentity),
+            (Err(Unreachable::OtherSocket | Unreachable::OtherUser(_)), _) => {
+                Some(Evidence::OtherIdentity)
+            }
             (_, Outcome::Failed { error, .. }) => error.evidence(),
             _ => None,
         }

@@ -254,6 +254,8 @@ pub enum Unreachable {
     OtherSocket,
     #[error("nobody listens there yet")]
     NotListening,
+    #[error("a program of user {0} listens there, and it is another user's")]
+    OtherUser(u32),
     #[error("no permission to look at the path")]
     NoPermission,
     #[error("the path cannot be looked at: {0}")]

@@ -42,6 +42,10 @@ pub struct Stamp {
     /// Below which root, for Unix sockets bound to a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<RootId>,
+    /// The user whose program listens there, for ports and abstract names of programs that cannot
+    /// prove who they are: nothing else tells such a listener from a later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
 }
 
 /// An endpoint with its stamp.

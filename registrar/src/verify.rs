@@ -23,6 +23,7 @@ use tokio::{
 use tracing::info;
 use transport::{
     DialError, Listening, ListeningSocket, Silence, Stream, here, is_there, look, root,
+    stranger_among,
 };
 use uuid::Uuid;
 use wire::{ChannelBinding, registrar::Evidence};
@@ -399,6 +400,12 @@ async fn look_from_here(
         Listening::Sockets(sockets) if stamped.endpoint.is_socket_file() => {
             if sockets.iter().any(is_meant) { CheckResult::Alive } else { not_there(stamped) }
         }
+        // Its own server listens there no more.
+        Listening::Sockets(sockets)
+            if stranger_among(sockets, &stamped.stamp, user_of(registrant)).is_some() =>
+        {
+            return Some(CheckResult::Dead);
+        }
         // Another program may have taken a port since.
         Listening::Sockets(_) => CheckResult::Answered,
         Listening::Nobody(Silence::NotListening) => return Some(CheckResult::Dead),
@@ -411,6 +418,13 @@ async fn look_from_here(
     let is_enough = !proves && seen != CheckResult::Unclear;
     let may = may_connect(&stamped.endpoint, &listening, here, registrant, by);
     (is_enough || !may).then_some(seen)
+}
+
+fn user_of(owner: Owner) -> Option<u32> {
+    match owner {
+        Owner::User(user) => Some(user),
+        _ => None,
+    }
 }
 
 /// Connects to an endpoint, and if its actor can prove its identity, checks it.

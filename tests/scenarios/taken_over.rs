@@ -212,3 +212,87 @@ fn a_server_stays_ready_while_its_successor_listens_beside_it() {
     let said = web.stop();
     assert_eq!(said.stderr.matches("has lost").count(), 1, "{said}");
 }
+
+/// A port is free for every user as soon as its server ends.
+#[test]
+fn another_users_server_at_the_port_of_a_lease_is_not_reached_by_its_name() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: it takes root to be other users");
+        return;
+    }
+    let room = Room::new();
+    let settings = room.write(
+        "node.toml",
+        &format!(
+            "[registrar]\nsettle_time = \"0s\"\n[http]\nlisten = \"{}\"\n",
+            room.unix("http.sock")
+        ),
+    );
+    let node = Node::start_with(&room, &[&room.unix("r.sock")], &["--config", &settings]);
+    let python = python();
+    let serve = |user: &str, code: &str| {
+        let mut command = room.other_command(&python);
+        // It may no longer be able to read its own library afterwards.
+        let away = format!("import os, socket, sys; os.setgid({user}); os.setuid({user})");
+        command.args(["-c", &format!("{away}\n{code}{SERVE}"), "the server"]);
+        let mut server = Running::start(command);
+        server.line_with("up");
+        server
+    };
+    let name = room.abstract_unix("lease");
+    let check = |kind: &str, endpoint: &str, code: &str| {
+        let register = ["register", kind, endpoint, "--ttl", "10m", "--state", "ready"];
+        let own = serve("4001", code);
+        if kind == "http" {
+            let body = format!(
+                "{{\"name\": \"http\", \"endpoints\": [\"{endpoint}\"], \"ttl_ms\": 600000}}"
+            );
+            let path = "/v1/instances/7d444840-9dc0-11d1-b245-5ffdce74fad2";
+            let curl = crate::http::curl(&room, &["-X", "PUT", "--data", &body], path);
+            Running::start(curl).outcome().succeeds();
+        } else {
+            node.callsign(&register).succeeds();
+        }
+        node.callsign(&["connect", kind]).succeeds().prints(&["the server"]);
+        own.kill();
+        let other = serve("4002", code);
+        let asked = node.callsign(&["connect", kind]).ends_with(1);
+        assert!(!asked.stdout.contains("server"), "{asked}");
+        node.callsign(&["find", kind]).ends_with(1).says(&["user 4002"]);
+        node.callsign(&["wait", kind, "--timeout", "300ms"]).ends_with(1);
+        let resolved = node.callsign(&["resolve", kind, "--explain"]).ends_with(1);
+        resolved.prints(&["left out", "user 4002"]);
+        let renewed = node.callsign(&["renew", kind]).succeeds();
+        renewed.says(&["a program of user 4002 listens", "user 4001's", "unregister"]);
+        // Nor does the same command take the other server for its own.
+        if kind != "http" {
+            node.callsign(&register).succeeds().prints(&["renewed"]).says(&["user 4002"]);
+        }
+        node.callsign(&["connect", kind]).ends_with(1);
+        other.kill();
+        // Its own server, or root's, is again.
+        for user in ["4001", "0"] {
+            let own = serve(user, code);
+            node.callsign(&["connect", kind]).succeeds().prints(&["the server"]);
+            own.kill();
+        }
+    };
+    let at_port = |port: u16| {
+        let code = format!(
+            "import socket\ns = socket.socket()\n\
+             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n\
+             s.bind(('127.0.0.1', {port})); s.listen()"
+        );
+        (format!("/ip4/127.0.0.1/tcp/{port}"), code)
+    };
+    let (endpoint, code) = at_port(free_port());
+    check("port", &endpoint, &code);
+    if crate::http::has_curl() {
+        let (endpoint, code) = at_port(free_port());
+        check("http", &endpoint, &code);
+    }
+    let text = name.strip_prefix("/unix/@").unwrap();
+    let code = format!("import socket\ns = socket.socket(1); s.bind('\\0{text}'); s.listen()");
+    check("name", &name, &code);
+    node.stop().succeeds();
+}

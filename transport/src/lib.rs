@@ -37,6 +37,7 @@
 //! | `memory` | the table of places within this process |
 //! | `listening` | the listener at an endpoint, as the kernel reports it |
 //! | `listening::picked` | the Unix sockets at certain places, from the kernel's list of all |
+//! | `strangers` | other users' listeners in the places of programs that cannot prove who they are |
 //! | `holders` | the processes that hold a socket, and the listeners of a process |
 //! | `port` | a port for a program that is told which one to bind |
 //! | `mounts` | whether a path means the same to another process |
@@ -105,6 +106,7 @@ mod random;
 mod serve;
 mod signals;
 mod standard;
+mod strangers;
 mod stream;
 mod tcp;
 mod tls;
@@ -146,6 +148,7 @@ pub use published::Published;
 pub use random::random_bytes;
 pub use signals::end_by_signal;
 pub use standard::stdout_closed;
+pub use strangers::{keep_users, stamp_users, stranger_among, strangers_at};
 pub use stream::TcpEnds;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::unknown_host;

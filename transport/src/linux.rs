@@ -109,7 +109,8 @@ pub fn may_speak_for(user: u32) -> bool {
     user == own.as_raw() || user == ROOT || own.is_root() || !user_ids_are_global()
 }
 
-const ROOT: u32 = 0;
+/// The user whom nobody can keep from anything.
+pub(crate) const ROOT: u32 = 0;
 
 /// Returns the supplementary groups that the process at the other end of a Unix socket was in when
 /// it connected (Linux 4.13).

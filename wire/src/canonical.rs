@@ -184,14 +184,19 @@ impl<'a> Rest<'a> {
             None => None,
         };
         let root = self.optional(b"\xa4root")?.map(RootId);
+        let user = match self.optional(b"\xa4user")? {
+            Some(user) => Some(u32::try_from(user).ok()?),
+            None => None,
+        };
         let read = [
             kernel.is_some(),
             netns.is_some(),
             process.is_some(),
             socket.is_some(),
             root.is_some(),
+            user.is_some(),
         ];
-        let stamp = Stamp { kernel, netns, process, socket, root };
+        let stamp = Stamp { kernel, netns, process, socket, root, user };
         let read = read.into_iter().filter(|it| *it).count();
         (read == count).then_some(Stamped { endpoint, stamp })
     }

@@ -157,11 +157,12 @@ impl Folding {
         self.own().extend_from_slice(rest.as_bytes());
         self.text = written;
 
-        let Stamp { kernel, netns, process, socket, root } = stamp;
+        let Stamp { kernel, netns, process, socket, root, user } = stamp;
         let numbers = [kernel.map(|it| it.0), netns.map(|it| it.0), process.map(|it| it.0)];
         let root = root.map(|it| it.0);
-        let count =
-            numbers.into_iter().chain([root]).flatten().count() + usize::from(socket.is_some());
+        let user = user.map(u64::from);
+        let count = numbers.into_iter().chain([root, user]).flatten().count()
+            + usize::from(socket.is_some());
         let common = self.common();
         common.extend_from_slice(b"\xa5stamp");
         common.push(0x80 | count as u8);
@@ -178,6 +179,7 @@ impl Folding {
             born_ns.iter().for_each(|it| self.own_number(b"\xa7born_ns", *it));
         }
         root.into_iter().for_each(|it| number(self.common(), b"\xa4root", it));
+        user.into_iter().for_each(|it| number(self.common(), b"\xa4user", it));
     }
 
     /// Writes a number of its own under a key that many have.
@@ -336,6 +338,7 @@ mod tests {
             process: Some(ProcessId(300)),
             socket: Some(SocketId { dev: 23, ino: 70_000, born_ns: Some(1 << 60) }),
             root: Some(RootId(7)),
+            user: Some(70_000),
         };
         let bare = Stamp::default();
         let unborn = Stamp { socket: Some(SocketId { dev: 1, ino: 2, born_ns: None }), ..bare };

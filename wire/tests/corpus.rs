@@ -483,6 +483,7 @@ fn record(lifetime: Lifetime) -> Record {
         socket: Some(SocketId { dev: 26, ino: 4711, born_ns: Some(NOW_MS * 1_000_000) }),
         root: None,
     };
+        user: None,
     let memory = Stamp { process: Some(ProcessId(u64::MAX)), socket: None, ..stamp };
     Record {
         name: name("feed"),

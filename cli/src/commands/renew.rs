@@ -5,12 +5,14 @@ mod moved;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use endpoints::Endpoint;
+use endpoints::{Endpoint, Stamped};
 use serde::Serialize;
+use transport::{keep_users, stamp_users};
 use uuid::Uuid;
 use wire::{Lifetime, Record};
 
 use self::moved::Moved;
+use super::register::warn_of_strangers;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
@@ -64,6 +66,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             note(context, format_args!("this host has no longer {gone}; registered at {now}"));
         }
     }
+    // Where nobody listened before, whoever does so first is meant.
+    if moved.as_ref().is_none_or(|it| it.now.is_none())
+        && let Some(now) = of_users(&record)
+    {
+        partly.take(record.instance(), client.set_endpoints(record.uuid, now).await)?;
+    }
     partly.take(record.instance(), client.renew(record.uuid).await)?;
     if context.json {
         let renewed = RenewedJson { name: record.name.as_str(), uuid: record.uuid, ttl_ms };
@@ -77,7 +85,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let gone = listed(gone);
         warn(context, format_args!("this host has no longer {gone}; register it again"));
     }
+    warn_of_strangers(context, &record.instance(), &record.endpoints, record.user());
     partly.failure().map_or(Ok(Exit::Done), Err)
+}
+
+/// Returns the endpoints of a lease with the users who listen there, if that was not known before.
+fn of_users(record: &Record) -> Option<Vec<Stamped>> {
+    let mut now = record.endpoints.clone();
+    stamp_users(&mut now, None);
+    keep_users(&mut now, &record.endpoints);
+    (!record.proves && now != record.endpoints).then_some(now)
 }
 
 fn listed<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> String {

@@ -81,7 +81,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             explanation
         }
         (true, Source::Table | Source::Dns) => probe(&ready, &context.client_options().dial).await,
-        (false, _) => explain(&ready, &transport::here(), &transport::look),
+        (false, _) => explain(&ready, &transport::here(), &transport::look).leave_out_strangers(),
     };
     let is_of_use =
         |it: &Candidate| it.verdict.is_ok() && !matches!(it.outcome, Outcome::Failed { .. });

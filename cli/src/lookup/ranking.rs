@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use endpoints::{Endpoint, Here, Locality, Look, Ranked, Stamped, Unreachable, rank};
 use gateway::json::{RecordJson, age_ms};
-use transport::{Listening, listening_at_each};
+use transport::{Listening, listening_at_each, strangers_at};
 use uuid::Uuid;
 use wire::{Lifetime, Record, State, Suspicion};
 
@@ -26,6 +26,7 @@ impl<'a> Seen<'a> {
     /// Judges the endpoints of a record, as seen from this process.
     pub(crate) fn from_here(record: &'a Record) -> Self {
         let mut seen = [Self::new(record, &transport::here(), &transport::look)];
+        leave_out_strangers(&mut seen);
         leave_out_silent(&mut seen);
         let [seen] = seen;
         seen
@@ -36,6 +37,7 @@ impl<'a> Seen<'a> {
         let here = transport::here();
         let mut seen: Vec<_> =
             records.iter().map(|record| Self::new(record, &here, &transport::look)).collect();
+        leave_out_strangers(&mut seen);
         leave_out_silent(&mut seen);
         seen
     }
@@ -69,6 +71,26 @@ impl<'a> Seen<'a> {
     /// Returns the record for machines. `now_ms` is the registrar's clock, where that is known.
     pub(crate) fn to_json(&self, now_ms: Option<u64>) -> RecordJson<'a> {
         RecordJson::of(self.record, &self.candidates, now_ms)
+    }
+}
+
+/// Leaves out where another user's program has the place of one that cannot prove who it is.
+fn leave_out_strangers(seen: &mut [Seen<'_>]) {
+    let unproved = seen.iter_mut().filter(|it| !it.record.proves);
+    let candidates = unproved.flat_map(|it| {
+        let user = it.record.user();
+        it.candidates.iter_mut().filter(|it| it.verdict.is_ok()).map(move |it| (it, user))
+    });
+    let mut candidates: Vec<_> = candidates.collect();
+    let places: Vec<_> = candidates.iter().map(|(it, user)| (it.stamped, *user)).collect();
+    let strangers = strangers_at(&places);
+    for ((candidate, _), stranger) in candidates.iter_mut().zip(strangers) {
+        if let Some(user) = stranger {
+            candidate.verdict = Err(Unreachable::OtherUser(user));
+        }
+    }
+    for seen in seen {
+        seen.candidates.sort_by_key(|it| it.verdict.is_err());
     }
 }
 
@@ -171,6 +193,7 @@ pub(crate) fn in_short(unreachable: &Unreachable) -> &'static str {
         Unreachable::Missing => "no such socket",
         Unreachable::NotASocket => "not a socket",
         Unreachable::OtherSocket => "another socket is there",
+        Unreachable::OtherUser(_) => "another user's program is there",
         Unreachable::NotListening => "nobody listens yet",
         Unreachable::NoPermission => "no permission",
         Unreachable::OtherZone(_) | Unreachable::NoZone => "on another link",

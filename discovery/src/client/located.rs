@@ -43,7 +43,8 @@ impl Client {
         let (found, tickets) = self.locate(&Name::new(name)?, false, None).await?;
         let found = found.complete()?;
         let records: Vec<_> = found.instances.iter().map(|it| it.record.clone()).collect();
-        let explanation = explain(&records, &here_for(&records), &transport::look);
+        let explanation =
+            explain(&records, &here_for(&records), &transport::look).leave_out_strangers();
         self.report_evidence(&found.instances, &explanation.candidates);
 
         let tickets = Arc::new(tickets);

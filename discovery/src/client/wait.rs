@@ -170,8 +170,13 @@ fn forget(records: &mut Vec<Record>, uuid: Uuid) {
 /// Tells whether an instance can be reached from where this process stands.
 fn is_within_reach(record: &Record) -> bool {
     let here = transport::here_for(record.endpoints.iter().map(|it| &it.endpoint));
-    let candidates = rank(&record.endpoints, &here, &transport::look);
-    candidates.iter().any(|it| it.verdict.is_ok())
+    let mut candidates = rank(&record.endpoints, &here, &transport::look);
+    candidates.retain(|it| it.verdict.is_ok());
+    let places: Vec<_> = candidates.iter().map(|it| (it.stamped, record.user())).collect();
+    if record.proves {
+        return !places.is_empty();
+    }
+    transport::strangers_at(&places).iter().any(Option::is_none)
 }
 
 /// The interval between looks at whether an instance has come within reach: short enough for a

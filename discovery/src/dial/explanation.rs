@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use endpoints::{Here, InstanceId, Locality, Look, Ranked, Stamped, Unreachable, rank};
 use portal::WithCauses;
 use thiserror::Error;
+use transport::strangers_at;
 use wire::{Epoch, Record};
 
 use super::{Assurance, ReachError};
@@ -68,6 +69,32 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// Leaves out where another user's program has the place of one that cannot prove who it is, as
+    /// the kernel shows from here.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// use callsign::Explanation;
+    ///
+    /// assert!(Explanation::default().leave_out_strangers().candidates.is_empty());
+    /// ```
+    #[must_use]
+    pub fn leave_out_strangers(mut self) -> Self {
+        let is_judged = |it: &Candidate| it.verdict.is_ok() && !it.proves;
+        let judged = self.candidates.iter().filter(|it| is_judged(it));
+        let places: Vec<_> = judged.map(|it| (&it.stamped, it.user)).collect();
+        let strangers = strangers_at(&places);
+        let judged = self.candidates.iter_mut().filter(|it| is_judged(it));
+        for (candidate, stranger) in judged.zip(strangers) {
+            if let Some(user) = stranger {
+                candidate.verdict = Err(Unreachable::OtherUser(user));
+            }
+        }
+        // A stable sort, as before.
+        self.candidates.sort_by_key(|it| it.verdict.is_err());
+        self
+    }
+
     /// Writes the candidates to the log, with the facts as fields.
     pub(crate) fn trace(&self) {
         if !tracing::enabled!(target: "callsign", tracing::Level::DEBUG) {

@@ -6,7 +6,7 @@ use endpoints::{InstanceId, Stamped};
 use portal::{HandshakeError, Options, ProveError, handshake_actor};
 use thiserror::Error;
 use tokio::time::Instant;
-use transport::{DialError, Peer, Stream, dial_stamped, user_ids_are_global};
+use transport::{DialError, Peer, Stream, dial_stamped, strangers_at, user_ids_are_global};
 use wire::{Challenge, ChannelBinding, Hello, Owed, Wanted, registrar::Evidence};
 
 use crate::DialOptions;
@@ -97,12 +97,18 @@ impl Target {
     /// Makes sure that the socket of a program that cannot prove who it is belongs to the user
     /// who registered it.
     fn check_user(&self, stream: &Stream) -> Result<(), ReachError> {
+        let stamp = self.stamped.stamp;
         let (Peer::Unix { uid: Some(found), .. }, Some(registrant)) = (stream.peer(), self.user)
         else {
-            return Ok(());
+            let found = strangers_at(&[(&self.stamped, self.user)]).pop().flatten();
+            return match (found, stamp.user) {
+                (Some(found), Some(registrant)) => Err(ReachError::OtherUser { found, registrant }),
+                _ => Ok(()),
+            };
         };
-        let has_inode = self.stamped.stamp.socket.is_some();
-        if may_listen_for(*found, registrant, has_inode) || !user_ids_are_global() {
+        let is_of_stamp = stamp.user == Some(*found);
+        let has_inode = stamp.socket.is_some();
+        if is_of_stamp || may_listen_for(*found, registrant, has_inode) || !user_ids_are_global() {
             return Ok(());
         }
         Err(ReachError::OtherUser { found: *found, registrant })
@@ -140,11 +146,11 @@ pub enum ReachError {
     #[error(transparent)]
     Identity(#[from] ProveError),
     /// The socket is another user's.
-    #[error("user {found} listens there, and user {registrant} registered it")]
+    #[error("user {found} listens there, and it is user {registrant}'s")]
     OtherUser {
         /// The user that listens.
         found: u32,
-        /// The user that registered the instance.
+        /// The user that registered the instance, or whose program listened when it was registered.
         registrant: u32,
     },
 }

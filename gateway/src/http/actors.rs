@@ -322,7 +322,7 @@ pub(super) async fn resolve(
     let endpoints: usize = ready.iter().map(|it| it.endpoints.len()).sum();
     let (here, root) = (peer.shared.surroundings.here(), peer.shared.root);
     let arrange = move || {
-        let explanation = Viewpoint { here: &here, root }.explain(&ready);
+        let explanation = Viewpoint { here: &here, root }.explain(&ready).leave_out_strangers();
         let rows = rows(Source::Registrar, &explanation, &ready, &others);
         let mut body = Vec::new();
         write(&mut body, &ResolvedJson::of(name.as_str(), Source::Registrar, &rows));

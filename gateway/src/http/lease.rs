@@ -11,7 +11,7 @@ use axum::{
 };
 use endpoints::{Endpoint, Name, Quoted, Stamped};
 use serde::Serialize;
-use transport::Peer as TransportPeer;
+use transport::{Peer as TransportPeer, keep_users};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use wire::{ErrorKind, Lifetime, Proof, Record, RemoteError, State, registrar::Register};
@@ -170,9 +170,10 @@ pub(super) async fn put(
     };
     let endpoints: Vec<_> =
         lease.endpoints.iter().enumerate().map(read).collect::<Result<_, _>>()?;
-    let endpoints = stamped(&peer, endpoints).await?;
-    let Lease { metadata, ttl_ms, token, .. } = lease;
     let record = peer.session.record(uuid);
+    let former = record.as_ref().map(|it| it.endpoints.clone()).unwrap_or_default();
+    let endpoints = stamped(&peer, endpoints, &former).await?;
+    let Lease { metadata, ttl_ms, token, .. } = lease;
     let former = record.as_ref().filter(|it| it.name == name).map(|it| it.state);
     let state = lease.state.or(former).unwrap_or(State::Ready);
     let is_unchanged = |it: &Record| {
@@ -290,12 +291,24 @@ fn read_uuid(uuid: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem>
 /// Stamps endpoints of the caller by what is visible from here, unless it runs elsewhere: there the
 /// same path or address means another place. Paths are looked at beside, because a file system may
 /// hang.
-async fn stamped(peer: &Peer, endpoints: Vec<Endpoint>) -> Result<Vec<Stamped>, Problem> {
-    let pid = match peer.from {
-        TransportPeer::Unix { pid, .. } => pid,
-        _ => None,
+///
+/// Whoever listened when the instance was registered is meant for as long as it lives.
+async fn stamped(
+    peer: &Peer,
+    endpoints: Vec<Endpoint>,
+    former: &[Stamped],
+) -> Result<Vec<Stamped>, Problem> {
+    let (pid, uid) = match peer.from {
+        TransportPeer::Unix { pid, uid, .. } => (pid, uid),
+        _ => (None, None),
     };
-    let look = move || endpoints.into_iter().map(|it| stamp(pid, it)).collect();
+    let former = former.to_vec();
+    let look = move || {
+        let mut stamped: Vec<_> = endpoints.into_iter().map(|it| stamp(pid, it)).collect();
+        transport::stamp_users(&mut stamped, uid);
+        keep_users(&mut stamped, &former);
+        stamped
+    };
     transport::beside("looks", look).await.map_err(|error| {
         let detail = format!("the endpoints cannot be looked at: {error}");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::LimitReached, detail)

@@ -130,6 +130,7 @@ mod tests {
             process: process.then_some(ProcessId(number)),
             socket: socket.then_some(socket_id),
             root: root.then_some(RootId(300)),
+            user: netns.then_some(number as u32),
         }
     }
 

@@ -10,15 +10,16 @@ use discovery::{
 };
 use endpoints::{Endpoint, InstanceId, Stamped};
 use registrar::registry::Claim;
+use rustix::process::geteuid;
 use tokio::time::{Instant, sleep, timeout};
-use transport::here_for;
+use transport::{here_for, keep_users};
 use wire::{ErrorKind, Lifetime, Owner, Record, State, Whoami};
 
 use super::{
     PARTING_TIMEOUT, Plan,
     presence::warn_of_nobody,
     told::{
-        tell, tell_of_links, warn_of_aliases, warn_of_doubts, warn_of_silence,
+        tell, tell_of_links, warn_of_aliases, warn_of_doubts, warn_of_silence, warn_of_strangers,
         warn_of_unknown_hosts,
     },
     turn::{asked_to_end, check_token, given_up, said, turn, unanswered},
@@ -42,7 +43,7 @@ pub(super) async fn run(
     let mut signals = Signals::for_none()?;
     let mut is_warned = false;
     let begun = Instant::now();
-    let (Entered { instance, token }, state, is_renewed) = loop {
+    let (Entered { instance, token, stamped }, state, is_renewed) = loop {
         let entered = tokio::select! {
             biased;
             entered = renew_or_enter(plan, &client, context, begun) => entered,
@@ -79,6 +80,7 @@ pub(super) async fn run(
     }
     tell_of_links(context, plan);
     warn_of_silence(context, plan);
+    warn_of_strangers(context, &instance, &stamped, Some(geteuid().as_raw()));
     warn_of_unknown_hosts(context, plan).await;
     warn_of_doubts(context, plan, &client);
     let is_known = is_known(&client).await;
@@ -112,6 +114,8 @@ struct Entered {
     instance: InstanceId,
     /// Its fencing token, if its name is exclusive.
     token: Option<u64>,
+    /// Its endpoints.
+    stamped: Vec<Stamped>,
 }
 
 /// Why an actor is not registered.
@@ -157,10 +161,14 @@ async fn renew_or_enter(
 ) -> Result<(Entered, State, bool), Unentered> {
     match renew(plan, client, context, begun).await? {
         Some((entered, state)) => Ok((entered, state, true)),
-        None => match enter(plan, plan.registration(), client, context, begun).await? {
-            Ok(entered) => Ok((entered, plan.state, false)),
-            Err(failure) => Err(Unentered::Failed(failure)),
-        },
+        None => {
+            match enter(plan, plan.registration(), plan.stamped.clone(), client, context, begun)
+                .await?
+            {
+                Ok(entered) => Ok((entered, plan.state, false)),
+                Err(failure) => Err(Unentered::Failed(failure)),
+            }
+        }
     }
 }
 
@@ -180,10 +188,13 @@ async fn renew(
     for record in found.records.iter().filter(|it| is_meant(plan, it)) {
         check_token(plan, record.token).map_err(Unentered::Failed)?;
         let state = state_of(plan, record);
-        if says_the_same(plan, record) {
+        let mut stamped = plan.stamped.clone();
+        keep_users(&mut stamped, &record.endpoints);
+        if says_the_same(plan, &stamped, record) {
             match client.renew(record.uuid).await {
                 Ok(()) => {
-                    let entered = Entered { instance: record.instance(), token: record.token };
+                    let (instance, token) = (record.instance(), record.token);
+                    let entered = Entered { instance, token, stamped };
                     return Ok(Some((entered, state)));
                 }
                 // The others are told again.
@@ -194,8 +205,8 @@ async fn renew(
                 Err(error) => return Err(error.into()),
             }
         }
-        let registration = plan.registration().uuid(record.uuid).state(state);
-        match enter(plan, registration, client, context, begun).await {
+        let registration = plan.registration_at(stamped.clone()).uuid(record.uuid).state(state);
+        match enter(plan, registration, stamped, client, context, begun).await {
             Ok(Ok(entered)) => return Ok(Some((entered, state))),
             Ok(Err(failure)) => return Err(Unentered::Failed(failure)),
             Err(RegisterError::Refused(failures)) if is_denied(&failures) => {}
@@ -210,6 +221,7 @@ async fn renew(
 async fn enter(
     plan: &Plan,
     registration: Registration,
+    stamped: Vec<Stamped>,
     client: &Client,
     context: &Context,
     begun: Instant,
@@ -243,7 +255,7 @@ async fn enter(
         warn(context, format_args!("not every registrar knows it:\n{failures}"));
     }
     let token = registered.token();
-    Ok(Ok(Entered { instance: registered.leave(), token }))
+    Ok(Ok(Entered { instance: registered.leave(), token, stamped }))
 }
 
 /// Tells whether a record is from an earlier registration by the same command.
@@ -278,15 +290,15 @@ fn state_of(plan: &Plan, record: &Record) -> State {
 }
 
 /// Tells whether a record is already as wanted, so that only its lease has to restart.
-fn says_the_same(plan: &Plan, record: &Record) -> bool {
+fn says_the_same(plan: &Plan, stamped: &[Stamped], record: &Record) -> bool {
     let metadata: BTreeMap<_, _> = plan.metadata.iter().cloned().collect();
     let ttl_ms = plan.ttl.map(|it| it.as_millis());
     let theirs_ms = record.lifetime.ttl_ms().map(u128::from);
     ttl_ms == theirs_ms
         && metadata == record.metadata
         && state_of(plan, record) == record.state
-        && plan.stamped.iter().all(|it| record.endpoints.contains(it))
-        && record.endpoints.iter().all(|it| plan.stamped.contains(it))
+        && stamped.iter().all(|it| record.endpoints.contains(it))
+        && record.endpoints.iter().all(|it| stamped.contains(it))
 }
 
 fn is_denied(failures: &RegistrarFailures) -> bool {

@@ -33,6 +33,7 @@ use sd_notify::NotifyState;
 use tokio::time::{Instant, timeout};
 use transport::{Handed, clear_dead_socket, remove_dangling_link};
 
+pub(super) use self::told::warn_of_strangers;
 use self::{
     background::Ended,
     plan::{Plan, socket_path},

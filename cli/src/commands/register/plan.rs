@@ -6,8 +6,9 @@ use anyhow::anyhow;
 use config::Diagnostics;
 use discovery::{Registration, RegistrationError};
 use endpoints::{Endpoint, Name, Quoted, Slip, Stamped, UnixAddress, UnixPath};
+use rustix::process::geteuid;
 use tokio::time::Instant;
-use transport::Silence;
+use transport::{Silence, stamp_users};
 use tree::process::GuardedCommand;
 use wire::{State, registrar::ENDPOINTS_MAX};
 
@@ -156,8 +157,13 @@ impl Plan {
 
     /// Returns the registration of a new instance.
     pub(super) fn registration(&self) -> Registration {
+        self.registration_at(self.stamped.clone())
+    }
+
+    /// Returns the registration of an instance at these endpoints.
+    pub(super) fn registration_at(&self, stamped: Vec<Stamped>) -> Registration {
         let mut registration =
-            Registration::new(self.name.as_str()).endpoints(self.stamped.clone()).state(self.state);
+            Registration::new(self.name.as_str()).endpoints(stamped).state(self.state);
         for (key, value) in &self.metadata {
             registration = registration.metadata(key, value);
         }
@@ -178,7 +184,12 @@ fn first_published(
     ttl: Option<Duration>,
 ) -> Vec<Stamped> {
     let is_believed = is_vouched_for || ttl.is_some();
-    published(seen, is_believed)
+    let mut stamped = published(seen, is_believed);
+    // Nobody follows an actor with a lease, so callers compare whose the listener is.
+    if ttl.is_some() {
+        stamp_users(&mut stamped, Some(geteuid().as_raw()));
+    }
+    stamped
 }
 
 /// Returns the endpoints at which nobody listens, according to the kernel, and why.

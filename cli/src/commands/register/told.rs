@@ -7,7 +7,7 @@ use endpoints::{Endpoint, InstanceId, Stamped};
 use gateway::json::LifetimeJson;
 use serde::Serialize;
 use tokio::{task::JoinSet, time::timeout};
-use transport::{Silence, unknown_host};
+use transport::{Silence, strangers_at, unknown_host};
 use uuid::Uuid;
 use wire::State;
 
@@ -15,9 +15,11 @@ use super::{Plan, tracker::linked_to};
 use crate::{
     context::Context,
     failure::Failure,
+    hints,
     lookup::ranking::short_uuid,
     output::fitted,
     output::notices::{note, warn, with_causes},
+    users::user_name,
 };
 
 /// Warns of obstacles that keep callers from reaching the actor, as far as they are visible from
@@ -71,6 +73,31 @@ pub(super) fn warn_of_silence(context: &Context, plan: &Plan) {
     }
     if plan.silent.is_empty() && plan.strange.is_empty() && plan.stamped.is_empty() {
         warn(context, format_args!("nobody listens there yet{}", follows(true)));
+    }
+}
+
+/// Warns of another user's program in the place of the one that was registered there with a lease.
+pub(crate) fn warn_of_strangers(
+    context: &Context,
+    instance: &InstanceId,
+    stamped: &[Stamped],
+    registrant: Option<u32>,
+) {
+    let places: Vec<_> = stamped.iter().map(|it| (it, registrant)).collect();
+    let strangers = stamped.iter().zip(strangers_at(&places));
+    for (it, found) in strangers.filter_map(|(it, found)| Some((it, found?))) {
+        let endpoint = &it.endpoint;
+        let found = user_name(found);
+        let meant = it.stamp.user.map_or_else(|| "another user".to_owned(), user_name);
+        let name = &instance.name;
+        let text = format_args!(
+            "at {endpoint}, a program of user {found} listens, and not user {meant}'s; callers do \
+             not take it for `{name}`"
+        );
+        warn(context, text);
+        let uuid = short_uuid(&instance.uuid);
+        let command = hints::command(&["unregister", &uuid], context);
+        note(context, format_args!("if it is meant, register it anew after: {command}"));
     }
 }
 
