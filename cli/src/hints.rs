@@ -13,7 +13,7 @@ use discovery::{
 use endpoints::{Endpoint, UnixAddress};
 use transport::{DialError, Listening, Silence, listening_at_each};
 
-pub(crate) use self::unbound::{held, unbound};
+pub(crate) use self::unbound::{held, rival_in, unbound};
 use crate::{context::Context, failure::Hint, output::notices::names_registrars};
 
 impl Hint {

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket},
     path::Path,
     slice,
 };
@@ -80,8 +80,7 @@ fn linked_to(endpoint: &Endpoint) -> Option<Endpoint> {
 }
 
 fn in_use(endpoint: &Endpoint, list: &[Endpoint], holder: Option<&Holder>) -> Vec<String> {
-    let rival = list.iter().find(|it| *it != endpoint && it.conflicts_in_list_with(endpoint));
-    if let Some(rival) = rival {
+    if let Some(rival) = rival_in(list, endpoint) {
         return vec![format!("it is the same place as `{rival}`: leave one of them out")];
     }
     let mut hints: Vec<_> = held(endpoint, holder).into_iter().collect();
@@ -91,6 +90,40 @@ fn in_use(endpoint: &Endpoint, list: &[Endpoint], holder: Option<&Holder>) -> Ve
     }
     hints.push("to run another, say where: `callsign registrar --listen ENDPOINT`".to_owned());
     hints
+}
+
+/// Returns the endpoint of a list that is the same place as another one of it, however both are written.
+pub(crate) fn rival_in<'a>(list: &'a [Endpoint], endpoint: &Endpoint) -> Option<&'a Endpoint> {
+    let is_rival = |it: &&Endpoint| {
+        **it != *endpoint && (it.conflicts_in_list_with(endpoint) || is_same_place(it, endpoint))
+    };
+    list.iter().find(is_rival)
+}
+
+/// Tells whether two paths lead to one file, or two hosts to one address.
+fn is_same_place(one: &Endpoint, other: &Endpoint) -> bool {
+    match (one, other) {
+        (Endpoint::Unix(UnixAddress::Path(one)), Endpoint::Unix(UnixAddress::Path(other))) => {
+            let real = |path: &UnixPath| {
+                let path = path.as_path();
+                let folder = fs::canonicalize(path.parent()?).ok()?;
+                Some(folder.join(path.file_name()?))
+            };
+            real(one).is_some_and(|it| Some(it) == real(other))
+        }
+        (Endpoint::Tcp(one), Endpoint::Tcp(other)) if one.port == other.port => {
+            let addresses = |it: &TcpAddress| match &it.host {
+                Host::Dns(name, _) => {
+                    let found = (name.as_str(), it.port).to_socket_addrs();
+                    found.map(|all| all.map(|it| it.ip().to_canonical()).collect())
+                }
+                host => Ok(host.ip().into_iter().collect::<Vec<_>>()),
+            };
+            let (Ok(one), Ok(other)) = (addresses(one), addresses(other)) else { return false };
+            one.iter().any(|it| other.contains(it))
+        }
+        _ => false,
+    }
 }
 
 /// Says who has an endpoint, or how to find out.
@@ -184,6 +217,17 @@ mod tests {
             &["/ip4/0.0.0.0/tcp/80", "/ip4/127.0.0.1/tcp/80"],
             &["it is the same place as `/ip4/0.0.0.0/tcp/80`: leave one of them out"],
         );
+        check(
+            "/dns/localhost/tcp/80",
+            &["/ip4/127.0.0.1/tcp/80", "/dns/localhost/tcp/80"],
+            &["it is the same place as `/ip4/127.0.0.1/tcp/80`: leave one of them out"],
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink(".", folder.join("link")).unwrap();
+        let at = |path: &str| format!("/unix{}/{path}", folder.display());
+        let same = format!("it is the same place as `{}`: leave one of them out", at("r.sock"));
+        check(&at("link/r.sock"), &[&at("r.sock"), &at("link/r.sock")], &[&same]);
     }
 
     #[test]

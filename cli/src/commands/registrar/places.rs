@@ -163,11 +163,15 @@ pub(super) fn explain(error: NodeError, list: &[Endpoint], context: &Context) ->
         return Failure { hints, ..Failure::usage(error) };
     }
     let NodeError::Bind { endpoint, source } = &error else { return Failure::usage(error) };
+    // Whoever has it is this process, which is nothing to tell.
+    if let (BindError::InUse { .. }, Some(_)) = (source, hints::rival_in(list, endpoint)) {
+        let hints = hints::unbound(endpoint, list, source);
+        let (endpoint, source) = (endpoint.clone(), BindError::InUse { holder: None });
+        let failure = Failure::usage(NodeError::Bind { endpoint, source });
+        return hints.into_iter().fold(failure, Failure::hint);
+    }
     let is_same = |it: &Endpoint| it == endpoint || it.conflicts_in_list_with(endpoint);
-    let is_in_list = || list.iter().any(|it| it != endpoint && is_same(it));
-    let is_own = matches!(source, BindError::InUse { .. })
-        && !is_in_list()
-        && own_endpoints().iter().any(is_same);
+    let is_own = matches!(source, BindError::InUse { .. }) && own_endpoints().iter().any(is_same);
     let hints =
         if is_own { vec![why_idle(context)] } else { hints::unbound(endpoint, list, source) };
     let exit = Exit::of_bind(source);
