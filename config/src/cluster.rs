@@ -5,7 +5,7 @@ use std::time::Duration;
 use endpoints::{Endpoint, Name, Quoted};
 
 use crate::{
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, Place, Severity},
     keys::CLUSTER_LEASE,
     names,
     text::Text,
@@ -72,6 +72,7 @@ pub(crate) fn cluster(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<ClusterSettings> {
     let place = written.place.as_ref()?;
+    let before = diagnostics.len();
     let mut fault = |message: String, at: Place, help: String| {
         diagnostics.push(Diagnostic::error(message, at).help(help));
     };
@@ -147,6 +148,10 @@ pub(crate) fn cluster(
     }
     let lease = written.lease.as_ref();
     let lease = lease.and_then(|it| values::duration(it, &CLUSTER_LEASE, diagnostics));
+    // What is made of faulty ones has other faults, which are none of the writer's.
+    if diagnostics[before..].iter().any(|it| it.severity == Severity::Error) {
+        return None;
+    }
     Some(ClusterSettings {
         endpoints,
         prefix: prefix.map_or_else(|| PREFIX.to_owned(), |it| it.value.clone()),

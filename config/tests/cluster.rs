@@ -67,6 +67,24 @@ fn invalid_endpoints() {
     }
 }
 
+/// What was made of them had no endpoint, and a registrar said that beside it.
+#[test]
+fn nothing_is_made_of_faulty_settings() {
+    let cluster = |endpoints: &str| {
+        let text = format!("[cluster]\nengine = \"etcd\"\nendpoints = [{endpoints}]\n");
+        let mut cluster = None;
+        drop(config::check(&text, "node.toml", |settings| {
+            cluster = settings.cluster;
+            Vec::new()
+        }));
+        cluster
+    };
+    assert!(cluster("\"http://a:1\"").is_some());
+    for faulty in ["\"127.0.0.1:2379\"", "\"http://a:1\", \"b\"", "\"https://a:1\"", ""] {
+        assert_eq!(cluster(faulty), None, "{faulty}");
+    }
+}
+
 #[test]
 fn faulty_tables() {
     check(
