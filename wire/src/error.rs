@@ -303,11 +303,13 @@ pub enum ErrorKind {
     /// The registrar has just started, and the former holder may still return; ask again when it
     /// has settled.
     Unsettled,
+    /// Whoever decides cannot be asked now: the registrar is cut off from its cluster.
+    Undecided,
     /// A kind that this version does not know.
     Other(String),
 }
 
-const KINDS: [(ErrorKind, &str); 13] = [
+const KINDS: [(ErrorKind, &str); 14] = [
     (ErrorKind::NotFound, "not-found"),
     (ErrorKind::Invalid, "invalid"),
     (ErrorKind::Denied, "denied"),
@@ -321,6 +323,7 @@ const KINDS: [(ErrorKind, &str); 13] = [
     (ErrorKind::Failed, "failed"),
     (ErrorKind::Mismatch, "mismatch"),
     (ErrorKind::Unsettled, "unsettled"),
+    (ErrorKind::Undecided, "undecided"),
 ];
 
 impl From<String> for ErrorKind {

@@ -375,6 +375,7 @@ fn recorded_errors_are_read() {
         ErrorKind::Internal,
         ErrorKind::TimedOut,
         ErrorKind::Unsettled,
+        ErrorKind::Undecided,
         ErrorKind::Other("of-a-later-version".to_owned()),
     ] {
         let name = format!("error-{kind}");
@@ -482,8 +483,8 @@ fn record(lifetime: Lifetime) -> Record {
         process: None,
         socket: Some(SocketId { dev: 26, ino: 4711, born_ns: Some(NOW_MS * 1_000_000) }),
         root: None,
-    };
         user: None,
+    };
     let memory = Stamp { process: Some(ProcessId(u64::MAX)), socket: None, ..stamp };
     Record {
         name: name("feed"),

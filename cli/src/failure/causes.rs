@@ -2,9 +2,10 @@
 
 use config::Diagnostics;
 use discovery::{
-    ConnectError, FindError, LookupError, NoneAnswered, RegisterError, RegistrarFailures,
-    RequestError, ResolveError,
+    ConnectError, FindError, LinkError, LookupError, NoneAnswered, RegisterError, RegistrarFailure,
+    RegistrarFailures, RequestError, ResolveError,
 };
+use wire::ErrorKind;
 
 use super::{Exit, Failure};
 use crate::hints;
@@ -13,9 +14,17 @@ use crate::hints;
 type ByAnswers = fn(anyhow::Error, &RegistrarFailures) -> Failure;
 
 impl Failure {
-    /// No registrar carries out the request.
+    /// No registrar carries out the request. One that is cut off from those who decide is as one that
+    /// is not there: the same command may succeed later.
     fn refused(error: anyhow::Error, why: &RegistrarFailures) -> Self {
-        if why.have_denial() { Self::denied(error) } else { Self::usage(error) }
+        let is_undecided = |it: &RegistrarFailure| matches!(&*it.error, LinkError::Refused(error) if error.kind == ErrorKind::Undecided);
+        match () {
+            () if why.have_denial() => Self::denied(error),
+            () if why.0.iter().any(is_undecided) => {
+                Self { exit: Exit::Unreachable, ..Self::usage(error) }
+            }
+            () => Self::usage(error),
+        }
     }
 
     /// No registrar can be reached: any of them because this user may not, which is certain and does
@@ -103,5 +112,30 @@ impl From<RequestError> for Failure {
             _ => return Self::usage(error),
         };
         failure(error.into(), &why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wire::RemoteError;
+
+    use super::*;
+
+    /// It was a denial, after which a service manager that tells them apart never tries again.
+    #[test]
+    fn a_registrar_that_is_cut_off_has_denied_nothing() {
+        let of = |kinds: &[ErrorKind]| {
+            let failures = kinds.iter().map(|kind| RegistrarFailure {
+                registrar: "/unix/@r".parse().unwrap(),
+                error: Arc::new(LinkError::Refused(RemoteError::new(kind.clone(), "no"))),
+            });
+            Failure::from(RegisterError::Refused(RegistrarFailures(failures.collect()))).exit
+        };
+        assert_eq!(of(&[ErrorKind::Denied]), Exit::Denied);
+        assert_eq!(of(&[ErrorKind::Undecided]), Exit::Unreachable);
+        assert_eq!(of(&[ErrorKind::Undecided, ErrorKind::Denied]), Exit::Denied);
+        assert_eq!(of(&[ErrorKind::Invalid]), Exit::Usage);
     }
 }

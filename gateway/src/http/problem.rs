@@ -27,7 +27,7 @@ pub(super) struct Problem {
     /// What is wrong, for people.
     detail: String,
     /// What is wrong, in a word for programs: `not-found`, `invalid`, `denied`, `limit-reached`,
-    /// `quota-exceeded`, `unsettled`, and the like.
+    /// `quota-exceeded`, `unsettled`, `undecided`, and the like.
     kind: String,
 }
 
@@ -110,7 +110,9 @@ impl From<RemoteError> for Problem {
             ErrorKind::Invalid | ErrorKind::Mismatch => StatusCode::BAD_REQUEST,
             ErrorKind::Denied => StatusCode::FORBIDDEN,
             ErrorKind::LimitReached | ErrorKind::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
-            ErrorKind::Unsettled | ErrorKind::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Unsettled | ErrorKind::Undecided | ErrorKind::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.kind.clone(), error)

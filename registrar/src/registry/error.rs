@@ -161,9 +161,8 @@ impl From<RegistryError> for RemoteError {
             | E::KeptElsewhere { .. }
             | E::KeptHere { .. }
             | E::Exclusive { .. }
-            | E::CutOff { .. }
-            | E::Undecided { .. }
             | E::OthersWait { .. } => ErrorKind::Denied,
+            E::CutOff { .. } | E::Undecided { .. } => ErrorKind::Undecided,
             E::Unsettled { .. } => ErrorKind::Unsettled,
             E::StandsElsewhere => ErrorKind::Cancelled,
             E::CallInUse { .. }
