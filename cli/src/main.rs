@@ -72,6 +72,7 @@ fn main() -> ExitCode {
 /// The registrar answers a look-up in a few microseconds, and to hand one to another thread costs
 /// more than that. The other commands do one thing at a time.
 fn run(command: commands::Command, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
+    context.environment.check()?;
     for in_vain in context.start_logging()? {
         warn(context, in_vain);
     }

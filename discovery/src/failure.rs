@@ -1,6 +1,8 @@
 //! Failures of registrars, and the errors made of them.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString, fmt, io, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use endpoints::{Endpoint, NameError, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
@@ -389,6 +391,17 @@ pub enum EnvironmentError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A variable is not UTF-8, and says no place.
+    #[error(
+        "{variable} is no UTF-8: `{}`; in the path of an endpoint, `%FF` stands for such a byte",
+        .value.as_bytes().escape_ascii()
+    )]
+    NotUtf8 {
+        /// Its name.
+        variable: &'static str,
+        /// Its value.
+        value: OsString,
     },
     /// The variable or the settings file has faults.
     #[error("{0}")]

@@ -1,15 +1,16 @@
 //! Exit codes report the result to programs.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
-    os::unix::net::UnixListener,
+    os::unix::{ffi::OsStrExt, net::UnixListener},
     process::Stdio,
 };
 
 use crate::{
-    harness::{Node, Room, Running},
+    harness::{Node, Room, Running, free_port},
     owners::{ALICE, Users},
 };
 
@@ -256,4 +257,36 @@ fn error_kind(stderr: &str) -> String {
     let mut kinds =
         object.filter_map(|it: serde_json::Value| it["error"]["kind"].as_str().map(str::to_owned));
     kinds.next().unwrap_or_default()
+}
+
+/// The registrar named itself as the program that had its place, as an accident that passes.
+#[test]
+fn a_place_that_is_listed_twice_is_a_usage_error() {
+    let room = Room::new();
+    std::os::unix::fs::symlink(".", room.file("link")).unwrap();
+    let port = free_port();
+    let here = format!("/ip4/127.0.0.1/tcp/{port}");
+    for (first, second) in [
+        (room.unix("r.sock"), room.unix("link/r.sock")),
+        (here, format!("/dns4/localhost/tcp/{port}")),
+    ] {
+        let twice = room.callsign(&["registrar", "--listen", &first, "--listen", &second]);
+        let same = format!("it is the same place as `{first}`: leave one of them out");
+        let twice = twice.ends_with(2);
+        let said = twice.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(&same) && !said.contains("process"), "{twice}");
+    }
+}
+
+/// Another place was asked, with other bytes in the place of those that are no text.
+#[test]
+fn a_variable_that_is_no_text_is_a_usage_error() {
+    let room = Room::new();
+    let broken = OsStr::from_bytes(b"/unix/tmp/\xff.sock");
+    for variable in ["CALLSIGN_REGISTRAR", "CALLSIGN_LISTEN", "CALLSIGN_LOG"] {
+        let mut command = room.command(&["ls"]);
+        command.env(variable, broken);
+        let said = Running::start(command).outcome().ends_with(2);
+        said.says(&[variable, "is no UTF-8: `/unix/tmp/\\xff.sock`", "%FF"]);
+    }
 }

@@ -3,10 +3,15 @@
 use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
     path::PathBuf,
 };
 
+use anyhow::anyhow;
 use config::REGISTRARS_VARIABLE;
+
+use super::CONFIG_VARIABLE;
+use crate::failure::Failure;
 
 /// The environment, read once.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +40,22 @@ impl Environment {
     /// Returns the variable that names the registrars to ask, if it names any.
     pub(crate) fn registrars(&self) -> Option<String> {
         self.text(REGISTRARS_VARIABLE).filter(|it| config::names_registrars(it))
+    }
+
+    /// Makes sure that the variables of this program are text, as far as they are no paths: bytes that
+    /// are put in place of others mean another place.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let is_text = |name: &str| {
+            name.starts_with("CALLSIGN_")
+                && ![CONFIG_VARIABLE, config::SYSTEM_DIR_VARIABLE].contains(&name)
+        };
+        let named = self.variables.iter().filter_map(|(name, value)| Some((name.to_str()?, value)));
+        let mut wrong: Vec<_> =
+            named.filter(|(name, value)| is_text(name) && value.to_str().is_none()).collect();
+        wrong.sort();
+        let Some((name, value)) = wrong.first() else { return Ok(()) };
+        let error = anyhow!("{name} is no UTF-8: `{}`", value.as_bytes().escape_ascii());
+        Err(Failure::usage(error).hint("in the path of an endpoint, `%FF` stands for such a byte"))
     }
 
     /// Returns a variable as text, unless it is not set or empty.

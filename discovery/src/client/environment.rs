@@ -130,8 +130,7 @@ fn of_process(
         Some(error) => warn!(%error, "no TLS until the certificate can be used"),
         None => {}
     }
-    let by_variable = variable(config::INSECURE_VARIABLE);
-    let by_variable = by_variable.as_ref().map(|it| it.to_string_lossy());
+    let by_variable = text(variable, config::INSECURE_VARIABLE)?;
     let by_variable =
         config::is_insecure(by_variable.as_deref()).map_err(EnvironmentError::Settings)?;
     let insecure = options.insecure || by_variable || settings.registrar.insecure;
@@ -151,6 +150,15 @@ fn settings(variable: impl Fn(&str) -> Option<OsString>) -> Result<Settings, Env
     Ok(read.map_err(EnvironmentError::Settings)?.0)
 }
 
+/// Returns a variable as text. Bytes in place of others would mean another place.
+fn text(
+    variable: impl Fn(&str) -> Option<OsString>,
+    name: &'static str,
+) -> Result<Option<String>, EnvironmentError> {
+    let text = variable(name).map(OsString::into_string).transpose();
+    text.map_err(|value| EnvironmentError::NotUtf8 { variable: name, value })
+}
+
 /// Returns the registrars that an environment names, or the default ones; the latter include the
 /// system's, if its folder is trusted.
 fn registrars(
@@ -159,7 +167,7 @@ fn registrars(
     temp_dir: &Path,
     has_system: fn(&Path) -> bool,
 ) -> Result<(Vec<Endpoint>, Trust), EnvironmentError> {
-    let named = variable(REGISTRARS_VARIABLE).map(|it| it.to_string_lossy().into_owned());
+    let named = text(&variable, REGISTRARS_VARIABLE)?;
     let named = named.filter(|it| config::names_registrars(it));
     let listen = &settings.registrar.listen;
     let is_usual = named.is_none() && listen.is_empty();
@@ -194,7 +202,10 @@ fn registrars(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{
+        ffi::OsStr,
+        os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    };
 
     use super::*;
 
@@ -261,6 +272,11 @@ mod tests {
         let count = |has_system| registrars(of, &none, folder.path(), has_system).unwrap().0.len();
         assert_eq!((count(Path::is_dir), count(|_| true)), (2, 3));
 
+        let broken_path = Path::new(OsStr::from_bytes(b"/unix/tmp/\xff.sock"));
+        check(
+            &[("CALLSIGN_REGISTRAR", broken_path)],
+            Err("CALLSIGN_REGISTRAR is no UTF-8: `/unix/tmp/\\xff.sock`"),
+        );
         check(&[("CALLSIGN_REGISTRAR", Path::new("feed"))], Err("no `/` at the beginning"));
         check(&[("CALLSIGN_CONFIG", Path::new("/no/such"))], Err("cannot read the settings file"));
         check(&[("CALLSIGN_CONFIG", &broken)], Err("broken.toml"));
