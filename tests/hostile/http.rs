@@ -230,6 +230,12 @@ fn malformed_requests_end_their_connection_alone() {
             // An answer may be lost behind bytes that nobody read, and none is given twice.
             let got = statuses(&answers);
             assert!(got == said || got.is_empty(), "{what}: {answers}");
+            // Whoever refuses it, the peer reads why.
+            if got.last().is_some_and(|it| *it >= 400) {
+                let (head, body) = answers.rsplit_once("\r\n\r\n").unwrap();
+                assert!(head.contains("application/problem+json"), "{what}: {answers}");
+                assert!(body.starts_with('{') && body.contains("\"detail\""), "{what}: {answers}");
+            }
         }
     });
 }

@@ -4,8 +4,12 @@ use std::{pin::pin, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, StatusCode, header::CONTENT_LENGTH},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    },
 };
+use endpoints::Quoted;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::timeout;
 use wire::ErrorKind;
@@ -16,6 +20,9 @@ use super::problem::Problem;
 /// connection. One that sends somewhat too much reads the answer only after it has sent all, so that
 /// the rest is taken and dropped.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|it| *it != "identity") {
+        return Err(encoded(encoding));
+    }
     let announced = headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
     if announced.is_some_and(|it: u64| it > TAKEN_BYTES_MAX as u64) {
         return Err(too_long());
@@ -35,6 +42,12 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Probl
         if length > BODY_BYTES_MAX { Err(too_long()) } else { Ok(whole.into()) }
     };
     timeout(BODY_TIMEOUT, whole).await.unwrap_or_else(|_| Err(too_slow()))
+}
+
+fn encoded(encoding: &HeaderValue) -> Problem {
+    let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
+    let detail = format!("the body has the encoding {}: send it as it is", Quoted(&encoding));
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorKind::Invalid, detail)
 }
 
 fn too_long() -> Problem {
@@ -75,6 +88,14 @@ mod tests {
             headers.extend(length.map(|it| (CONTENT_LENGTH, it.parse().unwrap())));
             read(&headers, body).await.map(|it| it.len()).map_err(|it| it.status())
         };
+        for (encoding, expected) in
+            [("gzip", Err(415)), ("GZIP, br", Err(415)), ("identity", Ok(2))]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
+            let read = read(&headers, Body::from("{}")).await;
+            assert_eq!(read.map(|it| it.len()).map_err(|it| it.status()), expected, "{encoding}");
+        }
         let zeroes = |length: usize| Body::from(vec![0; length]);
         assert_eq!(status(None, zeroes(BODY_BYTES_MAX)).await, Ok(BODY_BYTES_MAX));
         assert_eq!(status(None, zeroes(BODY_BYTES_MAX + 1)).await, Err(413));

@@ -31,7 +31,7 @@
 //! | `page` | the page |
 //! | `openapi` | the description of the interface |
 //! | `seen` | records as seen from the registrar |
-//! | `problem` | errors |
+//! | `problem`, `refused` | errors; those of heads that cannot be read |
 //! | `parameters`, `body`, `fields` | what a request asks for, within bounds and read strictly |
 //! | `peer`, `shared` | the one who asks, and what all of them share |
 //! | `socket`, `patience` | a connection; peers that read nothing |
@@ -50,6 +50,7 @@ mod parameters;
 mod patience;
 mod peer;
 mod problem;
+mod refused;
 mod requests;
 mod seen;
 mod serve;

@@ -29,6 +29,7 @@ use super::{
     patience::Patient,
     peer::Peer,
     problem::{PROBLEM_JSON, Problem},
+    refused::{BUFFER_BYTES, HEADERS_MAX, Worded},
     requests::Route,
     shared::Shared,
     socket::Socket,
@@ -71,7 +72,7 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
             Ok::<_, Infallible>(response)
         }
     });
-    let stream = TokioIo::new(Patient::new(socket, WRITE_TIMEOUT));
+    let stream = TokioIo::new(Worded::new(Patient::new(socket, WRITE_TIMEOUT)));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
     builder.header_read_timeout(HEADER_TIMEOUT).max_headers(HEADERS_MAX);
@@ -117,9 +118,3 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time for an answer that is under way when the node stops.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
-
-/// The most header lines of a request: browsers send some twenty.
-const HEADERS_MAX: usize = 64;
-
-/// The longest head of a request, and what may wait to be written beside a body's part.
-const BUFFER_BYTES: usize = 16 * 1024;

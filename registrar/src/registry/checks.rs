@@ -71,9 +71,6 @@ impl Registry {
         if !self.shows(caller, earlier) {
             return Err(RegistryError::UuidTaken { uuid });
         }
-        if earlier.name != register.name {
-            return Err(RegistryError::OtherName { uuid });
-        }
         if uuid == self.registrar {
             return Err(RegistryError::IsRegistrar);
         }
@@ -85,6 +82,10 @@ impl Registry {
         if !owner.may_change(earlier.registrant.owner) {
             let owners = earlier.registrant.owner;
             return Err(RegistryError::NotOwner { owner: owners, by: owner });
+        }
+        // Who may not change it anyway has nothing to mend.
+        if earlier.name != register.name {
+            return Err(RegistryError::OtherName { uuid });
         }
         Ok(())
     }
