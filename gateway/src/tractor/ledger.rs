@@ -24,6 +24,7 @@ use transport::{
     PrivateFileError, ProcessMark, here_for, read_private, remove_private, write_private,
 };
 use uuid::Uuid;
+use wire::Epoch;
 
 /// The file of one node.
 #[derive(Debug)]
@@ -43,6 +44,9 @@ pub(super) struct LedgerEntry {
     owner: Registrant,
     pid: i32,
     started: u64,
+    /// Its registration: the later has the higher one.
+    #[serde(default)]
+    epoch: Epoch,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
@@ -63,7 +67,7 @@ impl LedgerEntry {
     /// Records a program; `None` for one in the node's own process, which ends with it, and for one
     /// with an unknown user: only its connection identifies it, which ends as well.
     pub(super) fn new(
-        (name, uuid): (Name, Uuid),
+        (name, uuid, epoch): (Name, Uuid, Epoch),
         endpoints: Vec<Stamped>,
         metadata: BTreeMap<String, String>,
         owner: Owner,
@@ -76,7 +80,7 @@ impl LedgerEntry {
             _ => return None,
         };
         let ProcessMark { pid, started } = process;
-        Some(Self { name, uuid, endpoints, metadata, owner, pid, started })
+        Some(Self { name, uuid, endpoints, metadata, owner, pid, started, epoch })
     }
 
     /// Returns the owner of the registration.
@@ -100,12 +104,13 @@ impl Ledger {
         Self { file, is_failing: AtomicBool::new(false) }
     }
 
-    /// Reads the records of an earlier run about programs that still run. Untrustworthy ones are
-    /// left out, with a warning.
+    /// Reads the records of an earlier run about programs that still run, the earliest first: of several
+    /// with one name the newest stays that. Untrustworthy ones are left out, with a warning.
     pub(super) fn read(&self) -> Vec<LedgerEntry> {
         match read(&self.file) {
             Ok(mut lines) => {
                 lines.retain(|it| it.process().is_current());
+                lines.sort_by_key(|it| it.epoch);
                 lines
             }
             Err(error) => {
@@ -251,7 +256,7 @@ mod tests {
 
     fn line(name: &str, process: ProcessMark) -> LedgerEntry {
         let endpoint = "/ip4/127.0.0.1/tcp/7".parse().unwrap();
-        let instance = (Name::new(name).unwrap(), Uuid::from_u128(7));
+        let instance = (Name::new(name).unwrap(), Uuid::from_u128(7), 7);
         let endpoints = vec![Stamped { stamp: transport::stamp(&endpoint), endpoint }];
         LedgerEntry::new(instance, endpoints, BTreeMap::new(), Owner::User(7), process).unwrap()
     }
@@ -287,10 +292,25 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "nothing stays");
     }
 
+    /// They were read in any order, so that another one was the newest after each restart.
+    #[test]
+    fn the_newest_of_a_name_stays_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::new(folder.path().join("callsign/programs"));
+        let of = |epoch: Epoch, bytes: usize| {
+            let instance = (Name::new("feed").unwrap(), Uuid::from_u128(epoch.into()), epoch);
+            let metadata = BTreeMap::from([("at".to_owned(), "x".repeat(bytes))]);
+            LedgerEntry::new(instance, Vec::new(), metadata, Owner::User(7), own()).unwrap()
+        };
+        ledger.write([of(3, 1), of(1, 9), of(2, 5)].into_iter());
+        let read: Vec<_> = ledger.read().iter().map(|it| it.epoch).collect();
+        assert_eq!(read, [1, 2, 3]);
+    }
+
     #[test]
     fn one_owners_programs_do_not_push_out_anothers() {
         let of = |user, name: &str, bytes: usize| {
-            let name = (Name::new(name).unwrap(), Uuid::from_u128(7));
+            let name = (Name::new(name).unwrap(), Uuid::from_u128(7), 7);
             let metadata = BTreeMap::from([("uuid".to_owned(), "u".repeat(bytes))]);
             LedgerEntry::new(name, Vec::new(), metadata, Owner::User(user), own()).unwrap()
         };

@@ -91,7 +91,8 @@ impl LivenessMonitor {
             let mark = watched.mark?;
             let record = self.registry.record(*uuid).filter(|it| watched.is_about(it))?;
             let owner = self.registry.owner(*uuid)?;
-            LedgerEntry::new((record.name, *uuid), record.endpoints, record.metadata, owner, mark)
+            let instance = (record.name, *uuid, record.epoch);
+            LedgerEntry::new(instance, record.endpoints, record.metadata, owner, mark)
         }));
         // A crowd that comes together is written a few times, not once for each.
         self.write_after = begun + WRITE_PAUSE_MIN + 10 * begun.elapsed();
