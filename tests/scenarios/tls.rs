@@ -352,6 +352,22 @@ fn half_open_handshakes_are_in_nobodys_way() {
     node.callsign(&["--config", "client.toml", "ls"]).succeeds();
 }
 
+/// They were looked at only when somebody shook hands.
+#[test]
+fn a_registrar_tells_of_faults_of_its_files_though_nobody_comes() {
+    let room = Room::new();
+    authority(&room, "keys");
+    settings(&room, "node.toml", "keys", "node");
+    let mut node = Node::start_with(&room, &[TLS], &["--config", "node.toml"]);
+    let key = fs::read_to_string(room.file("keys/node.key")).unwrap();
+    fs::write(room.file("keys/node.key"), "garbage").unwrap();
+    node.says("the former certificate stays in use");
+    fs::write(room.file("keys/node.key"), key).unwrap();
+    fs::remove_file(room.file("keys/node.pem")).unwrap();
+    node.says("the former certificate stays in use");
+    node.stop().succeeds();
+}
+
 /// A certificate that has expired, and one before its time as on a board without a clock, ended all
 /// commands and the registrar, for good: also those that use Unix sockets alone.
 #[test]

@@ -153,7 +153,8 @@ pub use stream::TcpEnds;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::unknown_host;
 pub use tls::{
-    TlsDoubt, TlsError, TlsFault, TlsFile, TlsFiles, TlsFilesError, follow_tls, set_tls, tls_files,
+    TlsDoubt, TlsError, TlsFault, TlsFile, TlsFiles, TlsFilesError, follow_tls, look_at_tls_files,
+    set_tls, tls_files,
 };
 pub use together::BindAllError;
 pub use whereabouts::{Changes, Whereabouts};

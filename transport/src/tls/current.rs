@@ -101,6 +101,20 @@ pub(crate) fn current() -> Result<Credentials, TlsError> {
     followed.credentials.clone()
 }
 
+/// Looks at the files of this process's certificate, as a connection does: what has changed is taken, and
+/// what is wrong with them is logged, before anybody comes. It does nothing without a certificate, and
+/// at most twice a second.
+///
+/// ```
+/// # use transport as callsign;
+/// callsign::look_at_tls_files();
+/// ```
+pub fn look_at_tls_files() {
+    if let Some(followed) = lock().as_mut() {
+        followed.follow();
+    }
+}
+
 /// Takes note that this process listens there, and warns if those who dial that endpoint cannot
 /// accept the certificate: now, and whenever another has come.
 pub(crate) fn listens_at(endpoint: &Endpoint) {

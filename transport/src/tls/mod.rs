@@ -32,7 +32,7 @@ mod tests;
 pub(crate) use credentials::Credentials;
 pub use credentials::{TlsFile, TlsFiles, TlsFilesError};
 pub(crate) use current::{current, listens_at};
-pub use current::{follow_tls, set_tls, tls_files};
+pub use current::{follow_tls, look_at_tls_files, set_tls, tls_files};
 pub use doubt::TlsDoubt;
 pub use error::TlsError;
 pub use files::TlsFault;

@@ -27,7 +27,7 @@ use portal::Heartbeat;
 use registrar::{Node, NodeError, NodeOptions, ProtocolAdapter, registry::Limits};
 use sd_notify::NotifyState;
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use transport::Listener;
 
@@ -289,6 +289,9 @@ async fn serve(
     let stop = CancellationToken::new();
     let had_terminal = has_terminal();
     let mut watchdog = Watchdog::new();
+    // Whoever mends them should hear of it before somebody is turned away.
+    let mut tls_looks = interval(TLS_LOOK_INTERVAL);
+    tls_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut serving = pin!(node.serve(stop.clone()));
     let signal = loop {
         tokio::select! {
@@ -301,6 +304,7 @@ async fn serve(
             },
             read = reload.read() => reload.apply(read),
             () = watchdog.ping() => {}
+            _ = tls_looks.tick() => transport::look_at_tls_files(),
         }
     };
     notify(&[NotifyState::Stopping, NotifyState::Status("sessions are ending")]);
@@ -332,6 +336,9 @@ async fn serve(
         again = again => Exit::Signal(again),
     }
 }
+
+/// The time between looks at the files of `[tls]` while nobody connects: they are mended by people.
+const TLS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Args {
     fn overrides(self) -> Overrides {
