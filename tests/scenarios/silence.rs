@@ -11,7 +11,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::harness::{Counts, LIMIT, Node, Room};
+use super::programs::python;
+use crate::harness::{Counts, LIMIT, Node, Room, Running};
 
 #[test]
 fn a_stopped_process_is_suspect_until_it_goes_on() {
@@ -346,4 +347,31 @@ fn a_stopped_registrar_is_noticed_and_goes_on() {
     let after = node.callsign(&["find", "clock", "--json"]).succeeds().stdout;
     assert_eq!(uuid(&after), uuid(&before));
     node.callsign(&["unregister", "clock"]).succeeds();
+}
+
+/// `status` and `whoami` said only that nobody had answered.
+#[test]
+fn a_silent_name_server_is_what_does_not_answer() {
+    let room = Room::new();
+    room.write("resolv.conf", "nameserver 127.0.0.1\n");
+    let silent = "import socket, subprocess, sys\n\
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53))\n\
+        for command in ['ls', 'status', 'whoami', 'find']:\n  \
+          words = [sys.argv[1], command, '--registrar', '/dns/market.example/tcp/1616']\n  \
+          words += ['feed'] if command == 'find' else []\n  \
+          run = subprocess.run(words, capture_output=True, text=True)\n  \
+          print(command, run.returncode, 'no DNS server answers' in ' '.join((run.stdout + run.stderr).split()))\n";
+    let enter = "ip link set lo up && mount --bind resolv.conf /etc/resolv.conf || exit 77\n\
+                 exec \"$@\"";
+    let callsign = room.command(&[]);
+    let mut command = room.other_command("unshare");
+    command.args(["--net", "--mount", "sh", "-c", enter, "sh", &python(), "-c", silent]);
+    command.arg(callsign.get_program());
+    let said = Running::start(command).outcome();
+    if said.code != Some(0) && said.stdout.is_empty() {
+        println!("skipped: it takes namespaces and Python: {said}");
+        return;
+    }
+    let expected = ["ls", "status", "whoami", "find"].map(|it| format!("{it} 3 True\n"));
+    assert_eq!(said.stdout, expected.concat(), "{said}");
 }

@@ -1,11 +1,6 @@
 //! The dialer for every transport, and the errors of a dial.
 
-use std::{
-    io,
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{io, path::Path, time::Duration};
 
 use endpoints::{Endpoint, Host, SocketId, Stamped, UnixAddress, UnixPath};
 use tokio::{
@@ -216,25 +211,26 @@ async fn dial_expecting(
             (timeout(limit, memory::connect(*number)).await, DialError::Busy)
         }
         Endpoint::Tcp(tcp) => {
-            let is_found = AtomicBool::new(false);
+            // Whoever waits for as long as the dial may take learns what is silent.
+            let limit_of_name = limit - limit / 8;
             let connecting = async {
                 let credentials = tcp.tls.then(tls::current).transpose()?;
-                let addresses = tcp::resolve(tcp).await?;
-                is_found.store(true, Ordering::Relaxed);
+                let addresses = match timeout(limit_of_name, tcp::resolve(tcp)).await {
+                    Ok(resolved) => resolved?,
+                    Err(_) => match &tcp.host {
+                        Host::Dns(name, _) => {
+                            return Err(ResolveError::TimedOut { name: name.to_string() }.into());
+                        }
+                        _ => return Err(DialError::TimedOut),
+                    },
+                };
                 let stream = tcp::connect(addresses).await?;
                 match credentials {
                     Some(credentials) => connect_tls(stream, &tcp.host, &credentials).await,
                     None => Stream::try_from(stream).map_err(DialError::from_io),
                 }
             };
-            let dialed = timeout(limit, connecting).await;
-            let late = match &tcp.host {
-                Host::Dns(name, _) if !is_found.load(Ordering::Relaxed) => {
-                    ResolveError::TimedOut { name: name.to_string() }.into()
-                }
-                _ => DialError::TimedOut,
-            };
-            (dialed, late)
+            (timeout(limit, connecting).await, DialError::TimedOut)
         }
     };
     dialed.unwrap_or(Err(late))
