@@ -1,8 +1,9 @@
 //! A thousand clients whose registrar restarts.
 
-use std::time::Duration;
+use std::{io::Write, os::unix::net::UnixStream, time::Duration};
 
 use discovery::{Client, ClientOptions, Registration};
+use rustix::process::Signal;
 use tokio::{runtime::Builder, time::timeout};
 
 use crate::harness::{Counts, LIMIT, Node, Peer, Room, now, query};
@@ -60,6 +61,27 @@ fn a_thousand_clients_come_back_and_are_not_in_the_way() {
     drop(kept);
     node.comes_to(Counts { instances: 0, sessions: 0, waiters: 0, watchers: 0 });
 }
+
+/// They cost it turns, and those who still waited gave up as well.
+#[test]
+fn connections_whose_clients_have_given_up_get_no_turn() {
+    let room = Room::new();
+    let file = room.file("r.sock");
+    let mut node = Node::start_with(&room, &[&room.unix("r.sock")], &["-vv"]);
+    node.process().signal(Signal::STOP);
+    for _ in 0..ABANDONED {
+        let mut stream = UnixStream::connect(&file).unwrap();
+        stream.write_all(&wire::preface::preface()).unwrap();
+    }
+    node.process().signal(Signal::CONT);
+    for _ in 0..ABANDONED {
+        node.says("gone before it was served");
+    }
+    node.callsign(&["ls"]).succeeds();
+}
+
+/// More than are accepted in a turn.
+const ABANDONED: usize = 40;
 
 /// As many as a busy host has programs.
 const CLIENTS: usize = 1000;

@@ -81,6 +81,30 @@ impl Stream {
             _ => Who::Unknown,
         }
     }
+
+    /// Tells whether nobody is at the other end any more, so that no answer is read. One that only says
+    /// no more may still read; over TCP that looks the same until something is written.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Listener, dial};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("feed.sock");
+    /// let listener = Listener::bind(&format!("/unix{}", path.display()).parse()?).await?;
+    /// let caller = dial(listener.bound()).await?;
+    /// let called = listener.accept().await?;
+    /// assert!(!called.is_abandoned());
+    /// drop(caller);
+    /// assert!(called.is_abandoned());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_abandoned(&self) -> bool {
+        self.fd().is_some_and(|it| has_told(it, PollFlags::empty()).intersects(GONE))
+    }
 }
 
 impl TcpEnds {
@@ -150,10 +174,21 @@ impl TcpEnds {
 
 /// Tells whether the other end of a socket has stopped sending.
 fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(poll(&mut polled, Some(&at_once)), Ok(1..))
+    !has_told(socket, PollFlags::RDHUP).is_empty()
 }
+
+/// Returns what is to be told of a socket at once, besides what is always told.
+fn has_told(socket: BorrowedFd<'_>, wanted: PollFlags) -> PollFlags {
+    let mut polled = [PollFd::from_borrowed_fd(socket, wanted)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut polled, Some(&at_once)) {
+        Ok(1..) => polled[0].revents(),
+        _ => PollFlags::empty(),
+    }
+}
+
+/// What is told of a socket whose other end is closed in both directions.
+const GONE: PollFlags = PollFlags::HUP.union(PollFlags::ERR);
 
 /// Tells whether a socket belongs to the network namespace of the calling thread; `false` if the
 /// kernel does not say, before Linux 5.14.

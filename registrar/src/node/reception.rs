@@ -39,9 +39,10 @@ pub(super) async fn serve_listener(
     let mut connections = JoinSet::new();
     let speaks_tls = matches!(listener.bound(), Endpoint::Tcp(tcp) if tcp.tls);
     let (mut incoming, mut accepted_in_turn) = (Incoming::new(listener), 0);
+    let mut abandoned_in_turn = 0;
     loop {
-        if accepted_in_turn == ACCEPTED_MAX {
-            accepted_in_turn = 0;
+        if accepted_in_turn == ACCEPTED_MAX || abandoned_in_turn == ABANDONED_MAX {
+            (accepted_in_turn, abandoned_in_turn) = (0, 0);
             yield_now().await;
         }
         tokio::select! {
@@ -57,14 +58,21 @@ pub(super) async fn serve_listener(
             },
             accepted = incoming.next() => match accepted {
                 Ok(stream) => {
-                    accepted_in_turn += 1;
                     let accepted_at = Instant::now();
                     let Some(caller) = caller(&stream) else {
                         debug!(peer = %stream.peer(), "gone before its identity was known");
+                        abandoned_in_turn += 1;
                         continue;
                     };
                     let account = caller.owner.account();
                     let scheduler = context.controls.scheduler().clone();
+                    if reception.is_over(&stream) {
+                        debug!(peer = %stream.peer(), "gone before it was served");
+                        scheduler.charge(account, ACCEPT_COST);
+                        abandoned_in_turn += 1;
+                        continue;
+                    }
+                    accepted_in_turn += 1;
                     match context.controls.place(account) {
                         Ok(place) => {
                             let (reception, context) = (reception.clone(), context.clone());
@@ -101,6 +109,12 @@ pub(super) async fn serve_listener(
 }
 
 impl Reception {
+    /// Tells whether nothing can come of a connection any more: its peer has gone, and what these
+    /// protocols ask for begins with an answer. By HTTP a request may be all that its peer had to say.
+    fn is_over(&self, stream: &Stream) -> bool {
+        matches!(self, Self::Shared(_)) && stream.is_abandoned()
+    }
+
     /// Tells a peer that there is no place for it.
     fn turn_away(&self, stream: Stream, why: &NoPlace) {
         match self {
@@ -182,6 +196,10 @@ async fn receive(
     reception: Reception,
     context: Context,
 ) -> Option<Box<Established>> {
+    // It may have waited for its first turn for longer than its peer.
+    if reception.is_over(&stream) {
+        return None;
+    }
     let adapters = match reception {
         Reception::Shared(adapters) => adapters,
         Reception::Sole(adapter) => {
@@ -224,3 +242,7 @@ const ACCEPT_COST: Duration = Duration::from_micros(20);
 
 /// How many connections are accepted before others get their turn.
 const ACCEPTED_MAX: usize = 4;
+
+/// How many connections whose peers have gone are dropped before others get their turn: each takes a
+/// few microseconds.
+const ABANDONED_MAX: usize = 32;
