@@ -15,6 +15,7 @@ mod quotas;
 mod refused;
 mod remote;
 mod ruled;
+mod stage;
 mod support;
 mod suspicion;
 mod tokens;

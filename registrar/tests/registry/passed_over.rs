@@ -4,7 +4,7 @@
 use callsign_registrar::registry::{Event, RegistryError, SessionId};
 
 use crate::{
-    lines::{OTHER, Stage},
+    stage::{OTHER, Stage},
     support::USER,
 };
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use wire::registrar::Register;
 
 use crate::{
-    lines::{OTHER, Stage},
+    stage::{OTHER, Stage},
     support::{NOW, USER, registration},
 };
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use wire::{Proof, ProofSecret, registrar::Register};
 
 use crate::{
-    lines::{OTHER, Stage},
+    stage::{OTHER, Stage},
     support::{NOW, USER, registration},
 };
 
