@@ -11,12 +11,14 @@
 //! | `authorities` | who signs the certificates of peers |
 //! | `current` | those of this process, followed as the files change |
 //! | `doubt` | why those who dial a listener cannot accept its certificate |
+//! | `ahead` | a socket that is read in larger parts than rustls asks for |
 //! | `stream` | an encrypted connection, whose handshake runs with its first use |
 //! | `name` | the names of a certificate: its holder's, and those of its hosts |
 //! | `files` | the files, and what can be wrong with them |
 //! | `reason` | what else is wrong with a certificate |
 //! | `error` | why there is no such connection, in words of ours |
 
+mod ahead;
 mod authorities;
 mod credentials;
 mod current;

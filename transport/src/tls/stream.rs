@@ -18,6 +18,7 @@ use tokio::{
 use tokio_rustls::{Accept, TlsAcceptor, TlsConnector, TlsStream as Established};
 
 use super::{
+    ahead::ReadAhead,
     credentials::Credentials,
     error::{TlsError, explained},
     name,
@@ -30,15 +31,15 @@ use super::{
 pub(crate) struct TlsStream(State);
 
 enum State {
-    Accepting(Box<Accept<TcpStream>>),
-    Established(Box<Established<TcpStream>>),
+    Accepting(Box<Accept<ReadAhead>>),
+    Established(Box<Established<ReadAhead>>),
     Failed(TlsError),
 }
 
 impl TlsStream {
     /// Takes an accepted connection.
     pub(crate) fn accept(tcp: TcpStream, credentials: &Credentials) -> Self {
-        let accept = TlsAcceptor::from(credentials.server.clone()).accept(tcp);
+        let accept = TlsAcceptor::from(credentials.server.clone()).accept(ReadAhead::new(tcp));
         Self(State::Accepting(Box::new(accept)))
     }
 
@@ -49,7 +50,7 @@ impl TlsStream {
         credentials: &Credentials,
     ) -> Result<Self, io::Error> {
         let connector = TlsConnector::from(Arc::clone(&credentials.client));
-        let connected = connector.connect(server_name(host)?, tcp).await;
+        let connected = connector.connect(server_name(host)?, ReadAhead::new(tcp)).await;
         let connected = connected.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
                 io::Error::other(TlsError::Ended)
@@ -62,8 +63,8 @@ impl TlsStream {
     /// Returns the socket; `None` once the handshake has failed, which closes it.
     pub(crate) fn socket(&self) -> Option<&TcpStream> {
         match &self.0 {
-            State::Accepting(accept) => accept.get_ref(),
-            State::Established(stream) => Some(stream.get_ref().0),
+            State::Accepting(accept) => accept.get_ref().map(ReadAhead::socket),
+            State::Established(stream) => Some(stream.get_ref().0.socket()),
             State::Failed(_) => None,
         }
     }
@@ -102,7 +103,7 @@ impl TlsStream {
     fn poll_established(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Pin<&mut Established<TcpStream>>>> {
+    ) -> Poll<io::Result<Pin<&mut Established<ReadAhead>>>> {
         if let State::Accepting(accept) = &mut self.0 {
             self.0 = match ready!(Pin::new(accept.as_mut()).poll(cx)) {
                 Ok(stream) => State::Established(Box::new(stream.into())),
