@@ -1,5 +1,6 @@
 //! A registrar that can be reached.
 
+mod others;
 mod own;
 mod reception;
 mod refusals;

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use endpoints::Endpoint;
 use portal::HandshakeError;
 use tokio::{
-    task::{JoinSet, yield_now},
+    task::JoinSet,
     time::{Instant, timeout},
 };
 use tracing::{Instrument as _, Span, debug, field::Empty, info, info_span, warn};
 use transport::{Incoming, Listener, Stream};
 
-use super::{Context, Established, own::Own, record};
+use super::{Context, Established, others::others_ran, own::Own, record};
 use crate::{
     Accepted, ForeignSession, ProtocolAdapter, adapter,
     caller::{caller, certified},
@@ -43,7 +43,8 @@ pub(super) async fn serve_listener(
     loop {
         if accepted_in_turn == ACCEPTED_MAX || abandoned_in_turn == ABANDONED_MAX {
             (accepted_in_turn, abandoned_in_turn) = (0, 0);
-            yield_now().await;
+            // Those that end meanwhile wake this task, which is no turn for others.
+            others_ran().await;
         }
         tokio::select! {
             biased;
@@ -243,6 +244,6 @@ const ACCEPT_COST: Duration = Duration::from_micros(20);
 /// How many connections are accepted before others get their turn.
 const ACCEPTED_MAX: usize = 4;
 
-/// How many connections whose peers have gone are dropped before others get their turn: each takes a
-/// few microseconds.
-const ABANDONED_MAX: usize = 32;
+/// How many connections whose peers have gone are dropped before others get their turn: each takes
+/// some ten microseconds, and all of them as long as one turn.
+const ABANDONED_MAX: usize = 8;
