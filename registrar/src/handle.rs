@@ -568,12 +568,15 @@ impl RegistryHandle {
                 debug!("too much to look into; the renewed instance stays suspect");
             }
         }
+        let mut refused = None;
         for contested in outcome.contested {
             let Contested { uuid, endpoint, by, .. } = &contested;
             let by = *by;
             info!(target: "callsign", %endpoint, older = %uuid, "a newer instance claims the same endpoint");
-            if !self.send(Job::Contested(contested), by) {
+            // Whoever has too much under way has so for all that it claims at once.
+            if refused != Some(by) && !self.send(Job::Contested(contested), by) {
                 debug!("too much to look into; both claims stand");
+                refused = Some(by);
             }
         }
     }

@@ -296,13 +296,22 @@ async fn serves_elsewhere(
 ) -> bool {
     let record = registry.read(|registry| registry.record(*uuid)).filter(|it| it.epoch == *epoch);
     let endpoints = record.map(|it| it.endpoints).unwrap_or_default();
-    // One reading of the kernel's list answers for all of them.
+    if endpoints.len() < 2 {
+        return false;
+    }
+    // One reading of the kernel's lists answers for all of them.
+    await_turn(one_at_a_time).await;
+    let here = Arc::new(here());
     let mut looks = JoinSet::new();
     for other in endpoints.into_iter().filter(|it| it != stamped) {
-        let (registry, one_at_a_time) = (registry.clone(), one_at_a_time.clone());
-        looks.spawn(
-            async move { look_in_turn(&registry, &other, false, owners, &one_at_a_time).await },
-        );
+        let (registry, here, one_at_a_time) =
+            (registry.clone(), here.clone(), one_at_a_time.clone());
+        looks.spawn(async move {
+            await_turn(&one_at_a_time).await;
+            let seen = look_from_here(&registry, &other, &here, false, owners).await;
+            await_turn(&one_at_a_time).await;
+            seen
+        });
     }
     while let Some(seen) = looks.join_next().await {
         if matches!(seen, Ok(Some(CheckResult::Alive | CheckResult::Answered))) {

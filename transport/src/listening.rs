@@ -11,6 +11,7 @@
 mod picked;
 
 use std::{
+    cell::LazyCell,
     collections::BTreeSet,
     fmt, fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -119,7 +120,11 @@ pub fn listening(endpoint: &Endpoint) -> Listening {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn listening_at_each(endpoints: &[Endpoint]) -> Vec<Listening> {
-    let places = endpoints.iter().map(|it| or_unknown(it, AskedPlace::of(it)));
+    // Read once for all of them.
+    let interfaces = LazyCell::new(|| here::interfaces().unwrap_or_default());
+    let has = |ip| interfaces.iter().any(|it| it.ip == ip);
+    let is_own = |ip: IpAddr| ip.is_unspecified() || ip.is_loopback() || has(ip);
+    let places = endpoints.iter().map(|it| or_unknown(it, AskedPlace::of(it, is_own)));
     let places: Vec<_> =
         places.map(|it| it.unwrap_or(AskedPlace::Known(Listening::Unknown))).collect();
     let (mut ports, mut picked) = (BTreeSet::new(), Picked::default());
@@ -178,10 +183,11 @@ enum AskedPlace<'a> {
 }
 
 impl<'a> AskedPlace<'a> {
-    fn of(endpoint: &'a Endpoint) -> io::Result<Self> {
+    /// Takes an endpoint, and what tells whether an address is one of this host.
+    fn of(endpoint: &'a Endpoint, is_own: impl Fn(IpAddr) -> bool) -> io::Result<Self> {
         Ok(match endpoint {
             Endpoint::Tcp(tcp) => match ips_of(&tcp.host) {
-                Some(ips) if ips.iter().all(|ip| is_of_this_host(*ip)) => Self::Port(tcp.port, ips),
+                Some(ips) if ips.iter().all(|ip| is_own(*ip)) => Self::Port(tcp.port, ips),
                 _ => Self::Known(Listening::Unknown),
             },
             Endpoint::Unix(UnixAddress::Path(path)) => match Handle::open(path.as_path()) {
@@ -227,11 +233,6 @@ fn ips_of(host: &Host) -> Option<Vec<IpAddr>> {
         Host::Dns(..) if host.is_loopback() => Some(loopback.to_vec()),
         _ => host.ip().map(|ip| vec![ip]),
     }
-}
-
-fn is_of_this_host(ip: IpAddr) -> bool {
-    let has = |ip| here::interfaces().is_ok_and(|all| all.iter().any(|it| it.ip == ip));
-    ip.is_unspecified() || ip.is_loopback() || has(ip)
 }
 
 /// Returns the sockets among which the kernel chooses for a connection to an address: those with

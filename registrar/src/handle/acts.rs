@@ -20,7 +20,7 @@ use crate::{
 
 impl RegistryHandle {
     /// Registers an instance for a session. Also returns the steps of checking its name against the
-    /// rules.
+    /// rules, and its endpoints against those of others.
     pub(crate) fn register(
         &self,
         register: Register,
@@ -37,7 +37,8 @@ impl RegistryHandle {
     }
 
     /// Registers an instance for a session, or lets it wait in line for its name and answers once
-    /// it has it. Also returns the steps of checking its name against the rules.
+    /// it has it. Also returns the steps of checking its name against the rules, and its endpoints
+    /// against those of others.
     pub(crate) fn register_or_wait(
         &self,
         register: Register,
@@ -69,6 +70,7 @@ impl RegistryHandle {
                     (Entered::Registered(entered.0), entered.1)
                 }
             };
+            steps += outcome.contested.len() * CONTESTED_STEPS;
             Ok(((entered, replaced), outcome))
         });
         let (entered, replaced) = match done {
@@ -294,3 +296,6 @@ pub(super) const AUDIT: &str = "callsign::audit";
 
 /// The most instances to name when their removal is denied.
 const DENIED_SAID: usize = 8;
+
+/// The steps of each endpoint of a registration that another instance has too.
+const CONTESTED_STEPS: usize = 12;
