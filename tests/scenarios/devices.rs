@@ -80,7 +80,7 @@ impl<'room> Network<'room> {
                     host, port, device = sys.argv[1:]\n\
                     s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)\n\
                     if device: s.setsockopt(socket.SOL_SOCKET, 25, device.encode())\n\
-                    s.bind((host, int(port)))\n\
+                    s.bind(socket.getaddrinfo(host, int(port), type=1)[0][4])\n\
                     s.listen()\n\
                     print('up', flush=True)\n\
                     while True: s.accept()[0].close()";
@@ -247,4 +247,22 @@ fn an_address_that_was_said_is_withdrawn_when_the_host_loses_it() {
     let sixth = "/ip6/fd77::7/tcp/5010";
     let command = ["--", &python, "-c", serve, "fd77::7"];
     check("program", &[sixth], &command, (sixth, "fd77::7"));
+}
+
+#[test]
+fn an_address_of_a_device_with_another_name_is_not_confirmed() {
+    let room = Room::new();
+    let Some(network) = Network::new(&room) else { return };
+    let _registrar = network.registrar();
+    let add = ["ip", "addr", "add", "fe80::77:1/64", "dev", "d1", "nodad"];
+    network.run(&add).outcome().succeeds();
+    let _server = network.serve("fe80::77:1%d1", "5010", "");
+    let mut watch = network.start(&["watch", "local", "--json"]);
+    let endpoint = "/ip6zone/d1/ip6/fe80::77:1/tcp/5010";
+    let _registrant = network.start(&["register", "local", endpoint]);
+    watch.json("it is ready", |it| it["state"] == "ready");
+    for (from, to, expected) in [("d1", "e1", "starting"), ("e1", "d1", "ready")] {
+        network.run(&["ip", "link", "set", from, "name", to]).outcome().succeeds();
+        watch.json(expected, |it| it["state"] == expected);
+    }
 }

@@ -138,10 +138,10 @@ pub fn is_there(stamped: &Stamped) -> Option<bool> {
     match &stamped.endpoint {
         Endpoint::Unix(UnixAddress::Path(path)) => is_in_place(path, socket?),
         Endpoint::Tcp(tcp) => {
-            let ip = tcp.host.ip().filter(|it| !it.is_loopback())?;
+            tcp.host.ip().filter(|it| !it.is_loopback())?;
             let is_here = in_kernel? == kernel()? && in_netns? == netns()?;
             let interfaces = is_here.then(interfaces)?.ok()?;
-            Some(interfaces.iter().any(|it| it.ip == ip))
+            Some(has_host(&interfaces, &tcp.host))
         }
         Endpoint::Unix(UnixAddress::Abstract(_)) | Endpoint::Memory(_) => None,
     }
@@ -268,14 +268,17 @@ fn is_on_this_host(host: &Host) -> bool {
     if host.is_loopback() {
         return true;
     }
-    let Some(ip) = host.ip() else { return false };
-    interfaces().unwrap_or_default().iter().any(|interface| {
-        let zone_fits = match host {
-            Host::Ip6Zone { zone, .. } => **zone == interface.name,
-            _ => true,
-        };
-        interface.ip == ip && zone_fits
-    })
+    has_host(&interfaces().unwrap_or_default(), host)
+}
+
+/// Tells whether one of these interfaces has the address of a host, and is the one that it names if it
+/// names one.
+pub(crate) fn has_host(interfaces: &[Interface], host: &Host) -> bool {
+    let is_in_its_zone = |it: &Interface| match host {
+        Host::Ip6Zone { zone, .. } => **zone == it.name,
+        _ => true,
+    };
+    interfaces.iter().any(|it| Some(it.ip) == host.ip() && is_in_its_zone(it))
 }
 
 fn keyed_hash(key: &[u8], bytes: &[u8]) -> u64 {

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use endpoints::{Endpoint, Host, SocketId, UnixAddress, UnixPath};
+use endpoints::{Endpoint, Host, SocketId, TcpAddress, UnixAddress, UnixPath};
 use thiserror::Error;
 
 use self::picked::{Picked, SocketFile};
@@ -163,10 +163,9 @@ pub fn listening_at_each(endpoints: &[Endpoint]) -> Vec<Listening> {
 /// ```
 pub fn is_of_other_host(endpoint: &Endpoint) -> bool {
     let Endpoint::Tcp(tcp) = endpoint else { return false };
-    let Some(ip) = tcp.host.ip().filter(|it| !it.is_unspecified() && !it.is_loopback()) else {
-        return false;
-    };
-    here::interfaces().is_ok_and(|all| all.iter().all(|it| it.ip != ip))
+    let is_real = |it: IpAddr| !it.is_unspecified() && !it.is_loopback();
+    tcp.host.ip().is_some_and(is_real)
+        && here::interfaces().is_ok_and(|all| !here::has_host(&all, &tcp.host))
 }
 
 fn or_unknown<T>(what: impl fmt::Display, told: io::Result<T>) -> Option<T> {
@@ -186,6 +185,12 @@ impl<'a> AskedPlace<'a> {
     /// Takes an endpoint, and what tells whether an address is one of this host.
     fn of(endpoint: &'a Endpoint, is_own: impl Fn(IpAddr) -> bool) -> io::Result<Self> {
         Ok(match endpoint {
+            // The kernel lists it with the number of its interface, which may have another name by now.
+            Endpoint::Tcp(TcpAddress { host: Host::Ip6Zone { .. }, .. })
+                if is_of_other_host(endpoint) =>
+            {
+                Self::Known(Listening::Unknown)
+            }
             Endpoint::Tcp(tcp) => match ips_of(&tcp.host) {
                 Some(ips) if ips.iter().all(|ip| is_own(*ip)) => Self::Port(tcp.port, ips),
                 _ => Self::Known(Listening::Unknown),
