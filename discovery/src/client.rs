@@ -33,7 +33,10 @@ use transport::{Listening, here, holders, listening, shares_folder};
 use self::remembered::Memory;
 use crate::{
     ClientOptions, ConnectError, IntoEndpoint, RegistrarFailure, RegistrarFailures,
-    link::{Hub, Link, LinkState, connector::Connector, whereabouts::follow_whereabouts},
+    link::{
+        Hub, Link, LinkState, connector::Connector, returns::bring_back,
+        whereabouts::follow_whereabouts,
+    },
 };
 
 /// A handle to the registrars. Clones are handles to the same links. The links end when the last
@@ -172,6 +175,7 @@ impl Client {
             keepers.spawn(Connector { hub: hub.clone(), index }.run());
         }
         keepers.spawn(follow_whereabouts(hub.clone()));
+        keepers.spawn(bring_back(hub.clone()));
         Ok(Self {
             inner: Arc::new(Inner {
                 hub,

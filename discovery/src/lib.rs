@@ -38,6 +38,7 @@
 //! | `link::desired` | the desired state, and the progress of each link |
 //! | `link::callbacks` | the calls that a registrar makes to this side |
 //! | `link::backoff` | the pause before the next attempt |
+//! | `link::returns` | the return of what was found dead, and is there again |
 //! | `link::whereabouts` | the present endpoints of this process's own listeners |
 //! | `dial` | ranking, explaining and racing candidates |
 //! | `resolve` | sources of records |

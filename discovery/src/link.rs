@@ -5,6 +5,7 @@ mod callbacks;
 pub(crate) mod connector;
 pub(crate) mod desired;
 mod patience;
+pub(crate) mod returns;
 mod session;
 pub(crate) mod whereabouts;
 

@@ -14,9 +14,9 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{InstanceId, Name, Stamped};
+use endpoints::{Endpoint, InstanceId, Name, Stamped};
 use portal::Identity;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use transport::Whereabouts;
 use uuid::Uuid;
 use wire::{
@@ -32,12 +32,15 @@ use crate::{LinkError, Lost};
 pub(crate) struct DesiredState {
     entries: Mutex<BTreeMap<Uuid, Arc<Entry>>>,
     changed: watch::Sender<()>,
+    /// Notified when a registrar has found one dead.
+    found_dead: Notify,
     links: usize,
 }
 
 impl DesiredState {
     pub(crate) fn new(links: usize) -> Self {
-        Self { entries: Mutex::default(), changed: watch::Sender::new(()), links }
+        let (entries, found_dead) = Default::default();
+        Self { entries, changed: watch::Sender::new(()), found_dead, links }
     }
 
     /// Adds a registration to the desired state; it replaces one of the same instance.
@@ -101,7 +104,23 @@ impl DesiredState {
         }
         if cause.is_final() {
             self.take_off(entry);
+        } else {
+            self.found_dead.notify_one();
         }
+    }
+
+    /// Waits until a registrar has found a registration dead since the last wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn found_dead(&self) {
+        self.found_dead.notified().await;
+    }
+
+    /// Returns the registrations that a registrar has found dead, and has not got again.
+    pub(crate) fn all_found_dead(&self) -> Vec<Arc<Entry>> {
+        self.lock().values().filter(|it| it.is_found_dead()).cloned().collect()
     }
 
     /// Changes a registration, and returns its new version.
@@ -292,6 +311,16 @@ impl Entry {
     /// Returns what the registration has lost for good.
     pub(crate) fn final_loss(&self) -> Option<Lost> {
         self.lost.borrow().clone().filter(Lost::is_final)
+    }
+
+    /// Tells whether a registrar has found it dead, and has not got it again.
+    pub(crate) fn is_found_dead(&self) -> bool {
+        self.lost.borrow().as_ref().is_some_and(|it| !it.is_final())
+    }
+
+    /// Returns the endpoint that it has lost.
+    pub(crate) fn lost_endpoint(&self) -> Option<Endpoint> {
+        self.lost.borrow().as_ref()?.endpoint.clone()
     }
 
     /// Waits until the registration is lost for good.

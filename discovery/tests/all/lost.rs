@@ -5,6 +5,7 @@ use std::time::Duration;
 use callsign_discovery::{RegisterError, Registration};
 use endpoints::Stamped;
 use registrar::registry::{Claimant, Event};
+use transport::Listener;
 use uuid::Uuid;
 use wire::{State, callbacks::LostCause};
 
@@ -85,6 +86,32 @@ async fn an_instance_found_dead_returns_with_its_next_endpoints() {
     soon(feed.update_endpoints(next)).await.unwrap();
     until(|| registrar.registry.record(uuid).is_some()).await;
     soon(feed.set_state(State::Ready)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_instance_found_dead_returns_when_its_sockets_are_in_their_places_again() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let room = tempfile::tempdir().unwrap();
+    let [folder, away] = ["here", "away"].map(|it| room.path().join(it));
+    std::fs::create_dir(&folder).unwrap();
+    let path = format!("/unix{}/feed.sock", folder.display()).parse().unwrap();
+    let listener = Listener::bind(&path).await.unwrap();
+    let feed = Registration::new("feed").listener(&listener);
+    let feed = soon(client.register(feed)).await.unwrap();
+    let (uuid, mut losses) = (feed.instance().uuid, feed.losses());
+    for _round in 0..2 {
+        let before = registrar.registry.record(uuid).unwrap().epoch;
+        std::fs::rename(&folder, &away).unwrap();
+        let found = soon(client.find_actor("feed")).await;
+        assert!(!matches!(found, Ok(Some(_))), "{found:?}");
+        let lost = soon(losses.next()).await;
+        assert_eq!((lost.cause, lost.endpoint.as_ref()), (LostCause::FoundDead, Some(&path)));
+        std::fs::rename(&away, &folder).unwrap();
+        let is_back = |it: wire::Record| it.epoch > before && !it.endpoints.is_empty();
+        until(|| registrar.registry.record(uuid).is_some_and(is_back)).await;
+        assert!(soon(client.find_actor("feed")).await.unwrap().is_some());
+    }
 }
 
 #[tokio::test]
