@@ -281,3 +281,23 @@ async def test_an_error_in_the_block_is_not_wrapped(room: Room, node: Node) -> N
             async with client.register("feed", room.abstract("feed")), client.watch("*") as watch:
                 await anext(watch)
                 raise ZeroDivisionError
+
+
+async def test_what_was_found_dead_returns_when_its_socket_is_in_its_place_again(
+    room: Room, node: Node
+) -> None:
+    here, away = room.path / "here", room.path / "away"
+    os.mkdir(here)
+    async with callsign.connect(node.endpoint) as client:
+        async with actor(client, "feed", f"/unix{here}/feed.sock") as feed:
+            for _round in range(2):
+                os.rename(here, away)
+                with pytest.raises(callsign.Error):
+                    await client.find("feed")
+                lost = await feed.lost()
+                assert (lost.cause, lost.is_final) == ("found-dead", False)
+                os.rename(away, here)
+                with anyio.fail_after(LIMIT):
+                    await client.wait("feed")
+                    async with await client.find("feed") as found:
+                        assert found.record.instance == feed.instance

@@ -41,6 +41,7 @@ from .reading import read_status, read_whoami
 from .registered import Registering
 from .remembered import Memory
 from .requests import request
+from .returns import bring_back
 from .secure import TlsListener
 from .waiting import wait, wait_within_reach
 from .watch import Watch
@@ -304,6 +305,7 @@ class Client:
             earlier.changed.notify()
         self.hub.entries[entry.instance.uuid] = entry
         self.hub.entries_changed.notify()
+        self.start(bring_back, entry)
 
     def take_off(self, entry: Entry) -> None:
         """Takes a registration out of the desired state."""

@@ -100,6 +100,11 @@ class Entry:
         """What it has lost for good."""
         return self.lost if self.lost is not None and self.lost.is_final else None
 
+    @property
+    def is_found_dead(self) -> bool:
+        """Tells whether a registrar has found it dead, and has not got it again."""
+        return self.lost is not None and not self.lost.is_final
+
     def change(self, **changes: Any) -> int:
         """Changes what is wanted, and returns the new version."""
         version = self.wanted.version + 1
@@ -137,7 +142,7 @@ class Entry:
 
     def recover(self) -> None:
         """Records that a registrar has it as it is now."""
-        if self.lost is not None and not self.lost.is_final:
+        if self.is_found_dead:
             self.lost = None
 
     def token(self, link: int) -> Token | None:
