@@ -11,8 +11,8 @@
 #            gunicorn and Redis install their handlers, and leave the signal blocked: they hear no
 #            SIGTERM and go on, until SIGKILL.
 # For users: who starts servers from a thread or a program that blocks signals unblocks them in the
-#            child, between `fork` and `execve`: Python's `subprocess` does not do it, nor does
-#            `callsign register`. That Node ends there says nothing of the next server.
+#            child, between `fork` and `execve`, as `callsign register` does it; Python's `subprocess`
+#            does not. That Node ends there says nothing of the next server.
 set -euo pipefail
 room=$(mktemp -d); trap 'rm -rf "$room"' EXIT
 cd "$room"

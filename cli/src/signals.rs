@@ -132,10 +132,11 @@ fn real_time() -> impl Iterator<Item = i32> {
 }
 
 /// Defers an early SIGHUP until it is handled: a service manager, or another starter, may ask this
-/// program to reload its settings immediately.
+/// program to reload its settings immediately. No other signal stays blocked, because it was while the
+/// starter forked: neither this program nor one that it runs would hear SIGTERM.
 pub(crate) fn hold_back() {
     // If it cannot be deferred it ends the program, as it would without this.
-    _ = hangup().thread_block();
+    _ = hangup().thread_set_mask();
 }
 
 /// Delivers a deferred SIGHUP, whether deferred here or by the program's starter.

@@ -6,6 +6,7 @@ use rustix::process::{Signal, geteuid};
 
 use crate::{
     harness::{LIMIT, Node, Room, Running},
+    programs::python,
     service::Manager,
 };
 
@@ -37,6 +38,26 @@ fn signals_ignored_at_the_start_stay_ignored() {
     assert_eq!(watch.stop_by(Signal::TERM).signal, Some(15));
     let ended = registrar.stop();
     assert_eq!((ended.signal, &*ended.stderr), (Some(15), ""), "{ended}");
+}
+
+#[test]
+fn signals_blocked_at_the_start_are_heard() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    let blocking = |args: &[&str]| {
+        let code = "import os, signal, sys\n\
+                    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))\n\
+                    os.execv(sys.argv[1], sys.argv[1:])";
+        let mut command = room.other_command(&python());
+        command.args(["-c", code, env!("CARGO_BIN_EXE_callsign")]).args(args);
+        Running::start(command)
+    };
+    let mut registrar = blocking(&["registrar", "--listen", &place]);
+    registrar.line_with("listening on");
+    let status = ["register", "x", "/unix/@x", "--registrar", &place, "--", "cat"];
+    let status = blocking(&[&status[..], &["/proc/self/status"]].concat()).outcome();
+    status.prints(&["SigBlk:\t0000000000000000"]);
+    assert_eq!(registrar.stop().signal, Some(15));
 }
 
 #[test]

@@ -75,6 +75,11 @@ fn fill(
     if answer.is_negative() {
         response.authorities.push(zone.soa());
     }
+    if answer.is_negative() && answer.code == ResponseCode::NoError {
+        // Beside it, c-ares too believes that there is nothing of a type for no longer than it is told
+        // (RFC 2308, section 2.2, type 1).
+        response.authorities.push(zone.ns());
+    }
     response.answers = answer.records;
     response.additionals = answer.additionals;
     answer.code
@@ -318,8 +323,8 @@ mod tests {
             answer.authorities.len()
         };
         use ResponseCode::{BADVERS, FormErr, NXDomain, NoError, NotImp, Refused};
-        // A "no" has the SOA beside it.
-        assert_eq!(check(&question("feed.callsign.", RecordType::MX), NoError, true), 1);
+        // A "no" has the SOA beside it, and that there is nothing of a type, the NS too.
+        assert_eq!(check(&question("feed.callsign.", RecordType::MX), NoError, true), 2);
         assert_eq!(check(&question("other.callsign.", RecordType::A), NXDomain, true), 1);
         assert_eq!(check(&question("*.callsign.", RecordType::A), NXDomain, true), 1);
         assert_eq!(check(&question("*.other.callsign.", RecordType::A), NXDomain, true), 1);

@@ -146,6 +146,11 @@ impl Zone {
         Record::from_rdata(self.domain.clone(), TTL, RData::SOA(soa))
     }
 
+    /// Returns the record that names its server.
+    pub(super) fn ns(&self) -> Record {
+        Record::from_rdata(self.domain.clone(), TTL, RData::NS(NS(self.server())))
+    }
+
     fn read_types(&self) -> Arc<[Name]> {
         let mut names = self.registry.names_for(&anybody());
         names.sort_unstable();
@@ -224,7 +229,7 @@ impl Question<'_> {
             records.push(self.zone.soa());
         }
         if self.wants(RecordType::NS) {
-            records.push(self.record(RData::NS(NS(self.zone.server()))));
+            records.push(self.record(self.zone.ns().data));
         }
         Answer::of(records)
     }
