@@ -162,6 +162,14 @@ impl Peer {
         }
     }
 
+    /// Says to a registrar what it does not understand, and waits until it is turned away.
+    #[track_caller]
+    pub(crate) fn babble(endpoint: &str) {
+        let mut peer = Self::dial(endpoint);
+        peer.send_bytes(b"neither of these is a preface");
+        drop(peer.rest());
+    }
+
     /// Waits until the other side has closed. Earlier frames are skipped.
     #[track_caller]
     pub(crate) fn closes(mut self) {

@@ -6,7 +6,7 @@ use crate::harness::{Node, Peer, Room, Running};
 fn a_registrar_names_the_session_and_its_peer() {
     let room = Room::new();
     let mut node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["-v"]);
-    Peer::dial(node.endpoint()).send_bytes(b"neither of these is a preface");
+    Peer::babble(node.endpoint());
     let told = node.says("turned away");
     let pid = std::process::id();
     assert!(

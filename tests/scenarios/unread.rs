@@ -55,7 +55,7 @@ fn a_registrar_serves_though_its_log_cannot_be_written() {
         let place = room.unix("registrar.sock");
         let node = start(&room, script, &["registrar", "-vvv", "--listen", &place]);
         for _ in 0..20 {
-            Peer::dial(&place).send_bytes(b"neither of these is a preface");
+            Peer::babble(&place);
         }
         let asked = |args: &[&str]| room.callsign(&[args, &["--registrar", &place]].concat());
         asked(&["register", "clock", "/unix/@clock", "--ttl", "1m"]).succeeds();
@@ -115,7 +115,7 @@ fn a_log_that_nobody_reads_does_not_stop_a_registrar() {
     let node = start(&room, "exec \"$0\" \"$@\" 2>fifo", &args);
     // Each causes a line; the pipe and the queue together hold fewer.
     for _ in 0..12_000 {
-        Peer::dial(&place).send_bytes(b"neither of these is a preface");
+        Peer::babble(&place);
     }
     // It answers after it has turned all of them away.
     while room.callsign(&["status", "--registrar", &place]).code != Some(0) {}
