@@ -1,6 +1,6 @@
 //! Answers to a shell's completion requests.
 
-use std::{ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, iter, time::Duration};
 
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use discovery::Client;
@@ -54,18 +54,23 @@ fn names(current: &OsStr, is_bash: bool) -> Vec<CompletionCandidate> {
 struct Typed {
     /// Its meaning so far.
     text: String,
-    /// The quote that it is in, if it began with one.
+    /// The quote that it ends in, which may have begun within the word.
     quote: Option<char>,
 }
 
 impl Typed {
     fn read(word: &str) -> Self {
-        let quote = word.chars().next().filter(|it| matches!(it, '"' | '\''));
-        let mut text = String::new();
-        let mut rest = word.chars().skip(usize::from(quote.is_some()));
+        let (mut text, mut quote) = (String::new(), None);
+        let mut rest = word.chars();
         while let Some(character) = rest.next() {
-            match character {
-                '\\' if quote != Some('\'') => text.extend(rest.next()),
+            match (character, quote) {
+                ('\\', None) => text.extend(rest.next()),
+                ('\\', Some('"')) => match rest.next() {
+                    Some(it) if ESCAPED_IN_QUOTES.contains(&it) => text.push(it),
+                    other => text.extend(iter::once('\\').chain(other)),
+                },
+                ('"' | '\'', None) => quote = Some(character),
+                (it, Some(open)) if it == open => quote = None,
                 _ => text.push(character),
             }
         }
@@ -75,17 +80,20 @@ impl Typed {
     /// Quotes a name for a shell as the completion of a word, and keeps the typed beginning.
     /// Anybody may register a name such as `$(reboot)`, which must never run.
     fn quoted(&self, name: &str, kept: &str) -> Option<String> {
-        match self.quote {
-            // The opening quote stays in the line, and nothing that would end it is inserted.
-            Some('"') => (!name.contains(['"', '$', '`', '\\', '!'])).then(|| name.to_owned()),
-            Some(_) => (!name.contains('\'')).then(|| name.to_owned()),
+        let before = Self::read(kept);
+        let rest = name.strip_prefix(&*before.text)?;
+        // An opening quote stays in the line, and nothing that would end it is inserted.
+        let quote = if kept.is_empty() { self.quote } else { before.quote };
+        let rest: String = match quote {
+            Some('"') => (!rest.contains(['"', '$', '`', '\\', '!'])).then(|| rest.to_owned())?,
+            Some(_) => (!rest.contains('\'')).then(|| rest.to_owned())?,
             None => {
                 let is_safe = |it: char| it.is_alphanumeric() || "_-.:@%+,".contains(it);
                 let escaped = |it| if is_safe(it) { vec![it] } else { vec!['\\', it] };
-                let rest = name.strip_prefix(&*Self::read(kept).text)?;
-                Some(kept.chars().chain(rest.chars().flat_map(escaped)).collect())
+                rest.chars().flat_map(escaped).collect()
             }
-        }
+        };
+        Some(format!("{kept}{rest}"))
     }
 }
 
@@ -118,6 +126,9 @@ const NAMED: &[(&str, &str)] = &[
     ("watch", "pattern"),
 ];
 
+/// The characters that a backslash protects between double quotes; before others it means itself.
+const ESCAPED_IN_QUOTES: [char; 4] = ['"', '$', '`', '\\'];
+
 /// The time limit for the registrar: with the start of the program it stays below 200 ms.
 const PATIENCE: Duration = Duration::from_millis(150);
 
@@ -147,6 +158,13 @@ mod tests {
         check("\"fe", "fe", Some('"'));
         check(r"'a\b", r"a\b", Some('\''));
         check(r"a\", "a", None);
+        // Quotes within a word.
+        check("q\"", "q", Some('"'));
+        check("q\"u'o", "qu'o", Some('"'));
+        check("q\"u\"o", "quo", None);
+        check("a'b'\"c", "abc", Some('"'));
+        check(r#"q\"u"#, "q\"u", None);
+        check(r#""a\"b\c"#, r#"a"b\c"#, Some('"'));
     }
 
     #[test]
@@ -175,5 +193,14 @@ mod tests {
         check("k=v", "k=", "k=v=w", Some(r"k=v\=w"));
         check(r"a\;b:c", r"a\;b:", "a;b:cd", Some(r"a\;b:cd"));
         check("x", "y", "x", None);
+        // A quote that the line keeps.
+        check("q\"", "q\"", "q\"uo", None);
+        check("q\"", "q\"", "quo", Some("q\"uo"));
+        check("q'", "q'", "q\"uo", Some("q'\"uo"));
+        check("q'", "q'", "q'uo", None);
+        check(r#"q\""#, "", "q\"uo", Some(r#"q\"uo"#));
+        check("q\"u\"o", "", "quo;x", Some(r"quo\;x"));
+        check("\"$", "\"", "$(reboot)", None);
+        check("'$", "'", "$(reboot)", Some("'$(reboot)"));
     }
 }
