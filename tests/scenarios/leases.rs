@@ -168,18 +168,24 @@ fn watch(node: &Node<'_>) -> Running {
 }
 
 #[test]
-fn a_lease_ends_with_its_registrar_and_renew_says_so() {
+fn renew_of_an_ended_lease_says_what_may_have_ended_it() {
     let room = Room::new();
     let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["--settle-time", "0s"]);
     let register = ["register", "clock", "/unix/@clock", "--ttl", "10m", "--json"];
     let uuid = node.callsign(&register).succeeds().json()["uuid"].as_str().unwrap().to_owned();
     let node = node.restart();
-    for target in ["clock", &uuid[..8]] {
+    let ended = "a lease ends at its time, with its registrar, or when nobody is found there";
+    let is_unknown = |target: &str| {
         let unknown = node.callsign(&["renew", target]).ends_with(1);
-        unknown.says(&["a lease ends with its registrar: register it again"]);
-    }
+        unknown.says(&["register it again: ", ended]);
+    };
+    is_unknown("clock");
+    is_unknown(&uuid[..8]);
     node.callsign(&register).succeeds();
     node.callsign(&["renew", "clock"]).succeeds();
+    // Its registrar lives on.
+    node.callsign(&["unregister", "clock"]).succeeds();
+    is_unknown("clock");
 }
 
 /// Anybody may register a name that looks like another instance's UUID.

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let target = Target::read(&args.target)?;
     let client = context.client().await?;
     let known = target.look_up(&client).await.map_err(|it| match it.exit {
-        Exit::NotFound => it.hint("a lease ends with its registrar: register it again"),
+        Exit::NotFound => it.hint(ENDED),
         _ => it,
     })?;
     let (leases, others): (Vec<_>, Vec<_>) =
@@ -114,6 +114,10 @@ fn no_lease(records: &[Record]) -> Failure {
     };
     Failure::not_found(anyhow!("{} has no lease to renew: {why}", record.instance()))
 }
+
+/// Why a lease may be there no more. A registrar that has been restarted knows of no former one.
+const ENDED: &str = "register it again: a lease ends at its time, with its registrar, or when nobody \
+                     is found there";
 
 #[derive(Debug, Serialize)]
 struct RenewedJson<'a> {
