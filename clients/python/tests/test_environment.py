@@ -104,6 +104,35 @@ async def test_a_folder_for_sockets_is_the_one_of_the_commands(
     assert places() == [f"/unix/tmp/callsign-{user}/registrar.sock", LOOPBACK]
 
 
+async def test_what_root_starts_without_a_session_is_for_the_whole_system(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, user = str(room.path), os.geteuid()
+    (room.path / "system").mkdir()
+    system = f"/unix{own}/system/registrar.sock"
+    monkeypatch.setenv("CALLSIGN_SYSTEM_DIR", f"{own}/system")
+    monkeypatch.setenv("TMPDIR", own)
+    of_tmp = f"/unix{own}/callsign-{user}/registrar.sock"
+    for xdg, expected in [
+        (own, [f"/unix{own}/callsign/registrar.sock", system]),
+        ("relative", [of_tmp, system]),
+        ("", [system] if user == 0 else [of_tmp, system]),
+        (None, [system] if user == 0 else [of_tmp, system]),
+    ]:
+        if xdg is None:
+            monkeypatch.delenv("XDG_RUNTIME_DIR")
+        else:
+            monkeypatch.setenv("XDG_RUNTIME_DIR", xdg)
+        assert places() == [*expected, LOOPBACK]
+        said = said_by_the_command()
+        # A registrar of this machine at the port may answer.
+        assert said == "" or all(f"{it}: " in said for it in expected)
+        assert (of_tmp in said) <= (of_tmp in expected)
+    # Without the system's folder, it asks its own.
+    monkeypatch.setenv("CALLSIGN_SYSTEM_DIR", f"{own}/nothing")
+    assert places() == [of_tmp, f"/unix{own}/nothing/registrar.sock", LOOPBACK]
+
+
 async def test_without_such_a_folder_the_other_places_are_asked(
     room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

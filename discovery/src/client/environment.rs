@@ -7,6 +7,7 @@ use std::{
 
 use config::{REGISTRARS_VARIABLE, Settings, SettingsFile, TlsPath};
 use endpoints::Endpoint;
+use rustix::process::geteuid;
 use tracing::warn;
 use transport::TlsFiles;
 
@@ -186,10 +187,17 @@ fn registrars(
         }
     };
     let system = config::system_dir(variable(config::SYSTEM_DIR_VARIABLE).as_deref());
-    if let Some(system) = system.filter(|it| is_usual && has_system(it))
-        && let Ok(system) = config::system_registrar(&system)
+    if let Some(system_dir) = system.filter(|it| is_usual && has_system(it))
+        && let Ok(system) = config::system_registrar(&system_dir)
     {
-        // After the user's own, before the port, which anybody may have.
+        // After the user's own, before the port, which anybody may have. Root has no session of its
+        // own: what it starts is for the whole system.
+        let is_for_all = geteuid().is_root()
+            && variable("XDG_RUNTIME_DIR").is_none_or(|it| it.is_empty())
+            && system_dir.is_dir();
+        if is_for_all {
+            registrars = vec![config::loopback_registrar()];
+        }
         registrars.insert(registrars.len() - 1, system);
     }
     let trust = match named {
@@ -261,6 +269,18 @@ mod tests {
             &[gone, (config::SYSTEM_DIR_VARIABLE, folder.path())],
             Ok(&[&format!("/unix{}/registrar.sock", folder.path().display()), usual[1]]),
         );
+        // What root starts without a session is for the whole system.
+        let system = format!("/unix{}/registrar.sock", folder.path().display());
+        let user = geteuid();
+        let of_user = format!("/unix{}/callsign-{user}/registrar.sock", folder.path().display());
+        let all = [&*of_user, &system, usual[1]];
+        let found = if user.is_root() { &all[1..] } else { &all };
+        check(&[(config::SYSTEM_DIR_VARIABLE, folder.path())], Ok(found));
+        check(
+            &[("XDG_RUNTIME_DIR", empty), (config::SYSTEM_DIR_VARIABLE, folder.path())],
+            Ok(found),
+        );
+        check(&[(config::SYSTEM_DIR_VARIABLE, &file)], Ok(&[&of_user, usual[1]]));
         // A program that starts before the system's registrar watches its future place.
         let to_come = folder.path().join("system");
         let of = |name: &str| match name {

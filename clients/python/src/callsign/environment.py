@@ -75,7 +75,10 @@ def _registrars(
     if own is not None:
         usual.append(of_path(str(own / "registrar.sock")))
     system_dir = environment.get(SYSTEM_DIR_VARIABLE, _SYSTEM_DIR)
-    if system_dir.startswith("/") and (is_patient or Path(system_dir).is_dir()):
+    if system_dir.startswith("/") and ((is_there := Path(system_dir).is_dir()) or is_patient):
+        # Root has no session of its own: what it starts is for the whole system.
+        if is_there and os.geteuid() == 0 and not environment.get("XDG_RUNTIME_DIR"):
+            usual.clear()
         usual.append(of_path(str(Path(system_dir) / "registrar.sock")))
     usual.append(Tcp(IPv4Address("127.0.0.1"), DEFAULT_PORT))
     return usual, Trust.USUAL
