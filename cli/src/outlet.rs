@@ -12,7 +12,7 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    io, mem,
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
@@ -58,6 +58,8 @@ struct Queue {
     /// hundred times.
     is_full: bool,
     has_thread: bool,
+    /// Writes what fits while no thread can be started.
+    pen: Pen,
     /// Entries wait until somebody else is done with the terminal.
     is_held: bool,
     /// Whether the thread has an entry in hand.
@@ -90,8 +92,10 @@ impl Outlet {
             let started = thread::Builder::new().name("outlet".to_owned()).spawn(move || {
                 shared.run();
             });
-            // Without a thread it waits for the end, where it is written as far as it goes.
             queue.has_thread = started.is_ok();
+            if !queue.has_thread {
+                self.0.write_what_fits(&mut queue);
+            }
         }
         drop(queue);
         self.0.filled.notify_one();
@@ -104,7 +108,12 @@ impl Outlet {
 
     /// Writes what was kept, and what comes from now on.
     pub(crate) fn let_go(&self) {
-        self.0.queue().is_held = false;
+        let mut queue = self.0.queue();
+        queue.is_held = false;
+        if !queue.has_thread {
+            self.0.write_what_fits(&mut queue);
+        }
+        drop(queue);
         self.0.filled.notify_one();
     }
 
@@ -116,9 +125,9 @@ impl Outlet {
             return false;
         }
         if !queue.has_thread {
-            let entries = std::mem::take(&mut queue.entries);
+            let entries = mem::take(&mut queue.entries);
+            let mut pen = mem::take(&mut queue.pen);
             drop(queue);
-            let mut pen = Pen::default();
             return entries.into_iter().all(|it| pen.write(&self.0, it, Some(STALLED)));
         }
         let deadline = now() + FLUSH_MAX;
@@ -159,12 +168,31 @@ impl Queue {
             _ => self.entries.push_back(Entry::Gap(1)),
         }
     }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front();
+        if let Some(Entry::Line(line)) = &entry {
+            self.bytes -= line.len();
+        }
+        entry
+    }
 }
 
 impl Shared {
+    /// Writes entries without a thread, for as long as there is room: this process may have no more
+    /// threads. The rest waits for the next line, or for the end.
+    fn write_what_fits(&self, queue: &mut Queue) {
+        while !queue.is_held
+            && self.target.with(|fd| is_writable(fd))
+            && let Some(entry) = queue.pop()
+        {
+            queue.pen.write(self, entry, Some(Duration::ZERO));
+        }
+    }
+
     /// Writes entries for as long as the process lives.
     fn run(&self) {
-        let mut pen = Pen::default();
+        let mut pen = mem::take(&mut self.queue().pen);
         loop {
             let entry = self.next(pen.lost > 0);
             let is_retry = entry.is_none();
@@ -191,10 +219,7 @@ impl Shared {
                 return None;
             }
         }
-        let entry = queue.entries.pop_front();
-        if let Some(Entry::Line(line)) = &entry {
-            queue.bytes -= line.len();
-        }
+        let entry = queue.pop();
         queue.is_writing = true;
         entry
     }
@@ -282,7 +307,10 @@ fn write_all(
         if limit.is_some() && !may_write(fd, limit) {
             return Err((written, Errno::AGAIN));
         }
-        match rustix::io::write(fd, &bytes[written..]) {
+        // A pipe that has some room may not have enough.
+        let piece = limit.map_or(usize::MAX, |_| PIPE_BUF);
+        let end = bytes.len().min(written.saturating_add(piece));
+        match rustix::io::write(fd, &bytes[written..end]) {
             Ok(count) => written += count,
             Err(Errno::INTR) => {}
             // Another process has made the descriptor non-blocking for all that share it.
@@ -314,6 +342,9 @@ const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The interval between attempts to write again. Each costs a system call.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a pipe takes at once that has any room.
+const PIPE_BUF: usize = 4096;
 
 /// The pause for a descriptor that claims to have room, and accepts nothing.
 const AGAIN_PAUSE: Duration = Duration::from_millis(5);
@@ -400,6 +431,31 @@ mod tests {
         let mut read = [0; 4];
         reader.read_exact(&mut read).unwrap();
         assert_eq!(&read, b"one\n");
+    }
+
+    #[test]
+    fn what_fits_is_written_at_once_where_no_thread_can_be_started() {
+        let (mut reader, writer) = pipe().unwrap();
+        let outlet = outlet(OwnedFd::from(writer).into());
+        let put = |line: String| {
+            let mut queue = outlet.0.queue();
+            queue.push(line.into());
+            outlet.0.write_what_fits(&mut queue);
+            queue.entries.len()
+        };
+        assert_eq!(put("one\n".to_owned()), 0);
+        let mut read = [0; 4];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"one\n");
+        // Nobody reads: it waits in the queue, and not for the reader.
+        let line = "x".repeat(3 * PIPE_BUF) + "\n";
+        let mut count = 0;
+        while put(line.clone()) == 0 {
+            count += 1;
+        }
+        assert!(count > 0);
+        drop(reader);
+        assert!(!outlet.flush());
     }
 
     #[test]
