@@ -22,11 +22,11 @@ use tokio::{
 };
 use tracing::info;
 use transport::{
-    DialError, Listening, ListeningSocket, Silence, Stream, here, is_there, look, root,
-    stranger_among,
+    DialError, Listening, ListeningSocket, Silence, Stream, here, is_there, listens_elsewhere,
+    look, root, stranger_among,
 };
 use uuid::Uuid;
-use wire::{ChannelBinding, registrar::Evidence};
+use wire::{ChannelBinding, Lifetime, registrar::Evidence};
 
 use crate::{
     RegistryHandle,
@@ -182,6 +182,13 @@ async fn look_into(
     let owners = [registrant, by];
     let proves = ticket.is_some();
     let seen = look_in_turn(registry, stamped, proves, owners, one_at_a_time).await;
+    // A foreign program never registers again, and its folder may come back.
+    let is_away = seen == Some(CheckResult::Dead)
+        && registry
+            .read(|registry| registry.record(*uuid))
+            .is_some_and(|it| it.lifetime == Lifetime::Foreign)
+        && listens_elsewhere(stamped);
+    let seen = if is_away { Some(CheckResult::Unclear) } else { seen };
     // For endpoints beyond the registrar's judgement, the word of the owner counts, and of those
     // that may change it anyway.
     let is_trusted = by == registrant || registry.accounts().is_trusted(by.account());

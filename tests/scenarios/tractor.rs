@@ -92,6 +92,37 @@ fn tractor_programs_and_callsigns_actors_find_each_other() {
     assert!(said.stdout.contains("msg_type") && said.stdout.contains("snake"), "{said}");
 }
 
+/// They register only once, so one whose folder is away while somebody looks stays in the list.
+#[test]
+fn a_tractor_program_whose_folder_is_away_for_a_moment_is_found_again() {
+    let Some(python) = python() else { return };
+    let room = Room::new();
+    let node = listen(&room);
+    let folder = room.file("sockets");
+    fs::create_dir(&folder).unwrap();
+    let mut snake = Actor::start_in(&folder, &node, &python, "snake", "unix");
+    let mut root = Actor::start(&node, &python, "root", "unix");
+    for asks in ["connect", "delete"] {
+        fs::rename(&folder, room.file("away")).unwrap();
+        if asks == "connect" {
+            node.callsign(&["connect", "snake"]).ends_with(1).says(&["no such socket"]);
+        } else {
+            root.ask(&format!("delete {}", snake.addr));
+        }
+        let listed = node.callsign(&["ls", "snake", "--json"]).json();
+        assert_eq!(listed.as_array().map(Vec::len), Some(1), "{asks}: {listed}");
+        fs::rename(room.file("away"), &folder).unwrap();
+        assert_eq!(snake.ask("find snake"), json!([snake.addr]), "{asks}");
+        let said = node.run(&["connect", "snake"]).outcome();
+        assert!(said.stdout.contains("msg_type"), "{asks}: {said}");
+    }
+    let mut watch = node.run(&["watch", "snake", "--json"]);
+    watch.json("that it has begun", |it| it["change"] == "synced");
+    fs::rename(&folder, room.file("away")).unwrap();
+    snake.running.signal(Signal::KILL);
+    watch.json("that it has gone", |it| it["change"] == "remove");
+}
+
 /// Returns what a node has written down of tractor's programs.
 fn written_down(room: &Room) -> String {
     let files = fs::read_dir(room.file("callsign")).into_iter().flatten().flatten();
@@ -239,13 +270,24 @@ pub(crate) struct Actor {
 
 impl Actor {
     pub(crate) fn start(node: &Node<'_>, python: &Path, name: &str, transport: &str) -> Self {
+        Self::start_in(node.room().path(), node, python, name, transport)
+    }
+
+    /// Starts it with its socket in a folder.
+    fn start_in(
+        folder: &Path,
+        node: &Node<'_>,
+        python: &Path,
+        name: &str,
+        transport: &str,
+    ) -> Self {
         let at = match transport {
             "tcp" => node.endpoints()[1].rsplit('/').next().unwrap(),
             _ => node.endpoints()[0].strip_prefix("/unix").unwrap(),
         };
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/scenarios/tractor.py");
         let mut command = node.room().other_command(&python.display().to_string());
-        command.args([script, at, name, transport]).arg(node.room().path());
+        command.args([script, at, name, transport]).arg(folder);
         let mut running = Running::start(command);
         let addr = running.json("its address", Value::is_array);
         Self { running, addr }

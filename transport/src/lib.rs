@@ -138,6 +138,7 @@ pub use linux::{
 pub use listen::{BindOptions, Listener};
 pub use listening::{
     Listening, ListeningSocket, Silence, is_of_other_host, listening, listening_at_each,
+    listens_elsewhere,
 };
 pub use mounts::shares_folder;
 pub use moves::current_socket;

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use endpoints::{Endpoint, Host, SocketId, TcpAddress, UnixAddress, UnixPath};
+use endpoints::{Endpoint, Host, SocketId, Stamped, TcpAddress, UnixAddress, UnixPath};
 use thiserror::Error;
 
 use self::picked::{Picked, SocketFile};
@@ -266,6 +266,41 @@ fn missing(path: &Path) -> Silence {
         Err(_) => Some(Silence::NoFolder { folder: it.to_path_buf() }),
     });
     first.unwrap_or(Silence::Missing)
+}
+
+/// Tells whether the very socket of a stamped path still listens while nothing is at the path: its
+/// folder is away, perhaps for a moment, or its file has been removed.
+///
+/// ```
+/// # use transport as callsign;
+/// use std::os::unix::net::UnixListener;
+///
+/// use callsign::listens_elsewhere;
+/// use endpoints::{Endpoint, Stamped};
+///
+/// let folder = tempfile::tempdir()?;
+/// let at = |path: &str| folder.path().join(path);
+/// std::fs::create_dir(at("here"))?;
+/// let listener = UnixListener::bind(at("here/a.sock"))?;
+/// let endpoint = Endpoint::from_unix_path(&at("here/a.sock"))?;
+/// let stamped = Stamped { stamp: callsign::stamp(&endpoint), endpoint };
+/// assert!(!listens_elsewhere(&stamped), "it is there");
+/// std::fs::rename(at("here"), at("away"))?;
+/// assert!(listens_elsewhere(&stamped));
+/// drop(listener);
+/// assert!(!listens_elsewhere(&stamped));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn listens_elsewhere(Stamped { endpoint, stamp }: &Stamped) -> bool {
+    let (Endpoint::Unix(UnixAddress::Path(path)), Some(socket)) = (endpoint, stamp.socket) else {
+        return false;
+    };
+    let is_missing = matches!(
+        listening(endpoint),
+        Listening::Nobody(Silence::Missing | Silence::NoFolder { .. } | Silence::NotAFolder { .. })
+    );
+    is_missing
+        && or_unknown("the list of sockets", picked::is_listening(socket, path)) == Some(true)
 }
 
 /// Asks for the listener at an open file, to which the path led.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use endpoints::{Stamped, Unreachable, locate};
 use registrar::{Look, RegistryHandle};
-use transport::{DialError, here_for};
+use transport::{DialError, here_for, listens_elsewhere};
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +20,8 @@ pub(super) enum ProbeResult {
     Alive,
     /// It is not: nobody is, or another actor.
     Dead,
-    /// The peer accepts, but says nothing. A debugger may have stopped it.
+    /// It listens, but says nothing, or cannot be reached now: a debugger may have stopped it, or
+    /// the folder of its socket is away.
     Mute,
     /// It cannot be judged from here, or not now.
     Unclear,
@@ -37,6 +38,8 @@ pub(super) async fn look_at(
 ) -> ProbeResult {
     match registry.look_at(uuid, stamped).await {
         None => {}
+        // It never registers again.
+        Some(Look::Dead) if listens_elsewhere(stamped) => return ProbeResult::Mute,
         Some(Look::Dead) => return ProbeResult::Dead,
         Some(Look::Alive) => return ProbeResult::Alive,
         Some(Look::Unclear) => return ProbeResult::Unclear,
@@ -81,9 +84,13 @@ mod tests {
 
     /// Returns the result of a look at a registered endpoint.
     async fn look(endpoint: &Endpoint, owner: Owner) -> ProbeResult {
+        let stamped = Stamped { stamp: transport::stamp(endpoint), endpoint: endpoint.clone() };
+        look_stamped(stamped, owner).await
+    }
+
+    async fn look_stamped(stamped: Stamped, owner: Owner) -> ProbeResult {
         let registry = RegistryHandle::unattended(Limits::default());
         let uuid = Uuid::from_u128(7);
-        let stamped = Stamped { stamp: transport::stamp(endpoint), endpoint: endpoint.clone() };
         let (name, metadata) = ("feed".parse().unwrap(), BTreeMap::new());
         let endpoint = Some(stamped.clone());
         registry.remember_foreign(Foreign { name, uuid, endpoint, metadata }, owner).unwrap();
@@ -122,6 +129,15 @@ mod tests {
         }
         assert_eq!(look(&at, own).await, ProbeResult::Mute);
         assert!(unix.accept().is_ok());
+
+        // Its folder may be away for a moment.
+        let away = folder.path().with_extension("away");
+        let stamped = Stamped { stamp: transport::stamp(&at), endpoint: at.clone() };
+        std::fs::rename(folder.path(), &away).unwrap();
+        for owner in [own, other] {
+            assert_eq!(look_stamped(stamped.clone(), owner).await, ProbeResult::Mute, "{owner}");
+        }
+        std::fs::rename(&away, folder.path()).unwrap();
 
         drop((tcp, unix));
         assert_eq!(look(&at, other).await, ProbeResult::Dead);

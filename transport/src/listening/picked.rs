@@ -139,6 +139,20 @@ fn bound_anywhere(handle: &Handle) -> io::Result<Listening> {
     }
 }
 
+/// Tells whether a socket listens that was bound to this path and has that file, wherever that is.
+pub(super) fn is_listening(file: SocketId, path: &UnixPath) -> io::Result<bool> {
+    let (mut is_listening, (number, _)) = (false, file_number(file));
+    diag::each_unix_socket(|it| {
+        let bound = it.name.strip_suffix(b"\0").unwrap_or(&it.name);
+        let is_bound =
+            || Path::new(OsStr::from_bytes(bound)).file_name() == path.as_path().file_name();
+        // Some file systems report another device than the kernel has.
+        let is_file = it.file.is_some_and(|(ino, _)| ino == number);
+        is_listening |= it.is_listening && is_file && is_bound();
+    })?;
+    Ok(is_listening)
+}
+
 /// Describes the sockets of one name.
 fn of_unix<'a>(
     found: impl IntoIterator<Item = &'a UnixSocket>,
