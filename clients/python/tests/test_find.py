@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
+from typing import Any
 from uuid import UUID
 
 import anyio
@@ -274,3 +280,64 @@ def test_a_wildcard_is_published_as_the_addresses_of_this_host() -> None:
         places = [str(it.endpoint) for it in published(listener)]
         assert f"/ip4/127.0.0.1/tcp/{port}" in places
         assert all("0.0.0.0" not in it for it in places)
+
+
+@contextmanager
+def server_of(user: int, port: int = 0) -> Iterator[int]:
+    """Starts a server of another user at a port of the loopback, and returns that."""
+    program = """if True:
+        import os, socket, sys
+        os.setuid(int(sys.argv[2]))
+        server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+        print(server.getsockname()[1], flush=True)
+        while True:
+            server.accept()[0].sendall(b"hello")
+    """
+    command = [sys.executable, "-c", program, str(port), str(user)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        try:
+            yield int(running.stdout.readline())
+        finally:
+            running.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start programs of other users")
+async def test_a_lease_does_not_lead_to_another_users_program(room: Room, node: Node) -> None:
+    async with callsign.connect(node.endpoint) as client:
+        with server_of(4001) as port:
+            place = f"/ip4/127.0.0.1/tcp/{port}"
+            async with client.register("web", place, lease=600) as web:
+                kept = web.leave()
+            (record,) = (await client.query("web")).records
+            assert [it.stamp.user for it in record.endpoints] == [4001]
+            async with await client.find("web") as found:
+                assert await found.receive() == b"hello"
+        with server_of(4002, port):
+            with pytest.raises(callsign.NoneAnswered, match="user 4002's program listens there"):
+                await client.find("web")
+        # Root listens for others.
+        async with client.register("web", place, lease=600, uuid=kept.uuid):
+            with server_of(0, port):
+                async with await client.find("web") as found:
+                    assert await found.receive() == b"hello"
+
+
+async def test_a_lease_says_whose_the_listener_is(room: Room, node: Node) -> None:
+    async with callsign.connect(node.endpoint) as client:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.create_server(("::", 0), family=socket.AF_INET6) as dual,
+        ):
+            port = dual.getsockname()[1]
+            places: list[Any] = [server, f"/ip4/127.0.0.1/tcp/{port}", f"/ip6/::1/tcp/{port}"]
+
+            async def users(**details: Any) -> list[int | None]:
+                async with client.register("web", *places, **details) as web:
+                    return [it.stamp.user for it in web.endpoints]
+
+            user = os.geteuid()
+            assert await users(lease=60.0) == [user] * 3
+            # It says itself who it is, or is followed.
+            assert await users(lease=60.0, proves=True) == [None] * 3
+            assert await users() == [None] * 3

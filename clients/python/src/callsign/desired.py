@@ -21,6 +21,7 @@ from .locality import Stamped
 from .messages import Instance, State
 from .names import check_name
 from .signal import Signal
+from .strangers import stamp_users
 from .text import duration, kind_of, quoted
 from .writing import write_stamped
 
@@ -104,6 +105,12 @@ class Entry:
     def is_found_dead(self) -> bool:
         """Tells whether a registrar has found it dead, and has not got it again."""
         return self.lost is not None and not self.lost.is_final
+
+    def stamped(self, endpoints: Sequence[Stamped]) -> tuple[Stamped, ...]:
+        """Checks endpoints, and says whose the listeners are if nothing else will: nobody follows a
+        lease, and what proves nothing cannot tell itself from another."""
+        is_unproved_lease = self.lease is not None and not self.proves
+        return check_endpoints(stamp_users(endpoints) if is_unproved_lease else endpoints)
 
     def change(self, **changes: Any) -> int:
         """Changes what is wanted, and returns the new version."""
@@ -215,7 +222,6 @@ class Details(TypedDict, total=False):
 def make_entry(name: str, endpoints: Sequence[Stamped], details: Details, links: int) -> Entry:
     """Checks a registration, and takes it down."""
     check_name(name)
-    kept = check_endpoints(endpoints)
     metadata = check_metadata(details.get("metadata", {}))
     state = check_state(details.get("state", "ready"))
     lease, uuid = details.get("lease"), details.get("uuid")
@@ -229,9 +235,11 @@ def make_entry(name: str, endpoints: Sequence[Stamped], details: Details, links:
     # else can register one that derives from a secret.
     secret = None if uuid is not None else secrets.token_bytes(16)
     instance = Instance(name, _derived(secret) if uuid is None else uuid)
-    wanted = Wanted(1, 1, kept, metadata, state)
+    wanted = Wanted(1, 1, check_endpoints(endpoints), metadata, state)
     proves, waits = details.get("proves", False), details.get("wait_in_line", False)
-    return Entry(instance, secret, lease, proves, waits, wanted, links)
+    entry = Entry(instance, secret, lease, proves, waits, wanted, links)
+    entry.wanted = replace(wanted, endpoints=entry.stamped(endpoints))
+    return entry
 
 
 def check_endpoints(endpoints: Sequence[Stamped]) -> tuple[Stamped, ...]:

@@ -30,6 +30,7 @@ from .options import Options
 from .secure import binding_of
 from .signal import Signal
 from .sockets import dial
+from .strangers import is_stranger, meant_user, stranger_at
 from .streams import SocketStream
 from .text import brief, plain
 
@@ -147,7 +148,7 @@ def explain(records: Sequence[Record], look: Look = look) -> Explanation:
     """
     here = here_for(it.endpoint for record in records for it in record.endpoints)
     candidates = [
-        Candidate(record, stamped, locate(stamped, here, look))
+        Candidate(record, stamped, _judge(record, stamped, locate(stamped, here, look)))
         for record in records
         for stamped in record.endpoints
     ]
@@ -157,6 +158,17 @@ def explain(records: Sequence[Record], look: Look = look) -> Explanation:
         return (not it.is_within_reach, it.record.suspicion is not None, near)
 
     return Explanation(sorted(candidates, key=rank))
+
+
+def _judge(record: Record, stamped: Stamped, verdict: Verdict) -> Verdict:
+    """Leaves out where another user's program has the place of one that cannot prove who it is."""
+    if record.proves or isinstance(verdict, OutOfReach):
+        return verdict
+    user = stranger_at(stamped, record.user)
+    if user is None:
+        return verdict
+    what = f"user {user}'s program listens there, and another user's was registered"
+    return OutOfReach("other-user", what)
 
 
 class Connection(SocketStream):
@@ -303,7 +315,7 @@ async def _reach(
     sock = await dial(candidate.endpoint, options.actor_timeout, dialing.credentials, expected)
     try:
         if not record.proves:
-            _check_user(sock, record.user, has_inode=expected is not None)
+            _check_user(sock, record.user, candidate.stamped)
             return sock, None, Assurance.UNPROVED
         ticket = dialing.tickets.get((record.uuid, record.epoch))
         challenge = None if ticket is None else ticket.challenge
@@ -339,14 +351,23 @@ def _unproved() -> IdentityError:
     return IdentityError("other-identity", what)
 
 
-def _check_user(sock: socket.socket, registrant: int | None, *, has_inode: bool) -> None:
+def _check_user(sock: socket.socket, registrant: int | None, stamped: Stamped) -> None:
     """Makes sure that the socket of a program that cannot prove who it is belongs to the user who
-    registered it. Root may listen for others at boot; and a program that root registered may have
-    changed its user since, for which only the socket's own inode can vouch."""
-    if sock.family != socket.AF_UNIX or registrant is None:
+    registered it, or to the one in its stamp. Root may listen for others at boot; and a program
+    that root registered may have changed its user since, for which only the socket's own inode can
+    vouch."""
+    if sock.family != socket.AF_UNIX:
+        # The place may have passed to another since it was judged.
+        if (user := stranger_at(stamped, registrant)) is not None:
+            what = f"user {user} listens there, and it is user {stamped.stamp.user}'s"
+            raise IdentityError("other-user", what)
         return
-    found = kernel.peer_user(sock)
-    if found is None or found in (registrant, 0) or (registrant == 0 and has_inode):
+    found, has_inode = kernel.peer_user(sock), stamped.stamp.socket is not None
+    if registrant is None:
+        registrant = meant_user(stamped)
+    if registrant is None or found is None or not is_stranger(found, stamped, registrant):
+        return
+    if registrant == 0 and has_inode:
         return
     if kernel.are_users_global():
         what = f"user {found} listens there, and user {registrant} registered it"
@@ -357,6 +378,7 @@ _LEFT_OUT = {
     "missing": "missing",
     "not-a-socket": "not-a-socket",
     "other-socket": "other-identity",
+    "other-user": "other-identity",
 }
 
 _OF_DIAL = {

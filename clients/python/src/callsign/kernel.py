@@ -182,6 +182,27 @@ def tcp_user(sock: socket.socket) -> int | None:
     return None
 
 
+def listening_users(ip: IPv4Address | IPv6Address, port: int) -> tuple[int, ...]:
+    """Returns the users of the listeners that would take a connection to an address of this network
+    namespace, as far as the kernel shows them: those at the very address, else at a wildcard."""
+    any_ipv4, any_ipv6 = IPv4Address(0), IPv6Address(0)
+    tiers: list[IPv4Address | IPv6Address] = [ip, any_ipv6]
+    if ip.version == 4:
+        tiers = [ip, IPv6Address(f"::ffff:{ip}"), any_ipv4, any_ipv6]
+    try:
+        for place in tiers:
+            is_ipv4 = place.version == 4
+            wanted = _proc_address((str(place).partition("%")[0], port), is_ipv4)
+            with open("/proc/self/net/tcp" if is_ipv4 else "/proc/self/net/tcp6") as table:
+                lines = (it.split() for it in table)
+                users = tuple(int(it[7]) for it in lines if (it[1], it[3]) == (wanted, "0A"))
+            if users:
+                return users
+    except (OSError, ValueError, IndexError):
+        return ()
+    return ()
+
+
 def _proc_address(address: tuple[str, int], is_ipv4: bool) -> str:
     packed = socket.inet_pton(socket.AF_INET if is_ipv4 else socket.AF_INET6, address[0])
     words = struct.unpack(f"={len(packed) // 4}I", packed)

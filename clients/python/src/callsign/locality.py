@@ -45,6 +45,8 @@ class Stamp:
     process: int | None = None
     socket: SocketId | None = None
     root: int | None = None
+    #: Whose listener was there, of a port or an abstract name of what proves nothing.
+    user: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ def _read_stamp(fields: Fields) -> Stamp:
         process=fields.optional_number("process"),
         socket=None if socket is None else _read_socket(socket),
         root=fields.optional_number("root"),
+        user=fields.optional_number("user"),
     )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import anyio
 import anyio.abc
 
-from .desired import Details, Entry, check_endpoints, check_metadata, check_state, make_entry
+from .desired import Details, Entry, check_metadata, check_state, make_entry
 from .errors import LinkError, Lost, NotOpen, RegistrarFailure, registrars_error
 from .link import Dialing, Down, Standby, Up, log
 from .locality import Stamp, Stamped
@@ -90,7 +90,7 @@ class Registered:
         """Replaces its endpoints. One that was bound again has another stamp. The addresses of
         wildcards are not followed any more."""
         self._following.cancel()
-        await self._changed(endpoints=check_endpoints(stamped_all(endpoints)))
+        await self._changed(endpoints=self._entry.stamped(stamped_all(endpoints)))
 
     async def update_metadata(self, metadata: Mapping[str, str]) -> None:
         """Replaces its metadata."""
@@ -218,7 +218,7 @@ class Registered:
         """Keeps the endpoints at the present addresses of wildcards."""
 
         def publish() -> None:
-            endpoints = check_endpoints(stamped_all(places))
+            endpoints = self._entry.stamped(stamped_all(places))
             if endpoints and self._entry.is_wanted and endpoints != self._entry.wanted.endpoints:
                 self._entry.change(endpoints=endpoints)
 

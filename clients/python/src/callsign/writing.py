@@ -32,7 +32,7 @@ def write_instance(instance: Instance) -> dict[str, Any]:
 
 def write_stamped(stamped: Stamped) -> dict[str, Any]:
     stamp, fields = stamped.stamp, {}
-    for name in ("kernel", "netns", "process", "root"):
+    for name in ("kernel", "netns", "process", "root", "user"):
         if (value := getattr(stamp, name)) is not None:
             fields[name] = value
     if stamp.socket is not None:
