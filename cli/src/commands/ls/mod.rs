@@ -269,6 +269,36 @@ clock          ready    none
     }
 
     #[test]
+    fn a_long_name_gives_way_to_the_addresses() {
+        let mut long = record(&format!("averyvery{}", "very".repeat(19)), 3, &[("/unix/a", 1)]);
+        let mut short = record("a", 4, &[("/ip4/127.0.0.1/tcp/5", 1)]);
+        for lease in [&mut long, &mut short] {
+            lease.lifetime = Lifetime::Lease { ttl_ms: 3_600_000 };
+        }
+        let records = [long, short];
+        let seen: Vec<_> = records.iter().map(seen).collect();
+        let check = |width: u16, whole: &[&str], left_out: &[&str]| {
+            let drawn = nearest(&seen, Some(width));
+            assert!(drawn.lines().all(|it| it.width() <= usize::from(width)), "{width}:\n{drawn}");
+            for text in whole {
+                assert!(drawn.contains(text), "{text} {width}:\n{drawn}");
+            }
+            for text in left_out {
+                assert!(!drawn.contains(text), "{text} {width}:\n{drawn}");
+            }
+        };
+        check(80, &["/ip4/127.0.0.1/tcp/5", "44444444", "…"], &["AGE"]);
+        // The instances cost more than is missing, and the name has the rest back.
+        check(72, &["/ip4/127.0.0.1/tcp/5", "LIFETIME", "…"], &["INSTANCE"]);
+        check(160, &["/ip4/127.0.0.1/tcp/5", "44444444", "very  "], &["…"]);
+        let name = |width: u16| {
+            let drawn = nearest(&seen, Some(width));
+            drawn.lines().nth(1).map(|it| it.split("  ").next().unwrap().width())
+        };
+        assert!(name(72) > Some(16), "{}", nearest(&seen, Some(72)));
+    }
+
+    #[test]
     fn endpoints_are_shortened_in_the_middle() {
         let check = |text: &str, room, expected: &str| {
             let shortened = shortened(text, room);

@@ -30,9 +30,9 @@ pub(super) struct Sheet<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    /// Draws a line for each instance. Within a width, the least telling columns are left out first,
-    /// then endpoints are shortened, then other columns are left out, and last the names are
-    /// shortened.
+    /// Draws a line for each instance. Within a width, the age is left out first, then long names
+    /// give way, then other columns that tell little are left out, then endpoints are shortened,
+    /// then more columns are left out, and last all names are shortened.
     pub(super) fn of_nearest(rows: &'a [Row], width: Option<u16>) -> Self {
         let mut shown: Vec<usize> = (0..COLUMNS).collect();
         if !have_several_owners(rows) {
@@ -133,6 +133,12 @@ impl<'a> Sheet<'a> {
         self.widths[column] = self.lines().map(width).max().unwrap_or_default();
     }
 
+    /// Gives a column some room.
+    fn give(&mut self, column: usize, room: usize) {
+        self.rooms[column] = room;
+        self.measure(column);
+    }
+
     /// Returns the width of the columns that are shown besides one.
     fn width_without(&self, column: usize) -> usize {
         let others = self.shown.iter().filter(|it| **it != column);
@@ -144,12 +150,27 @@ impl<'a> Sheet<'a> {
         let room_for = |it: &Self, column: usize| width.saturating_sub(it.width_without(column));
         let widest = self.widths[ENDPOINT];
         let least = widest.min(ENDPOINT_MIN);
-        for (columns, needed) in [(LESS_TELLING, widest), (DISPENSABLE, least)] {
+        for (columns, needed) in
+            [(LEAST_TELLING, widest), (LESS_TELLING, widest), (DISPENSABLE, least)]
+        {
+            if columns == LESS_TELLING {
+                // One long name costs no other row its address.
+                let missing = (self.width_without(ENDPOINT) + widest).saturating_sub(width);
+                let room = self.widths[NAME].saturating_sub(missing).max(NAME_USUAL);
+                if room < self.widths[NAME] {
+                    self.give(NAME, room);
+                }
+            }
             for column in columns {
                 if room_for(self, ENDPOINT) < needed {
                     self.shown.retain(|it| it != column);
                 }
             }
+        }
+        // What the columns that are left out did not need, the names have back.
+        let left = room_for(self, ENDPOINT).saturating_sub(widest);
+        if self.rooms[NAME] < usize::MAX && left > 0 {
+            self.give(NAME, self.rooms[NAME] + left);
         }
         if room_for(self, ENDPOINT) < least {
             self.has_short_states = true;
@@ -260,12 +281,19 @@ const GAP: usize = 2;
 /// How much is printed at once: few calls of the kernel, and no memory to speak of.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// The column that is dropped before a name is shortened.
+const LEAST_TELLING: &[usize] = &[AGE];
+
 /// The columns that are dropped, in this order, before an endpoint is shortened: INSTANCE
 /// distinguishes several instances of a name, which `find --all` does too.
-const LESS_TELLING: &[usize] = &[AGE, INSTANCE, USER];
+const LESS_TELLING: &[usize] = &[INSTANCE, USER];
 
 /// The columns that are dropped, in this order, before an endpoint is shortened to next to nothing.
 const DISPENSABLE: &[usize] = &[LIFETIME, LOCALITY];
+
+/// What a longer name is shortened to before columns are dropped for it. Most are shorter; with the
+/// usual columns and a port of the loopback, that fits 80.
+const NAME_USUAL: usize = 16;
 
 /// The least width of a name: enough to distinguish most.
 const NAME_MIN: usize = 8;
