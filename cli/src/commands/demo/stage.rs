@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fmt::Display,
     fs::{self, DirBuilder, File},
+    io,
     os::unix::{
         fs::{DirBuilderExt, symlink},
         process::CommandExt,
@@ -172,16 +173,30 @@ impl<'a> Stage<'a> {
 
     /// Waits until an actor is there, without showing it.
     pub(super) async fn wait_for(&mut self, name: &str) -> Result<(), Failure> {
-        let waited = self.succeeds(&["callsign", "wait", name, "--timeout", "10s"]).await;
-        if waited { Ok(()) } else { Err(self.broken(name, "does not come")) }
+        let words = ["callsign", "wait", name, "--timeout", "10s"];
+        match self.run_unseen(&words).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.broken(name, "does not come")),
+            Err(error) => {
+                let what = format!("cannot run `{}`", in_words(&words));
+                Err(Failure::failed(error).context(what))
+            }
+        }
     }
 
     /// Runs a command without showing it, and tells whether it succeeds.
     pub(super) async fn succeeds(&self, words: &[&str]) -> bool {
+        self.run_unseen(words).await.is_ok_and(|it| it)
+    }
+
+    /// Runs a command without showing it. Fails if it cannot be started.
+    async fn run_unseen(&self, words: &[&str]) -> io::Result<bool> {
         let mut command = self.command(words);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let ended = timeout(PATIENCE, command.status()).await;
-        ended.is_ok_and(|it| it.is_ok_and(|status| status.success()))
+        match timeout(PATIENCE, command.status()).await {
+            Ok(ended) => Ok(ended?.success()),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Returns the number of the process of a program in the background.
