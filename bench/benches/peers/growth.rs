@@ -2,8 +2,11 @@
 
 use std::iter;
 
+use callsign_bench::server::ServerProcess;
+
 use crate::{
     at_rest, cost_us,
+    link::Link,
     parts::{FEW, LOOK_UPS, in_turn, run_over, spread},
     peer::{Kind, Peer},
     table::{Row, Table},
@@ -17,11 +20,7 @@ pub(crate) fn instances(peers: &[Peer], table: &mut Table) {
         for round in 0..ROUNDS {
             for at in in_turn(peers.len(), round) {
                 let peer = &peers[at];
-                let Some(there) = peer.instances("crowd", 0..has) else { continue };
-                let server = peer.start(false);
-                let mut link = peer.link(&server);
-                there.run(&mut link);
-                at_rest(&server);
+                let Some((server, mut link)) = crowd_of(peer, has) else { continue };
                 let more = peer.instances("crowd", has..has + MORE).expect("it has them");
                 table.note(row, at, cost_us(&server, MORE, || more.run(&mut link)));
             }
@@ -31,16 +30,22 @@ pub(crate) fn instances(peers: &[Peer], table: &mut Table) {
         for round in 0..ROUNDS {
             for at in in_turn(peers.len(), round) {
                 let peer = &peers[at];
-                let Some(there) = peer.instances("crowd", 0..has) else { continue };
-                let server = peer.start(false);
-                let mut link = peer.link(&server);
-                there.run(&mut link);
-                at_rest(&server);
+                let Some((server, mut link)) = crowd_of(peer, has) else { continue };
                 let all = peer.look_up_instances("crowd", has, LOOK_UPS / has.max(8));
                 table.note(row, at, cost_us(&server, all.count, || all.run(&mut link)));
             }
         }
     }
+}
+
+/// Starts a server with so many instances of one name, if it has instances.
+fn crowd_of(peer: &Peer, has: usize) -> Option<(ServerProcess, Link)> {
+    let there = peer.instances("crowd", 0..has)?;
+    let server = peer.start(false);
+    let mut link = peer.link(&server);
+    there.run(&mut link);
+    at_rest(&server);
+    Some((server, link))
 }
 
 /// Look-ups over more and more connections, one at a time over each.
