@@ -95,13 +95,18 @@ impl<'a> Rest<'a> {
     /// Reads records after their key.
     pub(crate) fn records(&mut self) -> Option<Vec<Record>> {
         self.skip(b"\xa7records")?;
+        self.list(Self::record)
+    }
+
+    /// Reads a list.
+    pub(crate) fn list<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let count = match self.byte()? {
             marker @ 0x90..=0x9f => usize::from(marker & 0x0f),
             0xdc => usize::from(u16::from_be_bytes([self.byte()?, self.byte()?])),
             _ => return None,
         };
         // Room is made as they come: so many may not follow.
-        (0..count).map(|_| self.record()).collect()
+        (0..count).map(|_| read(self)).collect()
     }
 
     fn record(&mut self) -> Option<Record> {

@@ -6,7 +6,7 @@ use rmp::encode::{write_array_len, write_nil, write_str_len, write_uint};
 use uuid::Uuid;
 
 use crate::{
-    Epoch, FoldedRecord, Owed, RemovalReason, Revision, encode_body,
+    Epoch, FoldedRecord, Owed, Proof, RemovalReason, Revision, encode_body,
     registrar::{Changed, Registered},
 };
 
@@ -48,24 +48,39 @@ pub fn encode_located(
     let head = bytes.len();
     bytes.put_slice(b"\x84\xa6answer");
     let owed = answer(bytes);
-    let proofs: Vec<_> = owed.iter().map(|it| it.map(|(it, _)| it.proof)).collect();
-    bytes.put_slice(b"\xa9registrar");
-    bytes.put_slice(&encode_body(&registrar));
-    bytes.put_slice(b"\xa5nonce");
-    bytes.put_slice(&encode_body(&nonce));
+    bytes.put_slice(b"\xa9registrar\xc4\x10");
+    bytes.put_slice(registrar.as_bytes());
+    bytes.put_slice(b"\xa5nonce\xc4\x10");
+    bytes.put_slice(nonce.as_bytes());
     bytes.put_slice(b"\xa6proofs");
-    bytes.put_slice(&encode_body(&proofs));
+    of_each(bytes, &owed, |(it, _)| Some(it.proof.as_bytes()));
     if owed.iter().flatten().any(|(it, _)| it.over_tls.is_some()) {
-        let over_tls: Vec<_> = owed.iter().map(|it| it.and_then(|(it, _)| it.over_tls)).collect();
         bytes[head] += 1;
         bytes.put_slice(b"\xa8over_tls");
-        bytes.put_slice(&encode_body(&over_tls));
+        of_each(bytes, &owed, |(it, _)| it.over_tls.as_ref().map(Proof::as_bytes));
     }
     if owed.iter().flatten().any(|(_, home)| home.is_some()) {
-        let homes: Vec<_> = owed.iter().map(|it| it.and_then(|(_, home)| home)).collect();
         bytes[head] += 1;
         bytes.put_slice(b"\xa5homes");
-        bytes.put_slice(&encode_body(&homes));
+        of_each(bytes, &owed, |(_, home)| home.as_ref().map(Uuid::as_bytes));
+    }
+}
+
+/// Appends a part of what each instance owes.
+fn of_each(
+    bytes: &mut BytesMut,
+    owed: &[Option<OwedTo>],
+    part: impl Fn(&OwedTo) -> Option<&[u8; 16]>,
+) {
+    write_array_len(&mut bytes.writer(), owed.len() as u32).expect(MEMORY);
+    for owed in owed {
+        match owed.as_ref().and_then(&part) {
+            Some(part) => {
+                bytes.put_slice(b"\xc4\x10");
+                bytes.put_slice(part);
+            }
+            None => bytes.put_u8(0xc0),
+        }
     }
 }
 

@@ -317,6 +317,10 @@ impl Proof {
         *self.0
     }
 
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     fn bound_to(&self, channel: &ChannelBinding) -> Self {
         let whole = digest(keyed(&*self.0), &[b"callsign: channel", &channel.0]);
         let (half, _) = whole.split_first_chunk().expect("a digest has 32 bytes");

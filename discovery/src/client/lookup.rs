@@ -4,10 +4,9 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use endpoints::Name;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use wire::{
-    Challenge, Owner, Record, State, encode_body,
+    Challenge, Owner, Record, State, WireError, encode_body,
     registrar::{self, Located, Query},
 };
 
@@ -146,7 +145,7 @@ impl Client {
     }
 
     async fn query_now(&self, query: &[u8]) -> Result<MergedRecords, LookupError> {
-        let answers = self.ask_for_names(registrar::QUERY, query).await;
+        let answers = self.ask_for_names(registrar::QUERY, query, registrar::Answer::decode).await;
         let part =
             |said: Reply<registrar::Answer>| RegistrarAnswer::of(said.value, said.settles_at);
         self.records(answers.into_iter().map(|answer| answer.map(|it| it.map(part))))
@@ -220,7 +219,7 @@ impl Client {
     }
 
     async fn locate_now(&self, query: &[u8]) -> Result<(MergedRecords, Tickets), LookupError> {
-        let answers = self.ask_for_names(registrar::FIND, query).await;
+        let answers = self.ask_for_names(registrar::FIND, query, Located::decode).await;
         let mut tickets = Tickets::default();
         let mut part = |Reply { value, settles_at }: Reply<Located>| {
             let owed: Vec<_> = value.owed().collect();
@@ -259,7 +258,8 @@ impl Client {
             let settles_at = records.settles_at.filter(|_| records.instances.is_empty());
             match settles_at {
                 Some(at) if Instant::now() < deadline => {
-                    let appeared = self.appears(name, scope, owner);
+                    // Boxed, because each look-up would have the room for it.
+                    let appeared = Box::pin(self.appears(name, scope, owner));
                     // Whether it has appeared or not, the registrars are asked again.
                     drop(timeout_at(deadline.min(at), appeared).await);
                 }
@@ -288,12 +288,13 @@ impl Client {
     }
 
     /// Asks all registrars together. A registrar of two links is asked once.
-    async fn ask_for_names<R: DeserializeOwned>(
+    async fn ask_for_names<R>(
         &self,
         method: &str,
         args: &[u8],
+        read: fn(&[u8]) -> Result<R, WireError>,
     ) -> Answers<Reply<R>> {
-        self.gather(|index| self.hub().ask(index, method, args)).await
+        self.gather(|index| self.hub().ask_and_read(index, method, args, read)).await
     }
 
     /// Asks all registrars by `ask`. After the first answer it waits for the others with limited

@@ -1,13 +1,14 @@
-//! The quick way to read registrations and their ends, and the pages of a list: nearly all are written
-//! just as [`encode_body`](crate::encode_body) writes them.
+//! The quick way to read registrations and their ends, the answers to look-ups, and the pages of a
+//! list: nearly all are written just as [`encode_body`](crate::encode_body) writes them.
 
 use endpoints::Name;
+use uuid::Uuid;
 
 use super::{
-    Page,
+    Answer, Located, Page,
     register::{Register, Unregister},
 };
-use crate::{InstanceSecret, WireError, canonical::Rest, decode_body};
+use crate::{InstanceSecret, Proof, WireError, canonical::Rest, decode_body};
 
 impl Register {
     /// Reads a registration, quickly if it is written just as [`encode_body`](crate::encode_body)
@@ -50,6 +51,89 @@ impl Page {
             Some(page) => Ok(page),
             None => decode_body(bytes),
         }
+    }
+}
+
+impl Answer {
+    /// Reads an answer, quickly if it is written just as [`encode_body`](crate::encode_body) writes
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Malformed`] when the bytes are no answer.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut rest = Rest(bytes);
+        match answer(&mut rest).filter(|_| rest.0.is_empty()) {
+            Some(answer) => Ok(answer),
+            None => decode_body(bytes),
+        }
+    }
+}
+
+impl Located {
+    /// Reads an answer with its challenges, quickly if it is written just as
+    /// [`encode_body`](crate::encode_body) writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Malformed`] when the bytes are no such answer.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        match located(bytes) {
+            Some(located) => Ok(located),
+            None => decode_body(bytes),
+        }
+    }
+}
+
+fn answer(rest: &mut Rest<'_>) -> Option<Answer> {
+    rest.skip(b"\x84\xa8revision")?;
+    let revision = rest.number()?;
+    rest.skip(b"\xa6now_ms")?;
+    let now_ms = rest.number()?;
+    rest.skip(b"\xa5total")?;
+    let total = rest.number()?;
+    Some(Answer { revision, now_ms, total, records: rest.records()? })
+}
+
+/// Reads an answer with its challenges that is written in the usual way; `None` if it is not, or if it
+/// has not as many proofs as records.
+fn located(bytes: &[u8]) -> Option<Located> {
+    let mut rest = Rest(bytes);
+    let count = rest.fixed_map()?;
+    rest.skip(b"\xa6answer")?;
+    let answer = answer(&mut rest)?;
+    let instances = answer.records.len();
+    let of_each = |rest: &mut Rest<'_>, key: &[u8]| {
+        rest.skip(key)?;
+        rest.list(optional).filter(|it| it.len() == instances)
+    };
+    rest.skip(b"\xa9registrar")?;
+    let registrar = rest.binary().map(Uuid::from_bytes)?;
+    rest.skip(b"\xa5nonce")?;
+    let nonce = rest.binary().map(Uuid::from_bytes)?;
+    let proofs = |read: Vec<Option<[u8; 16]>>| -> Vec<_> {
+        read.into_iter().map(|it| it.map(Proof::from)).collect()
+    };
+    let owed = proofs(of_each(&mut rest, b"\xa6proofs")?);
+    let (over_tls, homes) = (Vec::new(), Vec::new());
+    let mut located = Located { answer, registrar, nonce, proofs: owed, over_tls, homes };
+    let mut read = 4;
+    if rest.0.starts_with(b"\xa8over_tls") {
+        located.over_tls = proofs(of_each(&mut rest, b"\xa8over_tls")?);
+        read += 1;
+    }
+    if rest.0.starts_with(b"\xa5homes") {
+        let homes = of_each(&mut rest, b"\xa5homes")?;
+        located.homes = homes.into_iter().map(|it| it.map(Uuid::from_bytes)).collect();
+        read += 1;
+    }
+    (read == count && rest.0.is_empty()).then_some(located)
+}
+
+fn optional(rest: &mut Rest<'_>) -> Option<Option<[u8; 16]>> {
+    match rest.skip(b"\xc0") {
+        Some(()) => Some(None),
+        None => rest.binary().map(Some),
     }
 }
 
@@ -194,6 +278,63 @@ mod tests {
         // So many are announced, and none comes.
         let head = b"\x84\xa8revision\x01\xa6now_ms\x01\xa4next\xc0\xa7records\xdc\xff\xff";
         assert_eq!(page(head), None);
+    }
+
+    #[test]
+    fn answers_read_the_same_either_way() {
+        let record = |it: usize| Record::new(format!("feed-{it}").parse().unwrap(), Uuid::nil());
+        let located = |count, over_tls, homes| {
+            let records = (0..count).map(record).collect();
+            let answer = Answer { revision: 1 << 50, now_ms: 1 << 40, total: 300, records };
+            let of_each = |is_there: bool, byte: u8| {
+                let some = move |at| (at % 3 > 0).then_some([byte; 16]);
+                (0..if is_there { count } else { 0 }).map(some)
+            };
+            let proofs = |it, byte| of_each(it, byte).map(|it| it.map(Proof::from)).collect();
+            Located {
+                answer,
+                registrar: Uuid::from_u128(7),
+                nonce: Uuid::from_u128(9),
+                proofs: proofs(true, 1),
+                over_tls: proofs(over_tls, 2),
+                homes: of_each(homes, 3).map(|it| it.map(Uuid::from_bytes)).collect(),
+            }
+        };
+        for (count, over_tls, homes) in [
+            (0, false, false),
+            (1, false, false),
+            (3, true, false),
+            (16, false, true),
+            (4, true, true),
+        ] {
+            let one = located(count, over_tls, homes);
+            let bytes = encode_body(&one);
+            assert_eq!(super::located(&bytes).as_ref(), Some(&one));
+            assert_eq!(decode_body::<Located>(&bytes).as_ref(), Ok(&one));
+            for end in 0..bytes.len() {
+                assert_eq!(super::located(&bytes[..end]), None);
+            }
+            assert_eq!(super::located(&[&bytes[..], &[0xc0]].concat()), None);
+            for at in 0..bytes.len() {
+                let mut spoilt = bytes.clone();
+                spoilt[at] ^= 1;
+                if let Some(read) = super::located(&spoilt) {
+                    assert_eq!(decode_body::<Located>(&spoilt), Ok(read));
+                }
+            }
+
+            let bytes = encode_body(&one.answer);
+            assert_eq!(Answer::decode(&bytes).as_ref(), Ok(&one.answer));
+            assert!(answer(&mut Rest(&bytes)).is_some());
+            assert!(Answer::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
+        // Proofs of other instances, or of fewer, go to the general reader.
+        for proofs in [vec![], vec![None; 2]] {
+            let other = Located { proofs, ..located(1, false, false) };
+            let bytes = encode_body(&other);
+            assert_eq!(super::located(&bytes), None);
+            assert!(Located::decode(&bytes).is_ok());
+        }
     }
 
     #[test]
