@@ -10,8 +10,9 @@ mod reach;
 
 use std::collections::HashMap;
 
-use endpoints::{Here, Name, Unreachable};
+use endpoints::{Here, Name, UnixPath, Unreachable};
 use thiserror::Error;
+use transport::Looks;
 use uuid::Uuid;
 use wire::{Epoch, Record, registrar::Evidence};
 
@@ -98,8 +99,10 @@ pub(crate) async fn connect(
     tickets: &Tickets,
     options: &DialOptions,
 ) -> Result<Connection, NoneAnswered> {
-    let explanation = explain(records, &here_for(records), &transport::look).leave_out_strangers();
-    dial(explanation, records, tickets, options).await
+    let looks = Looks::default();
+    let look = |path: &UnixPath| looks.look(path);
+    let explanation = explain(records, &here_for(records), &look).leave_out_strangers();
+    dial(explanation, records, tickets, &looks, options).await
 }
 
 /// Dials the candidates of an explanation, which are those of `records`.
@@ -107,9 +110,13 @@ pub(crate) async fn dial(
     mut explanation: Explanation,
     records: &[Record],
     tickets: &Tickets,
+    looks: &Looks,
     options: &DialOptions,
 ) -> Result<Connection, NoneAnswered> {
-    let reach = |candidate: &Candidate| target(candidate, tickets).reach(options.clone());
+    let reach = |candidate: &Candidate| {
+        let seen = looks.take(&candidate.stamped.endpoint);
+        target(candidate, tickets).reach(seen, options.clone())
+    };
     let winner = race::first_to_answer(&mut explanation.candidates, options, reach).await;
     explanation.trace();
     let Some((at, reached)) = winner else { return Err(NoneAnswered { explanation }) };
@@ -163,7 +170,7 @@ pub(crate) async fn probe_with(
 ) -> Explanation {
     let mut explanation =
         explain(records, &here_for(records), &transport::look).leave_out_strangers();
-    let reach = |candidate: &Candidate| target(candidate, tickets).reach(options.clone());
+    let reach = |candidate: &Candidate| target(candidate, tickets).reach(None, options.clone());
     race::probe_all(&mut explanation.candidates, reach).await;
     explanation
 }

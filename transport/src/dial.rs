@@ -1,8 +1,9 @@
 //! The dialer for every transport, and the errors of a dial.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, os::unix::ffi::OsStrExt, path::Path, time::Duration};
 
 use endpoints::{Endpoint, Host, SocketId, Stamped, UnixAddress, UnixPath};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::{
     net::{TcpStream, UnixStream},
     time::{sleep, timeout},
@@ -11,6 +12,7 @@ use tokio::{
 use crate::{
     error::{DialError, ResolveError},
     linux::{Handle, Kind},
+    looks::SeenSocket,
     memory,
     stream::Stream,
     tcp,
@@ -111,7 +113,48 @@ pub async fn dial_within(endpoint: &Endpoint, limit: Duration) -> Result<Stream,
 /// # }
 /// ```
 pub async fn dial_stamped(stamped: &Stamped, limit: Duration) -> Result<Stream, DialError> {
-    let expected = Expected { socket: stamped.stamp.socket, user: None };
+    dial_seen(stamped, None, limit).await
+}
+
+/// Connects to an endpoint within `limit`, as [`dial_stamped`] does; where it is a path, by the file
+/// that was [held](crate::Looks) when it was looked at, if that is given.
+///
+/// # Errors
+///
+/// [`DialError`] tells what happened.
+///
+/// # Panics
+///
+/// As [`dial()`].
+///
+/// # Cancel safety
+///
+/// Cancel safe, as [`dial()`] is.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DIAL_TIMEOUT, Listener, Looks, dial_seen};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let endpoint = format!("/unix{}/feed.sock", folder.path().display());
+/// let listener = Listener::bind(&endpoint.parse()?).await?;
+/// let published = &listener.published()[0];
+/// let looks = Looks::default();
+/// # let path = endpoints::UnixPath::new(&folder.path().join("feed.sock"))?;
+/// let socket = looks.look(&path)?;
+/// assert_eq!(Some(socket), published.stamp.socket);
+/// dial_seen(published, looks.take(&published.endpoint), DIAL_TIMEOUT).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn dial_seen(
+    stamped: &Stamped,
+    seen: Option<SeenSocket>,
+    limit: Duration,
+) -> Result<Stream, DialError> {
+    let expected = Expected { socket: stamped.stamp.socket, user: None, seen };
     dial_expecting(&stamped.endpoint, expected, limit).await
 }
 
@@ -152,7 +195,7 @@ pub async fn dial_stamped_of(
     user: u32,
     limit: Duration,
 ) -> Result<Stream, DialError> {
-    let expected = Expected { socket: stamped.stamp.socket, user: Some(user) };
+    let expected = Expected { user: Some(user), ..Expected::at(stamped.stamp.socket) };
     dial_expecting(&stamped.endpoint, expected, limit).await
 }
 
@@ -170,7 +213,7 @@ pub async fn dial_stamped_of(
 ///
 /// Cancel safe, as [`dial()`] is.
 pub async fn dial_socket(path: &UnixPath, expected: Option<SocketId>) -> Result<Stream, DialError> {
-    let dialing = connect_path(path, Expected { socket: expected, user: None });
+    let dialing = connect_path(path, Expected::at(expected));
     timeout(DIAL_TIMEOUT, dialing).await.unwrap_or(Err(DialError::Busy))
 }
 
@@ -184,11 +227,19 @@ pub async fn dial_socket(path: &UnixPath, expected: Option<SocketId>) -> Result<
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a path must lead to.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Expected {
     socket: Option<SocketId>,
     /// The user that it belongs to.
     user: Option<u32>,
+    /// The file that it led to a moment ago.
+    seen: Option<SeenSocket>,
+}
+
+impl Expected {
+    fn at(socket: Option<SocketId>) -> Self {
+        Self { socket, ..Self::default() }
+    }
 }
 
 async fn dial_expecting(
@@ -226,7 +277,10 @@ async fn dial_expecting(
                 };
                 let stream = tcp::connect(addresses).await?;
                 match credentials {
-                    Some(credentials) => connect_tls(stream, &tcp.host, &credentials).await,
+                    // Boxed, because each dial would have the room for it.
+                    Some(credentials) => {
+                        Box::pin(connect_tls(stream, &tcp.host, &credentials)).await
+                    }
                     None => Stream::try_from(stream).map_err(DialError::from_io),
                 }
             };
@@ -249,13 +303,18 @@ async fn connect_tls(
 }
 
 async fn connect_path(path: &UnixPath, expected: Expected) -> Result<Stream, DialError> {
-    let file = Handle::open(path.as_path()).map_err(DialError::from_io)?;
-    match file.kind().map_err(DialError::Io)? {
-        Kind::Other(found) => return Err(DialError::NotASocket { found }),
-        Kind::Socket(id) if expected.socket.is_some_and(|it| !it.is_same(&id)) => {
-            return Err(DialError::OtherSocket);
+    let SeenSocket { file, id, .. } = match expected.seen {
+        Some(seen) if seen.path == *path => seen,
+        _ => {
+            let file = Handle::open(path.as_path()).map_err(DialError::from_io)?;
+            match file.kind().map_err(DialError::Io)? {
+                Kind::Other(found) => return Err(DialError::NotASocket { found }),
+                Kind::Socket(id) => SeenSocket { path: path.clone(), file, id },
+            }
         }
-        Kind::Socket(_) => {}
+    };
+    if expected.socket.is_some_and(|it| !it.is_same(&id)) {
+        return Err(DialError::OtherSocket);
     }
     if let Some(user) = expected.user
         && user != file.user().map_err(DialError::Io)?
@@ -265,12 +324,14 @@ async fn connect_path(path: &UnixPath, expected: Expected) -> Result<Stream, Dia
     match connect_while_busy(&file.path()).await {
         // The file is open, so `/proc` is missing. A dial that expects no particular socket can do
         // without.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match expected {
-            Expected { socket: None, user: None } => {
-                connect_while_busy(path.as_path()).await.map_err(DialError::from_io)
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match (expected.socket, expected.user) {
+                (None, None) => {
+                    connect_while_busy(path.as_path()).await.map_err(DialError::from_io)
+                }
+                _ => Err(DialError::Io(error)),
             }
-            _ => Err(DialError::Io(error)),
-        },
+        }
         stream => stream.map_err(DialError::from_io),
     }
 }
@@ -284,13 +345,26 @@ async fn connect_abstract(name: &str) -> Result<Stream, DialError> {
 async fn connect_while_busy(address: &Path) -> io::Result<Stream> {
     let mut pause = BUSY_PAUSE_MIN;
     loop {
-        match UnixStream::connect(address).await {
+        match connect_unix(address) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             stream => return stream.and_then(Stream::try_from),
         }
         sleep(pause).await;
         pause = BUSY_PAUSE_MAX.min(pause * 2);
     }
+}
+
+/// Connects at once, as the kernel does: the queue of a listener has room, or is full. The runtime
+/// would be asked in vain whether the connection is there.
+fn connect_unix(address: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let address = match address.as_os_str().as_bytes() {
+        [0, name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
+        path => SocketAddrUnix::new(path)?,
+    };
+    net::connect(&socket, &address)?;
+    UnixStream::from_std(socket.into())
 }
 
 /// The first pause before a busy socket is tried again: a listener that is awake empties its

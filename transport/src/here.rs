@@ -41,12 +41,31 @@ pub fn here() -> Here {
     }))
 }
 
-/// Reads where this process stands, as [`here()`] does, without the interfaces where none of the
-/// endpoints to be judged needs them, which saves most of the time.
+/// Reads where this process stands, as [`here()`] does, without what none of the endpoints to be judged
+/// needs: the interfaces, the network namespace, the number of this process. That saves most of the time.
+///
+/// ```
+/// # use transport as callsign;
+/// let port = "/ip4/127.0.0.1/tcp/5555".parse()?;
+/// let path = "/unix/run/feed.sock".parse()?;
+/// assert_eq!(callsign::here_for([&path, &port]).netns, callsign::here().netns);
+/// assert_eq!(callsign::here_for([&path]).netns, None, "a path is the same in all of them");
+/// # Ok::<(), endpoints::ParseEndpointError>(())
+/// ```
 pub fn here_for<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Here {
-    let needs_interfaces =
-        |it: &Endpoint| matches!(it, Endpoint::Tcp(tcp) if !tcp.host.is_loopback());
-    if endpoints.into_iter().any(needs_interfaces) { here() } else { here_with(Vec::new()) }
+    let mut here = Here { kernel: kernel(), ..Here::default() };
+    for endpoint in endpoints {
+        match endpoint {
+            Endpoint::Tcp(tcp) if !tcp.host.is_loopback() => return self::here(),
+            // To ask for it takes a socket, and as long as to look at a path twice.
+            Endpoint::Tcp(_) | Endpoint::Unix(UnixAddress::Abstract(_)) if here.netns.is_none() => {
+                here.netns = netns();
+            }
+            Endpoint::Memory(_) => here.process = Some(process()),
+            Endpoint::Tcp(_) | Endpoint::Unix(_) => {}
+        }
+    }
+    here
 }
 
 fn here_with(interfaces: Vec<Interface>) -> Here {
@@ -93,10 +112,15 @@ pub fn stamp(endpoint: &Endpoint) -> Stamp {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
-    let kind = Handle::open(path.as_path()).and_then(|file| file.kind());
-    match kind.map_err(|error| (error.kind(), error)) {
-        Ok(Kind::Socket(id)) => Ok(id),
-        Ok(Kind::Other(_)) => Err(Unreachable::NotASocket),
+    open_socket(path).map(|(_, id)| id)
+}
+
+/// Opens the socket that a path leads to, as a file.
+pub(crate) fn open_socket(path: &UnixPath) -> Result<(Handle, SocketId), Unreachable> {
+    let opened = Handle::open(path.as_path()).and_then(|file| Ok((file.kind()?, file)));
+    match opened.map_err(|error| (error.kind(), error)) {
+        Ok((Kind::Socket(id), file)) => Ok((file, id)),
+        Ok((Kind::Other(_), _)) => Err(Unreachable::NotASocket),
         Err((io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _)) => {
             Err(Unreachable::Missing)
         }

@@ -16,6 +16,7 @@
 //! | `incoming` | the accept loop, through passing failures |
 //! | `together` | the endpoints of one list, bound together: both families of one port |
 //! | `dial` | the dialer for every transport |
+//! | `looks` | sockets that were looked at, held for the dial |
 //! | `error` | the errors of binding and dialing |
 //! | `stream` | the connection for every transport; its peer |
 //! | `flow` | the progress of data written to a connection |
@@ -93,6 +94,7 @@ mod linux;
 mod listen;
 mod listening;
 mod lock;
+mod looks;
 mod memory;
 mod mounts;
 mod moves;
@@ -120,7 +122,9 @@ pub use access::{Access, group_id};
 pub use adopt::AdoptError;
 pub use beside::beside;
 pub use dead::{clear_dead_socket, remove_dangling_link, remove_dead_socket, remove_own_socket};
-pub use dial::{DIAL_TIMEOUT, dial, dial_socket, dial_stamped, dial_stamped_of, dial_within};
+pub use dial::{
+    DIAL_TIMEOUT, dial, dial_seen, dial_socket, dial_stamped, dial_stamped_of, dial_within,
+};
 pub use error::{BindError, DialError, ResolveError};
 pub use flow::Flows;
 pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};
@@ -140,6 +144,7 @@ pub use listening::{
     Listening, ListeningSocket, Silence, is_of_other_host, listening, listening_at_each,
     listens_elsewhere,
 };
+pub use looks::{Looks, SeenSocket};
 pub use mounts::shares_folder;
 pub use moves::current_socket;
 pub use numbers::ProcessNumbers;

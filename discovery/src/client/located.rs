@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use endpoints::Name;
+use transport::Looks;
 use wire::Record;
 
 use super::merge::MergedRecord;
@@ -137,7 +138,8 @@ impl Located {
     pub async fn connect(self) -> Result<Connection, NoneAnswered> {
         let Self { client, merged, tickets, candidates, .. } = self;
         let (explanation, records) = (Explanation { candidates }, [merged.record.clone()]);
-        let connected = dial(explanation, &records, &tickets, &client.hub().options.dial).await;
+        let (looks, options) = (Looks::default(), &client.hub().options.dial);
+        let connected = dial(explanation, &records, &tickets, &looks, options).await;
         let Explanation { candidates } = match &connected {
             Ok(connection) => &connection.explanation,
             Err(none) => &none.explanation,

@@ -6,7 +6,9 @@ use endpoints::{InstanceId, Stamped};
 use portal::{HandshakeError, Options, ProveError, handshake_actor};
 use thiserror::Error;
 use tokio::time::Instant;
-use transport::{DialError, Peer, Stream, dial_stamped, strangers_at, user_ids_are_global};
+use transport::{
+    DialError, Peer, SeenSocket, Stream, dial_seen, strangers_at, user_ids_are_global,
+};
 use wire::{Challenge, ChannelBinding, Hello, Owed, Wanted, registrar::Evidence};
 
 use crate::DialOptions;
@@ -66,10 +68,15 @@ pub(crate) struct Reached {
 }
 
 impl Target {
-    /// Dials, and checks the identity. Until that is done, the application sends no byte.
-    pub(crate) async fn reach(self, options: DialOptions) -> Result<Reached, ReachError> {
+    /// Dials, by the socket that was seen there if one was, and checks the identity. Until that is
+    /// done, the application sends no byte.
+    pub(crate) async fn reach(
+        self,
+        seen: Option<SeenSocket>,
+        options: DialOptions,
+    ) -> Result<Reached, ReachError> {
         let deadline = Instant::now() + options.timeout;
-        let stream = dial_stamped(&self.stamped, options.timeout).await?;
+        let stream = dial_seen(&self.stamped, seen, options.timeout).await?;
         if !self.proves {
             self.check_user(&stream)?;
             return Ok(Reached { stream, peer: None, assurance: Assurance::Unproved });

@@ -260,7 +260,7 @@ async fn enter(
 
 /// Tells whether a record is from an earlier registration by the same command.
 fn is_meant(plan: &Plan, record: &Record) -> bool {
-    let here = here_for([]);
+    let here = here_for(&plan.said);
     // The addresses that a wildcard means come and go.
     let is_of_wildcard = |it: &Stamped| {
         let Endpoint::Tcp(tcp) = &it.endpoint else { return false };
