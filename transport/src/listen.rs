@@ -297,10 +297,10 @@ impl Listener {
     /// Cancel safe: a connection is either returned or still waiting.
     pub async fn accept(&self) -> io::Result<Stream> {
         match &self.kind {
-            Kind::Path(place) => Stream::try_from(place.accept().await?),
+            Kind::Path(place) => Ok(Stream::try_from(place.accept().await?)?.accepted()),
             Kind::Abstract(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Stream::try_from(stream)
+                Ok(Stream::try_from(stream)?.accepted())
             }
             Kind::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
@@ -308,7 +308,7 @@ impl Listener {
                     let credentials = tls::current().map_err(io::Error::other)?;
                     return Stream::accept_tls(stream, address, &credentials);
                 }
-                Stream::tcp(stream, address)
+                Ok(Stream::tcp(stream, address)?.accepted())
             }
             Kind::Memory(listener) => listener.accept().await,
         }

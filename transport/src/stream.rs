@@ -12,47 +12,35 @@ macro_rules! forward {
     };
 }
 
-/// Writes to the transport that a stream has, or a half of one.
+/// Writes to the transport that a stream has, or a half of one; all but `poll_write` itself.
 macro_rules! forward_writes {
-    ($stream:ty, $field:tt, $kind:ident) => {
-        impl AsyncWrite for $stream {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                let transport = &mut self.get_mut().$field;
-                forward!(transport, $kind, inner => Pin::new(inner).poll_write(cx, bytes))
-            }
+    ($field:tt, $kind:ident) => {
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[io::IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let transport = &mut self.get_mut().$field;
+            forward!(transport, $kind, inner => Pin::new(inner).poll_write_vectored(cx, slices))
+        }
 
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                slices: &[io::IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                let transport = &mut self.get_mut().$field;
-                forward!(transport, $kind, inner => {
-                    Pin::new(inner).poll_write_vectored(cx, slices)
-                })
-            }
+        fn is_write_vectored(&self) -> bool {
+            forward!(&self.$field, $kind, inner => inner.is_write_vectored())
+        }
 
-            fn is_write_vectored(&self) -> bool {
-                forward!(&self.$field, $kind, inner => inner.is_write_vectored())
-            }
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let transport = &mut self.get_mut().$field;
+            forward!(transport, $kind, inner => Pin::new(inner).poll_flush(cx))
+        }
 
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                let transport = &mut self.get_mut().$field;
-                forward!(transport, $kind, inner => Pin::new(inner).poll_flush(cx))
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                let transport = &mut self.get_mut().$field;
-                forward!(transport, $kind, inner => Pin::new(inner).poll_shutdown(cx))
-            }
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let transport = &mut self.get_mut().$field;
+            forward!(transport, $kind, inner => Pin::new(inner).poll_shutdown(cx))
         }
     };
 }
 
+mod first;
 mod halves;
 mod peer;
 
@@ -69,11 +57,11 @@ use bytes::Bytes;
 use endpoints::Host;
 use rustix::net::{self, SendFlags, sockopt};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncWrite, DuplexStream},
     net::{TcpStream, UnixStream},
 };
 
-use self::{halves::read_again, peer::canonical};
+use self::{first::Untried, peer::canonical};
 pub use self::{
     halves::{ReadHalf, WriteHalf},
     peer::{Peer, TcpEnds},
@@ -109,6 +97,7 @@ pub struct Stream {
     peer: Peer,
     /// Bytes that were read and put back.
     unread: Bytes,
+    untried: Untried,
 }
 
 #[derive(Debug)]
@@ -420,7 +409,8 @@ impl Stream {
     }
 
     fn new(kind: Kind, peer: Peer) -> Self {
-        Self { kind, peer, unread: Bytes::new() }
+        let untried = Untried::of(&kind);
+        Self { kind, peer, unread: Bytes::new(), untried }
     }
 
     /// Puts bytes back that were read, to be read again before all others.
@@ -503,22 +493,6 @@ impl TryFrom<Stream> for TcpStream {
         }
     }
 }
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let stream = self.get_mut();
-        if read_again(&mut stream.unread, buffer) {
-            return Poll::Ready(Ok(()));
-        }
-        forward!(&mut stream.kind, Kind, inner => Pin::new(inner).poll_read(cx, buffer))
-    }
-}
-
-forward_writes!(Stream, kind, Kind);
 
 /// The idle time after which the kernel sends a keepalive, the interval, and the number of
 /// unanswered ones: a minute in all, at a packet every half minute while all is well.

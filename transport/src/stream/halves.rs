@@ -125,7 +125,17 @@ impl AsyncRead for ReadHalf {
     }
 }
 
-forward_writes!(WriteHalf, 0, Writing);
+impl AsyncWrite for WriteHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        forward!(&mut self.get_mut().0, Writing, inner => Pin::new(inner).poll_write(cx, bytes))
+    }
+
+    forward_writes!(0, Writing);
+}
 
 /// Reads bytes that were put back, if there are any, and tells whether there were.
 pub(super) fn read_again(unread: &mut Bytes, buffer: &mut ReadBuf<'_>) -> bool {
