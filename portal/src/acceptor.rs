@@ -1,5 +1,7 @@
 //! The accept loop of an actor: it hands over connections whose handshake is complete.
 
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 use transport::{Incoming, Listener, Stream};
@@ -28,7 +30,7 @@ use crate::{Established, HandshakeError, Identity, Options, WithCauses};
 pub struct Acceptor {
     incoming: Incoming,
     identity: Identity,
-    options: Options,
+    options: Arc<Options>,
     handshakes: JoinSet<Result<Established<Stream>, HandshakeError>>,
 }
 
@@ -47,7 +49,7 @@ impl Acceptor {
     /// ```
     pub fn new(listener: Listener, identity: Identity, options: Options) -> Self {
         let incoming = Incoming::new(listener);
-        Self { incoming, identity, options, handshakes: JoinSet::new() }
+        Self { incoming, identity, options: Arc::new(options), handshakes: JoinSet::new() }
     }
 
     /// Returns the listener.
@@ -86,7 +88,7 @@ impl Acceptor {
                 Some(established) = self.handshakes.join_next() => {
                     match established.expect("a handshake does not panic, and is not aborted") {
                         Ok(established) => return established,
-                        Err(error) => debug!(error = %WithCauses(&error), "a handshake failed"),
+                        Err(error) => has_failed(&error),
                     }
                 }
                 accepted = self.incoming.next(), if self.handshakes.len() < HANDSHAKES_MAX => {
@@ -96,11 +98,22 @@ impl Acceptor {
                         continue;
                     };
                     let (identity, options) = (self.identity.clone(), self.options.clone());
-                    self.handshakes.spawn(async move { identity.accept(stream, &options).await });
+                    let mut handshake =
+                        Box::pin(async move { identity.accept(stream, &options).await });
+                    // Most callers have said all by now, and need no task.
+                    match poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await {
+                        Poll::Ready(Ok(established)) => return established,
+                        Poll::Ready(Err(error)) => has_failed(&error),
+                        Poll::Pending => drop(self.handshakes.spawn(handshake)),
+                    }
                 }
             }
         }
     }
+}
+
+fn has_failed(error: &HandshakeError) {
+    debug!(error = %WithCauses(error), "a handshake failed");
 }
 
 /// The most concurrent handshakes: a mute caller costs a descriptor, and is gone after

@@ -12,7 +12,7 @@ use tokio::{
 };
 use transport::Stream;
 use wire::{
-    Frame, FrameReader, Hello, WireError,
+    Frame, FrameReader, Hello, WireError, encode_hello,
     preface::{self, PREFACE_BYTES, PrefaceError},
 };
 
@@ -92,7 +92,7 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
 ) -> Result<Connected<IO, S>, HandshakeError> {
     let established = within(options.handshake_timeout, async {
         let heard = hear(io).await?;
-        heard.answer(&options.hello).await
+        heard.answer(preface_and_hello(&options.hello)).await
     });
     Ok(established.await?.converse(&options, service))
 }
@@ -107,12 +107,21 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
 ///
 /// Dropping the future closes the connection.
 pub async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
-    mut io: IO,
+    io: IO,
     options: &Options,
 ) -> Result<Established<IO>, HandshakeError> {
-    within(options.handshake_timeout, async {
+    greet(io, preface_and_hello(&options.hello), options.handshake_timeout).await
+}
+
+/// Does the handshake as [`handshake`] does, with a hello that is written already.
+pub(crate) fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
+    mut io: IO,
+    said: BytesMut,
+    limit: Duration,
+) -> impl Future<Output = Result<Established<IO>, HandshakeError>> {
+    within(limit, async move {
         let mut reader = FrameReader::default();
-        let written = io.write_all(&preface_and_hello(&options.hello)).await;
+        let written = io.write_all(&said).await;
         // A peer that refuses may close before it has read; its last bytes come first.
         let peer = match (read_hello(&mut io, &mut reader).await, written) {
             (Err(HandshakeError::Closed), Err(error)) => return Err(error.into()),
@@ -120,7 +129,6 @@ pub async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
         };
         Ok(Established { io, peer, leftover: reader.into_bytes(), side: Side::Dialed })
     })
-    .await
 }
 
 /// Reads the dialer's hello. A peer of another version gets this side's version.
@@ -147,8 +155,12 @@ pub(crate) struct Heard<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> Heard<IO> {
-    pub(crate) async fn answer(mut self, hello: &Hello) -> Result<Established<IO>, HandshakeError> {
-        self.io.write_all(&preface_and_hello(hello)).await?;
+    /// Answers with a hello that is written already.
+    pub(crate) async fn answer(
+        mut self,
+        said: BytesMut,
+    ) -> Result<Established<IO>, HandshakeError> {
+        self.io.write_all(&said).await?;
         let Self { io, peer, leftover } = self;
         Ok(Established { io, peer, leftover, side: Side::Accepted })
     }
@@ -239,9 +251,10 @@ impl<IO> Established<IO> {
     }
 }
 
-fn preface_and_hello(hello: &Hello) -> BytesMut {
-    let mut bytes = BytesMut::from(&preface::preface()[..]);
-    Frame::Hello(Box::new(hello.clone())).encode(&mut bytes).expect("a hello is short");
+pub(crate) fn preface_and_hello(hello: &Hello) -> BytesMut {
+    let mut bytes = BytesMut::with_capacity(HELLO_BYTES_USUAL);
+    bytes.extend_from_slice(&preface::preface());
+    encode_hello(&mut bytes, hello).expect("a hello is short");
     bytes
 }
 
@@ -280,29 +293,36 @@ async fn read_more(
     io: &mut (impl AsyncRead + Unpin),
     reader: &mut FrameReader,
 ) -> Result<(), HandshakeError> {
-    match io.read_buf(reader.buffer()).await? {
+    match io.read_buf(reader.buffer_for_one()).await? {
         0 => Err(HandshakeError::Closed),
         _ => Ok(()),
     }
 }
 
-pub(crate) async fn within<T>(
+/// Bounds a handshake. It is boxed: it is long, and is moved several times with the futures around it.
+pub(crate) fn within<T>(
     limit: Duration,
     handshake: impl Future<Output = Result<T, HandshakeError>>,
-) -> Result<T, HandshakeError> {
-    match timeout(limit, handshake).await {
-        Ok(Err(HandshakeError::Broken(error)))
-            if matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-            ) =>
-        {
-            Err(HandshakeError::Closed)
+) -> impl Future<Output = Result<T, HandshakeError>> {
+    let handshake = Box::pin(handshake);
+    async move {
+        match timeout(limit, handshake).await {
+            Ok(Err(HandshakeError::Broken(error)))
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                ) =>
+            {
+                Err(HandshakeError::Closed)
+            }
+            Ok(result) => result,
+            Err(_) => Err(HandshakeError::TimedOut(limit)),
         }
-        Ok(result) => result,
-        Err(_) => Err(HandshakeError::TimedOut(limit)),
     }
 }
 
 /// The longest hello: an unknown peer's first frame gets no more room than it needs.
 const HELLO_BYTES_MAX: usize = 4 * 1024;
+
+/// The room for a preface and a hello that names an instance and a challenge.
+const HELLO_BYTES_USUAL: usize = 256;

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use bytes::BytesMut;
 use endpoints::InstanceId;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -15,7 +16,7 @@ use wire::{Challenge, ChannelBinding, Epoch, Hello, Proof, ProofKey, Wanted};
 
 use crate::{
     Established, HandshakeError, Options, ProveError,
-    handshake::{handshake, hear, within},
+    handshake::{greet, hear, preface_and_hello, within},
 };
 
 /// The identity of an actor, and the keys that prove it. Clones are handles of the same one.
@@ -165,23 +166,30 @@ impl Identity {
         within(options.handshake_timeout, async {
             let mut heard = hear(stream).await?;
             let wanted = heard.peer.wanted.take();
-            let mut hello =
-                Hello { instance: Some(self.instance().clone()), ..options.hello.clone() };
-            match wanted {
-                Some(wanted) if wanted.instance != *self.instance() => {
-                    heard.answer(&hello).await?;
-                    Err(HandshakeError::MeantForAnother(wanted.instance))
+            let is_other = |it: &Wanted| it.instance != *self.instance();
+            let (mistaken, challenge) = match wanted {
+                Some(wanted) if is_other(&wanted) => (Some(wanted.instance), None),
+                wanted => (None, wanted.and_then(|it| it.challenge)),
+            };
+            let proof = match challenge {
+                Some(challenge) => {
+                    let channel = heard.io.channel_binding().map(ChannelBinding::new);
+                    self.prove(&challenge, channel.as_ref()).await
                 }
-                wanted => {
-                    if let Some(challenge) = wanted.and_then(|it| it.challenge) {
-                        let channel = heard.io.channel_binding().map(ChannelBinding::new);
-                        hello.proof = self.prove(&challenge, channel.as_ref()).await;
-                    }
-                    heard.answer(&hello).await
-                }
+                None => None,
+            };
+            let established = heard.answer(self.introduction(options, proof)).await?;
+            match mistaken {
+                Some(wanted) => Err(HandshakeError::MeantForAnother(wanted)),
+                None => Ok(established),
             }
         })
         .await
+    }
+
+    fn introduction(&self, options: &Options, proof: Option<Proof>) -> BytesMut {
+        let instance = Some(self.instance().clone());
+        preface_and_hello(&Hello { instance, proof, ..options.hello.clone() })
     }
 
     async fn prove(
@@ -189,12 +197,19 @@ impl Identity {
         challenge: &Challenge,
         channel: Option<&ChannelBinding>,
     ) -> Option<Proof> {
-        let mut keys = self.0.keys.subscribe();
         let is_meant =
             |it: &&Key| (it.registrar, it.epoch) == (challenge.registrar, challenge.epoch);
-        let known = keys.wait_for(|keys| keys.iter().any(|it| is_meant(&it)));
-        let known = timeout(KEY_TIMEOUT, known).await.ok()?.expect("the identity has the sender");
-        let key = known.iter().find(is_meant).expect("it was waited for").key;
+        let known = self.0.keys.borrow().iter().find(is_meant).map(|it| it.key);
+        let key = match known {
+            Some(key) => key,
+            None => {
+                let mut keys = self.0.keys.subscribe();
+                let known = keys.wait_for(|keys| keys.iter().any(|it| is_meant(&it)));
+                let known = timeout(KEY_TIMEOUT, known).await.ok()?;
+                let known = known.expect("the identity has the sender");
+                known.iter().find(is_meant).expect("it was waited for").key
+            }
+        };
         Some(match channel {
             Some(channel) => key.prove_on(channel, self.instance(), challenge),
             None => key.prove(self.instance(), challenge),
@@ -249,8 +264,8 @@ pub async fn handshake_actor<IO: AsyncRead + AsyncWrite + Unpin>(
     expected: Option<Proof>,
 ) -> Result<Established<IO>, ProveError> {
     let instance = wanted.instance.clone();
-    let hello = Hello { wanted: Some(wanted), ..options.hello.clone() };
-    let established = handshake(io, &Options { hello, ..options.clone() }).await?;
+    let said = preface_and_hello(&Hello { wanted: Some(wanted), ..options.hello.clone() });
+    let established = greet(io, said, options.handshake_timeout).await?;
     let Hello { agent, instance: found, proof, .. } = &established.peer;
     match found {
         None => Err(ProveError::NoInstance { agent: agent.clone() }),

@@ -174,18 +174,48 @@ impl Frame<'_> {
     /// [`WireError::TooLong`] when the frame is longer than [`FRAME_BYTES_MAX`]; nothing is
     /// appended then.
     pub fn encode(&self, bytes: &mut BytesMut) -> Result<(), WireError> {
-        let start = bytes.len();
-        bytes.put_u32_le(0);
-        rmp_serde::encode::write_named(&mut (&mut *bytes).writer(), self)
-            .expect("a frame has nothing that MessagePack cannot hold");
-        let length = bytes.len() - start - 4;
-        if length > FRAME_BYTES_MAX {
-            bytes.truncate(start);
-            return Err(WireError::TooLong { bytes: length as u64, most: FRAME_BYTES_MAX as u64 });
-        }
-        bytes[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
-        Ok(())
+        encode_framed(bytes, b"", self)
     }
+}
+
+/// Appends a [`Frame::Hello`], which would own the hello.
+///
+/// ```
+/// # use callsign_wire as wire;
+/// use wire::{Frame, Hello, encode_hello};
+///
+/// let hello = Hello { agent: "pricer/1.0".to_owned(), ..Hello::default() };
+/// let (mut bytes, mut same) = (bytes::BytesMut::new(), bytes::BytesMut::new());
+/// encode_hello(&mut bytes, &hello)?;
+/// Frame::Hello(Box::new(hello)).encode(&mut same)?;
+/// assert_eq!(bytes, same);
+/// # Ok::<(), wire::WireError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`WireError::TooLong`], as [`Frame::encode`]; nothing is appended then.
+pub fn encode_hello(bytes: &mut BytesMut, hello: &Hello) -> Result<(), WireError> {
+    encode_framed(bytes, b"\x81\xa5hello", hello)
+}
+
+fn encode_framed(
+    bytes: &mut BytesMut,
+    head: &[u8],
+    rest: &impl Serialize,
+) -> Result<(), WireError> {
+    let start = bytes.len();
+    bytes.put_u32_le(0);
+    bytes.put_slice(head);
+    rmp_serde::encode::write_named(&mut (&mut *bytes).writer(), rest)
+        .expect("a frame has nothing that MessagePack cannot hold");
+    let length = bytes.len() - start - 4;
+    if length > FRAME_BYTES_MAX {
+        bytes.truncate(start);
+        return Err(WireError::TooLong { bytes: length as u64, most: FRAME_BYTES_MAX as u64 });
+    }
+    bytes[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+    Ok(())
 }
 
 /// Appends a [`Frame::Return`] whose body `write` appends in place, so that encoded data is copied

@@ -73,7 +73,8 @@ pub use error::{
 };
 pub use folded::{FoldedRecord, Folding};
 pub use frame::{
-    CallId, FRAME_BYTES_MAX, Frame, Hello, decode_plain_call, encode_item_head, encode_return,
+    CallId, FRAME_BYTES_MAX, Frame, Hello, decode_plain_call, encode_hello, encode_item_head,
+    encode_return,
 };
 pub use owner::Owner;
 pub use proof::{

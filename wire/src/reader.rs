@@ -30,6 +30,13 @@ impl From<BytesMut> for FrameReader {
 }
 
 impl FrameReader {
+    /// Returns the buffer to read into, with room for one short frame, or for the rest of a longer one:
+    /// for a peer of which no more than a frame is expected.
+    pub fn buffer_for_one(&mut self) -> &mut BytesMut {
+        self.bytes.reserve(self.missing().max(SHORT_FRAME_BYTES));
+        &mut self.bytes
+    }
+
     /// Returns the buffer to read into, with room for more.
     pub fn buffer(&mut self) -> &mut BytesMut {
         // A buffer that a large frame has enlarged is freed once it is empty.
@@ -146,6 +153,9 @@ impl FrameReader {
 
 /// The room for a read: a few hundred small frames, so that one read brings many.
 const READ_BYTES: usize = 16 * 1024;
+
+/// The room for one frame: a hello has a few hundred bytes.
+const SHORT_FRAME_BYTES: usize = 512;
 
 /// The most room for a read while a long frame arrives: the capacity of a socket. It is not touched
 /// before it is filled.
