@@ -3,13 +3,14 @@
 //!
 //! ```text
 //!   clients ──▶ rome ──▶ n0 ┐
-//!   clients ──▶ oslo ──▶ n1 ├ etcd, of three members; through relays where it is to be slow
+//!   clients ──▶ oslo ──▶ n1 ├ etcd, of three members
 //!   clients ──▶ bern ──▶ n2 ┘
 //! ```
 //!
 //! The nodes are the real binary, built with the feature `etcd`, and each is a process, as the members are.
 //! It has the parts `events`, `rates`, `lookups` and `hosts`, and runs those that its arguments name, or
-//! all. `TMPDIR` says where etcd keeps its data, and `CALLSIGN_CLUSTER_DELAY_MS` how long the
+//! all. In `events` each node and its member are in a network namespace of their own, if this may make
+//! some, and reach others through slow relays alone. `TMPDIR` says where etcd keeps its data, and `CALLSIGN_CLUSTER_DELAY_MS` how long the
 //! bytes of `events` take in each direction.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run had better stop")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints its figures")]
@@ -30,8 +31,13 @@ mod raw;
 #[path = "../../../cluster/tests/all/relay.rs"]
 mod relay;
 mod stage;
+mod wire;
 
-use std::{env, process::Command, time::Duration};
+use std::{
+    env,
+    process::{Command, exit},
+    time::Duration,
+};
 
 use callsign_bench::{
     actors::{ACTOR, act},
@@ -50,6 +56,9 @@ fn main() {
         println!("cluster: build the node first with `cargo build --release --features etcd`");
         return;
     };
+    if let Some(ended) = wire::run_apart() {
+        exit(ended);
+    }
     let is_meant = |part: &str| args.is_empty() || args.iter().any(|it| it == part);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

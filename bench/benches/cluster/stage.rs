@@ -8,7 +8,11 @@ use endpoints::Endpoint;
 use tokio::time::sleep;
 use wire::registrar::{ClusterStatus, Status};
 
-use crate::{etcd::Etcd, relay::Relay};
+use crate::{
+    etcd::{self, Etcd},
+    relay::Relay,
+    wire::{BETWEEN, Wire},
+};
 
 /// The names of the nodes.
 pub(crate) const NODES: [&str; 3] = ["rome", "oslo", "bern"];
@@ -18,6 +22,7 @@ pub(crate) struct Stage {
     pub(crate) nodes: Vec<Node>,
     pub(crate) etcd: Etcd,
     _relays: Vec<Relay>,
+    _wire: Option<Wire>,
 }
 
 /// A node.
@@ -28,25 +33,34 @@ pub(crate) struct Node {
 }
 
 impl Stage {
-    /// Starts members and nodes between which bytes take some time, if they do.
+    /// Starts members and nodes between which bytes take some time, if they do; then on hosts of their own, if
+    /// there can be such.
     pub(crate) async fn set(binary: &Path, delay: Option<Duration>) -> Option<Self> {
-        let etcd = Etcd::start_apart(3, delay).await?;
+        let wire = delay.and_then(|_| Wire::lay(NODES.len()));
+        let etcd = match &wire {
+            None => Etcd::start_apart(NODES.len(), delay).await?,
+            Some(wire) => {
+                let grounds = wire.hosts.iter().map(|it| it.ground(etcd::PROGRAM.as_ref()));
+                Etcd::start_on(grounds.collect(), BETWEEN, delay).await?
+            }
+        };
         let (mut nodes, mut relays) = (Vec::new(), Vec::new());
         for (at, name) in NODES.iter().enumerate() {
             let mut places = Vec::new();
-            for member in 0..3 {
-                let place = (at + member) % 3;
+            for member in 0..NODES.len() {
+                let place = (at + member) % NODES.len();
                 places.push(match delay {
                     None => etcd.endpoints().swap_remove(place),
                     Some(delay) => {
-                        relays.push(Relay::slow(etcd.place(place), delay).await);
+                        relays.push(etcd.slow_relay(place, delay).await);
                         relays.last().unwrap().endpoint()
                     }
                 });
             }
-            nodes.push(Node::start(binary, name, &places).await);
+            let host = wire.as_ref().map(|it| it.hosts[at].ground(binary).program);
+            nodes.push(Node::start(host.as_deref().unwrap_or(binary), name, &places).await);
         }
-        let stage = Self { nodes, etcd, _relays: relays };
+        let stage = Self { nodes, etcd, _relays: relays, _wire: wire };
         for node in &stage.nodes {
             node.until(|it, _| it.nodes.iter().filter(|it| it.lives).count() == 2).await;
         }

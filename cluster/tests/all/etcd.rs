@@ -27,10 +27,19 @@ use uuid::Uuid;
 
 use crate::relay::Relay;
 
+/// Where a member runs: at which address, and by which program.
+#[derive(Clone, Debug)]
+pub(crate) struct Ground {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) program: PathBuf,
+}
+
 /// An etcd. Dropping it kills its members.
 pub(crate) struct Etcd {
     folder: TempDir,
-    host: Ipv4Addr,
+    grounds: Vec<Ground>,
+    /// Where relays listen.
+    between: Ipv4Addr,
     /// The port for clients and the one for the other members.
     ports: Vec<(u16, u16)>,
     /// Through which the members find each other, if they are far apart.
@@ -46,20 +55,33 @@ impl Etcd {
 
     /// Starts members between which bytes take some time.
     pub(crate) async fn start_apart(members: usize, delay: Option<Duration>) -> Option<Self> {
+        let address = Ipv4Addr::from(0x7f00_0001 | random());
+        let ground = Ground { address, program: PROGRAM.into() };
+        Self::start_on(vec![ground; members], address, delay).await
+    }
+
+    /// Starts a member on each ground, with relays at an address in between if bytes are to take some time.
+    pub(crate) async fn start_on(
+        grounds: Vec<Ground>,
+        between: Ipv4Addr,
+        delay: Option<Duration>,
+    ) -> Option<Self> {
         if !is_there() {
             return None;
         }
+        let members = grounds.len();
         let draw = || transport::draw_port(&[]).unwrap();
         let ports: Vec<_> = (0..members).map(|_| (draw(), draw())).collect();
-        let (folder, host) = (tempfile::tempdir().unwrap(), Ipv4Addr::from(0x7f00_0001 | random()));
-        let mut etcd = Self { folder, host, ports, relays: Vec::new(), members: Vec::new() };
+        let folder = tempfile::tempdir().unwrap();
+        let (relays, mut started) = (Vec::new(), Vec::new());
+        started.resize_with(members, || None);
+        let mut etcd = Self { folder, grounds, between, ports, relays, members: started };
         for member in 0..members {
             if let Some(delay) = delay {
-                let to = (etcd.host, etcd.ports[member].1).into();
-                etcd.relays.push(Relay::slow(to, delay).await);
+                let to = (etcd.grounds[member].address, etcd.ports[member].1).into();
+                etcd.relays.push(Relay::slow(between.into(), to, delay).await);
             }
         }
-        etcd.members.resize_with(members, || None);
         for member in 0..members {
             etcd.run(member);
         }
@@ -71,12 +93,17 @@ impl Etcd {
 
     /// Returns where clients find the members.
     pub(crate) fn endpoints(&self) -> Vec<String> {
-        self.ports.iter().map(|(port, _)| format!("http://{}:{port}", self.host)).collect()
+        (0..self.ports.len()).map(|it| format!("http://{}", self.place(it))).collect()
     }
 
     /// Returns where clients find a member.
     pub(crate) fn place(&self, member: usize) -> SocketAddr {
-        (self.host, self.ports[member].0).into()
+        (self.grounds[member].address, self.ports[member].0).into()
+    }
+
+    /// Starts a relay to a member through which bytes take some time.
+    pub(crate) async fn slow_relay(&self, member: usize, delay: Duration) -> Relay {
+        Relay::slow(self.between.into(), self.place(member), delay).await
     }
 
     /// Kills a member and waits until it is gone.
@@ -88,15 +115,16 @@ impl Etcd {
     /// Starts a member again.
     pub(crate) fn run(&mut self, member: usize) {
         let (port, peer) = self.ports[member];
-        let at = |port: u16| format!("http://{}:{port}", self.host);
-        let (clients, peers) = (at(port), at(peer));
+        let at = |member: usize, port| format!("http://{}:{port}", self.grounds[member].address);
+        let (clients, peers) = (at(member, port), at(member, peer));
         let found_at = |member: usize| {
-            self.relays.get(member).map_or_else(|| at(self.ports[member].1), Relay::endpoint)
+            let directly = || at(member, self.ports[member].1);
+            self.relays.get(member).map_or_else(directly, Relay::endpoint)
         };
         let found = found_at(member);
         let all: Vec<_> =
             (0..self.ports.len()).map(|it| format!("n{it}={}", found_at(it))).collect();
-        let child = command(&self.data(member), &clients)
+        let child = command(&self.grounds[member].program, &self.data(member), &clients)
             .args(["--name", &format!("n{member}")])
             .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &found])
             .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
@@ -213,9 +241,11 @@ impl Etcd {
     }
 }
 
+pub(crate) const PROGRAM: &str = "etcd";
+
 /// Tells whether there is an etcd, and says so if not.
 pub(crate) fn is_there() -> bool {
-    let found = std::process::Command::new("etcd").arg("--version").output().is_ok();
+    let found = std::process::Command::new(PROGRAM).arg("--version").output().is_ok();
     if !found {
         eprintln!("skipped: `etcd` cannot be started (on Debian: apt-get install etcd-server)");
     }
@@ -223,8 +253,8 @@ pub(crate) fn is_there() -> bool {
 }
 
 /// Returns a member of an etcd, to be started, with where its data is and clients find it.
-pub(crate) fn command(data: &Path, clients: &str) -> Command {
-    let mut command = Command::new("etcd");
+pub(crate) fn command(program: &Path, data: &Path, clients: &str) -> Command {
+    let mut command = Command::new(program);
     command.arg("--data-dir").arg(data);
     command.args(["--listen-client-urls", clients, "--advertise-client-urls", clients]);
     command.args(["--logger", "zap", "--log-level", "error"]);

@@ -1,6 +1,10 @@
 //! A relay between a node and a member of etcd, or between members: it can be slow, and be cut.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -31,8 +35,8 @@ impl Relay {
     }
 
     /// Starts one through which all bytes take some time.
-    pub(crate) async fn slow(to: SocketAddr, delay: Duration) -> Self {
-        Self::bind((to.ip(), 0).into(), to, delay).await
+    pub(crate) async fn slow(at: IpAddr, to: SocketAddr, delay: Duration) -> Self {
+        Self::bind((at, 0).into(), to, delay).await
     }
 
     async fn bind(place: SocketAddr, to: SocketAddr, delay: Duration) -> Self {

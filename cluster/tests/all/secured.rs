@@ -21,7 +21,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use crate::{
-    etcd::{command, is_there, random},
+    etcd::{PROGRAM, command, is_there, random},
     node::{Node, register},
 };
 
@@ -48,7 +48,7 @@ impl Secured {
         let draw = || transport::draw_port(&[]).unwrap();
         let endpoint = format!("https://{host}:{}", draw());
         let peers = format!("http://{host}:{}", draw());
-        let etcd = command(&folder.path().join("data"), &endpoint)
+        let etcd = command(PROGRAM.as_ref(), &folder.path().join("data"), &endpoint)
             .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
             .args(["--initial-cluster", &format!("default={peers}")])
             .arg("--cert-file")

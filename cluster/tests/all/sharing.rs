@@ -11,7 +11,6 @@ use wire::State;
 use crate::{
     etcd::Etcd,
     node::{LIMIT, Node, home, register, registration, rome_and_oslo},
-    relay::Relay,
 };
 
 #[tokio::test]
@@ -82,7 +81,7 @@ async fn many_records_arrive_and_go_together() {
 #[tokio::test]
 async fn what_changes_while_it_is_written_ends_as_it_was_changed_last() {
     let Some(etcd) = Etcd::start(1).await else { return };
-    let link = Relay::slow(etcd.place(0), Duration::from_millis(5)).await;
+    let link = etcd.slow_relay(0, Duration::from_millis(5)).await;
     let rome = Node::start("rome", vec![link.endpoint()]).await;
     let oslo = Node::start("oslo", etcd.endpoints()).await;
     let client = rome.client();

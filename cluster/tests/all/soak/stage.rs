@@ -72,7 +72,7 @@ impl Stage {
         for (at, name) in NODES.iter().enumerate() {
             let mut own = Vec::new();
             for member in 0..3 {
-                own.push(Relay::slow(etcd.place((at + member) % 3), delay).await);
+                own.push(etcd.slow_relay((at + member) % 3, delay).await);
             }
             nodes.push(Some(Node::start(name, own.iter().map(Relay::endpoint).collect()).await));
             links.push(own);
