@@ -5,6 +5,7 @@
 //! | `nodes/NODE` | the node: its registrar, endpoints and secret; written with every beat |
 //! | `slots/NUMBER` | the node that issues the epochs of this number |
 //! | `records/NODE/UUID` | a record that the node keeps |
+//! | `records/NODE/+NUMBER` | a bundle of such records, each as it would be by itself |
 //! | `names/NAME` | who has an exclusive name |
 //! | `token-base` | from where tokens count; by no lease |
 //! | `ended/NODE` | why the records are gone that it has removed in the same transaction |
@@ -12,10 +13,12 @@
 //! All other keys of a node live by its one lease. Values are written as the bodies of messages are: unknown
 //! fields are ignored, and missing optional ones have their defaults.
 
+use std::num::NonZeroU64;
+
 use endpoints::{Name, Stamped};
 use registrar::registry::{HomeNode, Remote};
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteArray;
+use serde_bytes::{ByteArray, ByteBuf, Bytes};
 use uuid::Uuid;
 use wire::{ProofSecret, Record, RemovalReason, decode_body, encode_body};
 
@@ -32,10 +35,38 @@ pub(crate) struct Keys {
 pub(crate) enum Place {
     Node(Name),
     Record(Name, Uuid),
+    Bundle(Name, BundleId),
     Ended(Name),
     ExclusiveName(Name),
     /// A slot, a record of this node, or something of a later version.
     Other,
+}
+
+/// The number of a bundle, of all that a node writes.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct BundleId(pub(crate) NonZeroU64);
+
+impl BundleId {
+    /// Returns a number from which bundles may be counted. It is drawn, so that none is like one that
+    /// etcd still has, or that others still know.
+    pub(crate) fn draw() -> Self {
+        Self(NonZeroU64::new(fastrand::u64(..)).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.checked_add(1).unwrap_or(NonZeroU64::MIN))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self(NonZeroU64::new(u64::from_str_radix(text.strip_prefix('+')?, 16).ok()?)?))
+    }
+}
+
+/// What a key of this node's own records holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum OwnPlace {
+    Record(Uuid),
+    Bundle(BundleId),
 }
 
 impl Keys {
@@ -70,9 +101,15 @@ impl Keys {
         [&self.own_records, uuid.hyphenated().encode_lower(&mut text).as_bytes()].concat()
     }
 
-    /// Reads of which instance a record of this node is.
-    pub(crate) fn own_record_of(&self, key: &[u8]) -> Option<Uuid> {
-        Uuid::try_parse_ascii(key.strip_prefix(&self.own_records[..])?).ok()
+    pub(crate) fn own_bundle(&self, BundleId(number): BundleId) -> Vec<u8> {
+        [&self.own_records, format!("+{number:x}").as_bytes()].concat()
+    }
+
+    /// Reads what a key of this node's records holds.
+    pub(crate) fn own_place_of(&self, key: &[u8]) -> Option<OwnPlace> {
+        let text = str::from_utf8(key.strip_prefix(&self.own_records[..])?).ok()?;
+        let bundle = BundleId::parse(text).map(OwnPlace::Bundle);
+        bundle.or_else(|| text.parse().ok().map(OwnPlace::Record))
     }
 
     pub(crate) fn own_ended(&self) -> Vec<u8> {
@@ -116,8 +153,12 @@ impl Keys {
             "ended" => Some(Place::Ended(Name::new(rest).ok()?)),
             "names" => Some(Place::ExclusiveName(Name::new(rest).ok()?)),
             "records" => {
-                let (node, uuid) = rest.rsplit_once('/')?;
-                Some(Place::Record(Name::new(node).ok()?, uuid.parse().ok()?))
+                let (node, rest) = rest.rsplit_once('/')?;
+                let node = Name::new(node).ok()?;
+                match BundleId::parse(rest) {
+                    Some(number) => Some(Place::Bundle(node, number)),
+                    None => Some(Place::Record(node, rest.parse().ok()?)),
+                }
             }
             _ => None,
         });
@@ -187,14 +228,28 @@ pub(crate) fn encode_record(record: &Record, has_key: bool) -> Vec<u8> {
 }
 
 /// Reads a record of a node.
-pub(crate) fn decode_record(node: &Name, uuid: Uuid, value: &[u8]) -> Result<Remote, Fault> {
+pub(crate) fn decode_record(node: &Name, value: &[u8]) -> Result<Remote, Fault> {
     let value = bounded(value)?;
     let RecordValue { record, has_key } = decode_body(value)
         .map_err(|_| Fault("it is no record, as far as this version can read"))?;
-    if record.uuid != uuid {
-        return Err(Fault("it is of another instance than its key"));
-    }
     Ok(Remote { record: Record { node: Some(node.clone()), ..record }, has_key })
+}
+
+/// Reads of which instance a record is that this node has written.
+pub(crate) fn decode_own_uuid(value: &[u8]) -> Option<Uuid> {
+    decode_body(value).ok().map(|RecordValue { record, .. }| record.uuid)
+}
+
+/// Writes a bundle of records.
+pub(crate) fn encode_bundle<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    encode_body(&values.into_iter().map(Bytes::new).collect::<Vec<_>>())
+}
+
+/// Reads the values of a bundle.
+pub(crate) fn decode_bundle(value: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
+    let values: Vec<ByteBuf> = decode_body(bounded(value)?)
+        .map_err(|_| Fault("it is no bundle, as far as this version can read"))?;
+    Ok(values.into_iter().map(ByteBuf::into_vec).collect())
 }
 
 /// Writes why records are gone.
@@ -236,10 +291,16 @@ mod tests {
         let (keys, uuid) = (Keys::new("/x/", name("rome")), Uuid::from_u128(7));
         assert_eq!(keys.place(&keys.own_node()), Place::Node(name("rome")));
         let record = keys.own_record(uuid);
-        assert_eq!((keys.own_record_of(&record), keys.place(&record)), (Some(uuid), Place::Other));
+        let number = BundleId(NonZeroU64::MAX);
+        let bundle = keys.own_bundle(number);
         let others = Keys::new("/x/", name("oslo"));
-        assert_eq!(others.place(&record), Place::Record(name("rome"), uuid));
-        assert_eq!(others.own_record_of(&record), None);
+        for (key, own, place) in [
+            (&record, OwnPlace::Record(uuid), Place::Record(name("rome"), uuid)),
+            (&bundle, OwnPlace::Bundle(number), Place::Bundle(name("rome"), number)),
+        ] {
+            assert_eq!((keys.own_place_of(key), keys.place(key)), (Some(own), Place::Other));
+            assert_eq!((others.own_place_of(key), others.place(key)), (None, place));
+        }
         assert_eq!(keys.place(&keys.own_ended()), Place::Ended(name("rome")));
         assert_eq!(keys.place(&keys.name(&name("a.b"))), Place::ExclusiveName(name("a.b")));
         assert_eq!(keys.slot_of(&keys.slot(12)), Some(12));
@@ -248,6 +309,10 @@ mod tests {
             "/x/nodes/",
             "/x/nodes/a b",
             "/x/records/rome/7",
+            "/x/records/rome/+",
+            "/x/records/rome/+0",
+            "/x/records/rome/+g",
+            "/x/records/rome/+10000000000000000",
             "/x/records/00000000-0000-0000-0000-000000000007",
             "/x/later/rome",
             "/y/nodes/rome",
@@ -263,17 +328,21 @@ mod tests {
         let (node, uuid) = (Name::new("rome").unwrap(), Uuid::from_u128(7));
         let record = Record::new(Name::new("feed").unwrap(), uuid);
         let good = encode_record(&record, true);
-        let read = decode_record(&node, uuid, &good).unwrap();
+        let read = decode_record(&node, &good).unwrap();
         assert_eq!(
             read,
             Remote { record: Record { node: Some(node.clone()), ..record }, has_key: true }
         );
-        assert!(decode_record(&node, Uuid::from_u128(8), &good).is_err());
+        assert_eq!(decode_own_uuid(&good), Some(uuid));
+        let bundle = encode_bundle([&good[..], b"", &good]);
+        assert_eq!(decode_bundle(&bundle).unwrap(), [&good[..], b"", &good]);
         for cut in 0..good.len() {
-            assert!(decode_record(&node, uuid, &good[..cut]).is_err(), "{cut}");
+            assert!(decode_record(&node, &good[..cut]).is_err(), "{cut}");
+            assert!(decode_bundle(&bundle[..cut]).is_err(), "{cut}");
         }
         let long = [&good[..], &[0; VALUE_BYTES_MAX]].concat();
-        assert_eq!(decode_record(&node, uuid, &long), Err(Fault("it is longer than 128 KiB")));
+        assert_eq!(decode_record(&node, &long), Err(Fault("it is longer than 128 KiB")));
+        assert!(decode_bundle(&long).is_err() && decode_bundle(&good).is_err());
         assert!(NodeValue::decode(&good).is_err());
         assert!(decode_ended(&good).is_empty());
         let ended = [(uuid, RemovalReason::SessionEnded)];

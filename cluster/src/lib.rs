@@ -48,7 +48,7 @@
 //! | `settings` | what a node has to know of its cluster |
 //! | `link` | one connection to etcd after another |
 //! | `view` | what the other nodes have written: pure |
-//! | `outbox` | what this node has yet to write |
+//! | `outbox` | what this node has yet to write, and in which bundles |
 //! | `faults` | what of others is left out |
 //! | `names` | who has an exclusive name |
 //! | `keys` | the keys in etcd, and what they hold |

@@ -206,7 +206,7 @@ impl Link {
             let mut pages = Snapshot::new(&client, self.keys.own_records(), 0);
             while let Some(page) = pages.next().await? {
                 let kept = page.into_iter().filter(|it| it.lease == lease);
-                let read = |it: KeyValue| Some((self.keys.own_record_of(&it.key)?, it.value));
+                let read = |it: KeyValue| Some((self.keys.own_place_of(&it.key)?, it.value));
                 own.extend(kept.filter_map(read));
             }
             Ok(own)

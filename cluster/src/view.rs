@@ -6,6 +6,9 @@
 //! change of its key: etcd may keep a lease for seconds longer than it was granted for, after a
 //! change of its leader. What a node has not yet written anew after etcd has lost everything stays for
 //! as long as its lease would have lasted.
+//!
+//! A record may stand by itself or in a bundle, and move from one to the other: the last that a node has
+//! written of an instance counts, in whatever order it is read.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,7 +24,7 @@ use wire::{Epoch, RemovalReason};
 use crate::{
     etcd::KeyValue,
     faults::Faults,
-    keys::{Fault, Keys, NodeValue, Place, decode_ended, decode_record},
+    keys::{BundleId, Fault, Keys, NodeValue, Place, decode_bundle, decode_ended, decode_record},
 };
 
 /// What the other nodes have written.
@@ -45,6 +48,8 @@ struct Node {
     /// What it says of itself, while its key is there.
     value: Option<NodeValue>,
     records: HashMap<Uuid, Held>,
+    /// Of which instances its bundles are.
+    bundles: HashMap<BundleId, Box<[Uuid]>>,
     /// When its key changed last, or was missed first.
     heard_at: Instant,
     /// Whether its records are shown.
@@ -60,8 +65,16 @@ struct Node {
 struct Held {
     epoch: Epoch,
     value: Box<[u8]>,
+    at: At,
     /// Whether its node has yet to write it anew.
     is_stale: bool,
+}
+
+/// Where a record stands in etcd, and since which revision.
+#[derive(Clone, Copy, Debug)]
+struct At {
+    bundle: Option<BundleId>,
+    revision: i64,
 }
 
 /// What to change in the registry.
@@ -121,6 +134,7 @@ impl View {
                 node.heard_at = now;
             }
             node.records.values_mut().for_each(|it| it.is_stale = true);
+            node.bundles.clear();
         }
     }
 
@@ -129,7 +143,9 @@ impl View {
         let mut actions = Vec::new();
         for kv in some {
             let place = self.keys.place(&kv.key);
-            self.put(&place, kv, now, &mut actions);
+            if let Some((node, uuids)) = self.put(&place, kv, now, &mut actions) {
+                self.remove((&node, uuids), RemovalReason::Unknown, &mut actions);
+            }
         }
         actions
     }
@@ -147,28 +163,27 @@ impl View {
         }
         let mut deleted: BTreeMap<(Name, u8), (RemovalReason, Vec<Uuid>)> = BTreeMap::new();
         for Placed { place, kv, is_gone } in changes {
-            if !*is_gone {
+            let left = if *is_gone {
+                if let Place::Node(node) = place
+                    && let Some(node) = self.nodes.get_mut(node)
+                {
+                    node.value = None;
+                    node.heard_at = now;
+                }
+                self.left(place)
+            } else {
                 self.remove_all(std::mem::take(&mut deleted), &mut actions);
-                self.put(place, kv, now, &mut actions);
-                continue;
-            }
-            match place {
-                Place::Record(node, uuid) => {
-                    let reason = if gone.contains(node) {
-                        RemovalReason::NodeLost
-                    } else {
-                        ended.get(uuid).copied().unwrap_or(RemovalReason::Unknown)
-                    };
-                    let removed = deleted.entry((node.clone(), reason as u8));
-                    removed.or_insert((reason, Vec::new())).1.push(*uuid);
-                }
-                Place::Node(node) => {
-                    if let Some(node) = self.nodes.get_mut(node) {
-                        node.value = None;
-                        node.heard_at = now;
-                    }
-                }
-                Place::Ended(_) | Place::ExclusiveName(_) | Place::Other => {}
+                self.put(place, kv, now, &mut actions)
+            };
+            let Some((node, uuids)) = left else { continue };
+            for uuid in uuids {
+                let reason = if gone.contains(&node) {
+                    RemovalReason::NodeLost
+                } else {
+                    ended.get(&uuid).copied().unwrap_or(RemovalReason::Unknown)
+                };
+                let removed = deleted.entry((node.clone(), reason as u8));
+                removed.or_insert((reason, Vec::new())).1.push(uuid);
             }
         }
         self.remove_all(deleted, &mut actions);
@@ -237,14 +252,67 @@ impl View {
         actions.pop()
     }
 
-    fn put(&mut self, place: &Place, kv: &mut KeyValue, now: Instant, actions: &mut Vec<Action>) {
+    /// Takes what a key has now. Returns which records it has no longer, and whose they were.
+    fn put(
+        &mut self,
+        place: &Place,
+        kv: &mut KeyValue,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> Option<(Name, Vec<Uuid>)> {
         match place {
             Place::Node(name) if *name != self.own => {
                 self.put_node(name.clone(), kv, now, actions);
+                None
             }
-            Place::Record(name, uuid) => self.put_record((name, *uuid), kv, now, actions),
-            _ => {}
+            Place::Record(name, uuid) => {
+                let at = At { bundle: None, revision: kv.mod_revision };
+                let value = std::mem::take(&mut kv.value);
+                let is_of = |it| it == *uuid;
+                if let Err(Fault(why)) = self.put_record(name, value, at, is_of, now, actions) {
+                    self.faults.note(why, &kv.key);
+                    return self.left(place);
+                }
+                None
+            }
+            Place::Bundle(name, number) => {
+                let known = self.nodes.get_mut(name).and_then(|it| it.bundles.remove(number));
+                let at = At { bundle: Some(*number), revision: kv.mod_revision };
+                let values = decode_bundle(&kv.value).unwrap_or_else(|Fault(why)| {
+                    self.faults.note(why, &kv.key);
+                    Vec::new()
+                });
+                let mut uuids = Vec::with_capacity(values.len());
+                for value in values {
+                    match self.put_record(name, value, at, |_| true, now, actions) {
+                        Ok(uuid) => uuids.push(uuid),
+                        Err(Fault(why)) => self.faults.note(why, &kv.key),
+                    }
+                }
+                let node = self.nodes.get_mut(name)?;
+                let is_left = |it: &Uuid| !uuids.contains(it) && node.has_at(it, Some(*number));
+                let left = known.into_iter().flatten().filter(is_left).collect();
+                if !uuids.is_empty() {
+                    node.bundles.insert(*number, uuids.into());
+                }
+                Some((name.clone(), left))
+            }
+            _ => None,
         }
+    }
+
+    /// Returns the records that go with a key, and whose they are.
+    fn left(&mut self, place: &Place) -> Option<(Name, Vec<Uuid>)> {
+        let (name, uuids, bundle) = match place {
+            Place::Record(name, uuid) => (name, Box::from([*uuid]), None),
+            Place::Bundle(name, number) => {
+                let node = self.nodes.get_mut(name)?;
+                (name, node.bundles.remove(number)?, Some(*number))
+            }
+            _ => return None,
+        };
+        let node = self.nodes.get(name)?;
+        Some((name.clone(), uuids.into_iter().filter(|it| node.has_at(it, bundle)).collect()))
     }
 
     fn put_node(&mut self, name: Name, kv: &KeyValue, now: Instant, actions: &mut Vec<Action>) {
@@ -253,7 +321,7 @@ impl View {
             Err(Fault(why)) => return self.faults.note(why, &kv.key),
         };
         let Some(node) = self.node(&name, now) else {
-            return self.faults.note(TOO_MANY_NODES, &kv.key);
+            return self.faults.note(TOO_MANY_NODES.0, &kv.key);
         };
         let is_new = |it: &NodeValue| {
             (it.registrar, it.secret, it.slot) != (value.registrar, value.secret, value.slot)
@@ -284,39 +352,39 @@ impl View {
         }
     }
 
+    /// Takes a record. Returns of which instance it is.
     fn put_record(
         &mut self,
-        (name, uuid): (&Name, Uuid),
-        kv: &mut KeyValue,
+        name: &Name,
+        value: Vec<u8>,
+        at: At,
+        is_meant: impl Fn(Uuid) -> bool,
         now: Instant,
         actions: &mut Vec<Action>,
-    ) {
-        let remote = match decode_record(name, uuid, &kv.value) {
-            Ok(remote) => remote,
-            Err(Fault(why)) => {
-                self.faults.note(why, &kv.key);
-                return self.remove((name, vec![uuid]), RemovalReason::Unknown, actions);
-            }
-        };
-        let held = self.nodes.get(name).and_then(|it| it.records.get(&uuid));
-        let bytes = self.bytes - held.map_or(0, |it| it.value.len()) + kv.value.len();
-        if bytes > BYTES_MAX || (held.is_none() && self.records >= RECORDS_MAX) {
-            self.faults.note("there are too many records of other nodes", &kv.key);
-            return self.remove((name, vec![uuid]), RemovalReason::Unknown, actions);
+    ) -> Result<Uuid, Fault> {
+        let remote = decode_record(name, &value)?;
+        let (uuid, epoch) = (remote.record.uuid, remote.record.epoch);
+        if !is_meant(uuid) {
+            return Err(Fault("it is of another instance than its key"));
         }
-        let Some(node) = self.node(name, now) else {
-            return self.faults.note(TOO_MANY_NODES, &kv.key);
-        };
-        let epoch = remote.record.epoch;
-        let value = std::mem::take(&mut kv.value).into_boxed_slice();
+        let held = self.nodes.get(name).and_then(|it| it.records.get(&uuid));
+        if held.is_some_and(|it| !it.is_stale && it.at.revision > at.revision) {
+            return Ok(uuid);
+        }
+        let bytes = self.bytes - held.map_or(0, |it| it.value.len()) + value.len();
+        if bytes > BYTES_MAX || (held.is_none() && self.records >= RECORDS_MAX) {
+            return Err(Fault("there are too many records of other nodes"));
+        }
+        let node = self.node(name, now).ok_or(TOO_MANY_NODES)?;
+        let value = value.into_boxed_slice();
         let is_shown = node.is_shown;
         if let Some(held) = node.records.get_mut(&uuid)
             && held.value == value
         {
-            held.is_stale = false;
-            return;
+            (held.at, held.is_stale) = (at, false);
+            return Ok(uuid);
         }
-        let earlier = node.records.insert(uuid, Held { epoch, value, is_stale: false });
+        let earlier = node.records.insert(uuid, Held { epoch, value, at, is_stale: false });
         self.records += usize::from(earlier.is_none());
         self.bytes = bytes;
         let is_later = |(by, of): &(Name, Epoch)| by == name || *of <= epoch;
@@ -324,6 +392,7 @@ impl View {
             self.shown.insert(uuid, (name.clone(), epoch));
             actions.push(Action::Enter(remote));
         }
+        Ok(uuid)
     }
 
     /// Returns a node, unless there are too many.
@@ -335,6 +404,7 @@ impl View {
         Some(self.nodes.entry(name.clone()).or_insert_with(|| Node {
             value: None,
             records: HashMap::new(),
+            bundles: HashMap::new(),
             heard_at: now,
             is_shown: false,
             is_doubted: false,
@@ -423,10 +493,17 @@ impl View {
         let held = shown.filter_map(|(name, it)| Some((name, it.records.get(&uuid)?)));
         let best = held.max_by_key(|(_, it)| it.epoch).filter(|(_, it)| it.epoch > known);
         let Some((name, held)) = best else { return };
-        if let Ok(remote) = decode_record(name, uuid, &held.value) {
+        if let Ok(remote) = decode_record(name, &held.value) {
             self.shown.insert(uuid, (name.clone(), held.epoch));
             actions.push(Action::Enter(remote));
         }
+    }
+}
+
+impl Node {
+    /// Tells whether a record is held that stands in a bundle, or by itself.
+    fn has_at(&self, uuid: &Uuid, bundle: Option<BundleId>) -> bool {
+        self.records.get(uuid).is_some_and(|it| it.at.bundle == bundle)
     }
 }
 
@@ -434,7 +511,7 @@ impl View {
 /// before.
 const NODES_MAX: usize = 256;
 
-const TOO_MANY_NODES: &str = "there are too many nodes";
+const TOO_MANY_NODES: Fault = Fault("there are too many nodes");
 
 /// The most records of other nodes: some hundreds of megabytes.
 const RECORDS_MAX: usize = 1_000_000;

@@ -3,8 +3,8 @@
 use futures_util::stream;
 use http::uri::PathAndQuery;
 use prost::Message;
-use serde::Serialize;
-use serde_bytes::ByteArray;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
 use tonic::{
     Request,
     client::Grpc,
@@ -12,7 +12,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 use uuid::Uuid;
-use wire::{Record, encode_body};
+use wire::{Record, decode_body, encode_body};
 
 use crate::messages::{
     KeyValue, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
@@ -133,6 +133,28 @@ impl NodeValue {
         let key = format!("/callsign/nodes/{node}").into_bytes();
         RequestOp::put(key, encode_body(self), lease)
     }
+}
+
+/// Returns what a node has written record by record, as it would stand outside of bundles.
+pub(crate) fn apart(written: &[KeyValue]) -> Vec<KeyValue> {
+    #[derive(Deserialize)]
+    struct Value {
+        record: Record,
+    }
+    let mut all = Vec::new();
+    for kv in written {
+        let Some(node) = kv.key.split(|it| *it == b'+').next().filter(|it| it.ends_with(b"/"))
+        else {
+            all.push(kv.clone());
+            continue;
+        };
+        for value in decode_body::<Vec<ByteBuf>>(&kv.value).unwrap() {
+            let Value { record } = decode_body(&value).unwrap();
+            let key = [node, record.uuid.to_string().as_bytes()].concat();
+            all.push(KeyValue { key, value: value.into_vec(), ..KeyValue::default() });
+        }
+    }
+    all
 }
 
 #[derive(Serialize)]

@@ -189,6 +189,15 @@ impl Etcd {
         counted.unwrap().count
     }
 
+    /// Returns the keys of a prefix, and at which revisions they were written last.
+    pub(crate) async fn versions(&self, prefix: &str) -> Vec<(Vec<u8>, i64)> {
+        let mut end = prefix.as_bytes().to_vec();
+        *end.last_mut().unwrap() += 1;
+        let count = Counting { key: prefix.as_bytes().to_vec(), end, count_only: false };
+        let listed: Option<Listed> = self.call(0, "/etcdserverpb.KV/Range", count).await;
+        listed.unwrap().kvs.into_iter().map(|it| (it.key, it.mod_revision)).collect()
+    }
+
     /// Returns how many calls all members have been asked for since they were started.
     pub(crate) async fn calls(&self) -> u64 {
         let mut calls = 0;
@@ -303,6 +312,20 @@ struct Counting {
     end: Vec<u8>,
     #[prost(bool, tag = "9")]
     count_only: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Listed {
+    #[prost(message, repeated, tag = "2")]
+    kvs: Vec<Version>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Version {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(int64, tag = "3")]
+    mod_revision: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

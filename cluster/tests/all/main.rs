@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 #![expect(clippy::print_stderr, reason = "who runs a test reads what it says")]
 
+mod bundles;
 mod etcd;
 mod exclusive;
 mod node;
