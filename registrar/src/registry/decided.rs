@@ -337,12 +337,18 @@ const REQUESTS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use wire::registrar::{AskLine, Register};
+    use wire::{
+        ProofSecret, Record,
+        registrar::{AskLine, Register},
+    };
 
     use super::*;
     use crate::{
         Accounts,
-        registry::{Account, Entered, Event, Limits, NameRule, NameRules, Names, SessionId},
+        registry::{
+            Account, Entered, Event, HomeNode, Limits, NameRule, NameRules, Names, Remote,
+            SessionId,
+        },
     };
 
     const NOW: u64 = 1_795_000_000_000;
@@ -428,6 +434,27 @@ mod tests {
         assert_eq!(stage.decide(2, taken(1, USER)), []);
         assert_eq!(stage.decide(1, Decision::Granted(7)), [(1, true)]);
         assert_eq!(stage.registry.record(Uuid::from_u128(1)).unwrap().token, Some(7));
+    }
+
+    /// Its record at the former node, which is gone, says that it has the name until that node's lease ends.
+    #[test]
+    fn an_instance_that_has_waited_and_moves_takes_its_name_at_once() {
+        let mut stage = Stage::new();
+        let (name, registrar) = ("rome".parse::<Name>().unwrap(), Uuid::from_u128(7));
+        let secret = ProofSecret::new([7; 32]);
+        assert!(stage.registry.know_node(HomeNode { name: name.clone(), registrar, secret }));
+        let record = Record::new(leader(), Uuid::from_u128(1));
+        let record = Record { node: Some(name), token: Some(3), epoch: 3, ..record };
+        let record = Record { owner: Some(USER.into()), ..record };
+        drop(stage.registry.enter_remote(Remote { record, has_key: false }, NOW).unwrap());
+        // It has to give a sign of life first.
+        stage.registry.can_be_asked(stage.session);
+        stage.ask(1, true);
+        assert_eq!(stage.decide(1, Decision::Granted(7)), []);
+        let answers = stage.registry.apply(Event::SessionAnswers(stage.session), NOW).unwrap();
+        assert_eq!(stage.serve(answers), [(1, true)]);
+        let moved = stage.registry.record(Uuid::from_u128(1)).unwrap();
+        assert_eq!((moved.token, moved.node), (Some(7), None));
     }
 
     #[test]

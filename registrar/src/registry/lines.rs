@@ -427,7 +427,8 @@ impl Registry {
             if self.is_settling(now_ms) {
                 continue;
             }
-            if self.holder(&name).is_some() {
+            let first = self.lines.first(&name);
+            if first.is_some_and(|(place, _)| !self.is_free_for(&name, &place)) {
                 self.lines.withdraw(&name);
             }
             while let Some((place, session)) = self.lines.first(&name)
