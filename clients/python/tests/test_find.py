@@ -323,6 +323,47 @@ async def test_a_lease_does_not_lead_to_another_users_program(room: Room, node: 
                     assert await found.receive() == b"hello"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start programs of other users")
+async def test_a_lease_at_an_abstract_name_keeps_its_user(room: Room, node: Node) -> None:
+    name = f"callsign-lease-{os.getpid()}-{room.path.name}"
+    place = f"/unix/@{name}"
+
+    @contextmanager
+    def named(user: int) -> Iterator[None]:
+        program = """if True:
+            import os, socket, sys
+            os.setuid(int(sys.argv[2]))
+            server = socket.socket(socket.AF_UNIX)
+            server.bind("\\0" + sys.argv[1])
+            server.listen()
+            print("up", flush=True)
+            while True:
+                server.accept()[0].sendall(b"hello")
+        """
+        command = [sys.executable, "-c", program, name, str(user)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
+            assert running.stdout is not None
+            try:
+                assert running.stdout.readline() == b"up\n"
+                yield
+            finally:
+                running.kill()
+
+    async with callsign.connect(node.endpoint) as client:
+        with named(4001):
+            web = await client.register("web", place, lease=600).__aenter__()
+            assert [it.stamp.user for it in web.endpoints] == [4001]
+        with named(4002):
+            with pytest.raises(callsign.NoneAnswered, match="user 4002's program listens there"):
+                await client.find("web")
+            # Who says the same place again does not mean another server.
+            await web.update_endpoints([place])
+            assert [it.stamp.user for it in web.endpoints] == [4001]
+        with named(4001):
+            async with await client.find("web") as found:
+                assert await found.receive() == b"hello"
+
+
 async def test_a_lease_says_whose_the_listener_is(room: Room, node: Node) -> None:
     async with callsign.connect(node.endpoint) as client:
         with (

@@ -110,7 +110,9 @@ class Entry:
         """Checks endpoints, and says whose the listeners are if nothing else will: nobody follows a
         lease, and what proves nothing cannot tell itself from another."""
         is_unproved_lease = self.lease is not None and not self.proves
-        return check_endpoints(stamp_users(endpoints) if is_unproved_lease else endpoints)
+        if is_unproved_lease:
+            endpoints = stamp_users(endpoints, self.wanted.endpoints)
+        return check_endpoints(endpoints)
 
     def change(self, **changes: Any) -> int:
         """Changes what is wanted, and returns the new version."""

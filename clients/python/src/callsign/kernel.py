@@ -203,6 +203,22 @@ def listening_users(ip: IPv4Address | IPv6Address, port: int) -> tuple[int, ...]
     return ()
 
 
+def naming_users(name: bytes) -> tuple[int, ...]:
+    """Returns the users of the listeners at an abstract name of this network namespace, as far as
+    the kernel shows them (sock_diag)."""
+    listening, show_name_and_user = 1 << 10, 0x1 | 0x40
+    request = struct.pack("=IHHII", 40, 20, 0x301, 1, 0)
+    request += struct.pack(
+        "=BBHIIIII", socket.AF_UNIX, 0, 0, listening, 0, show_name_and_user, 0, 0
+    )
+    try:
+        found = [_attributes(it, 16) for it in _dumped(4, request, 20)]
+        users = [it[7] for it in found if it.get(0) == b"\0" + name and len(it.get(7, b"")) == 4]
+        return tuple(int(struct.unpack("=I", it)[0]) for it in users)
+    except (OSError, struct.error):
+        return ()
+
+
 def _proc_address(address: tuple[str, int], is_ipv4: bool) -> str:
     packed = socket.inet_pton(socket.AF_INET if is_ipv4 else socket.AF_INET6, address[0])
     words = struct.unpack(f"={len(packed) // 4}I", packed)
@@ -291,7 +307,13 @@ _process = _Process()
 def _addresses() -> Iterator[Interface]:
     """Asks the kernel by rtnetlink (RTM_GETADDR)."""
     request = struct.pack("=IHHIIBBBBI", 24, 22, 0x301, 1, 0, socket.AF_UNSPEC, 0, 0, 0, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+    for message in _dumped(socket.NETLINK_ROUTE, request, 20):
+        yield from _address(message)
+
+
+def _dumped(protocol: int, request: bytes, wanted: int) -> Iterator[bytes]:
+    """Asks the kernel by netlink, and returns the messages of a kind."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as kernel:
         kernel.settimeout(5)
         kernel.sendto(request, (0, 0))
         while True:
@@ -301,21 +323,25 @@ def _addresses() -> Iterator[Interface]:
                 length, kind = struct.unpack_from("=IH", data, at)
                 if kind in (2, 3) or length < 16:  # an error, or the end
                     return
-                if kind == 20:
-                    yield from _address(data[at + 16 : at + length])
+                if kind == wanted:
+                    yield data[at + 16 : at + length]
                 at += (length + 3) & ~3
 
 
-def _address(message: bytes) -> Iterator[Interface]:
-    _family, prefix_bits, _flags, _scope, index = struct.unpack_from("=BBBBI", message, 0)
+def _attributes(message: bytes, at: int) -> dict[int, bytes]:
     values: dict[int, bytes] = {}
-    at = 8
     while at + 4 <= len(message):
         length, kind = struct.unpack_from("=HH", message, at)
         if length < 4:
             break
         values[kind] = message[at + 4 : at + length]
         at += (length + 3) & ~3
+    return values
+
+
+def _address(message: bytes) -> Iterator[Interface]:
+    _family, prefix_bits, _flags, _scope, index = struct.unpack_from("=BBBBI", message, 0)
+    values = _attributes(message, 8)
     # Of a point-to-point link, 2 is the own address, and 1 that of the other end.
     packed = values.get(2) or values.get(1)
     if packed is not None and len(packed) in (4, 16):
