@@ -47,7 +47,7 @@ impl<L: Borrow<Listener>> Incoming<L> {
     /// # Errors
     ///
     /// Once, if another socket now listens at its path ([`is_displaced`](Listener::is_displaced)).
-    /// No connection comes after that.
+    /// The next connection comes when that is gone, and the path is bound again.
     ///
     /// # Cancel safety
     ///

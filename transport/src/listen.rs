@@ -289,8 +289,9 @@ impl Listener {
     /// descriptors; the listener stays usable. Wait a little before the next call.
     ///
     /// [`io::ErrorKind::AddrInUse`], once, if another socket now listens at its path. It has
-    /// stopped listening then ([`is_displaced`](Self::is_displaced)), and no connection comes any
-    /// more.
+    /// stopped listening then ([`is_displaced`](Self::is_displaced)). The next call waits until
+    /// nobody has listened there for some seconds, binds the path again, and goes on; the path of a
+    /// socket that another process made stays given up.
     ///
     /// # Cancel safety
     ///
@@ -413,7 +414,8 @@ impl Listener {
         self.wildcard.is_some()
     }
 
-    /// Tells whether another socket now listens at its path, so that this one does not any more.
+    /// Tells whether another socket now listens at its path, so that this one does not until that is
+    /// gone.
     ///
     /// ```
     /// # use transport as callsign;

@@ -9,9 +9,10 @@
 //!                       ├─ nothing, or a dead socket, for a while ── lock, bind ─┬─ bound again
 //!                       │                                              no folder ─┴─ later
 //!                       └─ somebody listens there ──────────────────── it is given up
+//!                                              gone for a while ── lock, bind ── bound again
 //! ```
-//! A path that another has taken is never taken back, even after the other has gone: the newcomer
-//! was put there on purpose, and may be about to return.
+//! A path that another has taken is left alone for as long as the other listens there, and for some
+//! seconds more: the newcomer was put there on purpose, and may be about to return.
 //!
 //! Where the path cannot be looked at, because a folder of it is closed to this user, nothing is
 //! known and nothing is done; but it is said, and so is its end.
@@ -23,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{SocketId, Stamp, UnixPath, Unreachable};
+use endpoints::{Endpoint, SocketId, Stamp, UnixAddress, UnixPath, Unreachable};
 use thiserror::Error;
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -31,8 +32,15 @@ use tokio::{
 };
 
 use crate::{
-    access::Access, claim::Claim, error::BindError, here, here::socket_stamp, holders::Holder,
-    moves, watch::Watch,
+    access::Access,
+    claim::Claim,
+    error::BindError,
+    here,
+    here::socket_stamp,
+    holders::Holder,
+    listening::{Listening, Silence, listening},
+    moves,
+    watch::Watch,
 };
 
 /// A listener at a socket path.
@@ -40,8 +48,10 @@ use crate::{
 pub(crate) struct Place {
     path: UnixPath,
     access: Mutex<Option<Access>>,
-    /// `None` once another has the path.
+    /// `None` while another has the path.
     seat: Mutex<Option<Arc<Seat>>>,
+    /// The socket before another had the path, if this process made it.
+    former: Mutex<Option<SocketId>>,
     /// The time of the next look.
     look_at: Mutex<Instant>,
     /// Reports changes in between, if it is armed.
@@ -69,6 +79,8 @@ struct Upkeep {
     is_told: bool,
     /// Whether it has been reported that the path cannot be looked at.
     is_hidden: bool,
+    /// Since when nobody listens at the path that another has taken.
+    left_at: Option<Instant>,
 }
 
 impl Upkeep {
@@ -105,6 +117,7 @@ impl Place {
             path: path.clone(),
             access: Mutex::new(access),
             seat: Mutex::new(Some(Arc::new(seat))),
+            former: Mutex::new(None),
             look_at: Mutex::new(Instant::now() + LOOK_EVERY),
             watch: Watch::default(),
             upkeep: tokio::sync::Mutex::default(),
@@ -141,7 +154,10 @@ impl Place {
     /// Waits for the next connection, and keeps the path meanwhile.
     pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
         loop {
-            let Some(seat) = self.seat() else { return std::future::pending().await };
+            let Some(seat) = self.seat() else {
+                self.take_back().await;
+                continue;
+            };
             let look_at = *lock(&self.look_at);
             tokio::select! {
                 // Connections that came by the file before it vanished are accepted first.
@@ -264,6 +280,8 @@ impl Place {
             }
             Err(BindError::InUse { holder }) if is_taken => {
                 *lock(&self.seat) = None;
+                *lock(&self.former) = seat.stamp.socket.filter(|_| seat.claim.is_some());
+                *lock(&self.look_at) = Instant::now() + LOOK_EVERY;
                 Err(io::Error::new(io::ErrorKind::AddrInUse, Displaced { holder }))
             }
             // Another process holds the lock, and is about to bind the path, or to release it.
@@ -277,6 +295,51 @@ impl Place {
                 Ok(LOOK_EVERY)
             }
         }
+    }
+
+    /// Looks at the path that another has taken, and binds it again once that one is gone for good.
+    async fn take_back(&self) {
+        let Some(former) = *lock(&self.former) else { return std::future::pending().await };
+        let look_at = *lock(&self.look_at);
+        sleep_until(look_at).await;
+        let mut upkeep = self.upkeep.lock().await;
+        if self.seat().is_some() {
+            return;
+        }
+        let endpoint = Endpoint::Unix(UnixAddress::Path(self.path.clone()));
+        let is_left = matches!(
+            listening(&endpoint),
+            Listening::Nobody(Silence::Missing | Silence::NotListening)
+        );
+        let now = Instant::now();
+        let left_at = *upkeep.left_at.get_or_insert(now);
+        if !is_left {
+            upkeep.left_at = None;
+        } else if now.saturating_duration_since(left_at) >= RETURN_AFTER {
+            let access = *lock(&self.access);
+            match Claim::bind(&self.path, access).await {
+                Ok((claim, listener)) => self.take_seat(Seat::new(claim, listener), former),
+                // Somebody else is faster, or another user's dead socket is in the way.
+                Err(error) => tracing::debug!(
+                    path = self.path.as_str(),
+                    error = with_cause(&error),
+                    "the path cannot be taken back"
+                ),
+            }
+            upkeep.calm();
+        }
+        *lock(&self.look_at) = Instant::now() + LOOK_EVERY;
+    }
+
+    fn take_seat(&self, seat: Seat, former: SocketId) {
+        let socket = seat.stamp.socket;
+        *lock(&self.former) = None;
+        *lock(&self.seat) = Some(Arc::new(seat));
+        if let Some(socket) = socket {
+            moves::note(&self.path, former, socket);
+        }
+        let path = self.path.as_str();
+        tracing::warn!(path, "whoever had taken the path is gone; it is bound again");
     }
 
     /// Stops listening, and tells whether the file could be removed.
@@ -297,7 +360,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(socket) = self.stamp().and_then(|it| it.socket) {
+        let former = *lock(&self.former);
+        if let Some(socket) = self.stamp().and_then(|it| it.socket).or(former) {
             moves::forget(&self.path, socket);
         }
     }
@@ -339,3 +403,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(900);
 /// user who removes a folder removes its contents first, and would find a new socket in the way; a
 /// program that has bound a socket may be about to listen, and does not count as dead.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long a path that another had taken is left alone once nobody listens there: most programs
+/// restart faster.
+const RETURN_AFTER: Duration = Duration::from_secs(3);

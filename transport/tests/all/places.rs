@@ -167,7 +167,7 @@ async fn a_place_taken_by_another_is_given_up() {
         assert!(said.starts_with(expected), "{said}");
         assert!(listener.is_displaced());
 
-        // It is never taken back, and the other's socket is left alone.
+        // The other's socket is left alone.
         drop(listener);
         let reached = dial(&endpoint).await;
         assert!(reached.is_ok(), "{reached:?}");
@@ -196,6 +196,50 @@ async fn a_displaced_listener_accepts_nobody() {
     let mut next = std::pin::pin!(incoming.next());
     let poll = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending()));
     assert!(poll.await, "the other has the caller");
+}
+
+#[tokio::test]
+async fn a_place_that_another_leaves_is_taken_back() {
+    let check = async |leave: &dyn Fn(net::UnixListener, &Path)| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("feed.sock");
+        let endpoint = unix(&path);
+        let listener = Listener::bind(&endpoint).await.unwrap();
+        let mut published: Vec<Stamped> = listener.published().into();
+        let mut whereabouts = Whereabouts::of(&published);
+
+        fs::remove_file(&path).unwrap();
+        let other = net::UnixListener::bind(&path).unwrap();
+        let error = bounded(listener.accept()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(listener.is_displaced());
+        // While it listens, its connections are its own.
+        let mut accepting = std::pin::pin!(listener.accept());
+        let poll = std::future::poll_fn(|cx| Poll::Ready(accepting.as_mut().poll(cx).is_pending()));
+        assert!(poll.await);
+        net::UnixStream::connect(&path).unwrap();
+        other.accept().unwrap();
+        assert!(!whereabouts.follow(&mut published));
+
+        leave(other, &path);
+        let mut changes = whereabouts.changes();
+        let followed = async {
+            while !whereabouts.follow(&mut published) {
+                changes.next().await;
+            }
+            // By its stamp, as callers dial it.
+            dial_stamped(&published[0], TOO_LONG).await.unwrap()
+        };
+        let (called, caller) = bounded(async { tokio::join!(accepting, followed) }).await;
+        drop((called.unwrap(), caller));
+        assert!(!listener.is_displaced() && *listener.published() == published);
+    };
+    check(&|other, _| drop(other)).await;
+    check(&|other, path| {
+        fs::remove_file(path).unwrap();
+        drop(other);
+    })
+    .await;
 }
 
 /// A program that takes the path of another.
