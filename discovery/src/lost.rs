@@ -26,8 +26,8 @@ use wire::callbacks::LostCause;
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct Lost {
-    /// The registrar that reports it.
-    pub registrar: Endpoint,
+    /// The registrar that reports it; `None` if its own client has noticed it.
+    pub registrar: Option<Endpoint>,
     /// The cause.
     pub cause: LostCause,
     /// The endpoint that was found dead.
@@ -51,7 +51,13 @@ impl Lost {
     /// ```
     pub fn told_by(registrar: Endpoint, said: wire::callbacks::Lost) -> Self {
         let wire::callbacks::Lost { cause, endpoint, by, .. } = said;
-        Self { registrar, cause, endpoint, by }
+        Self { registrar: Some(registrar), cause, endpoint, by }
+    }
+
+    /// Tells that this host has lost the address of an endpoint.
+    pub(crate) fn of_address(endpoint: Endpoint) -> Self {
+        let cause = LostCause::AddressGone;
+        Self { registrar: None, cause, endpoint: Some(endpoint), by: None }
     }
 
     /// Tells whether the actor is no longer registered with any registrar: somebody intended its
@@ -85,6 +91,9 @@ impl fmt::Display for Lost {
             }
             (LostCause::NameLost, ..) => {
                 f.write_str("its node of the cluster has lost the right to its exclusive name")
+            }
+            (LostCause::AddressGone, _, Some(endpoint)) => {
+                write!(f, "this host no longer has the address of {endpoint}")
             }
             (_, Some(by), Some(endpoint)) => {
                 write!(f, "the registrar has taken {endpoint} out: it is the place of {by}")

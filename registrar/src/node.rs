@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, error, info, warn};
 use transport::{
-    BindAllError, BindOptions, Changes, Listener, Peer, PeerProcess, Published, Stream,
+    BindAllError, BindOptions, Changes, Listener, Peer, PeerProcess, Published, Stream, Whereabouts,
 };
 use wire::Hello;
 
@@ -294,6 +294,7 @@ impl Node {
         let own = Arc::new(Own {
             registry: registry.clone(),
             listeners: listeners.iter().map(Arc::downgrade).collect(),
+            whereabouts: Whereabouts::of_listeners(listeners.iter().map(|it| &**it)).into(),
         });
         let _open = tokens_file.as_ref().map(TokensFile::open);
         let mut helpers = JoinSet::new();

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
+mod address;
 mod between;
 mod cut_link;
 #[path = "../harness/mod.rs"]

@@ -79,6 +79,12 @@ pub(crate) struct Listening {
 /// A registrant's registrations: the endpoints of each actor.
 pub(crate) type Registered = BTreeMap<String, Vec<String>>;
 
+/// A loss that a registrant was told of.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Told {
+    pub(crate) lost: String,
+}
+
 /// A caller's findings: the result for each actor.
 pub(crate) type Found = BTreeMap<String, Call>;
 
@@ -161,7 +167,7 @@ async fn keep(listen: &[String]) {
 
 async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
     let client = Client::connect_with([registrar], patient()).await.unwrap();
-    let mut serving = JoinSet::new();
+    let (mut serving, mut telling) = (JoinSet::new(), JoinSet::<()>::new());
     let mut kept = Vec::new();
     let mut said = Registered::new();
     for Actor { name, endpoints, proves } in actors {
@@ -180,6 +186,12 @@ async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
         let registered = client.register(registration).await.unwrap();
         let endpoints = registered.endpoints().iter().map(|it| it.endpoint.to_string()).collect();
         said.insert(name.clone(), endpoints);
+        let mut losses = registered.losses();
+        telling.spawn(async move {
+            loop {
+                say(&Told { lost: losses.next().await.to_string() });
+            }
+        });
         for listener in listeners {
             let instance = registered.instance().to_string();
             if *proves {

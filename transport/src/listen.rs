@@ -409,9 +409,11 @@ impl Listener {
         self.wildcard.as_ref().map(Wildcard::of)
     }
 
-    /// Tells whether it listens at a wildcard, which stands for different addresses over time.
-    pub(crate) fn is_wildcard(&self) -> bool {
-        self.wildcard.is_some()
+    /// Tells whether it listens at an address that this host may lose, or at a wildcard, which stands
+    /// for different addresses over time.
+    fn may_lose_address(&self) -> bool {
+        let is_port = matches!(self.kind, Kind::Tcp(_));
+        is_port && !matches!(&self.bound, Endpoint::Tcp(tcp) if tcp.host.is_loopback())
     }
 
     /// Tells whether another socket now listens at its path, so that this one does not until that is
@@ -505,7 +507,14 @@ impl Whereabouts {
     /// # }
     /// ```
     pub fn of_listeners<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> Self {
-        Self::of_wildcards(listeners.into_iter().filter_map(Listener::wildcard))
+        let (mut wildcards, mut others) = (Vec::new(), Vec::new());
+        for listener in listeners {
+            match listener.wildcard() {
+                Some(wildcard) => wildcards.push(wildcard),
+                None => others.extend(listener.published()),
+            }
+        }
+        Self::of_bound(wildcards.into_iter(), &others)
     }
 }
 
@@ -531,6 +540,10 @@ impl Changes {
     ///
     /// As [`new`](Self::new).
     pub fn of(listeners: &[Listener]) -> Self {
-        if listeners.iter().any(Listener::is_wildcard) { Self::new() } else { Self::of_sockets() }
+        if listeners.iter().any(Listener::may_lose_address) {
+            Self::new()
+        } else {
+            Self::of_sockets()
+        }
     }
 }

@@ -12,11 +12,12 @@
 
 use std::{io, time::Duration};
 
-use endpoints::{InstanceId, Stamped};
+use endpoints::{Endpoint, InstanceId, Stamped};
 use tokio::time::sleep;
 
 use crate::{
     addresses::AddressChanges,
+    here::is_there,
     moves::{Moves, follow_moves, moves},
     wildcards::{Wildcard, wildcards_in},
 };
@@ -41,6 +42,15 @@ pub struct Whereabouts {
     /// The wildcard addresses with all of their endpoints published, each with its latest
     /// addresses. A program that published only some of them has made its choice.
     wildcards: Vec<(Wildcard, Vec<Stamped>)>,
+    /// The published addresses that this host has had itself, and may lose.
+    fixed: Vec<Fixed>,
+}
+
+/// A published address that this host has had.
+#[derive(Clone, Debug)]
+struct Fixed {
+    stamped: Stamped,
+    is_gone: bool,
 }
 
 impl Whereabouts {
@@ -54,16 +64,23 @@ impl Whereabouts {
     /// assert!(!Whereabouts::of(&[]).follow(&mut Vec::new()));
     /// ```
     pub fn of(published: &[Stamped]) -> Self {
-        Self { wildcards: wildcards_in(published) }
+        Self { wildcards: wildcards_in(published), fixed: fixed_in(published) }.sorted()
     }
 
     pub(crate) fn of_wildcard(wildcard: Wildcard, meant: Vec<Stamped>) -> Self {
-        Self { wildcards: vec![(wildcard, meant)] }
+        Self { wildcards: vec![(wildcard, meant)], fixed: Vec::new() }
     }
 
-    pub(crate) fn of_wildcards(wildcards: impl Iterator<Item = Wildcard>) -> Self {
+    pub(crate) fn of_bound(wildcards: impl Iterator<Item = Wildcard>, others: &[Stamped]) -> Self {
         let with_meant = |it: Wildcard| it.meant().map(|meant| (it, meant));
-        Self { wildcards: wildcards.filter_map(with_meant).collect() }
+        Self { wildcards: wildcards.filter_map(with_meant).collect(), fixed: fixed_in(others) }
+    }
+
+    /// Leaves the addresses of a wildcard to that.
+    fn sorted(mut self) -> Self {
+        let Self { wildcards, fixed } = &mut self;
+        fixed.retain(|it| !wildcards.iter().any(|(_, meant)| meant.contains(&it.stamped)));
+        self
     }
 
     /// Follows only the wildcards all of whose endpoints are among these.
@@ -90,7 +107,68 @@ impl Whereabouts {
                 self.wildcards.push((wildcard, meant));
             }
         }
-        self
+        for fixed in other.fixed {
+            match self.fixed.iter_mut().find(|it| it.stamped == fixed.stamped) {
+                Some(own) => own.is_gone &= fixed.is_gone,
+                None => self.fixed.push(fixed),
+            }
+        }
+        self.sorted()
+    }
+
+    /// Follows what an earlier publication has followed too, as far as that is published still: this
+    /// host may have lost such an address before.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::Whereabouts;
+    ///
+    /// /// Follows what is published from now on.
+    /// fn publish(published: &[endpoints::Stamped], before: &Whereabouts) -> Whereabouts {
+    ///     Whereabouts::of(published).after(before, published)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn after(self, before: &Self, published: &[Stamped]) -> Self {
+        let is_published = |it: &&Fixed| published.contains(&it.stamped);
+        let fixed = before.fixed.iter().filter(is_published).cloned().collect();
+        self.and(Self { wildcards: Vec::new(), fixed })
+    }
+
+    /// Returns the published addresses that this host has lost.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::Whereabouts;
+    ///
+    /// assert_eq!(Whereabouts::of(&[]).gone().count(), 0);
+    /// ```
+    pub fn gone(&self) -> impl Iterator<Item = &Endpoint> {
+        self.fixed.iter().filter(|it| it.is_gone).map(|it| &it.stamped.endpoint)
+    }
+
+    /// Takes out the addresses that this host has lost.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Listener, Whereabouts};
+    ///
+    /// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// let mut published = listener.published();
+    /// Whereabouts::of_listeners([&listener]).withhold(&mut published);
+    /// assert_eq!(published.len(), 1, "the loopback stays");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn withhold(&mut self, published: &mut Vec<Stamped>) {
+        for fixed in &mut self.fixed {
+            fixed.look();
+            if fixed.is_gone {
+                published.retain(|it| *it != fixed.stamped);
+            }
+        }
     }
 
     /// Updates published endpoints, and tells whether they have changed.
@@ -124,6 +202,21 @@ impl Whereabouts {
             *meant = now;
             has_changed = true;
         }
+        for fixed in &mut self.fixed {
+            let was_gone = fixed.is_gone;
+            fixed.look();
+            if fixed.is_gone {
+                let count = published.len();
+                published.retain(|it| *it != fixed.stamped);
+                has_changed |= published.len() < count;
+            } else if was_gone
+                && !published.contains(&fixed.stamped)
+                && published.len() < InstanceId::ENDPOINTS_MAX
+            {
+                published.push(fixed.stamped.clone());
+                has_changed = true;
+            }
+        }
         has_changed
     }
 
@@ -151,8 +244,42 @@ impl Whereabouts {
     ///
     /// Outside of a tokio runtime that drives I/O and time.
     pub fn changes(&self) -> Changes {
-        if self.wildcards.is_empty() { Changes::of_sockets() } else { Changes::new() }
+        if self.wildcards.is_empty() && self.fixed.is_empty() {
+            Changes::of_sockets()
+        } else {
+            Changes::new()
+        }
     }
+}
+
+impl Fixed {
+    /// Looks whether this host has the address now.
+    fn look(&mut self) {
+        let is_gone = is_there(&self.stamped) == Some(false);
+        let endpoint = &self.stamped.endpoint;
+        match (self.is_gone, is_gone) {
+            (false, true) => tracing::warn!(
+                target: "callsign", %endpoint,
+                "this host has lost the address, and nobody is led there until it has it again"
+            ),
+            (true, false) => {
+                tracing::warn!(target: "callsign", %endpoint, "this host has the address again");
+            }
+            _ => {}
+        }
+        self.is_gone = is_gone;
+    }
+}
+
+/// Returns those at an address that an interface of this host has. The others cannot be followed: a
+/// route may lead to an address that no interface has.
+fn fixed_in(published: &[Stamped]) -> Vec<Fixed> {
+    let had = published.iter().filter(|it| is_there_at_address(it));
+    had.map(|it| Fixed { stamped: it.clone(), is_gone: false }).collect()
+}
+
+fn is_there_at_address(stamped: &Stamped) -> bool {
+    matches!(stamped.endpoint, Endpoint::Tcp(_)) && is_there(stamped) == Some(true)
 }
 
 /// Reports when this process's listeners may have other endpoints: a socket was bound again, or an

@@ -210,7 +210,7 @@ impl Actor {
     /// async fn watch(actor: &Actor) {
     ///     loop {
     ///         let lost = actor.lost().await;
-    ///         println!("{lost}, says {}", lost.registrar);
+    ///         println!("callers do not find it any more: {lost}");
     ///     }
     /// }
     /// ```

@@ -144,6 +144,8 @@ pub enum LostCause {
     /// Its node of a cluster has lost the right to its exclusive name: another node may have given that
     /// away.
     NameLost,
+    /// Its host has lost the address of one of its endpoints, which is published again once it is back.
+    AddressGone,
     /// A cause that this version does not know.
     #[serde(other)]
     Unknown,

@@ -148,10 +148,14 @@ impl DesiredState {
     ) -> u64 {
         let version = {
             let mut wanted = entry.lock();
-            wanted.version += 1;
-            wanted.whereabouts = Whereabouts::of(&endpoints).and(followed);
-            wanted.register.endpoints = endpoints;
-            wanted.version
+            let Wanted { register, whereabouts, version, .. } = &mut *wanted;
+            *version += 1;
+            entry.follow(whereabouts, &mut register.endpoints);
+            let now = Whereabouts::of(&endpoints).and(followed);
+            *whereabouts = now.after(whereabouts, &endpoints);
+            register.endpoints = endpoints;
+            whereabouts.withhold(&mut register.endpoints);
+            *version
         };
         self.changed.send_replace(());
         version
@@ -164,7 +168,7 @@ impl DesiredState {
         for entry in entries {
             let mut wanted = entry.lock();
             let Wanted { register, whereabouts, version, .. } = &mut *wanted;
-            if whereabouts.follow(&mut register.endpoints) {
+            if entry.follow(whereabouts, &mut register.endpoints) {
                 *version += 1;
                 have_changed = true;
             }
@@ -275,6 +279,17 @@ impl Entry {
     pub(crate) fn wanted(&self) -> (u64, Register) {
         let wanted = self.lock();
         (wanted.version, wanted.register.clone())
+    }
+
+    /// Updates the published endpoints, and tells whether they have changed; the loss of an address is
+    /// reported.
+    fn follow(&self, whereabouts: &mut Whereabouts, published: &mut Vec<Stamped>) -> bool {
+        let before: Vec<_> = whereabouts.gone().cloned().collect();
+        let has_changed = whereabouts.follow(published);
+        for endpoint in whereabouts.gone().filter(|it| !before.contains(it)) {
+            self.told.send_replace(Some(Lost::of_address(endpoint.clone())));
+        }
+        has_changed
     }
 
     /// Returns the changes from an earlier version to the wanted one.

@@ -1,8 +1,9 @@
 //! The registrar's own entry, which follows its listeners.
 
-use std::sync::Weak;
+use std::sync::{Mutex, PoisonError, Weak};
 
-use transport::{Changes, Listener};
+use endpoints::Stamped;
+use transport::{Changes, Listener, Whereabouts};
 
 use crate::RegistryHandle;
 
@@ -10,6 +11,7 @@ use crate::RegistryHandle;
 pub(super) struct Own {
     pub(super) registry: RegistryHandle,
     pub(super) listeners: Vec<Weak<Listener>>,
+    pub(super) whereabouts: Mutex<Whereabouts>,
 }
 
 impl Own {
@@ -23,6 +25,10 @@ impl Own {
     pub(super) fn tell(&self) {
         let there = self.listeners.iter().filter_map(Weak::upgrade);
         let published = there.filter(|it| !it.is_displaced()).flat_map(|it| it.published());
-        self.registry.move_own(published.collect());
+        let mut published: Vec<Stamped> = published.collect();
+        let mut whereabouts = self.whereabouts.lock().unwrap_or_else(PoisonError::into_inner);
+        whereabouts.withhold(&mut published);
+        drop(whereabouts);
+        self.registry.move_own(published);
     }
 }

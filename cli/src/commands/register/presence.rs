@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use transport::Silence;
-use wire::State;
+use wire::{State, callbacks::LostCause};
 
 use super::{
     Plan,
@@ -43,7 +43,10 @@ pub(super) struct Presence<'a> {
 impl Presence<'_> {
     /// Reports a loss, and its consequence if it is total. Tells whether it is.
     pub(super) fn lose(&self, lost: &Lost, comes_of_it: &str) -> bool {
-        tell_lost(self.context, self.plan, lost);
+        // The tracker sees that too, and tells more of it.
+        if lost.cause != LostCause::AddressGone {
+            tell_lost(self.context, self.plan, lost);
+        }
         if lost.is_final() {
             note(self.context, comes_of_it);
         }
