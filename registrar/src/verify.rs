@@ -182,11 +182,10 @@ async fn look_into(
     let owners = [registrant, by];
     let proves = ticket.is_some();
     let seen = look_in_turn(registry, stamped, proves, owners, one_at_a_time).await;
-    // A foreign program never registers again, and its folder may come back.
+    // A foreign program never registers again, nor need one with a lease, and its folder may come back.
+    let stays = |it: Lifetime| matches!(it, Lifetime::Foreign | Lifetime::Lease { .. });
     let is_away = seen == Some(CheckResult::Dead)
-        && registry
-            .read(|registry| registry.record(*uuid))
-            .is_some_and(|it| it.lifetime == Lifetime::Foreign)
+        && registry.read(|registry| registry.record(*uuid)).is_some_and(|it| stays(it.lifetime))
         && listens_elsewhere(stamped);
     let seen = if is_away { Some(CheckResult::Unclear) } else { seen };
     // For endpoints beyond the registrar's judgement, the word of the owner counts, and of those
@@ -253,7 +252,8 @@ async fn look_into(
         Why::Silent { paused } => Some(paused),
         _ => None,
     };
-    let is_silent = comes_back && result == CheckResult::Dead && is_suspect(registry, &claimant);
+    let may_answer = result == CheckResult::Dead || is_away;
+    let is_silent = comes_back && may_answer && is_suspect(registry, &claimant);
     Looked { claimant, is_silent: is_silent.then_some(([registrant, by], paused)) }
 }
 

@@ -21,6 +21,39 @@ fn a_lease_runs_out_and_watchers_hear_of_it() {
     node.callsign(&["find", "clock"]).ends_with(1);
 }
 
+/// Nobody registers it again, and its server lives.
+#[test]
+fn a_lease_whose_folder_is_away_for_a_moment_stays() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let (folder, away) = (room.file("run"), room.file("away"));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("web.sock");
+    let server = UnixListener::bind(&path).unwrap();
+    let endpoint = format!("/unix{}", path.display());
+    node.callsign(&["register", "web", &endpoint, "--ttl", "10m", "--state", "ready"]).succeeds();
+    let mut watch = node.run(&["watch", "web", "--json"]);
+    watch.json("the lease", |it| it["change"] == "add");
+
+    std::fs::rename(&folder, &away).unwrap();
+    let is_told = |it: &serde_json::Value| it["change"].is_string() && it["change"] != "synced";
+    // Whoever does not reach it says so, and the registrar looks.
+    node.callsign(&["connect", "web"]).ends_with(1);
+    let doubted = watch.json("a doubt", is_told);
+    assert_eq!(doubted["change"], "update", "{doubted}");
+    assert!(doubted["suspicion"]["reports"].is_number(), "{doubted}");
+    std::fs::rename(&away, &folder).unwrap();
+    let cleared = watch.json("its end", is_told);
+    assert!(cleared["change"] == "update" && cleared["suspicion"].is_null(), "{cleared}");
+
+    // If it has ended too, it is taken out.
+    std::fs::rename(&folder, &away).unwrap();
+    drop(server);
+    node.callsign(&["connect", "web"]).ends_with(1);
+    let gone = watch.json("its removal", is_told);
+    assert_eq!((&gone["change"], &gone["reason"]), (&"remove".into(), &"found-dead".into()));
+}
+
 /// The token of an exclusive name was told by `find` alone, and then perhaps of another holder.
 #[test]
 fn who_gets_an_exclusive_name_is_told_its_token() {
