@@ -1,23 +1,63 @@
-//! Where this process is, read from time to time.
+//! Where this process is, and who listens around it, read from time to time.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use endpoints::Here;
+use endpoints::{Here, Stamped};
+use tokio::time::Instant;
+use transport::Listeners;
+use wire::Record;
 
 use crate::cached::Cached;
 
-/// Where this process is, read from time to time.
+/// Where this process is, and who listens around it, read from time to time.
 #[derive(Debug)]
-pub(crate) struct Surroundings(Cached<Here>);
+pub(crate) struct Surroundings {
+    here: Cached<Here>,
+    /// The listeners, and until when they may be believed.
+    listeners: Mutex<Option<(Instant, Arc<Listeners>)>>,
+}
 
 impl Surroundings {
     pub(crate) fn new() -> Self {
-        Self(Cached::new())
+        Self { here: Cached::new(), listeners: Mutex::new(None) }
     }
 
     /// Returns the place of this process. Its interfaces may be out of date by a second, and the
     /// order of answers wrong for so long.
     pub(crate) fn here(&self) -> Arc<Here> {
-        self.0.get(|| Arc::new(transport::here()))
+        self.here.get(|| Arc::new(transport::here()))
+    }
+
+    /// Returns the other user who listens at an endpoint of a program that cannot prove who it is,
+    /// if there is one. The kernel is asked only if the endpoint is such a place.
+    pub(crate) fn stranger_at(&self, record: &Record, stamped: &Stamped) -> Option<u32> {
+        if record.proves || !Listeners::concern(stamped) {
+            return None;
+        }
+        self.listeners().stranger_at(stamped, record.user())
+    }
+
+    /// Returns the listeners, as they were a moment ago.
+    fn listeners(&self) -> Arc<Listeners> {
+        let mut listeners = self.listeners.lock().expect("nothing panics while it holds the lock");
+        let began = Instant::now();
+        match &*listeners {
+            Some((until, listeners)) if began < *until => listeners.clone(),
+            _ => {
+                let read = Arc::new(Listeners::read());
+                let until = began + KEPT_FOR.max(REST * began.elapsed());
+                listeners.insert((until, read)).1.clone()
+            }
+        }
     }
 }
+
+/// How long a picture of the listeners is believed, so that a long list takes one, or a few.
+const KEPT_FOR: Duration = Duration::from_millis(100);
+
+/// How many times as long as the kernel took a picture is believed at least: a tenth of a processor, at
+/// most, goes into pictures.
+const REST: u32 = 10;

@@ -35,14 +35,14 @@ fn dig(room: &Room, server: SocketAddr, words: &[&str]) -> Option<String> {
     }
 }
 
-fn is_there(program: &str) -> bool {
+pub(crate) fn is_there(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
     found.is_ok_and(|it| it.status.success())
 }
 
 /// Asks for short answers until they are as expected.
 #[track_caller]
-fn comes_to(room: &Room, server: SocketAddr, words: &[&str], expected: &[&str]) {
+pub(crate) fn comes_to(room: &Room, server: SocketAddr, words: &[&str], expected: &[&str]) {
     let deadline = crate::harness::now() + LIMIT;
     loop {
         let said = dig(room, server, &[&["+short"], words].concat()).unwrap();

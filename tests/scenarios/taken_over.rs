@@ -224,7 +224,8 @@ fn another_users_server_at_the_port_of_a_lease_is_not_reached_by_its_name() {
     let settings = room.write(
         "node.toml",
         &format!(
-            "[registrar]\nsettle_time = \"0s\"\n[http]\nlisten = \"{}\"\n",
+            "[registrar]\nsettle_time = \"0s\"\n[dns]\nlisten = \"127.0.0.1:0\"\n\
+             [http]\nlisten = \"{}\"\n",
             room.unix("http.sock")
         ),
     );
@@ -240,6 +241,31 @@ fn another_users_server_at_the_port_of_a_lease_is_not_reached_by_its_name() {
         server
     };
     let name = room.abstract_unix("lease");
+    // What the doors say follows a moment later.
+    let by_http = |kind: &str, is_found: bool| {
+        let paths =
+            ["/v1/actors".to_owned(), format!("/v1/actors/{kind}"), format!("/v1/resolve/{kind}")];
+        for path in paths.iter().filter(|_| crate::http::has_curl()) {
+            loop {
+                let curl = crate::http::curl(&room, &[], path);
+                let told = Running::start(curl).outcome().succeeds().json();
+                let first = told.get("candidates").unwrap_or(&told);
+                let place = if first == &told { &first[0]["endpoints"][0] } else { &first[0] };
+                let (locality, left_out) = (&place["locality"], &place["left_out"]["kind"]);
+                assert!(locality.is_null() != left_out.is_null(), "{told}");
+                if locality.is_null() != is_found {
+                    assert!(is_found || left_out == "other-user", "{told}");
+                    break;
+                }
+            }
+        }
+    };
+    let by_dns = |kind: &str, is_found: bool| {
+        if crate::dns::is_there("dig") && kind != "name" {
+            let expected: &[&str] = if is_found { &["127.0.0.1"] } else { &[] };
+            crate::dns::comes_to(&room, node.dns(), &[&format!("{kind}.callsign")], expected);
+        }
+    };
     let check = |kind: &str, endpoint: &str, code: &str| {
         let register = ["register", kind, endpoint, "--ttl", "10m", "--state", "ready"];
         let own = serve("4001", code);
@@ -254,8 +280,12 @@ fn another_users_server_at_the_port_of_a_lease_is_not_reached_by_its_name() {
             node.callsign(&register).succeeds();
         }
         node.callsign(&["connect", kind]).succeeds().prints(&["the server"]);
+        by_http(kind, true);
+        by_dns(kind, true);
         own.kill();
         let other = serve("4002", code);
+        by_http(kind, false);
+        by_dns(kind, false);
         let asked = node.callsign(&["connect", kind]).ends_with(1);
         assert!(!asked.stdout.contains("server"), "{asked}");
         node.callsign(&["find", kind]).ends_with(1).says(&["user 4002"]);
@@ -274,8 +304,10 @@ fn another_users_server_at_the_port_of_a_lease_is_not_reached_by_its_name() {
         for user in ["4001", "0"] {
             let own = serve(user, code);
             node.callsign(&["connect", kind]).succeeds().prints(&["the server"]);
+            by_http(kind, true);
             own.kill();
         }
+        node.callsign(&["unregister", kind]).succeeds();
     };
     let at_port = |port: u16| {
         let code = format!(
@@ -295,4 +327,45 @@ fn another_users_server_at_the_port_of_a_lease_is_not_reached_by_its_name() {
     let code = format!("import socket\ns = socket.socket(1); s.bind('\\0{text}'); s.listen()");
     check("name", &name, &code);
     node.stop().succeeds();
+}
+
+/// The kernel is asked four times in a second who listens at the place of an actor, and callers look for
+/// themselves in between.
+#[test]
+fn another_users_server_is_not_reached_between_two_looks_at_the_actor() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: it takes root to be other users");
+        return;
+    }
+    let room = Room::new();
+    let node = Node::start(&room);
+    let python = python();
+    let port = free_port();
+    let endpoint = format!("/ip4/127.0.0.1/tcp/{port}");
+    let code = format!(
+        "import os, socket, sys; os.setgid(USER); os.setuid(USER)\ns = socket.socket()\n\
+         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n\
+         s.bind(('127.0.0.1', {port})); s.listen(){SERVE}"
+    );
+    let serve = |user: &str| {
+        let mut command = room.other_command(&python);
+        command.args(["-c", &code.replace("USER", user), "the server"]);
+        let mut server = Running::start(command);
+        server.line_with("up");
+        server
+    };
+    let own = serve("0");
+    let actor = node.run(&["register", "web", &endpoint]);
+    node.callsign(&["wait", "web", "--timeout", "5m"]).succeeds();
+    let found = node.callsign(&["find", "web", "--json"]).json();
+    assert_eq!(found["endpoints"][0]["stamp"]["user"], 0, "{found}");
+    own.kill();
+    let other = serve("4002");
+    let asked = node.callsign(&["connect", "web"]).ends_with(1);
+    assert!(!asked.stdout.contains("server"), "{asked}");
+    other.kill();
+    let _again = serve("0");
+    node.callsign(&["wait", "web", "--timeout", "5m"]).succeeds();
+    node.callsign(&["connect", "web"]).succeeds().prints(&["the server"]);
+    actor.stop();
 }

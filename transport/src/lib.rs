@@ -36,6 +36,7 @@
 //! | `tcp` | host to addresses, and Happy Eyeballs |
 //! | `tls` | encrypted connections at `…/tls`, and the certificate of this process |
 //! | `memory` | the table of places within this process |
+//! | `listeners` | the listeners of this network namespace at a moment, for many questions |
 //! | `listening` | the listener at an endpoint, as the kernel reports it |
 //! | `listening::picked` | the Unix sockets at certain places, from the kernel's list of all |
 //! | `strangers` | other users' listeners in the places of programs that cannot prove who they are |
@@ -92,6 +93,7 @@ mod identity;
 mod incoming;
 mod linux;
 mod listen;
+mod listeners;
 mod listening;
 mod lock;
 mod looks;
@@ -140,6 +142,7 @@ pub use linux::{
     raise_descriptor_limit, release_memory, user_ids_are_global,
 };
 pub use listen::{BindOptions, Listener};
+pub use listeners::Listeners;
 pub use listening::{
     Listening, ListeningSocket, Silence, is_of_other_host, listening, listening_at_each,
     listens_elsewhere,

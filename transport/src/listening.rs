@@ -217,7 +217,7 @@ impl<'a> AskedPlace<'a> {
     }
 }
 
-fn listening_at_port(listeners: &[TcpSocket], port: u16, ips: &[IpAddr]) -> Listening {
+pub(crate) fn listening_at_port(listeners: &[TcpSocket], port: u16, ips: &[IpAddr]) -> Listening {
     let takes = |it: &&TcpSocket| {
         it.address.port() == port
             && it.device.is_none_or(|device| ips.iter().any(|ip| linux::has_device(device, *ip)))
@@ -232,7 +232,7 @@ fn listening_at_port(listeners: &[TcpSocket], port: u16, ips: &[IpAddr]) -> List
 }
 
 /// Returns the addresses of a host, if they are known without a query.
-fn ips_of(host: &Host) -> Option<Vec<IpAddr>> {
+pub(crate) fn ips_of(host: &Host) -> Option<Vec<IpAddr>> {
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     match host {
         Host::Dns(..) if host.is_loopback() => Some(loopback.to_vec()),

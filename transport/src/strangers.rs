@@ -80,8 +80,7 @@ pub fn keep_users(stamped: &mut [Stamped], former: &[Stamped]) {
 /// ```
 pub fn strangers_at(places: &[(&Stamped, Option<u32>)]) -> Vec<Option<u32>> {
     let mut found = vec![None; places.len()];
-    let is_asked = |it: &Stamped| it.stamp.user.is_some() && is_open_to_all(it);
-    let asked: Vec<_> = (0..places.len()).filter(|at| is_asked(places[*at].0)).collect();
+    let asked: Vec<_> = (0..places.len()).filter(|at| may_be_strangers(places[*at].0)).collect();
     if asked.is_empty() {
         return found;
     }
@@ -120,6 +119,11 @@ pub fn stranger_among(
     let meant = stamp.user.filter(|_| user_ids_are_global())?;
     let may = |uid: &u32| *uid == meant || *uid == ROOT || Some(*uid) == registrant;
     sockets.iter().filter_map(|it| it.uid).find(|uid| !may(uid))
+}
+
+/// Tells whether another user's listener at an endpoint would be a stranger.
+pub(crate) fn may_be_strangers(stamped: &Stamped) -> bool {
+    stamped.stamp.user.is_some() && is_open_to_all(stamped)
 }
 
 /// Tells whether an endpoint is a port or an abstract name of this network namespace.

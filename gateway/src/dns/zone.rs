@@ -308,8 +308,11 @@ impl Question<'_> {
     fn host(&self, uuid: Uuid, index: usize, asker: IpAddr) -> Answer {
         let record = self.zone.registry.record_for(uuid, &self.by);
         let asker = place_of(asker, &self.zone.surroundings);
-        let stamped = record.as_ref().and_then(|it| it.endpoints.get(index));
-        match stamped.filter(|it| judge(it, &asker).is_some()).and_then(ip) {
+        let found = record.as_ref().and_then(|it| Some((it, it.endpoints.get(index)?)));
+        let found = found.filter(|(record, it)| {
+            judge(it, &asker).is_some() && self.zone.surroundings.stranger_at(record, it).is_none()
+        });
+        match found.and_then(|(_, it)| ip(it)) {
             Some(ip) => Answer::of(self.address(self.name, ip).into_iter().collect()),
             None => Answer::no_such_name(),
         }
@@ -367,6 +370,9 @@ impl Question<'_> {
             let is_suspect = record.suspicion.is_some();
             for (index, stamped) in record.endpoints.iter().enumerate() {
                 let Some(locality) = judge(stamped, &asker) else { continue };
+                if self.zone.surroundings.stranger_at(record, stamped).is_some() {
+                    continue;
+                }
                 let (instance, stamped) = (record.uuid, stamped.clone());
                 places.push(Place { instance, index, stamped, locality, is_suspect });
             }

@@ -320,9 +320,12 @@ pub(super) async fn resolve(
     let (ready, others): (Vec<_>, Vec<_>) =
         records.into_iter().partition(|it| it.state == State::Ready);
     let endpoints: usize = ready.iter().map(|it| it.endpoints.len()).sum();
-    let (here, root) = (peer.shared.surroundings.here(), peer.shared.root);
+    let shared = peer.shared.clone();
     let arrange = move || {
-        let explanation = Viewpoint { here: &here, root }.explain(&ready).leave_out_strangers();
+        let here = shared.surroundings.here();
+        let surroundings = &shared.surroundings;
+        let explanation =
+            Viewpoint { here: &here, root: shared.root, surroundings }.explain(&ready);
         let rows = rows(Source::Registrar, &explanation, &ready, &others);
         let mut body = Vec::new();
         write(&mut body, &ResolvedJson::of(name.as_str(), Source::Registrar, &rows));

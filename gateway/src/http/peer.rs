@@ -35,8 +35,9 @@ impl Peer {
 
     /// Lets `look` see records from here.
     pub(super) fn seen<T>(&self, look: impl FnOnce(&Viewpoint<'_>) -> T) -> T {
-        let here = self.shared.surroundings.here();
-        look(&Viewpoint { here: &here, root: self.shared.root })
+        let surroundings = &self.shared.surroundings;
+        let here = surroundings.here();
+        look(&Viewpoint { here: &here, root: self.shared.root, surroundings })
     }
 
     /// Returns by which way it asks.

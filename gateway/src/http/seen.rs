@@ -2,7 +2,8 @@
 //!
 //! No file is looked at: a path may be on a file system that hangs, and all would wait for it. A
 //! socket is taken to be where its registrant saw it, if that sees the same files as the registrar,
-//! which looks for itself when somebody reports otherwise.
+//! which looks for itself when somebody reports otherwise. Who listens at ports and at abstract names is
+//! what the kernel told a moment ago.
 
 use std::collections::HashMap;
 
@@ -12,13 +13,14 @@ use endpoints::{
 };
 use wire::Record;
 
-use crate::json::RecordJson;
+use crate::{json::RecordJson, surroundings::Surroundings};
 
 /// The place from which records are seen.
 #[derive(Debug)]
 pub(super) struct Viewpoint<'a> {
     pub(super) here: &'a Here,
     pub(super) root: Option<RootId>,
+    pub(super) surroundings: &'a Surroundings,
 }
 
 impl Viewpoint<'_> {
@@ -32,7 +34,15 @@ impl Viewpoint<'_> {
             let is_meant = |it: &&Stamped| path_of(it) == Some(path);
             self.socket(record.endpoints.iter().find(is_meant))
         };
-        rank(&record.endpoints, self.here, &look)
+        let mut ranked = rank(&record.endpoints, self.here, &look);
+        for it in ranked.iter_mut().filter(|it| it.verdict.is_ok()) {
+            if let Some(user) = self.surroundings.stranger_at(record, it.stamped) {
+                it.verdict = Err(Unreachable::OtherUser(user));
+            }
+        }
+        // A stable sort, which keeps the order of those within reach.
+        ranked.sort_by_key(|it| it.verdict.is_err());
+        ranked
     }
 
     /// Explains in which order the endpoints of records would be dialed. Of two instances at one
@@ -44,7 +54,8 @@ impl Viewpoint<'_> {
                 meant.entry(path).or_insert(stamped);
             }
         }
-        explain(records, self.here, &|path| self.socket(meant.get(path).copied()))
+        let look = |path: &UnixPath| self.socket(meant.get(path).copied());
+        explain(records, self.here, &look).leave_out_strangers()
     }
 
     fn socket(&self, meant: Option<&Stamped>) -> Result<SocketId, Unreachable> {
@@ -74,7 +85,8 @@ mod tests {
     fn a_path_is_where_its_registrant_saw_it() {
         let (root, socket) = (RootId(7), SocketId { dev: 1, ino: 2, born_ns: None });
         let here = Here { kernel: Some(KernelId(1)), ..Here::default() };
-        let viewpoint = Viewpoint { here: &here, root: Some(root) };
+        let surroundings = Surroundings::new();
+        let viewpoint = Viewpoint { here: &here, root: Some(root), surroundings: &surroundings };
         let at = |stamp: Stamp| {
             let endpoint = "/unix/run/no/such.sock".parse().unwrap();
             Record {

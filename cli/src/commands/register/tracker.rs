@@ -16,7 +16,8 @@ use endpoints::{Endpoint, Interface, Stamp, Stamped, TcpAddress, UnixAddress, Un
 use tokio::time::Instant;
 use transport::{
     DialError, Listening, ListeningSocket, Process, Silence, Whose, any_listens, dial_within,
-    endpoints_of, expand, here, holders, is_of_other_host, listening, may_speak_for, stamp, whose,
+    endpoints_of, expand, here, holders, is_of_other_host, listening, may_speak_for, stamp,
+    user_ids_are_global, whose,
 };
 
 use super::former::Former;
@@ -284,8 +285,14 @@ impl KnownEndpoint {
             self.sockets = inodes;
         }
         (self.was_own, self.others) = (true, None);
-        if let Some(file) = sockets.iter().find_map(|it| it.file) {
-            self.stamp.socket = Some(file);
+        match sockets.iter().find_map(|it| it.file) {
+            Some(file) => self.stamp.socket = Some(file),
+            // A port or a name is free for every user as soon as its server ends: before the next look,
+            // callers tell another user's by this.
+            None if user_ids_are_global() => {
+                self.stamp.user = sockets.first().and_then(|it| it.uid);
+            }
+            None => {}
         }
         Some((Finding::Own, successor))
     }
