@@ -411,7 +411,7 @@ async fn look_from_here(
     } else {
         Listening::Unknown
     };
-    let is_meant = |it: &ListeningSocket| it.file == stamped.stamp.socket;
+    let is_meant = |it: &ListeningSocket| it.is_that_of(&stamped.stamp);
     let seen = match &listening {
         Listening::Sockets(sockets) if stamped.endpoint.is_socket_file() => {
             if sockets.iter().any(is_meant) { CheckResult::Alive } else { not_there(stamped) }

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use endpoints::{Endpoint, Host, SocketId, Stamped, TcpAddress, UnixAddress, UnixPath};
+use endpoints::{Endpoint, Host, SocketId, Stamp, Stamped, TcpAddress, UnixAddress, UnixPath};
 use thiserror::Error;
 
 use self::picked::{Picked, SocketFile};
@@ -48,6 +48,23 @@ pub struct ListeningSocket {
     pub uid: Option<u32>,
     /// The socket file, if it is one at a path.
     pub file: Option<SocketId>,
+}
+
+impl ListeningSocket {
+    /// Tells whether it is at the very socket file that was stamped.
+    ///
+    /// ```
+    /// use endpoints::{SocketId, Stamp};
+    /// use transport::ListeningSocket;
+    ///
+    /// let file = Some(SocketId { dev: 1, ino: 2, born_ns: None });
+    /// let socket = ListeningSocket { inode: 7, uid: None, file };
+    /// assert!(socket.is_that_of(&Stamp { socket: file, ..Stamp::default() }));
+    /// assert!(!socket.is_that_of(&Stamp::default()));
+    /// ```
+    pub fn is_that_of(&self, stamp: &Stamp) -> bool {
+        self.file.is_some() && self.file == stamp.socket
+    }
 }
 
 /// Why nobody can be connected to at an endpoint.

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -61,6 +61,7 @@ impl DesiredState {
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
             is_left: AtomicBool::new(false),
             tokens: Mutex::new(vec![LinkToken::default(); self.links]),
+            count_of_losses: AtomicU64::new(0),
             lost: watch::Sender::new(None),
             told: watch::Sender::new(None),
             also: Mutex::default(),
@@ -96,6 +97,7 @@ impl DesiredState {
     /// Records the loss of a registration. An intended one is final, with all registrars.
     pub(crate) fn lose(&self, entry: &Arc<Entry>, lost: Lost) {
         let cause = lost.cause;
+        entry.count_of_losses.fetch_add(1, Ordering::Relaxed);
         entry.lost.send_replace(Some(lost.clone()));
         entry.told.send_replace(Some(lost));
         if cause == LostCause::Replaced {
@@ -214,6 +216,7 @@ pub(crate) struct Entry {
     tokens: Mutex<Vec<LinkToken>>,
     /// Whether it stays registered once it is out of the desired state.
     is_left: AtomicBool,
+    count_of_losses: AtomicU64,
     /// Its last loss, if that has not been made good.
     lost: watch::Sender<Option<Lost>>,
     /// Its last loss, even if made good since: it is reported nevertheless.
@@ -331,6 +334,11 @@ impl Entry {
     /// Tells whether a registrar has found it dead, and has not got it again.
     pub(crate) fn is_found_dead(&self) -> bool {
         self.lost.borrow().as_ref().is_some_and(|it| !it.is_final())
+    }
+
+    /// Returns how often it was lost so far.
+    pub(crate) fn count_of_losses(&self) -> u64 {
+        self.count_of_losses.load(Ordering::Relaxed)
     }
 
     /// Returns the endpoint that it has lost.

@@ -39,6 +39,8 @@ struct Returns(BTreeMap<Uuid, Return>);
 
 #[derive(Debug)]
 struct Return {
+    /// Which of its losses this is about.
+    loss: u64,
     /// When its places are looked at next, while it is lost.
     look_at: Option<Instant>,
     /// The pause before it is registered again, which grows with each time that it is found dead
@@ -54,11 +56,14 @@ impl Returns {
         let lost = hub.desired.all_found_dead();
         self.0.retain(|uuid, _| hub.desired.find(*uuid).is_some());
         for entry in lost {
-            let fresh = || Return { look_at: None, pause: PAUSE_MIN, returned_at: None };
+            let loss = entry.count_of_losses();
+            let fresh = || Return { loss: 0, look_at: None, pause: PAUSE_MIN, returned_at: None };
             let its = self.0.entry(entry.uuid).or_insert_with(fresh);
-            if its.look_at.is_some() {
+            // It is looked at, or on its way back: another one is lost.
+            if its.loss == loss {
                 continue;
             }
+            its.loss = loss;
             if let Some(returned_at) = its.returned_at.take() {
                 let has_stayed = now.saturating_duration_since(returned_at) > CALM;
                 its.pause = if has_stayed { PAUSE_MIN } else { PAUSE_MAX.min(its.pause * 2) };
@@ -92,13 +97,13 @@ impl Returns {
 fn is_there(entry: &Entry) -> bool {
     let lost = entry.lost_endpoint();
     let (_, register) = entry.wanted();
-    let is_meant = |it: &Stamped| lost.as_ref().is_none_or(|lost| it.endpoint == *lost);
-    let stamped: Vec<_> = register.endpoints.into_iter().filter(is_meant).collect();
+    let is_lost = |it: &Stamped| lost.as_ref().is_none_or(|lost| it.endpoint == *lost);
+    let stamped: Vec<_> = register.endpoints.into_iter().filter(is_lost).collect();
     let places: Vec<Endpoint> = stamped.iter().map(|it| it.endpoint.clone()).collect();
     let listening = listening_at_each(&places);
     stamped.iter().zip(listening).any(|(stamped, listening)| match listening {
         Listening::Sockets(sockets) if stamped.endpoint.is_socket_file() => {
-            sockets.iter().any(|it| it.file.is_some() && it.file == stamped.stamp.socket)
+            sockets.iter().any(|it| it.is_that_of(&stamped.stamp))
         }
         Listening::Sockets(_) => true,
         Listening::Nobody(_) | Listening::Unknown => false,
@@ -114,3 +119,54 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// After how long a registration that stays is there for good.
 const CALM: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use wire::{
+        callbacks::{self, LostCause},
+        registrar::Register,
+    };
+
+    use super::*;
+    use crate::{ClientOptions, Lost};
+
+    /// A listener, and its registration at no registrar.
+    fn served(hub: &Hub) -> (std::net::TcpListener, Arc<Entry>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Endpoint::from(listener.local_addr().unwrap());
+        let endpoints = vec![Stamped { stamp: transport::stamp(&endpoint), endpoint }];
+        let wanted = Register::new("feed".parse().unwrap(), Uuid::new_v4());
+        let entry = hub.desired.put(Register { endpoints, ..wanted }, Default::default());
+        (listener, entry)
+    }
+
+    fn lose(hub: &Hub, entry: &Arc<Entry>) {
+        let cause = LostCause::FoundDead;
+        let said = callbacks::Lost { uuid: entry.uuid, epoch: 1, cause, endpoint: None, by: None };
+        hub.desired.lose(entry, Lost::told_by("/unix/@registrar".parse().unwrap(), said));
+    }
+
+    #[tokio::test]
+    async fn anothers_loss_delays_none_that_is_on_its_way_back() {
+        let hub = Hub::new(Vec::new(), ClientOptions::default());
+        let (_one, first) = served(&hub);
+        let (_other, second) = served(&hub);
+        let mut returns = Returns::default();
+        let mut now = Instant::now();
+        lose(&hub, &first);
+        returns.note(&hub, now);
+        now += PAUSE_MIN;
+        returns.look(&hub, now);
+        // The registrar has yet to answer.
+        assert!(first.is_found_dead() && returns.0[&first.uuid].look_at.is_none());
+        lose(&hub, &second);
+        returns.note(&hub, now);
+        assert_eq!(returns.0[&first.uuid].pause, PAUSE_MIN);
+        assert_eq!(returns.0[&first.uuid].look_at, None);
+        assert_eq!(returns.0[&second.uuid].look_at, Some(now + PAUSE_MIN));
+        // Its own is told from that, before and after an answer.
+        lose(&hub, &first);
+        returns.note(&hub, now);
+        assert_eq!(returns.0[&first.uuid].look_at, Some(now + 2 * PAUSE_MIN));
+    }
+}
