@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! {"version":1,"kernel":…}
-//! {"name":"feed","uuid":…,"endpoints":[…],"metadata":{…},"owner":{"user":1000},"pid":7,"started":…}
+//! {"name":"feed","uuid":…,"endpoints":[…],"metadata":{…},"owner":{"user":1000},"pid":7,…}
 //! …
 //! ```
 
@@ -47,6 +47,9 @@ pub(super) struct LedgerEntry {
     /// Its registration: the later has the higher one.
     #[serde(default)]
     epoch: Epoch,
+    /// When it was registered, in milliseconds since 1970; 0 if that is unknown.
+    #[serde(default)]
+    pub(super) since_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
@@ -67,7 +70,7 @@ impl LedgerEntry {
     /// Records a program; `None` for one in the node's own process, which ends with it, and for one
     /// with an unknown user: only its connection identifies it, which ends as well.
     pub(super) fn new(
-        (name, uuid, epoch): (Name, Uuid, Epoch),
+        (name, uuid, epoch, since_ms): (Name, Uuid, Epoch, u64),
         endpoints: Vec<Stamped>,
         metadata: BTreeMap<String, String>,
         owner: Owner,
@@ -80,7 +83,7 @@ impl LedgerEntry {
             _ => return None,
         };
         let ProcessMark { pid, started } = process;
-        Some(Self { name, uuid, endpoints, metadata, owner, pid, started, epoch })
+        Some(Self { name, uuid, endpoints, metadata, owner, pid, started, epoch, since_ms })
     }
 
     /// Returns the owner of the registration.
@@ -256,7 +259,7 @@ mod tests {
 
     fn line(name: &str, process: ProcessMark) -> LedgerEntry {
         let endpoint = "/ip4/127.0.0.1/tcp/7".parse().unwrap();
-        let instance = (Name::new(name).unwrap(), Uuid::from_u128(7), 7);
+        let instance = (Name::new(name).unwrap(), Uuid::from_u128(7), 7, 1);
         let endpoints = vec![Stamped { stamp: transport::stamp(&endpoint), endpoint }];
         LedgerEntry::new(instance, endpoints, BTreeMap::new(), Owner::User(7), process).unwrap()
     }
@@ -298,7 +301,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::new(folder.path().join("callsign/programs"));
         let of = |epoch: Epoch, bytes: usize| {
-            let instance = (Name::new("feed").unwrap(), Uuid::from_u128(epoch.into()), epoch);
+            let instance = (Name::new("feed").unwrap(), Uuid::from_u128(epoch.into()), epoch, 1);
             let metadata = BTreeMap::from([("at".to_owned(), "x".repeat(bytes))]);
             LedgerEntry::new(instance, Vec::new(), metadata, Owner::User(7), own()).unwrap()
         };
@@ -310,7 +313,7 @@ mod tests {
     #[test]
     fn one_owners_programs_do_not_push_out_anothers() {
         let of = |user, name: &str, bytes: usize| {
-            let name = (Name::new(name).unwrap(), Uuid::from_u128(7), 7);
+            let name = (Name::new(name).unwrap(), Uuid::from_u128(7), 7, 1);
             let metadata = BTreeMap::from([("uuid".to_owned(), "u".repeat(bytes))]);
             LedgerEntry::new(name, Vec::new(), metadata, Owner::User(user), own()).unwrap()
         };
@@ -323,8 +326,8 @@ mod tests {
                 .collect();
             names
         };
-        let mut lines: Vec<_> = (0..100).map(|it| of(7, &format!("big-{it}"), 2000)).collect();
-        lines.push(of(7, "small", 1));
+        let mut lines = vec![of(7, "small", 1)];
+        lines.extend((0..100).map(|it| of(7, &format!("big-{it}"), 2000)));
         let alone = written(&lines, 50_000);
         assert_eq!(alone[0], "small");
         assert!((20..25).contains(&alone.len()), "one alone has all of it: {alone:?}");

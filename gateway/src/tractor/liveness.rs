@@ -298,7 +298,7 @@ mod tests {
         registry::{Foreign, Grantee, NameRule, NameRules, Names, Owner},
     };
 
-    use super::*;
+    use super::{super::ledger::LedgerEntry, *};
 
     async fn node() -> Node {
         Node::bind(&["/memory/0".parse().unwrap()], NodeOptions::default()).await.unwrap()
@@ -351,6 +351,30 @@ mod tests {
             assert_eq!(node.registry().record(uuid), None);
             assert_eq!(found.try_recv().ok().flatten().is_some(), is_told, "{owner} {by}");
         }
+    }
+
+    /// It seemed to be new.
+    #[tokio::test]
+    async fn an_actor_of_an_earlier_run_is_as_old_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("callsign/programs");
+        let (uuid, since_ms) = (Uuid::from_u128(7), 1_234);
+        let process = ProcessMark::of(std::process::id() as i32).unwrap();
+        let instance = ("feed".parse().unwrap(), uuid, 7, since_ms);
+        let (places, metadata) = Default::default();
+        let line = LedgerEntry::new(instance, places, metadata, Owner::User(7), process);
+        Ledger::new(file.clone()).write(line.into_iter());
+
+        let node = node().await;
+        let own = Arc::new(Aid::new("registrar".to_owned(), "u".to_owned(), Some(true)));
+        let orders = mpsc::channel(ORDERS_MAX).1;
+        let ledger = Some(Ledger::new(file.clone()));
+        let mut liveness = LivenessMonitor::new(node.registry().clone(), own, orders, ledger);
+        liveness.restore();
+        assert_eq!(node.registry().record(uuid).map(|it| it.since_ms), Some(since_ms));
+        // The run after this one knows it too.
+        liveness.write();
+        assert_eq!(Ledger::new(file).read()[0].since_ms, since_ms);
     }
 
     /// Two connections of one program: one removes it, and the other has registered it again.

@@ -127,6 +127,31 @@ impl RegistryHandle {
         ForeignSession::new(self.clone(), caller).enter_again(foreign).await
     }
 
+    /// Says since when, in milliseconds since 1970, a foreign instance is there that an earlier run of
+    /// the registrar has registered.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use endpoints::Name;
+    /// # use uuid::Uuid;
+    /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
+    /// let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
+    /// let epoch = registry.remember_foreign(written, Owner::User(1000))?.expect("it is new");
+    /// registry.is_there_since(uuid, epoch, 7);
+    /// assert_eq!(registry.record(uuid).map(|it| it.since_ms), Some(7));
+    /// // It is not there since a later time.
+    /// registry.is_there_since(uuid, epoch, u64::MAX);
+    /// assert_eq!(registry.record(uuid).map(|it| it.since_ms), Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_there_since(&self, uuid: Uuid, epoch: Epoch, since_ms: u64) {
+        self.with(|registry| registry.is_there_since(uuid, epoch, since_ms));
+    }
+
     /// Tells whether a name is exclusive, and a cluster decides who has it.
     ///
     /// ```

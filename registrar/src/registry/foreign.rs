@@ -72,6 +72,17 @@ impl Registry {
         self.enter_foreign(foreign, caller.into(), Turn::ComesBack, now_ms)
     }
 
+    /// Says since when a foreign instance is there, which an earlier run of the registrar has registered.
+    pub fn is_there_since(&mut self, uuid: Uuid, epoch: Epoch, since_ms: u64) {
+        let Some(key) = self.live(uuid) else { return };
+        let mut record = self.entries[key].record();
+        let is_it = record.epoch == epoch && record.lifetime == Lifetime::Foreign;
+        if is_it && since_ms < record.since_ms {
+            record.since_ms = since_ms;
+            self.entries[key].store(&record, &mut self.forms);
+        }
+    }
+
     pub(super) fn enter_foreign(
         &mut self,
         foreign: Foreign,

@@ -22,6 +22,8 @@ pub(super) struct Returned {
     uuid: Uuid,
     owner: Owner,
     mark: ProcessMark,
+    /// Since when it is there, in milliseconds since 1970; 0 if that is unknown.
+    since_ms: u64,
     /// Whether the kernel tells when its process ends.
     is_told_by_kernel: bool,
     /// Its registrations, and of which endpoints they are.
@@ -41,7 +43,7 @@ impl LivenessMonitor {
                 _ => false,
             };
             let is_told_by_kernel = line.endpoints.is_empty() || is_of_owner();
-            let LedgerEntry { name, endpoints, metadata, .. } = line;
+            let LedgerEntry { name, endpoints, metadata, since_ms, .. } = line;
             let mut endpoints: Vec<_> = endpoints.into_iter().map(Some).collect();
             if endpoints.is_empty() {
                 endpoints.push(None);
@@ -53,7 +55,8 @@ impl LivenessMonitor {
                 metadata: metadata.clone(),
             };
             let instances: Vec<_> = endpoints.into_iter().map(foreign).collect();
-            let mut of = Returned { uuid, owner, mark, is_told_by_kernel, places: Vec::new() };
+            let places = Vec::new();
+            let mut of = Returned { uuid, owner, mark, since_ms, is_told_by_kernel, places };
             if self.registry.is_decided_elsewhere(&name) {
                 self.returns.spawn(return_decided(self.registry.clone(), of, instances));
                 continue;
@@ -68,8 +71,11 @@ impl LivenessMonitor {
 
     /// Watches one that is registered again. It is looked at immediately.
     pub(super) fn returned(&mut self, returned: Returned) {
-        let Returned { uuid, owner, mark, is_told_by_kernel, places } = returned;
+        let Returned { uuid, owner, mark, since_ms, is_told_by_kernel, places } = returned;
         for (epoch, endpoint) in places {
+            if since_ms > 0 {
+                self.registry.is_there_since(uuid, epoch, since_ms);
+            }
             let held = if is_told_by_kernel { PeerProcess::find(mark).ok() } else { None };
             self.watch(uuid, epoch, endpoint, Process { held, mark: Some(mark) });
         }
@@ -91,7 +97,7 @@ impl LivenessMonitor {
             let mark = watched.mark?;
             let record = self.registry.record(*uuid).filter(|it| watched.is_about(it))?;
             let owner = self.registry.owner(*uuid)?;
-            let instance = (record.name, *uuid, record.epoch);
+            let instance = (record.name, *uuid, record.epoch, record.since_ms);
             LedgerEntry::new(instance, record.endpoints, record.metadata, owner, mark)
         }));
         // A crowd that comes together is written a few times, not once for each.
