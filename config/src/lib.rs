@@ -109,8 +109,8 @@ pub use names::{Account, Grantee, NameRule, Names};
 pub use overrides::{Layer, Overrides, overlay};
 pub use quotas::{Quota, QuotaOwner, QuotaSettings, QuotaUser};
 pub use registrars::{
-    REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, loopback_registrar,
-    names_registrars, registrars, system_dir, system_registrar,
+    REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, names_registrars, registrars,
+    system_dir, system_registrar, usual_registrars,
 };
 pub use schema::schema;
 pub use settings::{RegistrarSettings, Settings, Tractor};

@@ -89,9 +89,30 @@ pub fn default_registrars(runtime_dir: &Path) -> Result<Vec<Endpoint>, ParseEndp
 
 /// Returns where a registrar is asked that may be any user's: port [`DEFAULT_PORT`] of the
 /// loopback.
-pub fn loopback_registrar() -> Endpoint {
+fn loopback_registrar() -> Endpoint {
     let host = Host::Ip4(Ipv4Addr::LOCALHOST);
     Endpoint::Tcp(TcpAddress { host, port: DEFAULT_PORT, tls: false })
+}
+
+/// Returns the usual places in the order in which they are asked: the user's own registrar; that of the
+/// system, behind it; then a port, which any program may have. What root starts without a session
+/// (`is_for_all`) is for the whole system, and asks that instead of a registrar of its own.
+///
+/// ```
+/// # use endpoints::Endpoint;
+/// let (own, system): (Endpoint, Endpoint) = ("/unix/@own".parse()?, "/unix/@system".parse()?);
+/// let port = "/ip4/127.0.0.1/tcp/1616".parse()?;
+/// let usual = config::usual_registrars(Some(own), Some(system.clone()), true);
+/// assert_eq!(usual, [system, port]);
+/// # Ok::<(), endpoints::ParseEndpointError>(())
+/// ```
+pub fn usual_registrars(
+    own: Option<Endpoint>,
+    system: Option<Endpoint>,
+    is_for_all: bool,
+) -> Vec<Endpoint> {
+    let own = own.filter(|_| !is_for_all || system.is_none());
+    own.into_iter().chain(system).chain([loopback_registrar()]).collect()
 }
 
 /// Tells whether a registrar that is not told where to listen listens at an endpoint: some user's, or

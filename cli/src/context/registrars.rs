@@ -75,28 +75,22 @@ impl Context {
         named
     }
 
-    /// Returns the default places of a registrar: the user's own, then the system's, if there is
-    /// one, then a port, which any program may have. A client that only looks up can do without the
-    /// first.
+    /// Returns the usual places of a registrar. A client that only looks up can do without the user's
+    /// own.
     fn default_registrars(&self, has_system: fn(&Path) -> bool) -> Result<Vec<Endpoint>, Failure> {
-        let mut registrars = match self.own_registrars() {
-            Ok(own) => own,
+        let own = match self.own_registrars() {
+            Ok(own) => own.into_iter().next(),
             Err(failure) => {
                 let why = WithCauses(failure.error.as_ref());
                 warn(self, format_args!("this user's own registrar is not asked: {why}"));
-                vec![config::loopback_registrar()]
+                None
             }
         };
-        if let Some(system) = self.system_dir().filter(|it| has_system(it)) {
-            let is_there = system.is_dir();
-            let system = config::system_registrar(&system).map_err(no_folder)?;
-            if self.is_for_all() && registrars.len() > 1 && is_there {
-                registrars[0] = system
-            } else {
-                registrars.insert(registrars.len() - 1, system)
-            }
-        }
-        Ok(registrars)
+        let folder = self.system_dir().filter(|it| has_system(it));
+        let is_for_all = self.is_for_all() && folder.as_ref().is_some_and(|it| it.is_dir());
+        let system =
+            folder.map(|it| config::system_registrar(&it)).transpose().map_err(no_folder)?;
+        Ok(config::usual_registrars(own, system, is_for_all))
     }
 
     /// Returns the default endpoints of a registrar, and makes the folder for its socket.

@@ -1,9 +1,6 @@
 //! The registrars that the environment of the process names.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::Path};
 
 use config::{REGISTRARS_VARIABLE, Settings, SettingsFile, TlsPath};
 use endpoints::Endpoint;
@@ -172,40 +169,39 @@ fn registrars(
     let named = named.filter(|it| config::names_registrars(it));
     let listen = &settings.registrar.listen;
     let is_usual = named.is_none() && listen.is_empty();
-    let folder = if is_usual {
-        transport::runtime_dir(variable("XDG_RUNTIME_DIR").as_deref(), temp_dir)
+    let registrars = if is_usual {
+        usual_registrars(&variable, temp_dir, has_system)
     } else {
-        Ok(PathBuf::new())
+        config::registrars(&[], named.as_deref(), listen, Path::new("/"))
+            .map_err(EnvironmentError::Settings)?
     };
-    let mut registrars = match folder {
-        Ok(folder) => config::registrars(&[], named.as_deref(), listen, &folder)
-            .map_err(EnvironmentError::Settings)?,
-        // A client that only looks up can do without it.
-        Err(error) => {
-            tracing::warn!(target: "callsign", %error, "this user's own registrar is not asked");
-            vec![config::loopback_registrar()]
-        }
-    };
-    let system = config::system_dir(variable(config::SYSTEM_DIR_VARIABLE).as_deref());
-    if let Some(system_dir) = system.filter(|it| is_usual && has_system(it))
-        && let Ok(system) = config::system_registrar(&system_dir)
-    {
-        // After the user's own, before the port, which anybody may have. Root has no session of its
-        // own: what it starts is for the whole system.
-        let is_for_all = geteuid().is_root()
-            && variable("XDG_RUNTIME_DIR").is_none_or(|it| it.is_empty())
-            && system_dir.is_dir();
-        if is_for_all {
-            registrars = vec![config::loopback_registrar()];
-        }
-        registrars.insert(registrars.len() - 1, system);
-    }
     let trust = match named {
         Some(_) => Trust::Named,
         None if is_usual => Trust::Usual,
         None => Trust::Addresses,
     };
     Ok((registrars, trust))
+}
+
+/// Returns the usual places. A client that only looks up can do without those that cannot be known.
+fn usual_registrars(
+    variable: impl Fn(&str) -> Option<OsString>,
+    temp_dir: &Path,
+    has_system: fn(&Path) -> bool,
+) -> Vec<Endpoint> {
+    let session = variable("XDG_RUNTIME_DIR").filter(|it| !it.is_empty());
+    let own = transport::runtime_dir(session.as_deref(), temp_dir)
+        .inspect_err(|error| {
+            tracing::warn!(target: "callsign", %error, "this user's own registrar is not asked");
+        })
+        .ok();
+    let own = own.and_then(|it| config::default_registrars(&it).ok()?.into_iter().next());
+    let system = config::system_dir(variable(config::SYSTEM_DIR_VARIABLE).as_deref());
+    let system = system.filter(|it| has_system(it));
+    let is_for_all =
+        geteuid().is_root() && session.is_none() && system.as_ref().is_some_and(|it| it.is_dir());
+    let system = system.and_then(|it| config::system_registrar(&it).ok());
+    config::usual_registrars(own, system, is_for_all)
 }
 
 #[cfg(test)]
