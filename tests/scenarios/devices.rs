@@ -249,6 +249,44 @@ fn an_address_that_was_said_is_withdrawn_when_the_host_loses_it() {
     check("program", &[sixth], &command, (sixth, "fd77::7"));
 }
 
+/// What the kernel's routes say decides: the loopback may lose an address too, and a route alone may make
+/// one this host's.
+#[test]
+fn an_address_of_the_loopback_or_of_a_route_is_withdrawn_when_it_is_gone() {
+    let room = Room::new();
+    let Some(network) = Network::new(&room) else { return };
+    let _registrar = network.registrar();
+    let check = |name: &str, ip: &str, port: u16, [take, give]: [&str; 2]| {
+        let port = port.to_string();
+        let run = |script: &str| network.run(&["sh", "-c", script]).outcome().succeeds();
+        if name == "route" {
+            run(give);
+        }
+        let _server = network.serve(ip, &port, "");
+        let endpoint = format!("/ip4/{ip}/tcp/{port}");
+        let mut watch = network.start(&["watch", name, "--json"]);
+        let mut registrant = network.start(&["register", name, &endpoint]);
+        let is = |it: &Value, state: &str, count: usize| {
+            it["state"] == state && it["endpoints"].as_array().is_some_and(|it| it.len() == count)
+        };
+        watch.json("it is ready", |it| is(it, "ready", 1));
+        network.callsign(&["connect", name]).succeeds();
+        run(take);
+        watch.json("it is withdrawn", |it| is(it, "starting", 0));
+        registrant.says("this host no longer has that address");
+        run(give);
+        watch.json("it is back", |it| is(it, "ready", 1));
+        network.callsign(&["connect", name]).succeeds();
+        registrant.stop();
+    };
+    let lo = ["ip addr del 127.0.0.1/8 dev lo", "ip addr add 127.0.0.1/8 dev lo"];
+    check("loopback", "127.0.0.1", 5010, lo);
+    check("below", "127.0.0.53", 5011, lo);
+    let route = "local 192.0.2.0/24 dev lo";
+    let routes = ["del", "add"].map(|verb| format!("ip route {verb} {route}"));
+    check("route", "192.0.2.7", 5013, [&routes[0], &routes[1]]);
+}
+
 #[test]
 fn an_address_of_a_device_with_another_name_is_not_confirmed() {
     let room = Room::new();

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixDatagram,
@@ -20,6 +20,7 @@ use sha2::Sha256;
 use thiserror::Error;
 
 use crate::{
+    diag,
     linux::{self, Handle, Kind},
     random::random_bytes,
 };
@@ -162,10 +163,9 @@ pub fn is_there(stamped: &Stamped) -> Option<bool> {
     match &stamped.endpoint {
         Endpoint::Unix(UnixAddress::Path(path)) => is_in_place(path, socket?),
         Endpoint::Tcp(tcp) => {
-            tcp.host.ip().filter(|it| !it.is_loopback())?;
+            let ip = tcp.host.ip().filter(|it| !it.is_unspecified())?;
             let is_here = in_kernel? == kernel()? && in_netns? == netns()?;
-            let interfaces = is_here.then(interfaces)?.ok()?;
-            Some(has_host(&interfaces, &tcp.host))
+            is_here.then(|| has_now(&tcp.host, ip))?
         }
         Endpoint::Unix(UnixAddress::Abstract(_)) | Endpoint::Memory(_) => None,
     }
@@ -303,6 +303,27 @@ pub(crate) fn has_host(interfaces: &[Interface], host: &Host) -> bool {
         _ => true,
     };
     interfaces.iter().any(|it| Some(it.ip) == host.ip() && is_in_its_zone(it))
+}
+
+/// Tells whether this host has an address now, as the kernel's routes say: an interface may have it, or
+/// a route of its own. `None` where the kernel does not say.
+pub(crate) fn has_now(host: &Host, ip: IpAddr) -> Option<bool> {
+    if matches!(host, Host::Ip6Zone { .. }) {
+        return Some(has_host(&interfaces().ok()?, host));
+    }
+    has_ip_now(ip)
+}
+
+/// Tells whether this host has an address now, like [`has_now`], without a zone.
+pub(crate) fn has_ip_now(ip: IpAddr) -> Option<bool> {
+    match diag::is_of_this_host(SocketAddr::new(ip, 0)) {
+        Ok(is_of_this_host) => Some(is_of_this_host),
+        Err(error) => {
+            tracing::debug!(%ip, %error, "the kernel does not say whose address it is");
+            let is_known = !ip.is_loopback();
+            is_known.then(|| Some(interfaces().ok()?.iter().any(|it| it.ip == ip)))?
+        }
+    }
 }
 
 fn keyed_hash(key: &[u8], bytes: &[u8]) -> u64 {

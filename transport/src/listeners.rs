@@ -100,6 +100,7 @@ impl Listeners {
         let sockets = match &stamped.endpoint {
             Endpoint::Tcp(tcp) => {
                 let ips = ips_of(&tcp.host)?;
+                // What listens for an address of another host says nothing of that.
                 if !ips.iter().all(|it| it.is_loopback() || self.own.contains(it)) {
                     return None;
                 }

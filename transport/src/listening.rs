@@ -11,8 +11,8 @@
 mod picked;
 
 use std::{
-    cell::LazyCell,
-    collections::BTreeSet,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
@@ -137,10 +137,12 @@ pub fn listening(endpoint: &Endpoint) -> Listening {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn listening_at_each(endpoints: &[Endpoint]) -> Vec<Listening> {
-    // Read once for all of them.
-    let interfaces = LazyCell::new(|| here::interfaces().unwrap_or_default());
-    let has = |ip| interfaces.iter().any(|it| it.ip == ip);
-    let is_own = |ip: IpAddr| ip.is_unspecified() || ip.is_loopback() || has(ip);
+    // Asked once for all of them.
+    let known = RefCell::new(BTreeMap::new());
+    let is_own = |ip: IpAddr| {
+        let ask = || here::has_ip_now(ip).unwrap_or(ip.is_loopback());
+        ip.is_unspecified() || *known.borrow_mut().entry(ip).or_insert_with(ask)
+    };
     let places = endpoints.iter().map(|it| or_unknown(it, AskedPlace::of(it, is_own)));
     let places: Vec<_> =
         places.map(|it| it.unwrap_or(AskedPlace::Known(Listening::Unknown))).collect();
@@ -180,9 +182,8 @@ pub fn listening_at_each(endpoints: &[Endpoint]) -> Vec<Listening> {
 /// ```
 pub fn is_of_other_host(endpoint: &Endpoint) -> bool {
     let Endpoint::Tcp(tcp) = endpoint else { return false };
-    let is_real = |it: IpAddr| !it.is_unspecified() && !it.is_loopback();
-    tcp.host.ip().is_some_and(is_real)
-        && here::interfaces().is_ok_and(|all| !here::has_host(&all, &tcp.host))
+    let ip = tcp.host.ip().filter(|it| !it.is_unspecified());
+    ip.is_some_and(|ip| here::has_now(&tcp.host, ip) == Some(false))
 }
 
 fn or_unknown<T>(what: impl fmt::Display, told: io::Result<T>) -> Option<T> {

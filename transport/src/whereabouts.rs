@@ -271,15 +271,16 @@ impl Fixed {
     }
 }
 
-/// Returns those at an address that an interface of this host has. The others cannot be followed: a
-/// route may lead to an address that no interface has.
+/// Returns those at an address of this host. The loopback is as good as never lost, and every actor of a
+/// tree may have a port there.
 fn fixed_in(published: &[Stamped]) -> Vec<Fixed> {
     let had = published.iter().filter(|it| is_there_at_address(it));
     had.map(|it| Fixed { stamped: it.clone(), is_gone: false }).collect()
 }
 
 fn is_there_at_address(stamped: &Stamped) -> bool {
-    matches!(stamped.endpoint, Endpoint::Tcp(_)) && is_there(stamped) == Some(true)
+    let Endpoint::Tcp(tcp) = &stamped.endpoint else { return false };
+    !tcp.host.is_loopback() && is_there(stamped) == Some(true)
 }
 
 /// Reports when this process's listeners may have other endpoints: a socket was bound again, or an
