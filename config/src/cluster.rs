@@ -82,13 +82,14 @@ pub(crate) fn cluster(
             fault(message, engine.inside(), format!("write engine = \"{ENGINE}\""));
         }
         Some(_) => {}
+        None if written.mistyped.contains(&"engine") => {}
         None => {
             let help = format!("add engine = \"{ENGINE}\"");
             fault("`[cluster]` has no `engine`".to_owned(), place.clone(), help);
         }
     }
     let written_endpoints = written.endpoints.as_deref().unwrap_or_default();
-    if written_endpoints.is_empty() {
+    if written_endpoints.is_empty() && !written.mistyped.contains(&"endpoints") {
         let help = format!("say where etcd is: endpoints = [\"{EXAMPLE}\"]");
         fault("`[cluster]` has no `endpoints`".to_owned(), place.clone(), help);
     }

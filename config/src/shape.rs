@@ -371,6 +371,8 @@ impl Shape<'_> {
         let literal = self.literal(value.span());
         let written = match other_is_number {
             true if key == SOCKET_MODE => rewritten::mode(literal),
+            // A number may name a user, and is neither a path nor an engine.
+            true if example.starts_with('/') || key == "engine" => None,
             true => Some(literal.to_owned()),
             false => None,
         };

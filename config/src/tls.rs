@@ -82,6 +82,7 @@ impl TlsPath {
 pub(crate) fn tls(written: &WrittenTls, diagnostics: &mut Vec<Diagnostic>) -> Option<TlsSettings> {
     let place = written.place.as_ref()?;
     let mut path = |key: &str, text: &Option<Text>| match text {
+        None if written.mistyped.contains(&key) => None,
         None => {
             let message = format!("`[tls]` has no `{key}`");
             let help = "it takes `ca`, `certificate` and `key`, as `callsign keys` makes them";

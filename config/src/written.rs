@@ -95,6 +95,9 @@ pub(crate) struct WrittenCluster {
     /// The header of the table, if there is one.
     #[schemars(skip)]
     pub(crate) place: Option<Place>,
+    /// The keys whose values are of the wrong type, which is reported.
+    #[schemars(skip)]
+    pub(crate) mistyped: Vec<&'static str>,
 }
 
 /// The HTTP server of a registrar.
@@ -142,6 +145,9 @@ pub(crate) struct WrittenTls {
     /// The header of the table, if there is one.
     #[schemars(skip)]
     pub(crate) place: Option<Place>,
+    /// The keys whose values are of the wrong type, which is reported.
+    #[schemars(skip)]
+    pub(crate) mistyped: Vec<&'static str>,
 }
 
 /// A rule for the names that a pattern matches.

@@ -15,6 +15,7 @@ impl Shape<'_> {
         let place = Some(self.key(key).place);
         let mut cluster = WrittenCluster { place, ..WrittenCluster::default() };
         for (key, value) in self.table("cluster", value) {
+            let before = self.diagnostics.len();
             match key.get_ref().as_ref() {
                 "engine" => cluster.engine = self.word("engine", "etcd", value),
                 "endpoints" => {
@@ -44,6 +45,8 @@ impl Shape<'_> {
                     self.diagnostics.push(Diagnostic::error(message, place).help(help));
                 }
             }
+            let known = CLUSTER_KEYS.iter().find(|it| **it == key.get_ref().as_ref());
+            cluster.mistyped.extend(known.filter(|_| self.diagnostics.len() > before));
         }
         cluster
     }

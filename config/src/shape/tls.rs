@@ -14,6 +14,7 @@ impl Shape<'_> {
     pub(super) fn tls(&mut self, key: &Key<'_>, value: &Value<'_>) -> WrittenTls {
         let mut tls = WrittenTls { place: Some(self.key(key).place), ..WrittenTls::default() };
         for (key, value) in self.table("tls", value) {
+            let before = self.diagnostics.len();
             match key.get_ref().as_ref() {
                 "ca" => tls.ca = self.word("ca", "/etc/callsign/ca.pem", value),
                 "certificate" => {
@@ -30,6 +31,8 @@ impl Shape<'_> {
                     self.diagnostics.push(Diagnostic::error(message, place).help(help));
                 }
             }
+            let known = TLS_KEYS.iter().find(|it| **it == key.get_ref().as_ref());
+            tls.mistyped.extend(known.filter(|_| self.diagnostics.len() > before));
         }
         tls
     }

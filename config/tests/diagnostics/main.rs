@@ -248,6 +248,21 @@ fn the_files_of_a_certificate_are_named_together() {
         ],
     );
     check(&whole.replace("\"a\"", "\"\""), &["«» 2:7 `` is not a path"]);
+    // What is there, and of another type, is not missing.
+    let ca =
+        "«5» 2:6 found a number where a string is expected | write ca = \"/etc/callsign/ca.pem\"";
+    check(&whole.replace("\"a\"", "5"), &[ca]);
+    let certificate = "«[\"b\"]» 3:15 found a list where a string is expected \
+                       | write certificate = \"/etc/callsign/node.pem\"";
+    check(&whole.replace("\"a\"", "5").replace("\"b\"", "[\"b\"]"), &[ca, certificate]);
+    check(
+        "[cluster]\nengine = 5\nendpoints = 7\n",
+        &[
+            "«5» 2:10 found a number where a string is expected | write engine = \"etcd\"",
+            "«7» 3:13 found a number where a list is expected \
+             | write endpoints = [\"http://127.0.0.1:2379\"]",
+        ],
+    );
 }
 
 #[test]
