@@ -35,6 +35,11 @@ fn help() {
 fn manual_pages_are_sound() {
     let room = Room::new();
     room.callsign(&["man", "--out", "pages"]).succeeds();
+    let issue = std::fs::read_to_string(room.file("pages/callsign-keys-issue.1")).unwrap();
+    // As it is typed, and as its page is called.
+    for words in [&["man", "keys", "issue"][..], &["man", "keys-issue"]] {
+        assert_eq!(room.callsign(words).succeeds().stdout, issue);
+    }
     let mut pages = 0;
     for page in std::fs::read_dir(room.file("pages")).unwrap() {
         let mut lint = room.other_command("mandoc");

@@ -24,9 +24,9 @@ Examples:
   callsign man find | man -l -
   callsign man --out ~/.local/share/man/man1")]
 pub(crate) struct Args {
-    /// The command; without it, the page of callsign
+    /// The command, such as `find` or `keys issue`; without it, the page of callsign
     #[arg(value_name = "COMMAND", conflicts_with = "out")]
-    command: Option<String>,
+    command: Vec<String>,
     /// Write every page to this folder, created if missing
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -40,12 +40,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         })?;
         return Ok(Exit::Done);
     }
-    let wanted = match &args.command {
-        Some(command) => format!("{}-{command}.1", PROGRAM),
-        None => format!("{}.1", PROGRAM),
-    };
+    let wanted: String = std::iter::once(PROGRAM)
+        .chain(args.command.iter().map(String::as_str))
+        .collect::<Vec<_>>()
+        .join("-");
+    let wanted = format!("{wanted}.1");
     let Some(page) = pages.into_iter().find(|it| it.file == wanted) else {
-        let command = args.command.unwrap_or_default();
+        let command = args.command.join(" ");
         let described = crate::args::described();
         let names = described.get_subcommands().map(clap::Command::get_name);
         let failure = Failure::usage(anyhow!("there is no command `{command}`"));
