@@ -15,7 +15,8 @@ use wire::{
     registrar::{
         AskLine, Changed, FIND, LINE, LIST, List, ListNames, NAMES, OWNERS, QUERY, Query, REGISTER,
         RENEW, REPORT, Register, Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX,
-        UPDATE, Unregister, UnregisterAll, Update, WAIT, WATCH, WHOAMI, Wait, Watch, Watching,
+        UPDATE, UnreadRegister, Unregister, UnregisterAll, Update, WAIT, WATCH, WHOAMI, Wait,
+        Watch, Watching,
     },
 };
 
@@ -189,6 +190,15 @@ impl Session {
 
     fn register(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let at = (self.id, call.id);
+        if self.has_registered
+            && let Some(unread) = UnreadRegister::of(call.body)
+            && let Some((registered, steps)) =
+                self.registry.register_again(&unread, &self.caller, self.id)
+        {
+            replies.spend(steps);
+            replies.finish_with(call.id, |bytes| encode_registered(bytes, &registered));
+            return Ok(());
+        }
         let register = Register::decode(call.body).map_err(|it| call.unreadable(&it))?;
         let (entered, steps) = self.registry.register_or_wait(register, &self.caller, at);
         replies.spend(steps);

@@ -14,7 +14,15 @@ use crate::{Lifetime, Owner, Record, State, Suspicion};
 pub(crate) struct Rest<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Rest<'a> {
-    pub(crate) fn skip(&mut self, expected: &[u8]) -> Option<()> {
+    /// Skips bytes of a known number, which are compared without a call.
+    pub(crate) fn skip<const N: usize>(&mut self, expected: &[u8; N]) -> Option<()> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = (first == expected).then_some(rest)?;
+        Some(())
+    }
+
+    /// Skips bytes of any number.
+    pub(crate) fn skip_all(&mut self, expected: &[u8]) -> Option<()> {
         self.0 = self.0.strip_prefix(expected)?;
         Some(())
     }
@@ -61,7 +69,13 @@ impl<'a> Rest<'a> {
     }
 
     pub(crate) fn binary<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.skip(&[0xc4, u8::try_from(N).ok()?])?;
+        self.skip(&[
+            0xc4,
+            const {
+                assert!(N < 256, "it has a length of one byte");
+                N as u8
+            },
+        ])?;
         self.bytes(N)?.try_into().ok()
     }
 
@@ -118,37 +132,47 @@ impl<'a> Rest<'a> {
         record.epoch = self.number()?;
         record.endpoints = self.endpoints()?;
         let mut read = 7;
-        let mut has = |rest: &mut Self, key: &[u8]| {
-            let is_there = rest.skip(key).is_some();
-            read += usize::from(is_there);
-            is_there
-        };
-        if has(self, b"\xa8metadata") {
+        if self.has(b"\xa8metadata", &mut read) {
             record.metadata = self.metadata()?;
         }
         record.state = self.state()?;
         record.lifetime = self.lifetime()?;
         self.skip(b"\xa8since_ms")?;
         record.since_ms = self.number()?;
-        if has(self, b"\xa9suspicion") {
+        if self.has(b"\xa9suspicion", &mut read) {
             record.suspicion = Some(self.suspicion()?);
         }
-        record.proves = has(self, b"\xa6proves\xc3");
-        if has(self, b"\xa4user") {
-            record.owner = Some(Owner::User(self.number()?.try_into().ok()?));
-        } else if has(self, b"\xa5owner") {
-            record.owner = self.text()?.parse().ok();
+        record.proves = self.has(b"\xa6proves\xc3", &mut read);
+        if let Some(owner) = self.owner() {
+            read += 1;
+            record.owner = owner;
         }
-        if has(self, b"\xa5token") {
+        if self.has(b"\xa5token", &mut read) {
             record.token = Some(self.number()?);
         }
-        if has(self, b"\xa7waiting") {
+        if self.has(b"\xa7waiting", &mut read) {
             record.waiting = self.number()?;
         }
-        if has(self, b"\xa4node") {
+        if self.has(b"\xa4node", &mut read) {
             record.node = Some(Name::new(self.text()?).ok()?);
         }
         (read == count).then_some(record)
+    }
+
+    /// Reads an owner under its key, if it comes next. It may be one that nobody knows.
+    pub(crate) fn owner(&mut self) -> Option<Option<Owner>> {
+        if self.skip(b"\xa4user").is_some() {
+            return Some(Some(Owner::User(self.number()?.try_into().ok()?)));
+        }
+        self.skip(b"\xa5owner")?;
+        self.text().map(|it| it.parse().ok())
+    }
+
+    /// Tells whether a key comes next, which is skipped and counted then.
+    pub(crate) fn has<const N: usize>(&mut self, key: &[u8; N], read: &mut usize) -> bool {
+        let is_there = self.skip(key).is_some();
+        *read += usize::from(is_there);
+        is_there
     }
 
     fn lifetime(&mut self) -> Option<Lifetime> {
@@ -217,7 +241,7 @@ impl<'a> Rest<'a> {
     }
 
     /// Reads a number if its key comes next. It may be absent, and it may be unreadable.
-    fn optional(&mut self, key: &[u8]) -> Option<Option<u64>> {
+    fn optional<const N: usize>(&mut self, key: &[u8; N]) -> Option<Option<u64>> {
         match self.skip(key) {
             Some(()) => self.number().map(Some),
             None => Some(None),

@@ -2,11 +2,12 @@
 
 use bytes::{BufMut, BytesMut};
 use endpoints::InstanceId;
-use rmp::encode::{write_array_len, write_nil, write_str_len, write_uint};
+use rmp::encode::{write_array_len, write_nil, write_str_len};
 use uuid::Uuid;
 
 use crate::{
     Epoch, FoldedRecord, Owed, Proof, RemovalReason, Revision, encode_body,
+    folded::shortest,
     registrar::{Changed, Registered},
 };
 
@@ -193,7 +194,7 @@ fn records<'a>(bytes: &mut BytesMut, records: impl ExactSizeIterator<Item = Fold
 }
 
 fn uint(bytes: &mut BytesMut, number: u64) {
-    write_uint(&mut bytes.writer(), number).expect(MEMORY);
+    bytes.put_slice(shortest(number, &mut [0; 9]));
 }
 
 const MEMORY: &str = "writing to memory does not fail";

@@ -15,7 +15,7 @@
 
 use bytes::{BufMut, BytesMut};
 use endpoints::{Endpoint, SocketId, Stamp, Stamped, UnixAddress};
-use rmp::encode::{write_array_len, write_map_len, write_str_len, write_uint};
+use rmp::encode::{write_array_len, write_map_len, write_str_len};
 use uuid::Uuid;
 
 use crate::{Epoch, Lifetime, Owner, Record, State, decode_body, encode_body};
@@ -185,7 +185,7 @@ impl Folding {
     /// Writes a number of its own under a key that many have.
     fn own_number(&mut self, key: &[u8], number: u64) {
         self.common().extend_from_slice(key);
-        write_uint(self.own(), number).expect(MEMORY);
+        self.own().extend_from_slice(shortest(number, &mut [0; 9]));
     }
 
     /// Returns where to write what many records have in common.
@@ -246,7 +246,7 @@ impl FoldedRecord<'_> {
         rest.put_slice(b"\xa4uuid\xc4\x10");
         rest.put_slice(uuid.as_bytes());
         rest.put_slice(b"\xa5epoch");
-        write_uint(&mut rest, *epoch).expect(MEMORY);
+        rest.put_slice(shortest(*epoch, &mut [0; 9]));
         let length = HEAD_BYTES_MAX - rest.len();
         bytes.put_slice(&head[..length]);
         self.pieces(|it| bytes.put_slice(it));
@@ -272,7 +272,7 @@ impl FoldedRecord<'_> {
 }
 
 /// Takes a piece.
-fn piece<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+pub(crate) fn piece<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     let (mut length, mut shift) = (0, 0);
     while let Some((byte, after)) = rest.split_first() {
         *rest = after;
@@ -309,7 +309,24 @@ fn text(bytes: &mut Vec<u8>, text: &[u8]) {
 
 fn number(bytes: &mut Vec<u8>, key: &[u8], number: u64) {
     bytes.extend_from_slice(key);
-    write_uint(bytes, number).expect(MEMORY);
+    bytes.extend_from_slice(shortest(number, &mut [0; 9]));
+}
+
+/// Writes a number in its shortest form, as all that is encoded has it.
+pub(crate) fn shortest(number: u64, bytes: &mut [u8; 9]) -> &[u8] {
+    let width = match number {
+        0..=0x7f => {
+            bytes[0] = number as u8;
+            return &bytes[..1];
+        }
+        0x80..=0xff => 1,
+        0x100..=0xffff => 2,
+        0x1_0000..=0xffff_ffff => 4,
+        _ => 8_usize,
+    };
+    bytes[0] = 0xcc + width.trailing_zeros() as u8;
+    bytes[1..].copy_from_slice(&(number << (64 - 8 * width)).to_be_bytes());
+    &bytes[..=width]
 }
 
 /// The bytes of the beginning of a record, besides its name and its epoch; and the most in all.
@@ -397,6 +414,15 @@ mod tests {
         check(folding.fold(record));
         check(folding.fold_whole(record));
         check(folding.fold(record));
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_general_writer_writes_them() {
+        for shift in 0..64 {
+            for number in [(1_u64 << shift) - 1, 1 << shift, u64::MAX >> shift] {
+                assert_eq!(shortest(number, &mut [0; 9]), encode_body(&number), "{number}");
+            }
+        }
     }
 
     #[test]

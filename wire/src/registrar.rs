@@ -33,10 +33,12 @@ use crate::{
     record::{Epoch, Record, RemovalReason, Revision, is_false, is_zero},
 };
 
+mod again;
 mod canonical;
 mod cluster;
 mod register;
 
+pub use again::UnreadRegister;
 pub use cluster::{ClusterNode, ClusterStatus};
 pub use register::{
     ALSO_MAX, AskLine, Changed, ENDPOINTS_MAX, InLine, LEASE_MS_MAX, LEASE_MS_MIN, LINE_MAX, Line,

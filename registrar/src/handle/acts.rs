@@ -6,7 +6,7 @@ use tracing::{enabled, info};
 use uuid::Uuid;
 use wire::{
     CallId, Epoch, ErrorKind, RemoteError,
-    registrar::{Changed, Register, Registered, Update},
+    registrar::{Changed, Register, Registered, UnreadRegister, Update},
 };
 
 use super::{RegistryHandle, RegistryState};
@@ -46,6 +46,29 @@ impl RegistryHandle {
         (session, call): (SessionId, CallId),
     ) -> (Result<Entered, RemoteError>, usize) {
         self.enter(register, caller, (session, Some(call)))
+    }
+
+    /// Registers an instance again that a session keeps, if nothing has changed but the time: without
+    /// reading all of the registration. Also returns the steps of checking its name against the rules.
+    pub(crate) fn register_again(
+        &self,
+        register: &UnreadRegister<'_>,
+        caller: &Caller,
+        session: SessionId,
+    ) -> Option<(Registered, usize)> {
+        let UnreadRegister { name, uuid, .. } = *register;
+        let mut steps = 0;
+        let entered = self.change(|registry, now_ms| {
+            let again = registry.register_again(register, caller, session, now_ms);
+            let (registered, outcome) = again.unzip();
+            steps = registered.as_ref().map_or(0, |_| registry.rules().steps(name));
+            Ok((registered, outcome.unwrap_or_default()))
+        });
+        let mut registered = entered.ok()??;
+        registered.key = caller.is_private.then(|| self.proof_key(uuid, registered.epoch));
+        let (by, epoch) = (caller.owner, registered.epoch);
+        info!(target: AUDIT, %by, session, name, %uuid, epoch, of = %by, "replaced");
+        Some((registered, steps))
     }
 
     /// Registers an instance for a session; without a call to answer, now or not at all.

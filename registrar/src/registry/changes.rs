@@ -73,7 +73,7 @@ impl Registry {
         self.tokens.forget(key, &instance.name, lost);
         self.lines.freed(&instance.name);
         self.left_name(&instance.name);
-        if removal.is_logged {
+        if removal.is_logged && self.log.is_wanted(removal.revision, self.watchers.len() > 0) {
             self.log.removed(Removed { instance, epoch, visibility, is_remote }, removal);
             self.watchers.tell(&self.log, &mut outcome.notified);
         }
@@ -148,11 +148,14 @@ impl Registry {
     }
 
     fn tell_as(&mut self, key: Key, known: Option<Epoch>, is_remote: bool, outcome: &mut Outcome) {
-        let visibility = self.logged_visibility(key);
+        let is_wanted = self.log.is_wanted(self.revision, self.watchers.len() > 0);
         let entry = &self.entries[key];
-        self.log.put(entry, known, (visibility, is_remote), self.revision);
-        self.watchers.tell(&self.log, &mut outcome.notified);
-        if entry.is_present() {
+        if is_wanted {
+            let visibility = self.logged_visibility(key);
+            self.log.put(entry, known, (visibility, is_remote), self.revision);
+            self.watchers.tell(&self.log, &mut outcome.notified);
+        }
+        if entry.is_present() && self.waiters.len() > 0 {
             let name = entry.name.clone();
             self.wake(name, outcome);
         }

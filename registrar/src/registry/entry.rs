@@ -5,7 +5,7 @@ use std::cell::Cell;
 use endpoints::{Endpoint, InstanceId, Name};
 use smallvec::SmallVec;
 use uuid::Uuid;
-use wire::{Epoch, FoldedRecord, Lifetime, Record, State};
+use wire::{Epoch, FoldedRecord, Lifetime, Record, State, registrar::UnreadRegister};
 
 use super::{
     Owner, SessionId,
@@ -40,6 +40,8 @@ pub(super) struct Entry {
     pub(super) home: Home,
     /// Whether it is gone, but not yet removed.
     pub(super) is_gone: bool,
+    /// Whether another entry has its name or one of its places, or has had it since it was registered.
+    pub(super) shares: Cell<bool>,
     record: KeptRecord,
     /// By which numbers the places are kept that it claims, so that they are found again without
     /// its record.
@@ -87,6 +89,7 @@ impl Entry {
             charged: 0,
             home: Home::default(),
             is_gone: false,
+            shares: Cell::new(false),
             record: kept,
             claimed: SmallVec::new(),
             registrant,
@@ -102,6 +105,11 @@ impl Entry {
         self.is_suspect = record.suspicion.is_some();
         self.is_cut_off = record.is_cut_off();
         self.record = forms.keep(record);
+    }
+
+    /// Puts the time of a registration into its record, if that says nothing else that is new.
+    pub(super) fn renew(&mut self, register: &UnreadRegister<'_>, now_ms: u64) -> bool {
+        self.record.renew(register, now_ms)
     }
 
     pub(super) fn folded(&self) -> FoldedRecord<'_> {

@@ -4,7 +4,7 @@ use std::{hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use wire::{Folding, Record};
+use wire::{Folding, Record, registrar::UnreadRegister};
 
 /// A record, but for its name, its UUID and its epoch: in the form in which it is copied into
 /// answers.
@@ -34,6 +34,11 @@ pub(super) struct Forms {
 impl KeptRecord {
     pub(super) fn form(&self) -> &[u8] {
         &self.form.0
+    }
+
+    /// Puts the time of a registration into it, if that says nothing else that is new.
+    pub(super) fn renew(&mut self, register: &UnreadRegister<'_>, now_ms: u64) -> bool {
+        register.renews(&self.form.0, &mut self.values, now_ms)
     }
 
     /// Returns its bytes, with what it shares with others.

@@ -87,6 +87,7 @@ impl Registry {
         let (before, epoch) = (old.epoch, new.epoch);
         new.charged = old.charged;
         if let Some(crowd) = self.by_name.crowd_mut(new.name.as_str(), &self.entries) {
+            new.shares.set(true);
             crowd.remove(old);
             crowd.insert(key, &new);
         }
@@ -103,6 +104,7 @@ impl Registry {
             let hash = self.entries[key].claimed[at];
             let entries = &self.entries;
             let others = self.claims.renew(hash, before, (epoch, key), |it| entries[it].epoch);
+            entries[key].shares.set(entries[key].shares.get() || !others.is_empty());
             self.contest(key, stamped, others, outcome);
         }
         self.recharge_entry(key);
@@ -127,6 +129,9 @@ impl Registry {
         for (stamped, hash) in endpoints.iter().zip(&hashes) {
             let entries = &self.entries;
             let older = self.claims.insert(*hash, (epoch, key), |it| entries[it].epoch);
+            if !older.is_empty() {
+                older.iter().chain([&key]).for_each(|it| entries[*it].shares.set(true));
+            }
             self.contest(key, stamped, older, outcome);
         }
         self.entries[key].claimed = hashes;

@@ -123,8 +123,13 @@ impl ByName {
             }
         };
         match place.get().meaning() {
-            Meaning::Many(crowd) => crowds[crowd].insert(key, entry),
+            Meaning::Many(crowd) => {
+                entry.shares.set(true);
+                crowds[crowd].insert(key, entry);
+            }
             Meaning::One(other) if other != key => {
+                entry.shares.set(true);
+                entries[other].shares.set(true);
                 let mut crowd = Crowd { all: Ranks::default(), by_owner: HashMap::new() };
                 crowd.insert(other, &entries[other]);
                 crowd.insert(key, entry);

@@ -65,6 +65,8 @@ pub(super) struct Log {
     /// Every change after this one is in the log, in order.
     complete_after: Revision,
     newest: Revision,
+    /// How many changes there were since somebody watched.
+    unwatched: usize,
 }
 
 impl Log {
@@ -76,7 +78,27 @@ impl Log {
             bytes: 0,
             complete_after: revision,
             newest: revision,
+            unwatched: 0,
         }
+    }
+
+    /// Takes note of a change, and tells whether it is to be written. Nobody can go on with it who
+    /// watched before so many changes that the log would have forgotten the first of them.
+    pub(super) fn is_wanted(&mut self, revision: Revision, is_watched: bool) -> bool {
+        self.unwatched = if is_watched { 0 } else { self.unwatched + 1 };
+        if self.unwatched <= CHANGES_MAX {
+            return true;
+        }
+        if !self.changes.is_empty() {
+            self.forget();
+        }
+        self.begin_after(revision);
+        false
+    }
+
+    /// Takes note of a watch that begins: whoever asks now may ask again.
+    pub(super) fn note_watch(&mut self) {
+        self.unwatched = 0;
     }
 
     /// Records that an entry is new, or changed if it was `known` by an epoch.

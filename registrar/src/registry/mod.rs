@@ -5,6 +5,7 @@
 //! registry lives.
 
 mod accounting;
+mod again;
 mod ahead;
 mod answers;
 mod apply;
@@ -417,6 +418,7 @@ impl Registry {
         missed: Option<log::Position>,
         is_of_own: bool,
     ) -> Result<(), RegistryError> {
+        self.log.note_watch();
         let begun = watchers::WatchStart { is_of_own, missed, ends: self.deferred.ends() };
         let (limit, account) = (self.limits.session_watchers_max, self.account(session));
         let charge = |bytes| {

@@ -1,6 +1,7 @@
 //! The registry, event by event, and against a model that a watcher must agree with.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod again;
 mod crowds;
 mod declared;
 mod ends;

@@ -1,6 +1,6 @@
 //! What watchers are told.
 
-use callsign_registrar::registry::Event;
+use callsign_registrar::registry::{Event, Registry};
 use endpoints::NamePattern;
 use uuid::Uuid;
 use wire::registrar::{Change, Seen};
@@ -77,4 +77,31 @@ fn a_watcher_that_does_not_keep_up_begins_again() {
     let told = read(&mut registry, watching);
     assert_eq!(told.len(), 5002);
     assert_eq!((told[0].clone(), brief(&told[5001])), (Change::Reset, "synced".to_owned()));
+}
+
+#[test]
+fn changes_that_nobody_can_go_on_with_are_not_kept() {
+    let mut registry = registry();
+    let (session, watching) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
+    let goes_on = |registry: &mut Registry, seen| {
+        let resumed = registry.watch(watching, 2, NamePattern::any(), Some(seen)).unwrap();
+        registry.cancel(watching, 2);
+        resumed
+    };
+    let seen = |registry: &Registry| Seen { registrar: REGISTRAR, revision: registry.revision() };
+    let change = |registry: &mut Registry, times| {
+        (0..times).for_each(|uuid| drop(register(registry, "feed", uuid, session)));
+    };
+    change(&mut registry, 3);
+    let early = seen(&registry);
+    assert!(goes_on(&mut registry, early));
+    // So many that the log has forgotten the first: no more are written.
+    change(&mut registry, 5000);
+    let late = seen(&registry);
+    change(&mut registry, 1);
+    let latest = seen(&registry);
+    assert!(!goes_on(&mut registry, early));
+    change(&mut registry, 1);
+    assert!(!goes_on(&mut registry, late));
+    assert!(goes_on(&mut registry, latest), "a watch has begun since");
 }

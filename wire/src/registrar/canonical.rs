@@ -104,7 +104,7 @@ fn located(bytes: &[u8]) -> Option<Located> {
     let answer = answer(&mut rest)?;
     let instances = answer.records.len();
     let of_each = |rest: &mut Rest<'_>, key: &[u8]| {
-        rest.skip(key)?;
+        rest.skip_all(key)?;
         rest.list(optional).filter(|it| it.len() == instances)
     };
     rest.skip(b"\xa9registrar")?;
@@ -172,23 +172,18 @@ fn register(bytes: &[u8]) -> Option<Register> {
     let state = rest.state()?;
     let mut register = Register { endpoints, metadata, state, ..Register::new(name, uuid) };
     let mut read = 5;
-    let mut has = |rest: &mut Rest<'_>, key: &[u8]| {
-        let is_there = rest.skip(key).is_some();
-        read += usize::from(is_there);
-        is_there
-    };
-    if has(&mut rest, b"\xa8lease_ms") {
+    if rest.has(b"\xa8lease_ms", &mut read) {
         register.lease_ms = Some(rest.number()?);
     }
-    register.proves = has(&mut rest, b"\xa6proves\xc3");
-    if has(&mut rest, b"\xa5again") {
+    register.proves = rest.has(b"\xa6proves\xc3", &mut read);
+    if rest.has(b"\xa5again", &mut read) {
         register.again = Some(rest.number()?);
     }
-    register.wait = has(&mut rest, b"\xa4wait\xc3");
-    if has(&mut rest, b"\xa5token") {
+    register.wait = rest.has(b"\xa4wait\xc3", &mut read);
+    if rest.has(b"\xa5token", &mut read) {
         register.token = Some(rest.number()?);
     }
-    if has(&mut rest, b"\xa6secret") {
+    if rest.has(b"\xa6secret", &mut read) {
         register.secret = Some(InstanceSecret::new(rest.binary()?));
     }
     (read == count && rest.0.is_empty()).then_some(register)
