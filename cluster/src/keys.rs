@@ -44,7 +44,7 @@ pub(crate) enum Place {
 
 /// The number of a bundle, of all that a node writes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct BundleId(pub(crate) NonZeroU64);
+pub(crate) struct BundleId(NonZeroU64);
 
 impl BundleId {
     /// Returns a number from which bundles may be counted. It is drawn, so that none is like one that

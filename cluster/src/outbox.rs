@@ -31,8 +31,8 @@ pub(crate) struct Outbox {
     under_way: HashSet<Uuid>,
     /// The instances of this node, with what etcd has of them as far as that is known from a snapshot.
     own: HashMap<Uuid, Known>,
-    /// Where in etcd they are, once what is under way has been written.
-    places: HashMap<Uuid, OwnPlace>,
+    /// In which bundle they are in etcd, if in one, once what is under way has been written.
+    places: HashMap<Uuid, Option<BundleId>>,
     bundles: HashMap<BundleId, Vec<Uuid>>,
     next: BundleId,
     /// Whether all instances have been told since the last reset.
@@ -72,12 +72,12 @@ impl Outbox {
         };
         for (place, value) in there {
             match place {
-                OwnPlace::Record(uuid) => outbox.find(uuid, place, value),
+                OwnPlace::Record(uuid) => outbox.find(uuid, None, value),
                 OwnPlace::Bundle(number) => {
                     for value in decode_bundle(&value).unwrap_or_default() {
                         let Some(uuid) = decode_own_uuid(&value) else { continue };
                         outbox.bundles.entry(number).or_default().push(uuid);
-                        outbox.find(uuid, place, value);
+                        outbox.find(uuid, Some(number), value);
                     }
                 }
             }
@@ -85,9 +85,9 @@ impl Outbox {
         outbox
     }
 
-    fn find(&mut self, uuid: Uuid, place: OwnPlace, value: Vec<u8>) {
+    fn find(&mut self, uuid: Uuid, bundle: Option<BundleId>, value: Vec<u8>) {
         self.own.insert(uuid, Known::Untold(Some(value.into())));
-        self.places.insert(uuid, place);
+        self.places.insert(uuid, bundle);
     }
 
     /// Returns how many records are yet to be written, and how many are or will be there.
@@ -180,7 +180,7 @@ impl Outbox {
             }
             let is_taken = !self.under_way.contains(&uuid)
                 && match self.places.get(&uuid) {
-                    Some(&OwnPlace::Bundle(number)) => self.shrink(number, registry, &mut draft),
+                    Some(&Some(number)) => self.shrink(number, registry, &mut draft),
                     place => {
                         let is_new = place.is_none();
                         if !self.take(uuid, is_new, registry, &mut draft) {
@@ -249,7 +249,7 @@ impl Outbox {
     }
 
     fn put(&mut self, uuid: Uuid, value: Vec<u8>, draft: &mut Draft) {
-        self.places.insert(uuid, OwnPlace::Record(uuid));
+        self.places.insert(uuid, None);
         draft.operations.push(RequestOp::put(self.keys.own_record(uuid), value, draft.lease));
     }
 
@@ -263,7 +263,7 @@ impl Outbox {
             let number = self.next;
             self.next = number.next();
             let uuids: Vec<_> = some.iter().map(|(uuid, _)| *uuid).collect();
-            self.places.extend(uuids.iter().map(|it| (*it, OwnPlace::Bundle(number))));
+            self.places.extend(uuids.iter().map(|it| (*it, Some(number))));
             self.bundles.insert(number, uuids);
             let value = encode_bundle(some.iter().map(|(_, value)| &value[..]));
             let key = self.keys.own_bundle(number);
@@ -324,7 +324,7 @@ const RECORDS_MAX: usize = 256;
 /// rest.
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// The most records of a bundle. More cost hardly less: see `docs/scale.md`.
+/// The most records of a bundle: a change of one has the others written anew.
 const BUNDLE_MAX: usize = 16;
 
 /// The longest record that is bundled. A usual one takes 300 bytes.

@@ -268,8 +268,8 @@ impl View {
             Place::Record(name, uuid) => {
                 let at = At { bundle: None, revision: kv.mod_revision };
                 let value = std::mem::take(&mut kv.value);
-                let is_of = |it| it == *uuid;
-                if let Err(Fault(why)) = self.put_record(name, value, at, is_of, now, actions) {
+                let put = self.put_record((name, Some(*uuid)), value, at, now, actions);
+                if let Err(Fault(why)) = put {
                     self.faults.note(why, &kv.key);
                     return self.left(place);
                 }
@@ -284,7 +284,7 @@ impl View {
                 });
                 let mut uuids = Vec::with_capacity(values.len());
                 for value in values {
-                    match self.put_record(name, value, at, |_| true, now, actions) {
+                    match self.put_record((name, None), value, at, now, actions) {
                         Ok(uuid) => uuids.push(uuid),
                         Err(Fault(why)) => self.faults.note(why, &kv.key),
                     }
@@ -352,19 +352,18 @@ impl View {
         }
     }
 
-    /// Takes a record. Returns of which instance it is.
+    /// Takes a record, of this instance if one is named. Returns of which it is.
     fn put_record(
         &mut self,
-        name: &Name,
+        (name, named): (&Name, Option<Uuid>),
         value: Vec<u8>,
         at: At,
-        is_meant: impl Fn(Uuid) -> bool,
         now: Instant,
         actions: &mut Vec<Action>,
     ) -> Result<Uuid, Fault> {
         let remote = decode_record(name, &value)?;
         let (uuid, epoch) = (remote.record.uuid, remote.record.epoch);
-        if !is_meant(uuid) {
+        if named.is_some_and(|it| it != uuid) {
             return Err(Fault("it is of another instance than its key"));
         }
         let held = self.nodes.get(name).and_then(|it| it.records.get(&uuid));

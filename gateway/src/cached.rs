@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A value that is read again once it is a second old.
+/// A value that is read again once it is too old, and until when it is not.
 #[derive(Debug)]
 pub(crate) struct Cached<T: ?Sized>(Mutex<Option<(Instant, Arc<T>)>>);
 
@@ -18,10 +18,23 @@ impl<T: ?Sized> Cached<T> {
 
     /// Returns the value, as it was within the last second.
     pub(crate) fn get(&self, read: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        self.get_for(|_| READ_AGAIN, read)
+    }
+
+    /// Returns the value, as it was within a time that may depend on how long it took to read.
+    pub(crate) fn get_for(
+        &self,
+        kept_for: impl FnOnce(Duration) -> Duration,
+        read: impl FnOnce() -> Arc<T>,
+    ) -> Arc<T> {
         let mut cached = self.0.lock().expect("nothing panics while it holds the lock");
+        let began = Instant::now();
         match &*cached {
-            Some((read_at, value)) if read_at.elapsed() < READ_AGAIN => value.clone(),
-            _ => cached.insert((Instant::now(), read())).1.clone(),
+            Some((until, value)) if began < *until => value.clone(),
+            _ => {
+                let value = read();
+                cached.insert((began + kept_for(began.elapsed()), value)).1.clone()
+            }
         }
     }
 }

@@ -1,12 +1,8 @@
 //! Where this process is, and who listens around it, read from time to time.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use endpoints::{Here, Stamped};
-use tokio::time::Instant;
 use transport::Listeners;
 use wire::Record;
 
@@ -16,13 +12,12 @@ use crate::cached::Cached;
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     here: Cached<Here>,
-    /// The listeners, and until when they may be believed.
-    listeners: Mutex<Option<(Instant, Arc<Listeners>)>>,
+    listeners: Cached<Listeners>,
 }
 
 impl Surroundings {
     pub(crate) fn new() -> Self {
-        Self { here: Cached::new(), listeners: Mutex::new(None) }
+        Self { here: Cached::new(), listeners: Cached::new() }
     }
 
     /// Returns the place of this process. Its interfaces may be out of date by a second, and the
@@ -42,16 +37,8 @@ impl Surroundings {
 
     /// Returns the listeners, as they were a moment ago.
     fn listeners(&self) -> Arc<Listeners> {
-        let mut listeners = self.listeners.lock().expect("nothing panics while it holds the lock");
-        let began = Instant::now();
-        match &*listeners {
-            Some((until, listeners)) if began < *until => listeners.clone(),
-            _ => {
-                let read = Arc::new(Listeners::read());
-                let until = began + KEPT_FOR.max(REST * began.elapsed());
-                listeners.insert((until, read)).1.clone()
-            }
-        }
+        let kept_for = |took: Duration| KEPT_FOR.max(REST * took);
+        self.listeners.get_for(kept_for, || Arc::new(Listeners::read()))
     }
 }
 
