@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{Endpoint, Stamped};
+use endpoints::{Endpoint, SocketId, Stamped};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use portal::{CallError, Portal, Request, while_awake};
 use serde::de::DeserializeOwned;
@@ -201,6 +201,9 @@ pub(crate) struct LinkConnection {
     pub(crate) is_of_cluster: bool,
     /// The number of the registrar's process, if visible over a Unix socket.
     pub(crate) pid: Option<i32>,
+    /// The socket file by which it was reached, if it was one. Whoever takes the place of the registrar
+    /// binds another.
+    pub(crate) socket: Option<SocketId>,
     pub(crate) portal: Portal,
     /// The time until which the registrar settles, if it has just started.
     pub(crate) settles_at: Option<Instant>,

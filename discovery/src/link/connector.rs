@@ -3,8 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use endpoints::{Endpoint, rank};
-use portal::{Connected, Driver, HandshakeError, OnSilence, Options, WithCauses};
+use endpoints::{Endpoint, SocketId, UnixAddress, rank};
+use portal::{Closed, Connected, Driver, HandshakeError, OnSilence, Options, WithCauses};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -97,8 +97,7 @@ impl Connector {
         link.set(LinkState::Down(Arc::new(LinkError::ClientClosed)));
     }
 
-    /// Dials the registrar and greets it; or, if it is not there, another of its cluster, the nearest
-    /// first.
+    /// Dials the registrar and greets it; or, if it is not there, another of its cluster.
     async fn reach_any(&self, number: u64) -> Result<NewConnection, LinkError> {
         let link = &self.hub.links[self.index];
         let others = link.others();
@@ -110,6 +109,16 @@ impl Connector {
             Ok(reached) => return reached,
             Err(_) => None,
         };
+        match (self.reach_other(number).await, error) {
+            (Some(reached), _) => Ok(reached),
+            (None, Some(error)) => Err(error),
+            (None, None) => self.reach(number).await,
+        }
+    }
+
+    /// Dials others of the registrar's cluster, the nearest first, and greets the first that answers.
+    async fn reach_other(&self, number: u64) -> Option<NewConnection> {
+        let others = self.hub.links[self.index].others();
         let ranked = rank(&others, &here(), &transport::look);
         for ranked in ranked {
             if ranked.verdict.is_err() {
@@ -122,21 +131,22 @@ impl Connector {
             if let Ok(Ok(reached)) = timeout(OTHERS_AFTER, reached).await {
                 let place = &ranked.stamped.endpoint;
                 info!(target: "callsign", %place, "it is not there; another of its cluster is");
-                return Ok(reached);
+                return Some(reached);
             }
         }
-        match error {
-            Some(error) => Err(error),
-            None => self.reach(number).await,
-        }
+        None
     }
 
     /// Dials the registrar and greets it.
     async fn reach(&self, number: u64) -> Result<NewConnection, LinkError> {
         let Hub { options, links, .. } = &*self.hub;
         let registrar = &links[self.index].registrar;
+        // Before it is dialed: who takes its place meanwhile is another.
+        let socket = socket_at(registrar);
         let stream = transport::dial_within(registrar, options.dial_timeout).await?;
-        self.greet(stream, registrar, number).await
+        let (mut connection, driver) = self.greet(stream, registrar, number).await?;
+        connection.socket = socket;
+        Ok((connection, driver))
     }
 
     /// Greets the registrar at a place.
@@ -197,6 +207,7 @@ impl Connector {
             keeper,
             is_of_cluster,
             pid,
+            socket: None,
             portal,
             settles_at,
             overdue,
@@ -236,7 +247,7 @@ impl Connector {
         let error = tokio::select! {
             biased;
             error = session.run(&mut driver) => error,
-            (silent, successor) = self.successor(connection.registrar) => {
+            (silent, successor) = self.successor(&connection) => {
                 info!(target: "callsign", "another registrar answers at the address of a silent one");
                 // Its entries are those of a session that has ended, if it ever continues.
                 drop(session);
@@ -247,7 +258,7 @@ impl Connector {
         drop(session);
         let (is_over, is_given_up) = match error {
             LinkError::ClientClosed => (true, false),
-            LinkError::NoAnswer(_) => (false, true),
+            LinkError::NoAnswer(_) | LinkError::Closed(Closed::Silent(_)) => (false, true),
             _ => (false, false),
         };
         if is_over {
@@ -268,29 +279,39 @@ impl Connector {
     /// another of its cluster, and returns the silence and the connection to that one.
     ///
     /// A registrar that hangs gives its address up to a successor without closing a connection; and of a
-    /// cluster, the names that it has given, which others may get from then on.
-    async fn successor(&self, registrar: Uuid) -> (Arc<LinkError>, NewConnection) {
+    /// cluster, the names that it has given, which others may get from then on. But it may only be busy,
+    /// and each attempt is more work for it: a thousand clients that dial again would keep it so for ever.
+    async fn successor(&self, silent: &LinkConnection) -> (Arc<LinkError>, NewConnection) {
         let link = &self.hub.links[self.index];
         loop {
             drop(link.silent().await);
             let mut backoff = Backoff::new(self.hub.options.backoff);
-            // It may only be busy, and then each attempt is more work for it.
             let patience = Patience::default();
-            while let Some(silent) = link.state().silence() {
-                let others = link.others();
-                let usual = if others.is_empty() { REDIAL_TIMEOUT } else { OTHERS_TIMEOUT };
-                let limit = patience.limit(usual);
-                match timeout(limit, self.reach_any(link.next_number())).await {
-                    Ok(Ok(reached)) if reached.0.registrar != registrar => {
-                        return (silent.clone(), reached);
+            while let Some(silence) = link.state().silence() {
+                let is_alone = link.others().is_empty();
+                let limit = patience.limit(if is_alone { REDIAL_TIMEOUT } else { OTHERS_TIMEOUT });
+                let number = link.next_number();
+                let has_its_place =
+                    silent.socket.is_some() && silent.socket == socket_at(&link.registrar);
+                let reach = async {
+                    if has_its_place {
+                        self.reach_other(number).await
+                    } else {
+                        self.reach_any(number).await.ok()
                     }
-                    Ok(Ok((connection, mut driver))) => {
+                };
+                match timeout(limit, reach).await {
+                    Ok(Some(reached)) if reached.0.registrar != silent.registrar => {
+                        return (silence.clone(), reached);
+                    }
+                    Ok(Some((connection, mut driver))) => {
                         part(&connection, &mut driver, "it is heard again").await;
+                        patience.give_up();
                     }
-                    Ok(Err(_)) => {}
+                    Ok(None) => {}
                     Err(_) => patience.give_up(),
                 }
-                sleep(backoff.next(random())).await;
+                sleep(patience.limit(backoff.next(random()))).await;
             }
         }
     }
@@ -323,6 +344,14 @@ fn is_too_busy(error: &LinkError) -> bool {
         }
         LinkError::QuotaExceeded { .. } => true,
         _ => false,
+    }
+}
+
+/// Returns the socket file at the address of a registrar, if that is a path.
+fn socket_at(registrar: &Endpoint) -> Option<SocketId> {
+    match registrar {
+        Endpoint::Unix(UnixAddress::Path(path)) => transport::look(path).ok(),
+        _ => None,
     }
 }
 

@@ -18,6 +18,7 @@ mod panics;
 mod partial;
 mod proof;
 mod register;
+mod silent;
 mod support;
 mod wait;
 mod watch;
