@@ -15,6 +15,7 @@ from conftest import LIMIT, Node, Room, actor, listen
 from test_tls import authority, node_at
 
 import callsign
+from callsign.connector import Connector
 from callsign.fields import pack
 from callsign.portal import CALLS_MAX
 
@@ -206,6 +207,35 @@ async def test_a_silent_registrar_is_told_from_one_that_is_gone(room: Room, node
                 while feed.missing:
                     await anyio.sleep(0.01)
             assert (await client.query("feed")).records[0].uuid == feed.uuid
+
+
+async def test_the_successor_of_a_silent_registrar_is_found(room: Room, node: Node) -> None:
+    beat = callsign.Heartbeat(interval=0.05, misses=3)
+    async with (
+        callsign.connect(node.endpoint, heartbeat=beat) as client,
+        actor(client, "feed", room.unix("feed")) as feed,
+    ):
+        link = client.hub.links[0]
+        silent = link.connection
+        assert silent is not None
+        node.signal(signal.SIGSTOP)
+        with anyio.fail_after(LIMIT):
+            await link.changed.until(lambda: link.silence is not None)
+        # It may only be busy, and has its socket: nobody dials it.
+        connector = Connector(client.hub, link)
+        assert await connector._reach_instead_of(silent) is None
+        assert connector._number == 0
+        # It gives its place up without closing a connection.
+        place = node.endpoint.removeprefix("/unix")
+        os.remove(place)
+        os.remove(f"{place}.lock")
+        successor = room.node(node.endpoint)
+        with anyio.fail_after(LIMIT):
+            await link.up(silent.number)
+            while "ready" not in await successor.run("find", "feed", check=False):
+                pass
+            async with await client.find("feed") as found:
+                assert found.record.uuid == feed.uuid
 
 
 async def test_a_silent_peer_over_tcp_is_given_up(room: Room) -> None:

@@ -291,8 +291,8 @@ impl Connector {
                 let is_alone = link.others().is_empty();
                 let limit = patience.limit(if is_alone { REDIAL_TIMEOUT } else { OTHERS_TIMEOUT });
                 let number = link.next_number();
-                let has_its_place =
-                    silent.socket.is_some() && silent.socket == socket_at(&link.registrar);
+                let sockets = silent.socket.zip(socket_at(&link.registrar));
+                let has_its_place = sockets.is_some_and(|(its, there)| its.is_same(&there));
                 let reach = async {
                     if has_its_place {
                         self.reach_other(number).await

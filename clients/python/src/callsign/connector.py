@@ -10,7 +10,7 @@ from uuid import UUID
 import anyio
 
 from . import kernel
-from .endpoint import Endpoint, Tcp
+from .endpoint import Endpoint, Tcp, UnixPath
 from .errors import (
     HandshakeError,
     LinkError,
@@ -18,8 +18,8 @@ from .errors import (
 from .frames import handshake
 from .hub import Hub
 from .kernel import SocketId
-from .link import SETTLING_MAX, Down, Link, LinkConnection, log, of_refusal
-from .locality import ranked
+from .link import PATIENCE_MOST, SETTLING_MAX, Down, Link, LinkConnection, log, of_refusal
+from .locality import look, ranked
 from .messages import Hello
 from .options import Trust
 from .portal import Portal
@@ -41,6 +41,12 @@ _EARLIER_PAUSE = 0.05
 #: millisecond, and one of the same cluster far away in some hundred.
 _OTHERS_AFTER = 0.4
 
+#: For how long the address of a silent registrar is tried: it may have a successor since.
+_REDIAL_LIMIT = 1.0
+
+#: The same for all others of its cluster together.
+_OTHERS_LIMIT = 3.0
+
 
 class Connector:
     """Keeps one link up: dials, serves until the connection ends, pauses, and starts again."""
@@ -51,9 +57,19 @@ class Connector:
         self._number = 0
         #: The beginning of the attempt, or of its connection.
         self._began = 0.0
+        #: The connection to the registrar that has taken the place of a silent one.
+        self._successor: LinkConnection | None = None
 
     async def run(self) -> None:
-        """Runs until it is cancelled. An accident within restarts it."""
+        """Runs until it is cancelled."""
+        try:
+            await self._keep_up()
+        finally:
+            if self._successor is not None:
+                self._successor.portal.part("the client is done")
+
+    async def _keep_up(self) -> None:
+        """Dials again and again. An accident within restarts it."""
         first, most = self._hub.options.backoff
         bound = first
         while True:
@@ -69,6 +85,8 @@ class Connector:
                 log.exception("the task that kept the connection has failed, and restarts")
                 what = "the task that kept the connection has panicked, and restarts"
                 self._hub.forget(self._link, LinkError("panicked", what))
+            if self._successor is not None:
+                continue
             if anyio.current_time() - self._began >= _STEADY and self._link.patience == 1:
                 bound = first
             # The whole range, so that clients that lost it together do not return together.
@@ -76,7 +94,9 @@ class Connector:
             bound = min(most, bound * 2)
 
     async def _attempt(self) -> None:
-        connection = await self._reach_any()
+        connection, self._successor = self._successor, None
+        if connection is None:
+            connection = await self._reach_any()
         self._began = anyio.current_time()
         # If two addresses lead to one registrar, the one that was named first is used; if they lead
         # to one cluster, the nearest.
@@ -88,12 +108,18 @@ class Connector:
             failure = LinkError("closed", str(await connection.portal.run()))
             tasks.cancel_scope.cancel()
 
+        async def move() -> None:
+            nonlocal failure
+            failure = await self._replaced(connection)
+            tasks.cancel_scope.cancel()
+
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(drive)
             for earlier in self._earlier(connection):
                 await earlier.settled(_EARLIER_PAUSE)
             holder = self._hub.claim(self._link, connection)
             if holder is None:
+                tasks.start_soon(move)
                 failure = await self._serve(connection)
             else:
                 connection.portal.goodbye("it is connected by another address")
@@ -128,12 +154,49 @@ class Connector:
         what = f"no answer within {duration(self._hub.options.ask_timeout)}"
         return LinkError("no-answer", what)
 
+    async def _replaced(self, silent: LinkConnection) -> LinkError:
+        """Waits until a registrar is silent while another one answers at its address, or another of
+        its cluster, and returns the silence.
+
+        One that hangs gives its address up to a successor without closing a connection. But it may
+        only be busy, and each attempt is more work for it.
+        """
+        link = self._link
+        while True:
+            await link.changed.until(lambda: link.silence is not None)
+            bound, most = self._hub.options.backoff
+            patience = 1
+            while (silence := link.silence) is not None:
+                reached: LinkConnection | None = None
+                limit = _OTHERS_LIMIT if link.others else _REDIAL_LIMIT
+                with anyio.move_on_after(limit * patience) as scope:
+                    reached = await self._reach_instead_of(silent)
+                if reached is not None and reached.registrar != silent.registrar:
+                    log.info("another registrar answers in the place of silent %s", link.registrar)
+                    self._successor = reached
+                    return silence
+                if reached is not None:
+                    reached.portal.part("it is heard again")
+                if reached is not None or scope.cancelled_caught:
+                    patience = min(PATIENCE_MOST, patience * 2)
+                await anyio.sleep(random.uniform(0, bound) * patience)
+                bound = min(most, bound * 2)
+
+    async def _reach_instead_of(self, silent: LinkConnection) -> LinkConnection | None:
+        """Dials who may be there instead of a silent registrar: at its address only once it has
+        another socket, if that can be told."""
+        there = _socket_at(self._link.registrar)
+        if silent.socket is not None and there is not None and silent.socket.is_same(there):
+            return await self._reach_other()
+        try:
+            return await self._reach_any()
+        except LinkError as error:
+            log.debug("%s is not reached: %s", self._link.registrar, error)
+            return None
+
     async def _reach_any(self) -> LinkConnection:
-        """Dials the registrar and greets it; or, if it is not there, another of its cluster, the
-        nearest first."""
-        self._number += 1
-        others = self._link.others
-        if not others:
+        """Dials the registrar and greets it; or, if it is not there, another of its cluster."""
+        if not self._link.others:
             return await self._reach(self._link.registrar)
         failure: LinkError | None = None
         with anyio.move_on_after(_OTHERS_AFTER):
@@ -141,7 +204,16 @@ class Connector:
                 return await self._reach(self._link.registrar)
             except LinkError as error:
                 failure = error
-        for stamped in ranked(others):
+        if other := await self._reach_other():
+            return other
+        if failure is not None:
+            raise failure
+        return await self._reach(self._link.registrar)
+
+    async def _reach_other(self) -> LinkConnection | None:
+        """Dials others of the registrar's cluster, the nearest first, and greets the first that
+        answers."""
+        for stamped in ranked(self._link.others):
             with anyio.move_on_after(_OTHERS_AFTER):
                 try:
                     connection = await self._reach(stamped.endpoint, stamped.stamp.socket)
@@ -151,13 +223,14 @@ class Connector:
                 what = "%s is not there; %s of its cluster is"
                 log.info(what, self._link.registrar, stamped.endpoint)
                 return connection
-        if failure is not None:
-            raise failure
-        return await self._reach(self._link.registrar)
+        return None
 
     async def _reach(self, place: Endpoint, expected: SocketId | None = None) -> LinkConnection:
         """Dials a registrar and greets it."""
+        self._number += 1
         options = self._hub.options
+        # Before it is dialed: who takes its place meanwhile is another.
+        socket_there = _socket_at(place)
         sock = await dial(place, options.dial_timeout, self._hub.credentials, expected)
         try:
             if not options.insecure and not is_private(sock):
@@ -195,8 +268,21 @@ class Connector:
         if settling is not None:
             until = anyio.current_time() + min(settling / 1000, SETTLING_MAX)
         return LinkConnection(
-            self._number, peer.registrar, keeper, is_of_cluster, portal, until, self._link
+            self._number,
+            peer.registrar,
+            keeper,
+            is_of_cluster,
+            portal,
+            until,
+            self._link,
+            socket_there,
         )
+
+
+def _socket_at(place: Endpoint) -> SocketId | None:
+    """Returns the socket file at an address, if that is a path."""
+    there = look(place) if isinstance(place, UnixPath) else None
+    return there if isinstance(there, SocketId) else None
 
 
 def _nearness(place: Endpoint) -> int:

@@ -20,6 +20,7 @@ from .errors import (
     RemoteError,
     WireError,
 )
+from .kernel import SocketId
 from .known import Known
 from .locality import Stamped
 from .portal import Portal
@@ -58,6 +59,9 @@ class LinkConnection:
     portal: Portal
     settling_until: float | None
     link: Link
+    #: The socket file by which the registrar was reached, if it was one. Whoever takes its place
+    #: binds another.
+    socket: SocketId | None = None
     #: Set by a caller that has waited for an answer in vain.
     overdue: anyio.Event = field(default_factory=anyio.Event)
 

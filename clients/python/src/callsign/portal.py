@@ -161,6 +161,11 @@ class Portal:
             fields["returns"] = True
         self.send("goodbye", fields)
 
+    def part(self, reason: str) -> None:
+        """Says goodbye, and closes a connection that nothing drives."""
+        self.goodbye(reason)
+        self._finish(Closed("the connection was closed on this side"))
+
     async def run(self) -> Closed:
         """Drives the conversation to its end, closes the socket, and returns why it ended."""
         closed = Closed("the connection was closed on this side")
