@@ -31,6 +31,7 @@ pub(crate) fn check() -> Result<()> {
     let step = |name, args: &[&str]| {
         Step::command(name, &bin.join("python3").to_string_lossy(), args)
             .variable("PYTHONDONTWRITEBYTECODE", "1")
+            .held()
     };
     let built = target.join("python-client/dist");
     drop(std::fs::remove_dir_all(&built));

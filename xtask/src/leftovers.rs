@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context, Result, bail};
@@ -23,7 +24,9 @@ impl Temporary {
     /// It cannot be created.
     pub(crate) fn new() -> Result<Self> {
         // A short name, because the path of a socket has a limit.
-        let path = env::temp_dir().join(format!("xtask-{}", process::id()));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("xtask-{}-{number}", process::id()));
         let made = fs::create_dir(&path)
             .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)));
         made.with_context(|| format!("cannot create the directory {}", path.display()))?;

@@ -2,8 +2,9 @@
 
 use std::{
     env, fmt,
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ pub(crate) struct Step {
     args: Vec<String>,
     temporary: Option<PathBuf>,
     is_quiet: bool,
+    is_held: bool,
 }
 
 impl Step {
@@ -34,6 +36,7 @@ impl Step {
             args: Vec::new(),
             temporary: None,
             is_quiet: false,
+            is_held: false,
         };
         step.args(args)
     }
@@ -41,6 +44,11 @@ impl Step {
     /// Shows nothing of what the command prints to standard output.
     pub(crate) fn quiet(self) -> Self {
         Self { is_quiet: true, ..self }
+    }
+
+    /// Holds what the command prints until it has ended, for one that runs beside another.
+    pub(crate) fn held(self) -> Self {
+        Self { is_held: true, ..self }
     }
 
     /// Adds arguments, each as it is.
@@ -71,8 +79,8 @@ impl Step {
         self.name
     }
 
-    /// Runs the command and returns its duration. Its output goes straight through; notes about it
-    /// go to stderr. It has no standard input, so that it cannot wait for any.
+    /// Runs the command and returns its duration. Its output goes straight through, unless it is held;
+    /// notes about it go to stderr. It has no standard input, so that it cannot wait for any.
     ///
     /// # Errors
     ///
@@ -88,13 +96,14 @@ impl Step {
         if self.is_quiet {
             command.stdout(Stdio::null());
         }
-        let status = command
+        command
             .args(&self.args)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .envs(self.temporary.iter().map(|it| ("TMPDIR", it)))
-            .stdin(Stdio::null())
-            .status()
-            .with_context(|| format!("{}: cannot start {}", self.name, self.program))?;
+            .stdin(Stdio::null());
+        let ended = if self.is_held { self.run_held(command) } else { command.status() };
+        let status =
+            ended.with_context(|| format!("{}: cannot start {}", self.name, self.program))?;
         let took = started.elapsed();
         if !status.success() {
             let (name, took) = (self.name, Took(took));
@@ -102,6 +111,21 @@ impl Step {
         }
         eprintln!("xtask: {}: passed in {}", self.name, Took(took));
         Ok(took)
+    }
+
+    /// Runs the command to its end, and shows what it has printed then.
+    fn run_held(&self, mut command: Command) -> io::Result<ExitStatus> {
+        let (mut printed, writer) = io::pipe()?;
+        if !self.is_quiet {
+            command.stdout(writer.try_clone()?);
+        }
+        let mut child = command.stderr(writer).spawn()?;
+        // It holds the other end, too.
+        drop(command);
+        let mut text = Vec::new();
+        printed.read_to_end(&mut text)?;
+        io::stderr().write_all(&text)?;
+        child.wait()
     }
 }
 
@@ -173,6 +197,14 @@ mod tests {
         let error = step.run().unwrap_err().to_string();
         assert!(error.starts_with("nonsense FAILED after "), "{error}");
         assert!(error.ends_with("to run it alone:\n\n    cargo no-such-command\n"), "{error}");
+    }
+
+    #[test]
+    fn what_is_held_is_shown_to_its_end_and_fails_as_ever() {
+        let step = |script| Step::command("talk", "sh", &["-c", script]).held();
+        step("yes | head -n 100000").quiet().run().unwrap();
+        let error = step("echo said; echo asked >&2; exit 7").run().unwrap_err().to_string();
+        assert!(error.contains("exit status: 7"), "{error}");
     }
 
     #[test]
