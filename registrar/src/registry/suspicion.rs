@@ -2,6 +2,8 @@
 //!
 //! None of it removes a session's entries: the end of the session does.
 
+use std::mem;
+
 use endpoints::Stamped;
 use uuid::Uuid;
 use wire::{Lifetime, Record, RemovalReason, Suspicion, callbacks::LostCause};
@@ -33,20 +35,11 @@ impl Registry {
         }
         let mut has_begun = false;
         for (_, key) in keys {
-            let mut record = self.entries[key].record();
-            let suspicion = judge(record.suspicion, now_ms);
-            if suspicion == record.suspicion {
-                continue;
+            let judge = |before| judge(before, now_ms);
+            if let Some(suspected) = self.judge(key, judge, &mut has_begun, outcome) {
+                self.recharge_entry(key);
+                outcome.suspected.push(suspected);
             }
-            if !has_begun {
-                self.revision += 1;
-                has_begun = true;
-            }
-            record.suspicion = suspicion;
-            self.entries[key].store(&record, &mut self.forms);
-            self.recharge_entry(key);
-            self.tell(key, Some(record.epoch), outcome);
-            outcome.suspected.push(Suspected::of(&record));
         }
         up_to
     }
@@ -56,23 +49,36 @@ impl Registry {
     pub fn doubt_remote(&mut self, uuids: &[Uuid], since_ms: Option<u64>) -> Outcome {
         let (mut outcome, mut has_begun) = (Outcome::default(), false);
         for key in uuids.iter().filter_map(|it| self.live(*it)).collect::<Vec<_>>() {
-            if !self.entries[key].is_remote() {
-                continue;
+            if self.entries[key].is_remote() {
+                let judge = |before| cut_off(before, since_ms);
+                // It is charged to nobody here, and looked at by its own node.
+                self.judge(key, judge, &mut has_begun, &mut outcome);
             }
-            let mut record = self.entries[key].record();
-            let suspicion = cut_off(record.suspicion, since_ms);
-            if suspicion == record.suspicion {
-                continue;
-            }
-            if !has_begun {
-                self.revision += 1;
-                has_begun = true;
-            }
-            record.suspicion = suspicion;
-            self.entries[key].store(&record, &mut self.forms);
-            self.tell(key, Some(record.epoch), &mut outcome);
         }
         outcome
+    }
+
+    /// Changes the evidence against an instance, as part of one change that may have begun already.
+    /// `None` if it stays as it is.
+    fn judge(
+        &mut self,
+        key: Key,
+        judge: impl FnOnce(Option<Suspicion>) -> Option<Suspicion>,
+        has_begun: &mut bool,
+        outcome: &mut Outcome,
+    ) -> Option<Suspected> {
+        let mut record = self.entries[key].record();
+        let suspicion = judge(record.suspicion);
+        if suspicion == record.suspicion {
+            return None;
+        }
+        if !mem::replace(has_begun, true) {
+            self.revision += 1;
+        }
+        record.suspicion = suspicion;
+        self.entries[key].store(&record, &mut self.forms);
+        self.tell(key, Some(record.epoch), outcome);
+        Some(Suspected::of(&record))
     }
 
     /// Removes a dead endpoint of an instance; an instance without a session goes with its last.
