@@ -113,20 +113,30 @@ pub fn stamp(endpoint: &Endpoint) -> Stamp {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
-    open_socket(path).map(|(_, id)| id)
+    socket(Handle::kind_at(path.as_path()))
 }
 
 /// Opens the socket that a path leads to, as a file.
 pub(crate) fn open_socket(path: &UnixPath) -> Result<(Handle, SocketId), Unreachable> {
-    let opened = Handle::open(path.as_path()).and_then(|file| Ok((file.kind()?, file)));
-    match opened.map_err(|error| (error.kind(), error)) {
-        Ok((Kind::Socket(id), file)) => Ok((file, id)),
-        Ok((Kind::Other(_), _)) => Err(Unreachable::NotASocket),
-        Err((io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _)) => {
-            Err(Unreachable::Missing)
-        }
-        Err((io::ErrorKind::PermissionDenied, _)) => Err(Unreachable::NoPermission),
-        Err((_, error)) => Err(Unreachable::Unseen(error.to_string())),
+    let file = Handle::open(path.as_path()).map_err(unseen)?;
+    let id = socket(file.kind())?;
+    Ok((file, id))
+}
+
+/// Returns which socket a file is that was looked at.
+fn socket(kind: io::Result<Kind>) -> Result<SocketId, Unreachable> {
+    match kind.map_err(unseen)? {
+        Kind::Socket(id) => Ok(id),
+        Kind::Other(_) => Err(Unreachable::NotASocket),
+    }
+}
+
+/// Returns why a path does not lead to a file that can be looked at.
+fn unseen(error: io::Error) -> Unreachable {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unreachable::Missing,
+        io::ErrorKind::PermissionDenied => Unreachable::NoPermission,
+        _ => Unreachable::Unseen(error.to_string()),
     }
 }
 

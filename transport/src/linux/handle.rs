@@ -37,7 +37,12 @@ impl Handle {
 
     /// Returns the kind of this file.
     pub(crate) fn kind(&self) -> io::Result<Kind> {
-        self.look(OsStr::new(""), AtFlags::EMPTY_PATH)
+        look(&self.0, OsStr::new(""), AtFlags::EMPTY_PATH)
+    }
+
+    /// Returns the kind of file that a path leads to, without holding it.
+    pub(crate) fn kind_at(path: &Path) -> io::Result<Kind> {
+        look(CWD, path.as_os_str(), AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// Returns the user that this file belongs to.
@@ -47,24 +52,7 @@ impl Handle {
 
     /// Returns the kind of file under a name in a folder, without following it.
     pub(crate) fn kind_in(folder: &Self, name: &OsStr) -> io::Result<Kind> {
-        folder.look(name, AtFlags::SYMLINK_NOFOLLOW)
-    }
-
-    fn look(&self, name: &OsStr, flags: AtFlags) -> io::Result<Kind> {
-        let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
-        let status = rustix::fs::statx(&self.0, name, flags, wanted)?;
-        let file_type = FileType::from_raw_mode(status.stx_mode.into());
-        if file_type != FileType::Socket {
-            return Ok(Kind::Other(describe(file_type)));
-        }
-        let born = status.stx_btime;
-        let born_ns = u64::try_from(born.tv_sec)
-            .ok()
-            .filter(|_| status.stx_mask & StatxFlags::BTIME.bits() != 0)
-            .and_then(|seconds| seconds.checked_mul(1_000_000_000))
-            .and_then(|ns| ns.checked_add(born.tv_nsec.into()));
-        let dev = rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor);
-        Ok(Kind::Socket(SocketId { dev, ino: status.stx_ino, born_ns }))
+        look(&folder.0, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// Changes the mode of this very file.
@@ -92,6 +80,24 @@ impl AsFd for Handle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Returns the kind of file under a name in a folder.
+fn look(folder: impl AsFd, name: &OsStr, flags: AtFlags) -> io::Result<Kind> {
+    let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
+    let status = rustix::fs::statx(folder, name, flags, wanted)?;
+    let file_type = FileType::from_raw_mode(status.stx_mode.into());
+    if file_type != FileType::Socket {
+        return Ok(Kind::Other(describe(file_type)));
+    }
+    let born = status.stx_btime;
+    let born_ns = u64::try_from(born.tv_sec)
+        .ok()
+        .filter(|_| status.stx_mask & StatxFlags::BTIME.bits() != 0)
+        .and_then(|seconds| seconds.checked_mul(1_000_000_000))
+        .and_then(|ns| ns.checked_add(born.tv_nsec.into()));
+    let dev = rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor);
+    Ok(Kind::Socket(SocketId { dev, ino: status.stx_ino, born_ns }))
 }
 
 /// The kind of file that a [`Handle`] holds.
