@@ -39,7 +39,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let target = Target::read(&args.target)?;
     let client = context.client().await?;
-    let mut records = target.look_up(&client).await?;
+    let mut records = target.look_up(context, &client).await?;
     let (state, word) =
         if args.undo { (State::Ready, "ready") } else { (State::Draining, "draining") };
     if args.undo {

@@ -43,7 +43,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let target = Target::read(&args.target)?;
     let client = context.client().await?;
-    let known = target.look_up(&client).await.map_err(|it| match it.exit {
+    let known = target.look_up(context, &client).await.map_err(|it| match it.exit {
         Exit::NotFound => it.hint(ENDED),
         _ => it,
     })?;

@@ -5,7 +5,7 @@ mod owners;
 use std::{fmt::Write as _, time::Duration};
 
 use anyhow::anyhow;
-use discovery::{Client, Registrar, RegistrarFailure, Standing};
+use discovery::{Client, Registrar, RegistrarFailure, RegistrarFailures, Standing};
 use endpoints::{Endpoint, Plain};
 use gateway::json::StatusJson;
 use serde::Serialize;
@@ -30,7 +30,7 @@ Examples:
   callsign status --owners
   callsign status --json | jq '.[].status.instances'
 
-The exit code is 3 if no registrar answers.")]
+The exit code is 3 if no registrar answers, and 4 if one refuses this user.")]
 pub(crate) struct Args {
     /// Show each owner's use and quotas; only root and the registrar's own user see those of others
     #[arg(long)]
@@ -155,12 +155,14 @@ fn none_is_up(registrars: &[Registrar]) -> Failure {
         Standing::Down(failure) => Some(failure.clone()),
         _ => None,
     };
-    let failures: Vec<_> = registrars.iter().filter_map(failure).collect();
-    let registrars = match registrars.len() {
-        1 => "the registrar does not answer".to_owned(),
-        count => format!("none of {count} registrars answers"),
+    let failures = RegistrarFailures(registrars.iter().filter_map(failure).collect());
+    let what = match (registrars.len(), failures.have_answer(), failures.have_denial()) {
+        (1, true, _) => "the registrar was reached, and refused".to_owned(),
+        (1, _, true) => "the registrar cannot be reached".to_owned(),
+        (1, ..) => "the registrar does not answer".to_owned(),
+        (count, ..) => format!("none of {count} registrars answers"),
     };
-    Failure::unreachable(anyhow!(registrars), &failures)
+    Failure::unreached(anyhow!(what), &failures)
 }
 
 /// A registrar for programs, as `docs/json.md` describes it.

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let target = Target::read(&args.target)?;
     let client = context.client().await?;
-    let mut records = target.look_up(&client).await?;
+    let mut records = target.look_up(context, &client).await?;
     if !args.all {
         let only = only_one(records, "unregister");
         records = vec![only.map_err(|it| it.hint("or that all are meant: --all"))?];

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::anyhow;
-use discovery::Client;
+use discovery::{Client, RegistrarFailures};
 use endpoints::{Endpoint, Plain};
 use serde::Serialize;
 use wire::{NameRight, Owner, Whoami};
@@ -26,7 +26,7 @@ Examples:
 
 It shows the transport of the connection, the rules of names that apply to you, and your use of \
 each quota, over all of your connections. A rule that hides its names from you is not shown. The \
-exit code is 3 if no registrar answers.")]
+exit code is 3 if no registrar answers, and 4 if one refuses this user.")]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
@@ -52,8 +52,9 @@ pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
     if answers.iter().any(|(_, it)| it.is_ok()) {
         return Ok(Exit::Done);
     }
-    let failures: Vec<_> = answers.into_iter().filter_map(|(_, it)| it.err()).collect();
-    Err(Failure::unreachable(anyhow!("no registrar says who you are"), &failures))
+    let failures = answers.into_iter().filter_map(|(_, it)| it.err()).collect();
+    let failures = RegistrarFailures(failures);
+    Err(Failure::unreached(anyhow!("no registrar says who you are"), &failures))
 }
 
 /// Writes a caller's identity and rights as lines.

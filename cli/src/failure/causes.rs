@@ -29,7 +29,7 @@ impl Failure {
 
     /// No registrar can be reached: any of them because this user may not, which is certain and does
     /// not pass.
-    fn unreached(error: anyhow::Error, why: &RegistrarFailures) -> Self {
+    pub(crate) fn unreached(error: anyhow::Error, why: &RegistrarFailures) -> Self {
         let failure = Self::unreachable(error, &why.0);
         if why.have_denial() { Self { exit: Exit::Denied, ..failure } } else { failure }
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use wire::Record;
 
 use crate::{
+    context::Context,
     failure::Failure,
     lookup::{
         digits::{begins_with, digits_of_uuid, instance_and_digits},
@@ -14,6 +15,7 @@ use crate::{
         ranking::{SHORT_UUID_DIGITS, short_uuid},
         suggestion,
     },
+    output::notices::patiently,
 };
 
 /// A typed choice of instances.
@@ -35,11 +37,16 @@ impl Target {
     }
 
     /// Looks up the matching instances. There is at least one.
-    pub(crate) async fn look_up(&self, client: &Client) -> Result<Vec<Record>, Failure> {
+    pub(crate) async fn look_up(
+        &self,
+        context: &Context,
+        client: &Client,
+    ) -> Result<Vec<Record>, Failure> {
         match self {
             Self::Instance(name, digits) => {
+                let asked = client.query_all(name.as_str());
                 let LookupResult { mut records, unanswered, .. } =
-                    client.query_all(name.as_str()).await?;
+                    patiently(context, client, name, asked).await?;
                 records.retain(begins_with(digits));
                 if records.is_empty() {
                     let none =
@@ -70,6 +77,7 @@ impl Target {
                 if records.is_empty() {
                     // It may still return to a registrar that has just started.
                     let asked = client.query_all(name.as_str());
+                    let asked = patiently(context, client, name, asked);
                     let (found, names) = suggestion::with_names(client, asked).await;
                     (records, unanswered) = found.map(|it| (it.records, it.unanswered))?;
                     near = names;
