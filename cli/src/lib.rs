@@ -102,7 +102,7 @@ pub use portal::{
 pub use tokio_util::sync::CancellationToken;
 pub use transport::{
     Access, AdoptError, BindAllError, BindError, BindOptions, Changes, DIAL_TIMEOUT, DialError,
-    Handed, HandedError, HostKnown, Listener, Peer, PeerProcess, Published, ReadHalf,
+    Handed, HandedError, HostKnown, Listener, Looked, Peer, PeerProcess, Published, ReadHalf,
     ResolveError as ResolveHostError, RuntimeDirError, Stream, TlsDoubt, TlsError, TlsFault,
     TlsFile, TlsFiles, TlsFilesError, Whereabouts, WriteHalf, dial, dial_stamped, dial_within,
     here, look, set_host_id, set_tls, stamp, tls_files,

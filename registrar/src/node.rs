@@ -156,7 +156,9 @@ impl Node {
             registry.with(|it| it.resume(file.read()));
         }
         registry.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
-        registry.enter_own(listeners.iter().flat_map(Listener::published).collect());
+        let mut published = listeners.iter().flat_map(Listener::published).collect();
+        Whereabouts::of_listeners(&listeners).withhold(&mut published);
+        registry.enter_own(published);
         registry.set_rules(options.rules.clone());
         if let Some(file) = &tokens_file {
             file.write_first(&registry);

@@ -13,6 +13,7 @@ mod cut_link;
 mod harness;
 mod impostor;
 mod matrix;
+mod nonlocal;
 mod place;
 mod recycling;
 mod relay;

@@ -269,11 +269,17 @@ fn an_address_of_the_loopback_or_of_a_route_is_withdrawn_when_it_is_gone() {
         let is = |it: &Value, state: &str, count: usize| {
             it["state"] == state && it["endpoints"].as_array().is_some_and(|it| it.len() == count)
         };
-        watch.json("it is ready", |it| is(it, "ready", 1));
+        let record = watch.json("it is ready", |it| is(it, "ready", 1));
+        let locality = if name == "route" { "this-host" } else { "loopback" };
+        assert_eq!(record["locality"], locality, "{record}");
+        assert_eq!(record["endpoints"][0]["verified"], true, "{record}");
         network.callsign(&["connect", name]).succeeds();
         run(take);
         watch.json("it is withdrawn", |it| is(it, "starting", 0));
-        registrant.says("this host no longer has that address");
+        registrant.says(match name {
+            "down" => "the loopback interface is down",
+            _ => "this host no longer has that address",
+        });
         run(give);
         watch.json("it is back", |it| is(it, "ready", 1));
         network.callsign(&["connect", name]).succeeds();
@@ -282,9 +288,27 @@ fn an_address_of_the_loopback_or_of_a_route_is_withdrawn_when_it_is_gone() {
     let lo = ["ip addr del 127.0.0.1/8 dev lo", "ip addr add 127.0.0.1/8 dev lo"];
     check("loopback", "127.0.0.1", 5010, lo);
     check("below", "127.0.0.53", 5011, lo);
+    // The kernel keeps its address and its routes then.
+    check("down", "127.0.0.1", 5012, ["ip link set lo down", "ip link set lo up"]);
     let route = "local 192.0.2.0/24 dev lo";
     let routes = ["del", "add"].map(|verb| format!("ip route {verb} {route}"));
     check("route", "192.0.2.7", 5013, [&routes[0], &routes[1]]);
+
+    // Of a wildcard, the other addresses stay.
+    let _server = network.serve("0.0.0.0", "5014", "");
+    let mut watch = network.start(&["watch", "every", "--json"]);
+    let _registrant = network.start(&["register", "every", "/ip4/0.0.0.0/tcp/5014"]);
+    let has_loopback = |it: &Value| {
+        it["endpoints"].is_array() && endpoints_of(it).contains(&"/ip4/127.0.0.1/tcp/5014")
+    };
+    let is_elsewhere = |it: &Value| {
+        it["endpoints"].is_array() && endpoints_of(it).contains(&"/ip4/10.9.0.2/tcp/5014")
+    };
+    watch.json("all", |it| is_elsewhere(it) && has_loopback(it));
+    network.run(&["ip", "link", "set", "lo", "down"]).outcome().succeeds();
+    watch.json("the others", |it| is_elsewhere(it) && !has_loopback(it));
+    network.run(&["ip", "link", "set", "lo", "up"]).outcome().succeeds();
+    watch.json("all again", |it| is_elsewhere(it) && has_loopback(it));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rustix::net::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::linux::await_readable;
+use crate::{diag, linux::await_readable};
 
 /// Receives changes of addresses and interfaces of a network namespace: the one of the thread that
 /// made this.
@@ -44,11 +44,11 @@ impl AddressChanges {
         loop {
             let mut ready = self.0.readable().await?;
             let mut has_changed = false;
-            // The contents of the messages do not matter: the caller reads the addresses.
+            // The caller reads the addresses; but routes to other hosts change all the time.
             let mut buffer = [0; 4096];
             loop {
-                match recv(&self.0, &mut buffer, RecvFlags::TRUNC) {
-                    Ok(_) => has_changed = true,
+                match recv(&self.0, &mut buffer[..], RecvFlags::TRUNC) {
+                    Ok((read, _)) => has_changed |= diag::concerns_own_address(&buffer[..read]),
                     Err(rustix::io::Errno::AGAIN) => break,
                     // More has changed than the kernel kept for this socket.
                     Err(rustix::io::Errno::NOBUFS) => has_changed = true,
@@ -64,6 +64,6 @@ impl AddressChanges {
     }
 }
 
-/// Interfaces, and the addresses of both families (`RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`,
-/// `RTMGRP_IPV6_IFADDR`).
-const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+/// Interfaces, and the addresses and routes of both families (`RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`,
+/// `RTMGRP_IPV4_ROUTE`, `RTMGRP_IPV6_IFADDR`, `RTMGRP_IPV6_ROUTE`).
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;

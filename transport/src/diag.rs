@@ -62,6 +62,12 @@ pub(crate) fn tcp_listeners(ports: &BTreeSet<u16>) -> io::Result<Vec<TcpSocket>>
     Ok(found)
 }
 
+/// Tells whether a TCP socket listens at exactly this address, which need not be one of this host.
+pub(crate) fn has_listener_at(address: SocketAddr) -> io::Result<bool> {
+    let listed = tcp_listeners(&BTreeSet::from([address.port()]))?;
+    Ok(listed.iter().any(|it| it.address == canonical(address)))
+}
+
 /// Returns the TCP sockets that listen at any port.
 pub(crate) fn all_tcp_listeners() -> io::Result<Vec<TcpSocket>> {
     let mut found = Vec::new();
@@ -169,6 +175,20 @@ pub(crate) fn is_of_this_host(address: SocketAddr) -> io::Result<bool> {
         Err(error) if error.raw_os_error().is_some_and(|it| NO_ROUTE.contains(&it)) => Ok(false),
         asked => asked.map(|()| is_local),
     }
+}
+
+/// Tells whether a change that the kernel tells of may concern an address of this network namespace:
+/// that of a route does only if the route is to this host.
+pub(crate) fn concerns_own_address(mut messages: &[u8]) -> bool {
+    while let Some((kind, body, rest)) = next_message(messages) {
+        let is_route = matches!(kind, RTM_NEWROUTE | RTM_DELROUTE);
+        if !is_route || body.get(7) == Some(&RTN_LOCAL) {
+            return true;
+        }
+        messages = rest;
+    }
+    // What cannot be read may be anything.
+    !messages.is_empty()
 }
 
 fn scope_of(address: SocketAddr) -> u32 {
@@ -401,6 +421,7 @@ const CONNECTED: [u32; 6] = [1, 4, 5, 8, 9, 11];
 
 // From linux/rtnetlink.h.
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 const ROUTE_BYTES: usize = 12;
 const RTA_DST: u16 = 1;

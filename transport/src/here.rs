@@ -97,6 +97,26 @@ pub fn stamp(endpoint: &Endpoint) -> Stamp {
     }
 }
 
+/// Stamps an endpoint as [`stamp()`] does, for an actor that may listen there before this host has the
+/// address (`ip_nonlocal_bind`): if anybody here does, the endpoint is this host's, and
+/// [`Whereabouts`](crate::Whereabouts) withhold it until the address comes.
+///
+/// ```
+/// # use transport as callsign;
+/// # use endpoints::Stamp;
+/// let of_another = "/ip4/192.0.2.7/tcp/5555".parse()?;
+/// assert_eq!(callsign::stamp_listener(&of_another), Stamp::default(), "nobody listens there");
+/// # Ok::<(), endpoints::ParseEndpointError>(())
+/// ```
+pub fn stamp_listener(endpoint: &Endpoint) -> Stamp {
+    match endpoint {
+        Endpoint::Tcp(tcp) if is_listened_at(tcp) => {
+            Stamp { kernel: kernel(), netns: netns(), ..Stamp::default() }
+        }
+        _ => stamp(endpoint),
+    }
+}
+
 /// Finds the socket that a path leads to, as `endpoints::rank` asks.
 ///
 /// # Errors
@@ -218,7 +238,11 @@ pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
         };
         Interface { ip: it.ip(), prefix_bits, name: it.name }
     };
-    Ok(if_addrs::get_if_addrs()?.into_iter().map(read).collect())
+    // The loopback keeps its address when it is down, and nobody is reached there.
+    let is_up = |it: &if_addrs::Interface| {
+        !it.ip().is_loopback() || it.is_oper_up() || linux::is_loopback_up() != Some(false)
+    };
+    Ok(if_addrs::get_if_addrs()?.into_iter().filter(is_up).map(read).collect())
 }
 
 /// Makes this process use `host` in every stamp that it writes or compares, instead of what
@@ -298,11 +322,15 @@ pub(crate) fn netns() -> Option<NetnsId> {
     netns_of(UnixDatagram::unbound().ok()?.as_fd())
 }
 
+/// Tells whether anybody here listens at exactly that address, whoever has it.
+fn is_listened_at(tcp: &TcpAddress) -> bool {
+    let Some(ip) = tcp.host.ip().filter(|it| !it.is_unspecified()) else { return false };
+    diag::has_listener_at(SocketAddr::new(ip, tcp.port)).unwrap_or(false)
+}
+
 fn is_on_this_host(host: &Host) -> bool {
-    if host.is_loopback() {
-        return true;
-    }
-    has_host(&interfaces().unwrap_or_default(), host)
+    let has = |ip: IpAddr| !ip.is_unspecified() && has_now(host, ip) == Some(true);
+    host.is_loopback() || host.ip().is_some_and(has)
 }
 
 /// Tells whether one of these interfaces has the address of a host, and is the one that it names if it
@@ -327,7 +355,10 @@ pub(crate) fn has_now(host: &Host, ip: IpAddr) -> Option<bool> {
 /// Tells whether this host has an address now, like [`has_now`], without a zone.
 pub(crate) fn has_ip_now(ip: IpAddr) -> Option<bool> {
     match diag::is_of_this_host(SocketAddr::new(ip, 0)) {
-        Ok(is_of_this_host) => Some(is_of_this_host),
+        // The kernel keeps the routes of a loopback that is down.
+        Ok(is_of_this_host) => {
+            Some(is_of_this_host && !(ip.is_loopback() && linux::is_loopback_up() == Some(false)))
+        }
         Err(error) => {
             tracing::debug!(%ip, %error, "the kernel does not say whose address it is");
             let is_known = !ip.is_loopback();

@@ -133,7 +133,7 @@ pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, ru
 pub use handed::{Handed, HandedError};
 pub use here::{
     HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, socket_user,
-    stamp,
+    stamp, stamp_listener,
 };
 pub use holders::{Holder, Process, Whose, any_listens, endpoints_of, holders, whose};
 pub use incoming::Incoming;
@@ -145,7 +145,7 @@ pub use listen::{BindOptions, Listener};
 pub use listeners::Listeners;
 pub use listening::{
     Listening, ListeningSocket, Silence, is_of_other_host, listening, listening_at_each,
-    listens_elsewhere,
+    listens_elsewhere, lost_address, without_address,
 };
 pub use looks::{Looks, SeenSocket};
 pub use mounts::shares_folder;
@@ -166,5 +166,5 @@ pub use tls::{
     set_tls, tls_files,
 };
 pub use together::BindAllError;
-pub use whereabouts::{Changes, Whereabouts};
+pub use whereabouts::{Changes, Looked, Whereabouts};
 pub use who::Who;

@@ -412,8 +412,7 @@ impl Listener {
     /// Tells whether it listens at an address that this host may lose, or at a wildcard, which stands
     /// for different addresses over time.
     fn may_lose_address(&self) -> bool {
-        let is_port = matches!(self.kind, Kind::Tcp(_));
-        is_port && !matches!(&self.bound, Endpoint::Tcp(tcp) if tcp.host.is_loopback())
+        matches!(self.kind, Kind::Tcp(_))
     }
 
     /// Tells whether another socket now listens at its path, so that this one does not until that is

@@ -14,7 +14,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -77,6 +77,16 @@ pub enum Silence {
     /// The address is not one of this host any more; another host may have it.
     #[error("this host no longer has that address")]
     AddressGone,
+    /// A program listens there, and the address is not one of this host, or not yet: connections to it
+    /// go to whichever host has it.
+    #[error("this host has no address {address}")]
+    NoAddress {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The loopback interface is down.
+    #[error("the loopback interface is down")]
+    LoopbackDown,
     /// There is no such file.
     #[error("there is no such socket file")]
     Missing,
@@ -184,6 +194,53 @@ pub fn is_of_other_host(endpoint: &Endpoint) -> bool {
     let Endpoint::Tcp(tcp) = endpoint else { return false };
     let ip = tcp.host.ip().filter(|it| !it.is_unspecified());
     ip.is_some_and(|ip| here::has_now(&tcp.host, ip) == Some(false))
+}
+
+/// Tells why nobody is led to the program that listens here at an endpoint whose address is not one of
+/// this host (`ip_nonlocal_bind`, `IP_FREEBIND`); `None` if there is no such program. One at a wildcard
+/// address may be reached by another host's address, which a router translates.
+///
+/// ```
+/// use transport::without_address;
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// assert_eq!(without_address(&listener.local_addr()?.into()), None, "the loopback is here");
+/// assert_eq!(without_address(&"/ip4/192.0.2.7/tcp/80".parse()?), None, "it is another host's");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn without_address(endpoint: &Endpoint) -> Option<Silence> {
+    let Endpoint::Tcp(tcp) = endpoint else { return None };
+    let ip = tcp.host.ip().filter(|_| is_of_other_host(endpoint))?;
+    let listens = diag::has_listener_at(SocketAddr::new(ip, tcp.port));
+    or_unknown(endpoint, listens)?.then(|| missing_address(ip))
+}
+
+/// Says what is wrong with an address that is not one of this host.
+fn missing_address(address: IpAddr) -> Silence {
+    if is_lost_with_loopback(address) {
+        Silence::LoopbackDown
+    } else {
+        Silence::NoAddress { address }
+    }
+}
+
+/// Returns why a program that has listened at an endpoint is not reached there any more, though it may
+/// listen: its address is not one of this host now.
+///
+/// ```
+/// use transport::lost_address;
+///
+/// assert_eq!(lost_address(&"/ip4/127.0.0.1/tcp/80".parse()?), None, "it is there");
+/// # Ok::<(), endpoints::ParseEndpointError>(())
+/// ```
+pub fn lost_address(endpoint: &Endpoint) -> Option<Silence> {
+    let Endpoint::Tcp(tcp) = endpoint else { return None };
+    let ip = tcp.host.ip().filter(|_| is_of_other_host(endpoint))?;
+    Some(if is_lost_with_loopback(ip) { Silence::LoopbackDown } else { Silence::AddressGone })
+}
+
+fn is_lost_with_loopback(address: IpAddr) -> bool {
+    address.is_loopback() && linux::is_loopback_up() == Some(false)
 }
 
 fn or_unknown<T>(what: impl fmt::Display, told: io::Result<T>) -> Option<T> {
@@ -335,7 +392,6 @@ pub(crate) fn listening_at_file(handle: &Handle, path: &UnixPath) -> io::Result<
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
 
     use super::*;
 

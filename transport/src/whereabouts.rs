@@ -10,9 +10,9 @@
 //!   an address comes or goes ──▶ rtnetlink ───┘
 //! ```
 
-use std::{io, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
-use endpoints::{Endpoint, InstanceId, Stamped};
+use endpoints::{Endpoint, Host, InstanceId, Stamp, Stamped};
 use tokio::time::sleep;
 
 use crate::{
@@ -42,11 +42,11 @@ pub struct Whereabouts {
     /// The wildcard addresses with all of their endpoints published, each with its latest
     /// addresses. A program that published only some of them has made its choice.
     wildcards: Vec<(Wildcard, Vec<Stamped>)>,
-    /// The published addresses that this host has had itself, and may lose.
+    /// The published addresses of this host, which it may lose, and those that it has yet to get.
     fixed: Vec<Fixed>,
 }
 
-/// A published address that this host has had.
+/// A published address of this host.
 #[derive(Clone, Debug)]
 struct Fixed {
     stamped: Stamped,
@@ -164,7 +164,7 @@ impl Whereabouts {
     /// ```
     pub fn withhold(&mut self, published: &mut Vec<Stamped>) {
         for fixed in &mut self.fixed {
-            fixed.look();
+            fixed.look(&mut Looked::default());
             if fixed.is_gone {
                 published.retain(|it| *it != fixed.stamped);
             }
@@ -189,6 +189,22 @@ impl Whereabouts {
     /// # }
     /// ```
     pub fn follow(&mut self, published: &mut Vec<Stamped>) -> bool {
+        self.follow_beside(published, &mut Looked::default())
+    }
+
+    /// Updates published endpoints as [`follow`](Self::follow) does, beside others that may be at the
+    /// same addresses: each is looked at once.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::{Looked, Whereabouts};
+    ///
+    /// let mut looked = Looked::default();
+    /// for _actor in 0..3 {
+    ///     assert!(!Whereabouts::of(&[]).follow_beside(&mut Vec::new(), &mut looked));
+    /// }
+    /// ```
+    pub fn follow_beside(&mut self, published: &mut Vec<Stamped>, looked: &mut Looked) -> bool {
         let mut has_changed = follow_moves(published);
         for (wildcard, meant) in &mut self.wildcards {
             let Some(now) = wildcard.meant() else { continue };
@@ -204,7 +220,7 @@ impl Whereabouts {
         }
         for fixed in &mut self.fixed {
             let was_gone = fixed.is_gone;
-            fixed.look();
+            fixed.look(looked);
             if fixed.is_gone {
                 let count = published.len();
                 published.retain(|it| *it != fixed.stamped);
@@ -220,7 +236,7 @@ impl Whereabouts {
         has_changed
     }
 
-    /// Begins to report changes that may concern these.
+    /// Begins to report changes that may concern these, except those of the loopback interface alone.
     ///
     /// ```
     /// # use transport as callsign;
@@ -244,7 +260,10 @@ impl Whereabouts {
     ///
     /// Outside of a tokio runtime that drives I/O and time.
     pub fn changes(&self) -> Changes {
-        if self.wildcards.is_empty() && self.fixed.is_empty() {
+        // The client of a tree follows the loopback for all its actors: each may have a port there, and
+        // a socket of its own for these changes would be too much.
+        let is_loopback = |it: &Fixed| matches!(&it.stamped.endpoint, Endpoint::Tcp(tcp) if tcp.host.is_loopback());
+        if self.wildcards.is_empty() && self.fixed.iter().all(is_loopback) {
             Changes::of_sockets()
         } else {
             Changes::new()
@@ -254,8 +273,8 @@ impl Whereabouts {
 
 impl Fixed {
     /// Looks whether this host has the address now.
-    fn look(&mut self) {
-        let is_gone = is_there(&self.stamped) == Some(false);
+    fn look(&mut self, looked: &mut Looked) {
+        let is_gone = looked.is_there(&self.stamped) == Some(false);
         let endpoint = &self.stamped.endpoint;
         match (self.is_gone, is_gone) {
             (false, true) => tracing::warn!(
@@ -271,16 +290,45 @@ impl Fixed {
     }
 }
 
-/// Returns those at an address of this host. The loopback is as good as never lost, and every actor of a
-/// tree may have a port there.
-fn fixed_in(published: &[Stamped]) -> Vec<Fixed> {
-    let had = published.iter().filter(|it| is_there_at_address(it));
-    had.map(|it| Fixed { stamped: it.clone(), is_gone: false }).collect()
+/// The addresses that were looked at for one change.
+///
+/// ```
+/// # use transport as callsign;
+/// # use endpoints::Stamped;
+/// /// Follows what all of these publish, after a change.
+/// fn follow_all(all: &mut [(callsign::Whereabouts, Vec<Stamped>)]) {
+///     let mut looked = callsign::Looked::default();
+///     for (whereabouts, published) in all {
+///         whereabouts.follow_beside(published, &mut looked);
+///     }
+/// }
+/// ```
+#[derive(Debug, Default)]
+pub struct Looked(HashMap<(Host, Stamp), Option<bool>>);
+
+impl Looked {
+    fn is_there(&mut self, stamped: &Stamped) -> Option<bool> {
+        let Endpoint::Tcp(tcp) = &stamped.endpoint else { return is_there(stamped) };
+        let place = (tcp.host.clone(), stamped.stamp);
+        *self.0.entry(place).or_insert_with(|| is_there(stamped))
+    }
 }
 
-fn is_there_at_address(stamped: &Stamped) -> bool {
-    let Endpoint::Tcp(tcp) = &stamped.endpoint else { return false };
-    !tcp.host.is_loopback() && is_there(stamped) == Some(true)
+/// Returns those at an address that this host has, or that its stamp says to be here: a listener may be
+/// bound before its address comes (`ip_nonlocal_bind`).
+fn fixed_in(published: &[Stamped]) -> Vec<Fixed> {
+    let at_address = published.iter().filter(|it| matches!(it.endpoint, Endpoint::Tcp(_)));
+    let are_here = at_address.filter_map(|it| Some((it, is_there(it)?)));
+    let fixed = |(it, is_there): (&Stamped, bool)| {
+        if !is_there {
+            tracing::warn!(
+                target: "callsign", endpoint = %it.endpoint,
+                "this host does not have the address, and nobody is led there until it has"
+            );
+        }
+        Fixed { stamped: it.clone(), is_gone: !is_there }
+    };
+    are_here.map(fixed).collect()
 }
 
 /// Reports when this process's listeners may have other endpoints: a socket was bound again, or an

@@ -278,7 +278,7 @@ impl Registration {
             GivenEndpoint::Stamped(stamped) => stamped,
             GivenEndpoint::Unstamped(endpoint) => {
                 unstamped.push(endpoint.clone());
-                Stamped { stamp: transport::stamp(&endpoint), endpoint }
+                Stamped { stamp: transport::stamp_listener(&endpoint), endpoint }
             }
         };
         let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;

@@ -17,7 +17,7 @@ use std::{
 use endpoints::{Endpoint, InstanceId, Name, Stamped};
 use portal::Identity;
 use tokio::sync::{Notify, watch};
-use transport::Whereabouts;
+use transport::{Looked, Whereabouts};
 use uuid::Uuid;
 use wire::{
     Epoch, Proof,
@@ -44,7 +44,9 @@ impl DesiredState {
     }
 
     /// Adds a registration to the desired state; it replaces one of the same instance.
-    pub(crate) fn put(&self, wanted: Register, followed: Whereabouts) -> Arc<Entry> {
+    pub(crate) fn put(&self, mut wanted: Register, followed: Whereabouts) -> Arc<Entry> {
+        let mut whereabouts = Whereabouts::of(&wanted.endpoints).and(followed);
+        whereabouts.withhold(&mut wanted.endpoints);
         let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
         let entry = Arc::new(Entry {
             name: wanted.name.clone(),
@@ -55,7 +57,7 @@ impl DesiredState {
             wanted: Mutex::new(Wanted {
                 version: FIRST_VERSION,
                 state_version: FIRST_VERSION,
-                whereabouts: Whereabouts::of(&wanted.endpoints).and(followed),
+                whereabouts,
                 register: wanted,
             }),
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
@@ -152,7 +154,7 @@ impl DesiredState {
             let mut wanted = entry.lock();
             let Wanted { register, whereabouts, version, .. } = &mut *wanted;
             *version += 1;
-            entry.follow(whereabouts, &mut register.endpoints);
+            entry.follow(whereabouts, &mut register.endpoints, &mut Looked::default());
             let now = Whereabouts::of(&endpoints).and(followed);
             *whereabouts = now.after(whereabouts, &endpoints);
             register.endpoints = endpoints;
@@ -166,11 +168,11 @@ impl DesiredState {
     /// Publishes the present endpoints of this process's own listeners, if they have changed.
     pub(crate) fn follow_whereabouts(&self) {
         let entries: Vec<_> = self.lock().values().cloned().collect();
-        let mut have_changed = false;
+        let (mut have_changed, mut looked) = (false, Looked::default());
         for entry in entries {
             let mut wanted = entry.lock();
             let Wanted { register, whereabouts, version, .. } = &mut *wanted;
-            if entry.follow(whereabouts, &mut register.endpoints) {
+            if entry.follow(whereabouts, &mut register.endpoints, &mut looked) {
                 *version += 1;
                 have_changed = true;
             }
@@ -286,9 +288,14 @@ impl Entry {
 
     /// Updates the published endpoints, and tells whether they have changed; the loss of an address is
     /// reported.
-    fn follow(&self, whereabouts: &mut Whereabouts, published: &mut Vec<Stamped>) -> bool {
+    fn follow(
+        &self,
+        whereabouts: &mut Whereabouts,
+        published: &mut Vec<Stamped>,
+        looked: &mut Looked,
+    ) -> bool {
         let before: Vec<_> = whereabouts.gone().cloned().collect();
-        let has_changed = whereabouts.follow(published);
+        let has_changed = whereabouts.follow_beside(published, looked);
         for endpoint in whereabouts.gone().filter(|it| !before.contains(it)) {
             self.told.send_replace(Some(Lost::of_address(endpoint.clone())));
         }

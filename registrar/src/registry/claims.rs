@@ -23,6 +23,11 @@ pub struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
+    /// Returns the endpoint.
+    pub fn endpoint(&self) -> &'a Endpoint {
+        self.endpoint
+    }
+
     /// Returns the place that an endpoint claims.
     pub fn of(stamped: &'a Stamped) -> Self {
         let Stamped { endpoint, stamp } = stamped;

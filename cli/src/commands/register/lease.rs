@@ -272,8 +272,16 @@ fn is_meant(plan: &Plan, record: &Record) -> bool {
                 said.host.is_wildcard() && (said.port, said.tls) == (tcp.port, tcp.tls)
             })
     };
-    matches!(record.lifetime, Lifetime::Lease { .. })
-        && split(&record.endpoints, is_of_wildcard) == split(&plan.stamped, is_of_wildcard)
+    // So do those that this host has at times, which are left out meanwhile.
+    let moves = |it: &Endpoint| {
+        matches!(it, Endpoint::Tcp(tcp) if !tcp.host.is_loopback()) && plan.said.contains(it)
+    };
+    let (theirs, is_theirs_given) = split(&record.endpoints, is_of_wildcard);
+    let (ours, is_ours_given) = split(&plan.stamped, is_of_wildcard);
+    let mut differing = theirs.symmetric_difference(&ours);
+    let is_same =
+        theirs == ours || !theirs.is_disjoint(&ours) && differing.all(|it| moves(it.endpoint()));
+    matches!(record.lifetime, Lifetime::Lease { .. }) && is_same && is_theirs_given == is_ours_given
 }
 
 /// Returns the places that were given, and whether there are others, those of a wildcard. One text

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use endpoints::{Endpoint, Name};
 use tokio::time::Instant;
-use transport::Silence;
 
 use super::tracker::{Finding, Observation};
 
@@ -38,6 +37,17 @@ struct Silent {
     is_told: bool,
 }
 
+/// The way in which an actor is registered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Whether it is a program that is started for it.
+    pub(super) has_command: bool,
+    /// Whether its state was given.
+    pub(super) is_vouched_for: bool,
+    /// Whether it is still to be seen to listen at all.
+    pub(super) awaits_answer: bool,
+}
+
 /// The messages.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Remark {
@@ -46,15 +56,17 @@ pub(super) enum Remark {
 }
 
 impl Places {
-    /// Records a look, and returns the messages. If `is_quiet`, it does not report that the actor
-    /// does not listen, unless the host has lost the address.
+    /// Records a look, and returns the messages. While somebody else says whether the actor listens, it
+    /// does not report that it does not, unless the host does not have the address.
     pub(super) fn note(
         &mut self,
         name: &Name,
         seen: &[Observation],
-        (has_command, is_quiet): (bool, bool),
+        how: Manner,
         now: Instant,
     ) -> Vec<Remark> {
+        let Manner { has_command, is_vouched_for, awaits_answer } = how;
+        let is_quiet = is_vouched_for || awaits_answer;
         let mut remarks = Vec::new();
         for one in seen {
             let (endpoint, was_lost) = (&one.endpoint, self.lost.contains(&one.endpoint));
@@ -87,8 +99,10 @@ impl Places {
         for said in saids {
             let here: Vec<&Observation> = seen.iter().filter(|it| it.said == *said).collect();
             remarks.extend(self.note_place(name, said, &here, is_quiet, now));
-            if !is_quiet {
-                let serves = seen.iter().any(Observation::may_serve);
+            // Who vouches for it does not speak for another host.
+            let is_led_astray = !awaits_answer && here.iter().any(|it| it.has_no_address());
+            if !is_quiet || is_led_astray {
+                let serves = is_led_astray || seen.iter().any(Observation::may_serve);
                 remarks.extend(self.note_absence(name, said, &here, (serves, has_command), now));
             }
         }
@@ -131,9 +145,13 @@ impl Places {
         }
         (absent.is_told, absent.was_told) = (true, true);
         let why = &absent.why;
-        let text = format!(
-            "`{name}` does not listen at {said}: {why}\nit is published when it listens there"
-        );
+        let text = if here.iter().any(|it| it.has_no_address()) {
+            format!("nobody is led to `{name}` at {said}: {why}\nit is published when it has it")
+        } else {
+            format!(
+                "`{name}` does not listen at {said}: {why}\nit is published when it listens there"
+            )
+        };
         Some(Remark::Warning(text))
     }
 
@@ -156,8 +174,7 @@ impl Places {
             });
             let silent = &mut self.silent[index];
             // Who says that it listens does not speak for another host.
-            let is_gone = |it: &&Observation| it.finding == Finding::Nobody(Silence::AddressGone);
-            let is_quiet = is_quiet && !here.iter().any(is_gone);
+            let is_quiet = is_quiet && !here.iter().any(|it| it.has_no_address());
             if silent.is_told || is_quiet || now - silent.since < PATIENCE {
                 return None;
             }

@@ -114,10 +114,12 @@ impl Plan {
             }
         }
         let is_vouched_for = state.is_some();
-        let silent = if is_vouched_for || has_command { Vec::new() } else { silent(&seen) };
+        let silent = if has_command { Vec::new() } else { silent(&seen, is_vouched_for) };
         let strange = if has_command { Vec::new() } else { strange(&seen) };
-        // Nobody follows an actor with a lease to report when it is ready, so its word counts.
-        let is_starting = has_command || args.ttl.is_none() && !serves(&seen);
+        // Nobody follows an actor with a lease to report when it is ready, so its word counts, unless
+        // another host would be reached.
+        let is_believed = args.ttl.is_some() && !seen.iter().all(Observation::has_no_address);
+        let is_starting = has_command || !is_believed && !serves(&seen);
         let plan = Self {
             name,
             said,
@@ -148,8 +150,8 @@ impl Plan {
     pub(super) fn look_again(&mut self) {
         let seen = self.tracker.look(Instant::now());
         let is_vouched_for = self.is_vouched_for;
-        if !is_vouched_for && self.command.words.is_empty() {
-            self.silent = silent(&seen);
+        if self.command.words.is_empty() {
+            self.silent = silent(&seen, is_vouched_for);
         }
         self.strange = strange(&seen);
         self.stamped = first_published(&seen, is_vouched_for, self.ttl);
@@ -192,11 +194,15 @@ fn first_published(
     stamped
 }
 
-/// Returns the endpoints at which nobody listens, according to the kernel, and why.
-fn silent(seen: &[Observation]) -> Vec<(Endpoint, Silence)> {
+/// Returns the endpoints at which nobody listens, according to the kernel, and why. Who vouches for an
+/// actor does not speak for another host.
+fn silent(seen: &[Observation], is_vouched_for: bool) -> Vec<(Endpoint, Silence)> {
     let mut silent: Vec<(Endpoint, Silence)> = Vec::new();
     for one in seen {
         let Finding::Nobody(why) = &one.finding else { continue };
+        if is_vouched_for && !one.has_no_address() {
+            continue;
+        }
         // A wildcard has several addresses.
         let mut here = seen.iter().filter(|it| it.said == one.said);
         let is_silent = here.all(|it| matches!(it.finding, Finding::Nobody(_)));

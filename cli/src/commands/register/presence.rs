@@ -11,12 +11,12 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use transport::Silence;
+use transport::{Silence, is_of_other_host};
 use wire::{State, callbacks::LostCause};
 
 use super::{
     Plan,
-    places::{Places, Remark},
+    places::{Manner, Places, Remark},
     told::{lacks_socket, tell, tell_lost, warn_of_aliases, warn_of_unknown_hosts},
     tracker::{Finding, Observation, published},
 };
@@ -93,7 +93,8 @@ async fn keep_in_step(kept: Presence<'_>) -> Infallible {
             noted(registered.update_endpoints(published).await);
         }
         if awaits_answer {
-            let answering = answering(&seen, &mut dials).await;
+            let is_young = has_command && began.elapsed() < PATIENCE_WITH_OWN;
+            let answering = answering(&seen, is_young, &mut dials).await;
             if answering.is_err() && registered.state() == State::Ready {
                 // Undoing a drain does not make anybody listen.
                 noted(registered.set_state(State::Starting).await);
@@ -141,7 +142,7 @@ async fn keep_in_step(kept: Presence<'_>) -> Infallible {
                 _ => {}
             }
         }
-        let how = (has_command, is_vouched_for || awaits_answer);
+        let how = Manner { has_command, is_vouched_for, awaits_answer };
         for remark in places.note(name, &seen, how, Instant::now()) {
             match remark {
                 Remark::Warning(text) => warn(context, text),
@@ -174,19 +175,22 @@ async fn keep_in_step(kept: Presence<'_>) -> Infallible {
 }
 
 /// Returns the first endpoint at which the actor listens; if the kernel cannot tell, one that
-/// answers.
+/// answers. A program that is young may yet listen here at an address that another host has: that host
+/// is not asked.
 ///
 /// # Errors
 ///
 /// All endpoints, each with the reason, if there is none.
 async fn answering(
     seen: &[Observation],
+    is_young: bool,
     dials: &mut Dials,
 ) -> Result<Endpoint, Vec<(Endpoint, String)>> {
     if let Some(own) = seen.iter().find(|it| it.finding == Finding::Own) {
         return Ok(own.endpoint.clone());
     }
     let unknown = seen.iter().filter(|it| it.finding == Finding::Unknown);
+    let unknown = unknown.filter(|it| !(is_young && is_of_other_host(&it.endpoint)));
     if let Some(endpoint) = dials.dial(unknown.cloned().collect()).await {
         return Ok(endpoint);
     }
@@ -250,7 +254,11 @@ fn is_to_be_said(seen: &[Observation], began: Instant) -> bool {
         Finding::Nobody(Silence::OtherType { .. }) => Duration::ZERO,
         Finding::Others(_)
         | Finding::Nobody(
-            Silence::NotASocket { .. } | Silence::NoFolder { .. } | Silence::NotAFolder { .. },
+            Silence::NotASocket { .. }
+            | Silence::NoFolder { .. }
+            | Silence::NotAFolder { .. }
+            | Silence::NoAddress { .. }
+            | Silence::LoopbackDown,
         ) => PATIENCE_WITH_OTHERS,
         _ => PATIENCE,
     };
@@ -389,6 +397,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most endpoints to report of a program that listens at none of the given ones.
 const ELSEWHERE_MAX: usize = 4;
+
+/// The time for a program to listen at an address that this host does not have (`ip_nonlocal_bind`),
+/// before whichever host has it is asked: most servers start faster.
+const PATIENCE_WITH_OWN: Duration = Duration::from_secs(2);
 
 /// The time after which another program or an obstacle in the place of a started one is reported.
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(1);

@@ -11,7 +11,10 @@ use transport::{Silence, strangers_at, unknown_host};
 use uuid::Uuid;
 use wire::State;
 
-use super::{Plan, tracker::linked_to};
+use super::{
+    Plan,
+    tracker::{has_no_address, linked_to},
+};
 use crate::{
     context::Context,
     failure::Failure,
@@ -46,6 +49,15 @@ pub(super) fn warn_of_silence(context: &Context, plan: &Plan) {
     };
     for (endpoint, why) in &plan.silent {
         let follows = follows(endpoint.is_socket_file());
+        if has_no_address(why) {
+            let follows = match (plan.ttl, plan.awaits_answer) {
+                (Some(_), _) => "; register it again when it has it",
+                (None, true) => "; it is ready when it has it",
+                (None, false) => "; it is published when it has it",
+            };
+            warn(context, format_args!("nobody is led to {endpoint}: {why}{follows}"));
+            continue;
+        }
         // An obstacle is named: whoever is to listen there would meet it.
         let why = match why {
             Silence::NotListening | Silence::Missing => String::new(),

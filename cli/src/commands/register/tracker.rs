@@ -16,8 +16,8 @@ use endpoints::{Endpoint, Interface, Stamp, Stamped, TcpAddress, UnixAddress, Un
 use tokio::time::Instant;
 use transport::{
     DialError, Listening, ListeningSocket, Process, Silence, Whose, any_listens, dial_within,
-    endpoints_of, expand, here, holders, is_of_other_host, listening, may_speak_for, stamp,
-    user_ids_are_global, whose,
+    endpoints_of, expand, here, holders, listening, lost_address, may_speak_for, stamp,
+    user_ids_are_global, whose, without_address,
 };
 
 use super::former::Former;
@@ -191,7 +191,7 @@ impl KnownEndpoint {
         let mut listened = listening(endpoint);
         for _look in 1..LOOKS {
             let Listening::Sockets(sockets) = &listened else { break };
-            if let Some(judged) = self.judge(sockets, program, former, servers, now) {
+            if let Some(judged) = self.judge(endpoint, sockets, program, former, servers, now) {
                 return judged;
             }
             listened = listening(endpoint);
@@ -199,14 +199,15 @@ impl KnownEndpoint {
         match listened {
             Listening::Nobody(silence) => (Finding::Nobody(silence), None),
             Listening::Sockets(sockets) => {
-                let judged = self.judge(&sockets, program, former, servers, now);
+                let judged = self.judge(endpoint, &sockets, program, former, servers, now);
                 judged.unwrap_or((Finding::Unknown, None))
             }
-            // What was seen here is not elsewhere now: another host may have been given the address.
-            Listening::Unknown if self.was_own && is_of_other_host(endpoint) => {
-                (Finding::Nobody(Silence::AddressGone), None)
-            }
             Listening::Unknown => {
+                // What was seen here is not elsewhere now: another host may have been given the address.
+                let lost = lost_address(endpoint).filter(|_| self.was_own);
+                if let Some(silence) = lost.or_else(|| without_address(endpoint)) {
+                    return (Finding::Nobody(silence), None);
+                }
                 // The holder of a socket at a path is not visible either. For a running program,
                 // the first one counts.
                 if program.is_some() || self.stamp.socket.is_none() {
@@ -220,6 +221,7 @@ impl KnownEndpoint {
     /// Tells whose the sockets are, like [`Self::look`]; `None` if they have closed meanwhile.
     fn judge(
         &mut self,
+        endpoint: &Endpoint,
         sockets: &[ListeningSocket],
         program: Option<Process>,
         former: &mut Option<Former>,
@@ -285,6 +287,10 @@ impl KnownEndpoint {
             self.sockets = inodes;
         }
         (self.was_own, self.others) = (true, None);
+        // Its address may have come since it was stamped.
+        if self.stamp.kernel.is_none() {
+            self.stamp = Stamp { socket: None, ..stamp(endpoint) };
+        }
         match sockets.iter().find_map(|it| it.file) {
             Some(file) => self.stamp.socket = Some(file),
             // A port or a name is free for every user as soon as its server ends: before the next look,
@@ -344,7 +350,7 @@ impl Observation {
             (Finding::Others(_) | Finding::Strangers(..), Origin::Said) => {
                 is_vouched_for && !self.was_own
             }
-            (Finding::Nobody(Silence::AddressGone), _) => false,
+            (Finding::Nobody(silence), _) if has_no_address(silence) => false,
             (Finding::Nobody(_), Origin::Said) => true,
             (Finding::Unknown, origin) => origin != Origin::Guessed,
             (Finding::Others(_) | Finding::Strangers(..) | Finding::Nobody(_), _) => false,
@@ -359,6 +365,11 @@ impl Observation {
             Finding::Unknown => self.origin != Origin::Guessed,
             Finding::Nobody(_) | Finding::Others(_) | Finding::Strangers(..) => false,
         }
+    }
+
+    /// Tells whether a program listens there, and another host may have the address.
+    pub(super) fn has_no_address(&self) -> bool {
+        matches!(&self.finding, Finding::Nobody(silence) if has_no_address(silence))
     }
 
     /// Tells whether the actor has listened there, and nobody does.
@@ -394,6 +405,12 @@ impl Observation {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Tells whether another host may have the address.
+pub(super) fn has_no_address(silence: &Silence) -> bool {
+    use Silence::{AddressGone, LoopbackDown, NoAddress};
+    matches!(silence, AddressGone | LoopbackDown | NoAddress { .. })
 }
 
 fn port_of(endpoint: &Endpoint) -> Option<u16> {
