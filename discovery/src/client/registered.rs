@@ -10,7 +10,7 @@ use portal::Identity;
 use transport::Published;
 use wire::State;
 
-use super::registration::{check_endpoints, check_metadata};
+use super::registration::{check_endpoints, check_metadata, stamp_users_of_lease};
 use crate::{
     Client, LinkError, Losses, Lost, RegisterError, RegistrarFailure, RegistrarFailures,
     Registration,
@@ -406,7 +406,13 @@ impl Registered {
         endpoints: impl Into<Published>,
     ) -> Result<(), RegisterError> {
         let (stamped, followed) = endpoints.into().into_parts();
-        let endpoints = check_endpoints(stamped)?;
+        let mut endpoints = check_endpoints(stamped)?;
+        if self.entry.lease.is_some() {
+            let (_, wanted) = self.entry.wanted();
+            if !wanted.proves {
+                stamp_users_of_lease(&mut endpoints, &wanted.endpoints);
+            }
+        }
         let version = self.client.hub().desired.move_to(&self.entry, endpoints, followed);
         self.accepted_as(version).await
     }

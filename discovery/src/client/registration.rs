@@ -3,8 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use endpoints::{Endpoint, Name, NameError, Nowhere, ParseEndpointError, Stamped};
+use rustix::process::geteuid;
 use thiserror::Error;
-use transport::{Listener, Listening, Published, Whereabouts, listening_at_each, may_speak_for};
+use transport::{
+    Listener, Listening, Published, Whereabouts, keep_users, listening_at_each, may_speak_for,
+    stamp_users,
+};
 use uuid::Uuid;
 use wire::{
     InstanceSecret, METADATA_BYTES_MAX, State,
@@ -281,12 +285,15 @@ impl Registration {
                 Stamped { stamp: transport::stamp_listener(&endpoint), endpoint }
             }
         };
-        let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
+        let mut endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
         if self.state == State::Ready && !self.proves {
             check_listeners(&unstamped)?;
         }
         check_metadata(&self.metadata)?;
         let lease_ms = self.lease.map(lease_ms).transpose()?;
+        if lease_ms.is_some() && !self.proves {
+            stamp_users_of_lease(&mut endpoints, &[]);
+        }
         let Self { uuid, secret, metadata, state, proves, wait, followed, .. } = self;
         let register = Register {
             endpoints,
@@ -338,6 +345,17 @@ fn check_listeners(places: &[Endpoint]) -> Result<(), RegistrationError> {
         }
     }
     Ok(())
+}
+
+/// Stamps the endpoints of a lease with the users who listen there, unless they have been given or are
+/// those of former stamps. Nobody follows a lease, and whoever takes a port is not to be taken for it.
+pub(crate) fn stamp_users_of_lease(endpoints: &mut [Stamped], former: &[Stamped]) {
+    let mut asked = endpoints.to_vec();
+    stamp_users(&mut asked, Some(geteuid().as_raw()));
+    keep_users(&mut asked, former);
+    for (endpoint, asked) in endpoints.iter_mut().zip(asked) {
+        endpoint.stamp.user = endpoint.stamp.user.or(asked.stamp.user);
+    }
 }
 
 /// Checks that metadata is not too long.

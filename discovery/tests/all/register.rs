@@ -402,6 +402,35 @@ async fn leases_are_renewed_while_their_guard_lives() {
     registrar.until(|it| it.instances == 0).await;
 }
 
+#[tokio::test]
+async fn a_lease_is_stamped_with_the_user_who_listens_there() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let [served, other] = ["127.0.0.1:0"; 2].map(|it| std::net::TcpListener::bind(it).unwrap());
+    let [first, second] = [&served, &other].map(|it| Endpoint::from(it.local_addr().unwrap()));
+    let own = transport::user_ids_are_global().then(|| rustix::process::geteuid().as_raw());
+    let ttl = Duration::from_secs(60);
+    let lease = Registration::new("leased").endpoint(first.to_string()).unwrap().lease(ttl);
+    let proved = lease.clone().proves();
+    let kept = soon(client.register(lease)).await.unwrap();
+    let users = async || {
+        let record = soon(client.query_actor("leased")).await.unwrap().unwrap();
+        record.endpoints.iter().map(|it| it.stamp.user).collect::<Vec<_>>()
+    };
+    assert_eq!(users().await, [own]);
+
+    // Given again, each keeps its user, though nobody listens there now.
+    drop(served);
+    let bare = |it: &Endpoint| Stamped { stamp: transport::stamp(it), endpoint: it.clone() };
+    soon(kept.update_endpoints([&first, &second].map(bare))).await.unwrap();
+    assert_eq!(users().await, [own, own]);
+    soon(kept.unregister()).await;
+
+    // Who proves who it is may be anybody's.
+    let _kept = soon(client.register(proved)).await.unwrap();
+    assert_eq!(users().await, [None]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_lease_runs_out_while_the_registrar_is_stopped() {
     let registrar = Running::start().await;
