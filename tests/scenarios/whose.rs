@@ -69,6 +69,56 @@ fn a_program_that_listens_elsewhere_is_told_where() {
     mine.says(&room.unix("@feed"));
 }
 
+/// Listens at the given places: `tcp`, `udp` or `name`, and a port or name.
+const BEYOND: &str = "\
+import signal, socket, sys
+kind, place = sys.argv[1:]
+s = socket.socket(
+    socket.AF_UNIX if kind == 'name' else socket.AF_INET,
+    socket.SOCK_DGRAM if kind == 'udp' else socket.SOCK_STREAM)
+s.bind('\\0' + place if kind == 'name' else ('127.0.0.1', int(place)))
+if kind != 'udp': s.listen()
+signal.pause()
+";
+
+#[test]
+fn a_program_that_nobody_reaches_from_here_is_told_why() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let python = python();
+    let port = free_port().to_string();
+    let at_port = format!("/ip4/127.0.0.1/tcp/{port}");
+    let name = room.abstract_unix("beyond");
+    let bare = name.strip_prefix("/unix/@").unwrap();
+    let mut unshare = room.other_command("unshare");
+    unshare.args(["--net", "ip", "link", "set", "lo", "up"]);
+    let can_unshare = Running::start(unshare).outcome().code == Some(0);
+    if !can_unshare {
+        eprintln!("skipped in part: no network namespace can be made here");
+    }
+    let script = "ip link set lo up; exec \"$@\"";
+    let own = ["unshare", "--net", "sh", "-c", script, "sh"];
+    let other = "listens there, in a network namespace of its own; let it listen at a socket path";
+    // All of them together, because it takes ten seconds until that is said.
+    let mut all = Vec::new();
+    for (endpoint, own, kind, place, why) in [
+        (&at_port, &own[..], "tcp", &*port, other),
+        (&name, &own[..], "name", bare, other),
+        (&at_port, &[][..], "udp", &*port, "takes datagrams at that port (UDP)"),
+    ] {
+        if !own.is_empty() && !can_unshare {
+            continue;
+        }
+        let program = [own, &[&*python, "-c", BEYOND, kind, place]].concat();
+        all.push((node.run(&[&["register", kind, endpoint, "--"], &program[..]].concat()), why));
+    }
+    for (mut mine, why) in all {
+        mine.says("nobody listens there");
+        mine.says(why);
+        mine.stop();
+    }
+}
+
 #[test]
 fn a_program_in_the_place_of_an_actor_is_not_taken_for_it() {
     let room = Room::new();

@@ -43,7 +43,7 @@ impl Process {
     }
 
     /// Returns the process that has a number in `/proc` now.
-    fn seen(pid: i32) -> Option<Self> {
+    pub(crate) fn seen(pid: i32) -> Option<Self> {
         Some(Self { pid, started: entry_started(pid)? })
     }
 
@@ -171,6 +171,19 @@ pub fn whose(sockets: &[ListeningSocket], meant: &[Process]) -> Whose {
     }
 }
 
+/// Tells whether a process, by its number, is this one or descends from it.
+///
+/// ```
+/// use transport::is_descendant;
+///
+/// assert!(is_descendant(std::process::id().cast_signed()));
+/// assert!(!is_descendant(1) || std::process::id() == 1);
+/// ```
+pub fn is_descendant(pid: i32) -> bool {
+    let (own, other) = (Process::own(), Process::of(pid));
+    own.zip(other).is_some_and(|(own, other)| family_of(&[own]).contains(&other.pid))
+}
+
 /// Returns the processes that hold any of the sockets, as far as they can be seen from here.
 pub fn holders(sockets: &[ListeningSocket]) -> Vec<Process> {
     let mut found = Vec::new();
@@ -269,7 +282,7 @@ fn held_by_any(
     if descriptors_left > 0 { seen } else { Seen::Part }
 }
 
-fn sockets_of(pid: i32, left: &mut usize) -> io::Result<HashSet<u64>> {
+pub(crate) fn sockets_of(pid: i32, left: &mut usize) -> io::Result<HashSet<u64>> {
     let mut held = HashSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.take(*left) {
         *left -= 1;
@@ -286,7 +299,7 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Returns the numbers of the live ones, and of all their descendants.
-fn family_of(meant: &[Process]) -> HashSet<i32> {
+pub(crate) fn family_of(meant: &[Process]) -> HashSet<i32> {
     let mut children = HashMap::<i32, Vec<i32>>::new();
     for pid in processes().unwrap_or_default() {
         children.entry(parent_of(pid).unwrap_or_default()).or_default().push(pid);
@@ -336,7 +349,7 @@ const MASTERS_MAX: usize = 8;
 const PROCESSES_MAX: usize = 65_536;
 
 /// The most descriptors to look at in total: each takes about a microsecond.
-const DESCRIPTORS_MAX: usize = 1_000_000;
+pub(crate) const DESCRIPTORS_MAX: usize = 1_000_000;
 
 /// The holder of an endpoint that another process wants to bind.
 #[derive(Clone, Debug, Eq, PartialEq)]

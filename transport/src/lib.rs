@@ -40,6 +40,7 @@
 //! | `listening` | the listener at an endpoint, as the kernel reports it |
 //! | `listening::picked` | the Unix sockets at certain places, from the kernel's list of all |
 //! | `strangers` | other users' listeners in the places of programs that cannot prove who they are |
+//! | `beyond` | listeners of a program that nobody reaches from here |
 //! | `holders` | the processes that hold a socket, and the listeners of a process |
 //! | `port` | a port for a program that is told which one to bind |
 //! | `mounts` | whether a path means the same to another process |
@@ -79,6 +80,7 @@ mod access;
 mod addresses;
 mod adopt;
 mod beside;
+mod beyond;
 mod claim;
 mod dead;
 mod diag;
@@ -123,6 +125,7 @@ mod wildcards;
 pub use access::{Access, group_id};
 pub use adopt::AdoptError;
 pub use beside::beside;
+pub use beyond::{Beyond, beyond};
 pub use dead::{clear_dead_socket, remove_dangling_link, remove_dead_socket, remove_own_socket};
 pub use dial::{
     DIAL_TIMEOUT, dial, dial_seen, dial_socket, dial_stamped, dial_stamped_of, dial_within,
@@ -135,7 +138,9 @@ pub use here::{
     HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, socket_user,
     stamp, stamp_listener,
 };
-pub use holders::{Holder, Process, Whose, any_listens, endpoints_of, holders, whose};
+pub use holders::{
+    Holder, Process, Whose, any_listens, endpoints_of, holders, is_descendant, whose,
+};
 pub use incoming::Incoming;
 pub use linux::{
     Flow, PeerProcess, ProcessMark, die_with_parent, free_at_once, is_loopback_up, may_speak_for,

@@ -63,6 +63,7 @@ impl Places {
         name: &Name,
         seen: &[Observation],
         how: Manner,
+        beyond: &dyn Fn(&Endpoint) -> Option<String>,
         now: Instant,
     ) -> Vec<Remark> {
         let Manner { has_command, is_vouched_for, awaits_answer } = how;
@@ -103,7 +104,15 @@ impl Places {
             let is_led_astray = !awaits_answer && here.iter().any(|it| it.has_no_address());
             if !is_quiet || is_led_astray {
                 let serves = is_led_astray || seen.iter().any(Observation::may_serve);
-                remarks.extend(self.note_absence(name, said, &here, (serves, has_command), now));
+                let absence = self.note_absence(name, said, &here, (serves, has_command), now);
+                remarks.extend(absence.map(|remark| match remark {
+                    Remark::Warning(mut text) => {
+                        let beyond = here.iter().find_map(|it| beyond(&it.endpoint));
+                        text.extend(beyond.map(|it| format!("\n{it}")));
+                        Remark::Warning(text)
+                    }
+                    note => note,
+                }));
             }
         }
         remarks

@@ -117,7 +117,9 @@ async fn keep_in_step(kept: Presence<'_>) -> Infallible {
                 }
                 Err(silent) if has_command && !is_warned && is_to_be_said(&seen, began) => {
                     is_warned = true;
-                    warn(context, still_silent(name, began, &silent, &tracker.own_endpoints()));
+                    let beyond = |endpoint: &Endpoint| tracker.beyond(endpoint);
+                    let elsewhere = tracker.own_endpoints();
+                    warn(context, still_silent(name, began, &silent, &elsewhere, beyond));
                 }
                 Err(_) if !has_command && !is_warned => {
                     is_warned = true;
@@ -143,7 +145,8 @@ async fn keep_in_step(kept: Presence<'_>) -> Infallible {
             }
         }
         let how = Manner { has_command, is_vouched_for, awaits_answer };
-        for remark in places.note(name, &seen, how, Instant::now()) {
+        let beyond = |endpoint: &Endpoint| tracker.beyond(endpoint);
+        for remark in places.note(name, &seen, how, &beyond, Instant::now()) {
             match remark {
                 Remark::Warning(text) => warn(context, text),
                 Remark::Note(text) => note(context, text),
@@ -359,6 +362,7 @@ fn still_silent(
     began: Instant,
     silent: &[(Endpoint, String)],
     elsewhere: &[Endpoint],
+    beyond: impl Fn(&Endpoint) -> Option<String>,
 ) -> String {
     let mut text = match began.elapsed().as_secs() {
         0 => format!("`{name}` does not answer yet:"),
@@ -366,6 +370,9 @@ fn still_silent(
     };
     for (endpoint, why) in silent {
         _ = write!(text, "\n  {endpoint}: {why}");
+        if let Some(beyond) = beyond(endpoint) {
+            _ = write!(text, "\n    {beyond}");
+        }
     }
     if silent.is_empty() {
         text += "\n  it listens at none of this host's addresses";

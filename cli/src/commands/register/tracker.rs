@@ -15,9 +15,9 @@ use std::{
 use endpoints::{Endpoint, Interface, Stamp, Stamped, TcpAddress, UnixAddress, UnixPath};
 use tokio::time::Instant;
 use transport::{
-    DialError, Listening, ListeningSocket, Process, Silence, Whose, any_listens, dial_within,
-    endpoints_of, expand, here, holders, listening, lost_address, may_speak_for, stamp,
-    user_ids_are_global, whose, without_address,
+    Beyond, DialError, Listening, ListeningSocket, Process, Silence, Whose, any_listens, beyond,
+    dial_within, endpoints_of, expand, here, holders, listening, lost_address, may_speak_for,
+    stamp, user_ids_are_global, whose, without_address,
 };
 
 use super::former::Former;
@@ -169,6 +169,18 @@ impl ListenerTracker {
             self.known.retain(|endpoint, _| seen.iter().any(|it| it.endpoint == *endpoint));
         }
         seen
+    }
+
+    /// Returns what the program started here has at an endpoint where nobody listens, and the remedy.
+    pub(super) fn beyond(&self, endpoint: &Endpoint) -> Option<String> {
+        let found = beyond(&[self.program?], endpoint)?;
+        let remedy = match found {
+            Beyond::OtherNetwork(_) => {
+                "let it listen at a socket path, or say where it is reached: --state ready"
+            }
+            Beyond::Datagrams(_) => "actors take connections: let it listen at a TCP port",
+        };
+        Some(format!("{found}; {remedy}"))
     }
 
     /// Returns the endpoints at which the program started here listens, given or not.
