@@ -1,5 +1,7 @@
 //! Notifications to the service manager, if one started this program.
 
+mod relay;
+
 use std::{
     convert::Infallible,
     env,
@@ -18,6 +20,8 @@ use std::{
 
 use sd_notify::NotifyState;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+
+pub(crate) use self::relay::Relay;
 
 /// Tells the service manager, if there is one.
 pub(crate) fn notify(states: &[NotifyState<'_>]) {
@@ -88,16 +92,23 @@ impl Watchdog {
         }))
     }
 
-    /// Returns the variables that tell a program of this watchdog: if this process reports, a
-    /// program that it runs is not to.
-    pub(crate) fn variables(&self) -> &'static [&'static str] {
-        if self.0.is_some() { &["WATCHDOG_PID", "WATCHDOG_USEC"] } else { &[] }
+    /// Returns the variables of this watchdog that a program is not to have. If its messages are
+    /// relayed, it may keep the watchdog itself; else this process does it alone.
+    pub(crate) fn withheld(&self, is_relayed: bool) -> &'static [&'static str] {
+        match (&self.0, is_relayed) {
+            (None, _) => &[],
+            (Some(_), true) => &["WATCHDOG_PID"],
+            (Some(_), false) => &["WATCHDOG_PID", "WATCHDOG_USEC"],
+        }
     }
 
-    /// Reports for as long as it is polled.
-    pub(crate) async fn keep(mut self) -> Infallible {
-        loop {
-            self.ping().await;
+    /// Reports for as long as it is polled, and passes on what a program reports.
+    pub(crate) async fn keep(mut self, relay: Option<Relay>) -> Infallible {
+        match relay {
+            Some(relay) => relay.pass_on(self).await,
+            None => loop {
+                self.ping().await;
+            },
         }
     }
 
@@ -125,6 +136,17 @@ impl Watchdog {
 /// Sends a message to the service manager as `sd_notify::notify` does, but does not wait while the
 /// manager does not read: its queue is short, and it reads nothing while it reloads its units.
 fn send(states: &[NotifyState<'_>], patience: Option<Duration>) -> io::Result<()> {
+    let message: String = states.iter().map(|it| format!("{it}\n")).collect();
+    send_text(&message, patience)
+}
+
+/// Tells whether a service manager wants to be told.
+fn is_managed() -> bool {
+    env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Sends a text as [`send`] does.
+fn send_text(message: &str, patience: Option<Duration>) -> io::Result<()> {
     let Some(place) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let address = match place.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -135,7 +157,6 @@ fn send(states: &[NotifyState<'_>], patience: Option<Duration>) -> io::Result<()
         Some(patience) => socket.set_write_timeout(Some(patience))?,
         None => socket.set_nonblocking(true)?,
     }
-    let message: String = states.iter().map(|it| format!("{it}\n")).collect();
     socket.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 

@@ -132,7 +132,8 @@ fn the_watchdog_of_a_registration_is_fed_in_place_of_its_program() {
     let held = ["register", "web", &place, "--state", "ready", "--registrar", node.endpoint()];
     let shows = "echo with ${WATCHDOG_USEC-nothing} ${WATCHDOG_PID-of nobody}; exec sleep 600";
     for (program, whose, shown) in [
-        (&["--", "sh", "-c", shows][..], None, "with nothing of nobody"),
+        // It may feed it by itself, and until then need not.
+        (&["--", "sh", "-c", shows][..], None, "with 20000 of nobody"),
         (&[], None, ""),
         // It is that of the process which has started this one.
         (&["--", "sh", "-c", shows], Some("1"), "with 20000 1"),
@@ -161,7 +162,7 @@ fn the_watchdog_of_a_registration_is_fed_in_place_of_its_program() {
 const TOLD: &str = "\
 import os, socket, sys, time
 manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-manager.sendto(b'STATUS=of the program', os.environ['NOTIFY_SOCKET'])
+manager.sendto(b'STATUS=of the program', os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1))
 sys.stdin.readline()
 s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(600)
 ";
@@ -192,6 +193,71 @@ fn a_program_is_ready_for_its_manager_when_others_can_find_it() {
         assert!(heard.iter().all(|it| !it.contains("READY=1")), "{heard:?}");
         drop(web.outcome());
     }
+}
+
+/// Says lines of its input to the service manager, each a message whose parts `;` separates.
+const SAYS: &str = "\
+import os, socket, sys
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+for line in sys.stdin:
+    if line.strip() == 'barrier':
+        read, write = os.pipe()
+        place = os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1)
+        with_it = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, write.to_bytes(4, sys.byteorder))]
+        manager.sendmsg([b'BARRIER=1'], with_it, 0, place)
+        os.close(write)
+        os.read(read, 1)
+        print('passed', flush=True)
+        continue
+    message = line.strip().replace(';', '\\n').encode()
+    manager.sendto(message, os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1))
+";
+
+#[test]
+fn a_program_tells_its_manager_of_the_service_and_keeps_its_watchdog() {
+    let room = Room::new();
+    let manager = Manager::of(&room);
+    let node = Node::start(&room);
+    let (place, python) = (room.unix("web.sock"), python());
+    let held = ["register", "web", &place, "--state", "ready", "--registrar", node.endpoint()];
+    let mut command = room.command(&[&held[..], &["--", &python, "-c", SAYS]].concat());
+    manager.watches(&room, &mut command);
+    let mut web = Running::start(command);
+    manager.hears("READY=1");
+    manager.hears(IS_WELL);
+    for (said, heard) in [
+        ("STATUS=half way;MAINPID=1", "STATUS=half way\n"),
+        ("RELOADING=1;MONOTONIC_USEC=7", "RELOADING=1\nMONOTONIC_USEC=7\n"),
+        ("FDSTORE=1;READY=1", "READY=1\n"),
+        ("EXTEND_TIMEOUT_USEC=70", "EXTEND_TIMEOUT_USEC=70\n"),
+    ] {
+        web.type_line(said);
+        let all = manager.hears(heard);
+        assert_eq!(all.last().unwrap(), heard, "{all:?}");
+    }
+    // What was said before has been read by then.
+    web.type_line("barrier");
+    web.line_with("passed");
+    manager.hears(IS_WELL);
+
+    // From its first word on it keeps the watchdog: this process does not vouch for it any more.
+    web.type_line("WATCHDOG=1;STATUS=mine");
+    let all = manager.hears("mine");
+    assert_eq!(all.last().unwrap(), "WATCHDOG=1\nSTATUS=mine\n");
+    assert!(manager.hears_nothing_more(), "the program says nothing, and is called well");
+    web.type_line("WATCHDOG=1");
+    assert_eq!(manager.hears(IS_WELL), ["WATCHDOG=1\n"]);
+    // A manager that does not read holds up nobody.
+    for number in 0..400 {
+        web.type_line(&format!("STATUS={number}"));
+    }
+    web.type_line("barrier");
+    web.line_with("passed");
+    manager.hears("STATUS=399");
+    web.type_line("STOPPING=1");
+    manager.hears("STOPPING=1");
+    // Its input ends with the test's, and so does it.
+    web.outcome().succeeds();
 }
 
 #[test]

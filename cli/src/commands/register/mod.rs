@@ -47,7 +47,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     output::notices::{note, warn, with_causes},
-    service::{Watchdog, notify},
+    service::{Relay, Watchdog, notify},
     signals::Signals,
     typed,
 };
@@ -93,9 +93,10 @@ without a program, `register` waits for one.
 
 A service manager that has set NOTIFY_SOCKET (Type=notify of systemd) is told READY=1 as soon as \
 others can find the actor: it is registered, and ready unless its state was set. The program gets \
-the variable too; its own messages count if the unit accepts them (NotifyAccess=all), and the first \
-READY=1 of the two is the one that counts. With WatchdogSec= it is told that `register` is well, in \
-place of the program, which does not get the variables of the watchdog. While no registrar answers, \
+a socket of `register` as NOTIFY_SOCKET; what it says of the service there (READY, STATUS, RELOADING, STOPPING, \
+WATCHDOG, EXTEND_TIMEOUT_USEC) is passed on, and the first READY=1 of the two is the one that counts. With \
+WatchdogSec= the manager is told that `register` is well, until the program, which gets WATCHDOG_USEC, \
+sends its first WATCHDOG=1: from then on its own count. While no registrar answers, \
 and while `register` waits in line, it asks for more time to start (EXTEND_TIMEOUT_USEC), and says \
 what it waits for.
 
@@ -167,7 +168,10 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     plan.command.handed = handed.iter().map(name).collect();
     // A program's own messages do not count for most units.
     let watchdog = Watchdog::new();
-    plan.command.withheld = watchdog.variables().iter().map(Into::into).collect();
+    let relay = Relay::open().filter(|_| !args.command.is_empty());
+    plan.command.withheld = watchdog.withheld(relay.is_some()).iter().map(Into::into).collect();
+    let address = relay.iter().map(|it| ("NOTIFY_SOCKET".into(), it.address().into()));
+    plan.command.environment.extend(address);
     let client = context.open_client()?;
     let registering = async {
         match (&args.command[..], args.ttl) {
@@ -179,7 +183,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     tokio::select! {
         biased;
         exit = registering => exit,
-        never = watchdog.keep() => match never {},
+        never = watchdog.keep(relay) => match never {},
     }
 }
 
