@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import hmac
 import os
@@ -23,6 +24,9 @@ _STATX_BTIME = 0x800
 _STATX_MNT_ID = 0x1000
 _STATX_MNT_ID_UNIQUE = 0x4000
 _SO_NETNS_COOKIE = 71
+_RTN_LOCAL = 2
+#: The kernel's answers for an address to which nothing leads.
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.ENODEV)
 
 
 class Socket(Protocol):
@@ -147,6 +151,29 @@ def interfaces() -> tuple[Interface, ...]:
         return tuple(_addresses())
     except OSError:
         return ()
+
+
+def has_address(ip: IPv4Address | IPv6Address) -> bool:
+    """Tells whether an address is one of this host, as the kernel's routes say: an interface has
+    it, or a route alone makes it that (rtnetlink, RTM_GETROUTE)."""
+    family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+    route = struct.pack("=BBBBBBBBI", family, ip.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    destination = struct.pack("=HH", 4 + len(ip.packed), 1) + ip.packed
+    request = struct.pack("=IHHII", 16 + len(route) + len(destination), 26, 1, 1, 0)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+            kernel.settimeout(5)
+            kernel.sendto(request + route + destination, (0, 0))
+            answer = kernel.recv(1 << 16)
+        (kind,) = struct.unpack_from("=H", answer, 4)
+        if kind == 24:
+            return answer[23] == _RTN_LOCAL
+        (error,) = struct.unpack_from("=i", answer, 16)
+        if -error in _NO_ROUTE:
+            return False
+    except (OSError, struct.error, IndexError):
+        pass
+    return any(it.ip == ip for it in interfaces())
 
 
 def peer_user(sock: socket.socket) -> int | None:

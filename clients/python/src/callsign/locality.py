@@ -258,7 +258,7 @@ def is_there(stamped: Stamped) -> bool | None:
         case Tcp() if not stamped.endpoint.is_loopback and stamped.endpoint.ip is not None:
             if (stamped.stamp.kernel, stamped.stamp.netns) != (kernel.kernel_id(), kernel.netns()):
                 return None
-            return any(it.ip == stamped.endpoint.ip for it in kernel.interfaces())
+            return _is_own_address(stamped.endpoint)
     return None
 
 
@@ -269,5 +269,6 @@ def _is_own_address(place: Tcp) -> bool:
     ip = place.ip
     if ip is None:
         return False
-    own = [it for it in kernel.interfaces() if it.ip == ip]
-    return any(place.zone is None or it.name == place.zone for it in own)
+    if place.zone is None:
+        return kernel.has_address(ip)
+    return any((it.ip, it.name) == (ip, place.zone) for it in kernel.interfaces())

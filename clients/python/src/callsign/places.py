@@ -17,7 +17,7 @@ from . import kernel
 from .endpoint import Endpoint, Tcp, UnixAbstract, UnixPath
 from .errors import EndpointError, InvalidRegistration
 from .kernel import Socket
-from .locality import Stamped, stamp
+from .locality import Stamp, Stamped, is_there, stamp
 from .multiaddr import endpoint, of_path
 from .secure import TlsListener
 from .text import kind_of, quoted, system
@@ -140,7 +140,24 @@ def published(listener: Socket, *, tls: bool = False) -> list[Stamped]:
             takes.add(4)
         own = [it for it in kernel.interfaces() if it.ip.version in takes]
         places = list(dict.fromkeys(_tcp(it.ip, port, it.name, tls) for it in own))
-    return [Stamped(it, stamp(it, listener)) for it in places]
+    # It listens here, also if its address is yet to come (`ip_nonlocal_bind`).
+    here = Stamp(kernel.kernel_id(), kernel.netns(listener))
+    return [Stamped(it, here) for it in places]
+
+
+def present(endpoints: Iterable[Stamped]) -> list[Stamped]:
+    """Leaves out the endpoints whose address this host does not have now: another may have it."""
+    return [it for it in endpoints if not (_is_at_address(it) and is_there(it) is False)]
+
+
+def may_move(places: Iterable[Place], endpoints: Iterable[Stamped]) -> bool:
+    """Tells whether places depend on the addresses that this host has at the moment."""
+    is_here = any(_is_at_address(it) and is_there(it) is not None for it in endpoints)
+    return is_here or has_wildcard(places)
+
+
+def _is_at_address(stamped: Stamped) -> bool:
+    return isinstance(stamped.endpoint, Tcp)
 
 
 def _check_listens(listener: Socket) -> None:

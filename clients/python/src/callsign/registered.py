@@ -10,11 +10,12 @@ import anyio
 import anyio.abc
 
 from .desired import Details, Entry, check_metadata, check_state, make_entry
+from .endpoint import Endpoint
 from .errors import LinkError, Lost, NotOpen, RegistrarFailure, registrars_error
 from .link import Dialing, Down, Standby, Up, log
 from .locality import Stamp, Stamped
 from .messages import Hello, Instance, State
-from .places import Place, has_wildcard, stamped_all
+from .places import Place, may_move, present, stamped_all
 from .secure import Channel
 from .serving import Serving
 from .wildcards import follow
@@ -88,7 +89,7 @@ class Registered:
 
     async def update_endpoints(self, endpoints: Sequence[Place]) -> None:
         """Replaces its endpoints. One that was bound again has another stamp. The addresses of
-        wildcards are not followed any more."""
+        this host are not followed any more."""
         self._following.cancel()
         await self._changed(endpoints=self._entry.stamped(stamped_all(endpoints)))
 
@@ -215,11 +216,21 @@ class Registered:
         return self.instance
 
     async def _follow(self, places: Sequence[Place]) -> None:
-        """Keeps the endpoints at the present addresses of wildcards."""
+        """Keeps the endpoints at the present addresses of wildcards, and withholds those whose
+        address this host does not have."""
+        were_here: dict[Endpoint, Stamp] = {}
 
         def publish() -> None:
-            endpoints = self._entry.stamped(stamped_all(places))
-            if endpoints and self._entry.is_wanted and endpoints != self._entry.wanted.endpoints:
+            found = stamped_all(places)
+            # What was stamped here is not elsewhere when its address has gone.
+            were_here.update({it.endpoint: it.stamp for it in found if it.stamp != Stamp()})
+            found = [Stamped(it.endpoint, were_here.get(it.endpoint, it.stamp)) for it in found]
+            endpoints = self._entry.stamped(present(found))
+            before = self._entry.wanted.endpoints
+            if self._entry.is_wanted and endpoints != before:
+                if gone := {it.endpoint for it in before} - {it.endpoint for it in endpoints}:
+                    what = "%s is not found at %s, whose address this host has lost"
+                    log.warning(what, self.instance, ", ".join(sorted(map(str, gone))))
                 self._entry.change(endpoints=endpoints)
 
         with self._following:
@@ -259,7 +270,8 @@ class Registering:
     async def __aenter__(self) -> Registered:
         self._client.hub.check_open()
         links = len(self._client.hub.links)
-        endpoints = stamped_all(self._endpoints)
+        found = stamped_all(self._endpoints)
+        endpoints = present(found)
         entry = make_entry(self._name, endpoints, self._details, links)
         if any(it.stamp != Stamp() and it.stamp.kernel is None for it in endpoints):
             log.warning(_UNKNOWN_KERNEL)
@@ -276,7 +288,7 @@ class Registering:
         except BaseException:
             await self.__aexit__()
             raise
-        if has_wildcard(self._endpoints):
+        if may_move(self._endpoints, found):
             self._client.start(registered._follow, self._endpoints)
         return registered
 
