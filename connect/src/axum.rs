@@ -38,6 +38,18 @@ use portal::Acceptor;
 use transport::{Listener, Peer, Stream};
 
 /// The program that has made a request, for `ConnectInfo`.
+///
+/// ```
+/// # mod callsign { pub use {callsign_connect::*, discovery::*}; }
+/// use axum::extract::ConnectInfo;
+/// use callsign::axum::Caller;
+///
+/// /// A handler that greets whoever asks.
+/// async fn greet(ConnectInfo(caller): ConnectInfo<Caller>) -> String {
+///     format!("good morning, {caller}\n")
+/// }
+/// # let _ = greet;
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Caller {

@@ -73,6 +73,19 @@ pub struct Connector {
 
 impl Connector {
     /// Makes a connector that asks the registrars of a client.
+    ///
+    /// ```
+    /// # mod callsign { pub use {callsign_connect::*, discovery::*}; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Client, ClientOptions, hyper::Connector};
+    ///
+    /// let client = Client::open(["/unix/run/callsign/registrar.sock"], ClientOptions::default())?;
+    /// let connector = Connector::new(client); // it asks when it connects
+    /// # drop(connector);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(client: Client) -> Self {
         Self { client, only: None }
     }
@@ -144,6 +157,18 @@ async fn why_not(client: &Client, name: &Name) -> Result<ReachActorError, Lookup
 }
 
 /// The instance that a request has reached, and how: an extension of hyper's responses.
+///
+/// ```
+/// # mod callsign { pub use {callsign_connect::*, discovery::*}; }
+/// use callsign::hyper::Reached;
+///
+/// /// Says how a response came.
+/// fn path<B>(response: &http::Response<B>) -> Option<String> {
+///     let reached = response.extensions().get::<Reached>()?;
+///     Some(format!("{} over {} ({})", reached.instance, reached.endpoint, reached.locality))
+/// }
+/// # let _ = path::<()>;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Reached {
     /// The instance.
@@ -157,6 +182,18 @@ pub struct Reached {
 }
 
 /// A connection to an actor, as hyper reads and writes it.
+///
+/// ```
+/// # mod callsign { pub use {callsign_connect::*, discovery::*}; }
+/// use callsign::hyper::{Connector, HttpStream};
+/// use tower_service::Service;
+///
+/// /// Connects to an actor, for a client of HTTP that takes a connection.
+/// async fn connect(mut connector: Connector) -> Result<HttpStream, callsign::ReachActorError> {
+///     connector.call("http://feed/".parse().expect("it is a URI")).await
+/// }
+/// # let _ = connect;
+/// ```
 #[derive(Debug)]
 pub struct HttpStream {
     io: TokioIo<Stream>,

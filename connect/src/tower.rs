@@ -49,6 +49,26 @@ use crate::{ReachActorError, reach::reach_instance};
 ///
 /// Suspect instances are left out as long as there are others. While no registrar can be reached,
 /// the last known instances stay. It ends when the client is closed.
+///
+/// ```
+/// # mod callsign { pub use {callsign_connect::*, discovery::*}; }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use callsign::{Client, ClientOptions};
+/// use callsign::tower::{Instance, Instances};
+/// use futures_util::StreamExt;
+///
+/// # let client = Client::open(["/memory/7"], ClientOptions::default())?;
+/// // The service of an instance is its name here.
+/// let make = |instance: Instance| instance.record().instance().to_string();
+/// let mut instances = Instances::new(&client, "feed", make)?;
+/// # client.close().await;
+/// while let Some(change) = instances.next().await {
+///     println!("{}", if change.is_ok() { "another came or went" } else { "never" });
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Instances<S, F> {
     client: Client,
     name: Name,
@@ -63,6 +83,20 @@ pub struct Instances<S, F> {
 
 impl<S, F: FnMut(Instance) -> S> Instances<S, F> {
     /// Follows the instances of a name.
+    ///
+    /// ```
+    /// # mod callsign { pub use {callsign_connect::*, discovery::*}; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use callsign::{Client, ClientOptions};
+    /// use callsign::tower::{Instance, Instances};
+    ///
+    /// # let client = Client::open(["/memory/7"], ClientOptions::default())?;
+    /// let none = Instances::new(&client, "no/name", |instance: Instance| instance);
+    /// assert!(none.is_err(), "a name has no `/`");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -150,6 +184,16 @@ fn usable<'a>(ready: impl Iterator<Item = &'a Arc<Record>>) -> BTreeMap<Uuid, Ar
 }
 
 /// An instance to make a service for.
+///
+/// ```
+/// # mod callsign { pub use {callsign_connect::*, discovery::*}; }
+/// use callsign::tower::Instance;
+///
+/// /// Makes the service of an instance: here, what a balancer prints of it.
+/// fn service(instance: Instance) -> String {
+///     instance.record().instance().to_string()
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Instance {
     client: Client,
@@ -170,6 +214,19 @@ impl Instance {
     }
 
     /// Connects to it, at its present endpoints, and has it prove its identity if it can.
+    ///
+    /// ```
+    /// # mod callsign { pub use {callsign_connect::*, discovery::*}; }
+    /// use callsign::{ReachActorError, tower::Instance};
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// /// Sends a line to an instance.
+    /// async fn tell(instance: &Instance, line: &str) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let mut stream = instance.connect().await?;
+    ///     stream.write_all(line.as_bytes()).await?;
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

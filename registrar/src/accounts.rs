@@ -1,7 +1,9 @@
 //! Accounts: each owner's use of the node, and its quotas. Plain bookkeeping, with no socket and no
 //! clock. A charge is credited when its object goes.
 
+mod exceeded;
 mod held;
+mod holding;
 
 use std::{
     cmp::Reverse,
@@ -10,13 +12,13 @@ use std::{
     time::Duration,
 };
 
-use thiserror::Error;
 use wire::{
-    ErrorKind, OwnerUse, Quota, QuotaExceeded, RemoteError, Use,
+    OwnerUse, Quota, Use,
     registrar::{OWNERS_MAX, Owners},
 };
 
 use self::held::Held;
+pub use self::{exceeded::Exceeded, holding::Holding};
 use crate::{
     meter::{Meter, Reading},
     quotas::{QuotaRules, Quotas},
@@ -71,63 +73,20 @@ struct Used {
     in_buffers: usize,
 }
 
-/// Says that an account would use more than it may.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("{}", self.text())]
-pub struct Exceeded {
-    /// The quota.
-    pub quota: Quota,
-    /// Its owner.
-    pub account: Account,
-    /// The present use.
-    pub used: usize,
-    /// The additional amount.
-    pub asked: usize,
-    /// The limit.
-    pub limit: usize,
-}
-
-/// The bytes in the buffers of one connection, charged to an account: credited when this is
-/// dropped.
-#[derive(Debug)]
-pub struct Holding {
-    accounts: Accounts,
-    account: Account,
-    bytes: usize,
-}
-
-impl Holding {
-    pub(crate) fn new(accounts: Accounts, account: Account) -> Self {
-        Self { accounts, account, bytes: 0 }
-    }
-
-    /// Records the number of buffered bytes. A few are included in the connection's own charge, so
-    /// that no connection ends for a short message.
-    ///
-    /// # Errors
-    ///
-    /// [`Exceeded`] if that is more than the owner's quota: the connection must end.
-    pub fn set(&mut self, bytes: usize) -> Result<(), Exceeded> {
-        let bytes = bytes.saturating_sub(PLACE_BUFFER_BYTES);
-        if bytes != self.bytes {
-            self.accounts.charge_buffers(self.account, self.bytes, bytes)?;
-            self.bytes = bytes;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.set(0).expect("less is never too much");
-    }
-}
-
-/// The buffered bytes of a connection that are included in its own charge: a few short messages.
-const PLACE_BUFFER_BYTES: usize = 4 * 1024;
-
 impl Accounts {
     /// Makes accounts that nothing is charged to, of a node that runs as a user.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::Quota;
+    /// use callsign::registrar::{Account, Accounts, QuotaRules};
+    ///
+    /// // Of a node that runs as user 1000, who may have whatever it has.
+    /// let accounts = Accounts::new(QuotaRules::default(), 4096, 1000);
+    /// let room = |user| accounts.room(Account::User(user), Quota::Instances);
+    /// assert!(room(1000) > room(1001));
+    /// ```
     pub fn new(rules: QuotaRules, sessions_max: usize, user: u32) -> Self {
         let ledger = Ledger {
             rules,
@@ -141,17 +100,52 @@ impl Accounts {
     }
 
     /// Makes accounts that may be charged whatever it is.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::Quota;
+    /// use callsign::registrar::{Account, Accounts};
+    ///
+    /// let accounts = Accounts::unlimited();
+    /// assert_eq!(accounts.room(Account::User(1000), Quota::Watches), usize::MAX);
+    /// ```
     pub fn unlimited() -> Self {
         let (trusted, others) = (Quotas::UNLIMITED, Quotas::UNLIMITED);
         Self::new(QuotaRules { trusted, others, named: HashMap::new() }, usize::MAX, 0)
     }
 
     /// Returns the bytes that are charged to all accounts together.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::Quota;
+    /// use callsign::registrar::{Account, Accounts};
+    ///
+    /// let accounts = Accounts::unlimited();
+    /// accounts.charge(Account::User(1000), &[(Quota::Bytes, 70)])?;
+    /// accounts.charge(Account::User(1001), &[(Quota::Bytes, 30)])?;
+    /// assert_eq!(accounts.bytes(), 100);
+    /// # Ok::<(), callsign::registrar::Exceeded>(())
+    /// ```
     pub fn bytes(&self) -> usize {
         self.ledger().held.bytes()
     }
 
     /// Applies other quotas. An account that exceeds them keeps what it has, and gets no more.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::Quota;
+    /// use callsign::registrar::{Account, Accounts, QuotaRules, Quotas};
+    ///
+    /// let accounts = Accounts::unlimited();
+    /// let others = Quotas { watches: 10, ..Quotas::default() };
+    /// accounts.set(QuotaRules { others, ..QuotaRules::default() }, 4096);
+    /// assert_eq!(accounts.room(Account::User(1000), Quota::Watches), 10);
+    /// ```
     pub fn set(&self, rules: QuotaRules, sessions_max: usize) {
         let mut ledger = self.ledger();
         ledger.rules = rules;
@@ -159,6 +153,19 @@ impl Accounts {
     }
 
     /// Charges all of it to an account, or nothing.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::Quota;
+    /// use callsign::registrar::{Account, Accounts, QuotaRules};
+    ///
+    /// let accounts = Accounts::new(QuotaRules::default(), 4096, 0);
+    /// let user = Account::User(1000);
+    /// let too_much = [(Quota::Instances, 1), (Quota::Watches, 1_000_000)];
+    /// assert!(accounts.charge(user, &too_much).is_err());
+    /// assert!(accounts.uses().is_empty(), "the instance is not charged either");
+    /// ```
     ///
     /// # Errors
     ///
@@ -173,7 +180,7 @@ impl Accounts {
     }
 
     /// Charges to an account what nobody has asked for.
-    pub fn charge_anyway(&self, account: Account, what: &[(Quota, usize)]) {
+    pub(crate) fn charge_anyway(&self, account: Account, what: &[(Quota, usize)]) {
         self.ledger().add(account, what);
     }
 
@@ -211,19 +218,33 @@ impl Accounts {
     }
 
     /// Credits an earlier charge to an account.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::Quota;
+    /// use callsign::registrar::{Account, Accounts};
+    ///
+    /// let accounts = Accounts::unlimited();
+    /// let (user, one) = (Account::User(1000), [(Quota::Instances, 1)]);
+    /// accounts.charge(user, &one)?;
+    /// accounts.give_back(user, &one);
+    /// assert_eq!(accounts.use_of(user).instances.used, 0);
+    /// # Ok::<(), callsign::registrar::Exceeded>(())
+    /// ```
     pub fn give_back(&self, account: Account, what: &[(Quota, usize)]) {
         self.ledger().give_back(account, what);
     }
 
     /// Tells whether so much less memory is used than was that it is worth to give it back to the
     /// system. It is to be asked from time to time; while more and more is freed, that is awaited.
-    pub fn take_has_shrunk(&self) -> bool {
+    pub(crate) fn take_has_shrunk(&self) -> bool {
         self.ledger().held.take_has_shrunk()
     }
 
     /// Tells whether so much memory was freed that some is to be given back to the system before more
     /// is freed. It is to be asked after everything that may free much.
-    pub fn take_has_freed_much(&self, now_ms: u64) -> bool {
+    pub(crate) fn take_has_freed_much(&self, now_ms: u64) -> bool {
         self.ledger().held.take_has_freed_much(now_ms)
     }
 
@@ -243,7 +264,12 @@ impl Accounts {
     /// # Errors
     ///
     /// [`Exceeded`], if it may not.
-    pub fn check(&self, account: Account, quota: Quota, asked: usize) -> Result<(), Exceeded> {
+    pub(crate) fn check(
+        &self,
+        account: Account,
+        quota: Quota,
+        asked: usize,
+    ) -> Result<(), Exceeded> {
         self.ledger().check(account, quota, asked)
     }
 
@@ -262,6 +288,17 @@ impl Accounts {
     }
 
     /// Returns how much more an account may use of something.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::Quota;
+    /// use callsign::registrar::{Account, Accounts, QuotaRules};
+    ///
+    /// let accounts = Accounts::new(QuotaRules::default(), 4096, 0);
+    /// let room = accounts.room(Account::User(1000), Quota::Watches);
+    /// assert_eq!(room, QuotaRules::default().others.watches, "nothing is used");
+    /// ```
     pub fn room(&self, account: Account, quota: Quota) -> usize {
         let ledger = self.ledger();
         ledger.limit(account, quota).saturating_sub(ledger.used(account, quota))
@@ -297,12 +334,26 @@ impl Accounts {
 
     /// Tells whether an account belongs to those that may end the node anyway: a limit for them
     /// would protect nobody.
-    pub fn is_trusted(&self, account: Account) -> bool {
+    pub(crate) fn is_trusted(&self, account: Account) -> bool {
         self.ledger().is_trusted(account)
     }
 
     /// Returns what everybody uses who uses anything, in the order of their accounts, and how much
     /// each may.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::Quota;
+    /// use callsign::registrar::{Account, Accounts};
+    ///
+    /// let accounts = Accounts::unlimited();
+    /// accounts.charge(Account::User(1000), &[(Quota::Instances, 3)])?;
+    /// for owner in accounts.uses() {
+    ///     println!("{}: {} instances", owner.owner, owner.instances.used);
+    /// }
+    /// # Ok::<(), callsign::registrar::Exceeded>(())
+    /// ```
     pub fn uses(&self) -> Vec<OwnerUse> {
         let ledger = self.ledger();
         let mut accounts = ledger.accounts();
@@ -311,7 +362,7 @@ impl Accounts {
     }
 
     /// Returns the accounts that use the most memory, for a caller.
-    pub fn owners(&self, own: Account) -> Owners {
+    pub(crate) fn owners(&self, own: Account) -> Owners {
         let ledger = self.ledger();
         let bytes = |it: &Account| ledger.used(*it, Quota::Bytes);
         let mut accounts = ledger.accounts();
@@ -328,12 +379,25 @@ impl Accounts {
 
     /// Returns a caller's own use, if it may not see that of others: their numbers would reveal
     /// hidden names.
-    pub fn own(&self, own: Account) -> Owners {
+    pub(crate) fn own(&self, own: Account) -> Owners {
         let own = self.use_of(own);
         Owners { owners: vec![own.clone()], own, total: 1, is_own_alone: true }
     }
 
     /// Returns what one account uses, and how much it may.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::Quota;
+    /// use callsign::registrar::{Account, Accounts};
+    ///
+    /// let accounts = Accounts::unlimited();
+    /// accounts.charge(Account::User(1000), &[(Quota::Instances, 3)])?;
+    /// let own = accounts.use_of(Account::User(1000));
+    /// assert_eq!((own.instances.used, own.instances.quota), (3, None));
+    /// # Ok::<(), callsign::registrar::Exceeded>(())
+    /// ```
     pub fn use_of(&self, account: Account) -> OwnerUse {
         self.ledger().owner_use(account)
     }
@@ -434,65 +498,6 @@ impl Ledger {
             cpu: Use { used: ran.map_or(0, |it| it.percent), ..of(Quota::Cpu) },
             cpu_ms: ran.map_or(0, |it| it.meter.total().as_millis() as u64),
         }
-    }
-}
-
-impl Exceeded {
-    fn text(&self) -> String {
-        let Self { quota, account, used, asked, limit } = self;
-        let (amount, remedy) = match quota {
-            Quota::Bytes => {
-                let kib = |it: usize| it.div_ceil(1024);
-                let amount = format!(
-                    "{account} holds {} of {} KiB here, and asks for {} more",
-                    kib(*used),
-                    limit / 1024,
-                    kib(*asked),
-                );
-                (amount, "read the answers, register less")
-            }
-            Quota::Sessions => {
-                (count(account, ["session", "sessions"], *used, *limit), "close some")
-            }
-            Quota::Instances => {
-                (count(account, ["instance", "instances"], *used, *limit), "take some out")
-            }
-            Quota::Waits => {
-                (count(account, ["waiting call", "waiting calls"], *used, *limit), "cancel some")
-            }
-            Quota::Watches => (count(account, ["watch", "watches"], *used, *limit), "cancel some"),
-            Quota::Cpu => {
-                let amount =
-                    format!("{account} has used {used}% of a processor here, of at most {limit}%");
-                (amount, "connect less often")
-            }
-            quota => (count(account, [quota.name(); 2], *used, *limit), "wait"),
-        };
-        let bound = match quota {
-            Quota::Sessions => " (no owner has more than half of `sessions_max`)",
-            _ => "",
-        };
-        format!("{amount}: {remedy}, or raise `{quota}` in the registrar's [quotas]{bound}")
-    }
-}
-
-fn count(account: &Account, [one, many]: [&str; 2], used: usize, limit: usize) -> String {
-    let what = if used == 1 { one } else { many };
-    format!("{account} has {used} {what} here, of at most {limit}")
-}
-
-impl From<Exceeded> for QuotaExceeded {
-    fn from(Exceeded { quota, account, used, asked, limit }: Exceeded) -> Self {
-        let [used, asked, limit] = [used, asked, limit].map(|it| it as u64);
-        Self { quota, owner: account.into(), used, asked, limit }
-    }
-}
-
-impl From<&Exceeded> for RemoteError {
-    fn from(exceeded: &Exceeded) -> Self {
-        let payload = QuotaExceeded::from(*exceeded);
-        Self::new(ErrorKind::QuotaExceeded, exceeded.to_string())
-            .with_payload(QuotaExceeded::TYPE_NAME, &payload)
     }
 }
 

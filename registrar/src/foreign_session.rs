@@ -131,6 +131,27 @@ impl ForeignSession {
     }
 
     /// Says that all endpoints of an instance are registered.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use callsign::registrar::{Limits, RegistryHandle};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// use callsign::{Stamped, State, registrar::Foreign};
+    ///
+    /// let (session, uuid) = (registry.own_session(), uuid::Uuid::new_v4());
+    /// for address in ["/ip4/192.0.2.7/tcp/80", "/ip4/192.0.2.8/tcp/80"] {
+    ///     let endpoint = Some(Stamped::bare(address.parse()?));
+    ///     let (name, metadata) = ("chat".parse()?, Default::default());
+    ///     session.register(Foreign { name, uuid, endpoint, metadata }).await?;
+    /// }
+    /// session.settle(uuid);
+    /// assert_eq!(registry.instances(&"chat".parse()?)[0].state, State::Ready);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn settle(&self, uuid: Uuid) {
         self.registry.settle(uuid, self.caller.owner);
     }

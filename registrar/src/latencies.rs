@@ -31,12 +31,31 @@ impl Latencies {
 
     /// Returns the calls that took at most so many seconds, and more than those before; the last are
     /// without a bound.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::Latencies;
+    ///
+    /// /// Writes a histogram.
+    /// fn show(latencies: &Latencies) {
+    ///     for (seconds, calls) in latencies.buckets() {
+    ///         println!("{calls} took at most {seconds} s");
+    ///     }
+    /// }
+    /// ```
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let bound = |at| if at < BUCKETS { bound_ns(at) as f64 / 1e9 } else { f64::MAX };
         self.calls.iter().enumerate().map(move |(at, calls)| (bound(at), calls.load(Relaxed)))
     }
 
     /// Returns the seconds of all calls together.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # use callsign::registrar::{Limits, RegistryHandle};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// assert_eq!(registry.look_up_latencies().sum(), 0.0, "nobody has asked");
+    /// ```
     pub fn sum(&self) -> f64 {
         self.sum_ns.load(Relaxed) as f64 / 1e9
     }

@@ -177,6 +177,13 @@ impl Node {
     }
 
     /// Returns where the node listens, with the real ports in place of port 0.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// fn show(node: &callsign::registrar::Node) {
+    ///     node.endpoints().iter().for_each(|it| println!("listening on {it}"));
+    /// }
+    /// ```
     pub fn endpoints(&self) -> Vec<Endpoint> {
         self.listeners.iter().map(|it| it.bound().clone()).collect()
     }
@@ -201,6 +208,13 @@ impl Node {
     }
 
     /// Tells whether a dial of an endpoint reaches it.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// fn is_of_system(node: &callsign::registrar::Node) -> bool {
+    ///     "/unix/run/callsign/registrar.sock".parse().is_ok_and(|it| node.takes_in(&it))
+    /// }
+    /// ```
     pub fn takes_in(&self, endpoint: &Endpoint) -> bool {
         self.listeners.iter().any(|it| it.takes_in(endpoint))
     }
@@ -244,6 +258,13 @@ impl Node {
     }
 
     /// Returns what changes the node while it serves.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// fn forget_rules(node: &callsign::registrar::Node) {
+    ///     node.controls().set_rules(Default::default());
+    /// }
+    /// ```
     pub fn controls(&self) -> &Controls {
         &self.controls
     }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::sources::{read, rust_files};
+use crate::{
+    facade::FACADE,
+    sources::{read, rust_files},
+};
 
-/// The root of the facade. What its modules have beside is for few.
-const ROOT: &str = "cli/src/lib.rs";
-
-/// Returns the types and functions of the facade's root, and the methods of its types, that have no
-/// example: the file, the line, and a message.
+/// Returns the types and functions of the facade, and the methods of its types, that have no example:
+/// the file, the line, and a message.
 pub(crate) fn missing() -> Vec<(String, usize, String)> {
-    let exported: BTreeSet<_> = exports(&read(ROOT)).into_iter().collect();
+    let exported: BTreeSet<_> = FACADE.iter().flat_map(|it| exports(&read(it))).collect();
     let mut missing = Vec::new();
     for path in rust_files() {
         let Some((crate_name, _)) = path.split_once("/src/") else { continue };
@@ -18,12 +18,32 @@ pub(crate) fn missing() -> Vec<(String, usize, String)> {
             continue;
         }
         let is_exported = |name: &str| exported.contains(&(crate_name.to_owned(), name.to_owned()));
+        // All that is public in a module that is exported as a whole.
+        let is_whole =
+            module(&path).is_some_and(|it| is_exported(it) && is_shown(&path, crate_name, it));
+        let is_exported = |name: &str| is_whole || is_exported(name);
         for (line, item) in without_example(&read(&path), is_exported) {
             missing.push((path.clone(), line, format!("`{item}` has no example; write one")));
         }
     }
     missing
 }
+
+/// Returns the module of a crate that a file belongs to.
+fn module(path: &str) -> Option<&str> {
+    words(path.split_once("/src/")?.1).next()
+}
+
+/// Tells whether a crate has a public module of that name that is meant for users.
+fn is_shown(path: &str, crate_name: &str, module: &str) -> bool {
+    let is_public =
+        read(&format!("{crate_name}/src/lib.rs")).contains(&format!("pub mod {module};"));
+    is_public && !path.starts_with(FOR_ATTRIBUTE)
+}
+
+/// The module of the functions that `#[export]` calls; it is exported with the attribute, since it has
+/// the same name.
+const FOR_ATTRIBUTE: &str = "tree/src/export/";
 
 /// Returns the exported items of a file without an example, each with its line.
 fn without_example(text: &str, is_exported: impl Fn(&str) -> bool) -> Vec<(usize, String)> {

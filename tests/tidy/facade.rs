@@ -5,7 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::sources::{read, rust_files};
 
 /// The files of the facade that re-export items of the crates below.
-const FACADE: &[&str] = &["cli/src/lib.rs", "cli/src/registrar.rs", "cli/src/tractor.rs"];
+pub(crate) const FACADE: &[&str] = &[
+    "cli/src/dns.rs",
+    "cli/src/http.rs",
+    "cli/src/lib.rs",
+    "cli/src/registrar.rs",
+    "cli/src/tractor.rs",
+];
 
 /// Names that the facade leaves out on purpose: those that only macros and the binary use, and
 /// those with another meaning in their place.

@@ -81,6 +81,16 @@ pub enum DnsError {
 }
 
 /// Sockets that are bound already.
+///
+/// ```
+/// # mod callsign { pub use callsign_gateway::*; pub use registrar; }
+/// use callsign::dns::DnsSockets;
+///
+/// let datagrams = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// let given = DnsSockets { datagrams: vec![datagrams], ..DnsSockets::default() };
+/// assert!(given.connections.is_empty(), "those are bound beside");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct DnsSockets {
     /// Those for datagrams.
@@ -102,6 +112,18 @@ fn adopt_connections(listener: &std::net::TcpListener) -> io::Result<TcpListener
 impl DnsAdapter {
     /// Binds a UDP socket and a TCP listener at each address, to answer for a domain.
     ///
+    /// ```
+    /// # mod callsign { pub use callsign_gateway::*; pub use registrar; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::dns::DnsAdapter;
+    ///
+    /// let dns = DnsAdapter::bind(&["127.0.0.1:0".parse()?], "callsign").await?;
+    /// println!("dig @127.0.0.1 -p {} feed.callsign", dns.addresses()[0].port());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`DnsError`]; nothing stays bound then.
@@ -115,6 +137,25 @@ impl DnsAdapter {
 
     /// Answers at sockets that are bound already, as by a service manager, as far as their addresses
     /// are among those to listen at, and binds the others.
+    ///
+    /// ```
+    /// # mod callsign { pub use callsign_gateway::*; pub use registrar; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::dns::{DnsAdapter, DnsError, DnsSockets};
+    ///
+    /// /// Answers at the sockets that a service manager has bound.
+    /// async fn adopt(given: DnsSockets) -> Result<DnsAdapter, DnsError> {
+    ///     let addresses = given.datagrams.iter().filter_map(|it| it.local_addr().ok());
+    ///     let listen: Vec<_> = addresses.collect();
+    ///     DnsAdapter::bind_beside(given, &listen, "callsign").await
+    /// }
+    ///
+    /// let none = adopt(DnsSockets::default()).await?;
+    /// assert!(none.addresses().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -151,11 +192,35 @@ impl DnsAdapter {
 
     /// Has it keep at most so many connections; one user of this host, or one address, has a quarter
     /// of them.
+    ///
+    /// ```
+    /// # mod callsign { pub use callsign_gateway::*; pub use registrar; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::dns::DnsAdapter;
+    ///
+    /// let dns = DnsAdapter::bind(&["127.0.0.1:0".parse()?], "callsign").await?.at_most(40);
+    /// assert_eq!(dns.addresses().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn at_most(self, connections_max: usize) -> Self {
         Self { connections_max, ..self }
     }
 
     /// Returns where it listens, with the real ports in place of port 0.
+    ///
+    /// ```
+    /// # mod callsign { pub use callsign_gateway::*; pub use registrar; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::dns::DnsAdapter;
+    ///
+    /// let dns = DnsAdapter::bind(&["127.0.0.1:0".parse()?], "callsign").await?;
+    /// assert_ne!(dns.addresses()[0].port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }

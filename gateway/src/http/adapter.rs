@@ -84,6 +84,18 @@ impl HttpAdapter {
     /// that to the socket files; without it, the umask decides. TLS takes the certificate of this
     /// process ([`set_tls`](transport::set_tls)), and one of whoever asks, which says who that is.
     ///
+    /// ```
+    /// # mod callsign { pub use callsign_gateway::*; pub use registrar; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::http::HttpAdapter;
+    ///
+    /// let http = HttpAdapter::bind(&["/ip4/127.0.0.1/tcp/0".parse()?], None).await?;
+    /// assert_eq!(http.endpoints().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`HttpError`]; nothing stays bound then.
@@ -97,6 +109,20 @@ impl HttpAdapter {
 
     /// Answers HTTP at listeners that are bound already, as by a service manager, and binds those of
     /// the endpoints that none of them takes in.
+    ///
+    /// ```
+    /// # mod callsign { pub use {callsign_gateway::*, transport::*}; pub use registrar; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Listener, http::HttpAdapter};
+    ///
+    /// let given = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// let endpoint = given.bound().clone();
+    /// let http = HttpAdapter::bind_beside(vec![given], &[endpoint.clone()], None).await?;
+    /// assert_eq!(http.endpoints(), [endpoint], "it is not bound again");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -138,6 +164,18 @@ impl HttpAdapter {
     }
 
     /// Returns where it listens, with the real ports in place of port 0.
+    ///
+    /// ```
+    /// # mod callsign { pub use callsign_gateway::*; pub use registrar; }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::http::HttpAdapter;
+    ///
+    /// let http = HttpAdapter::bind(&["/ip4/127.0.0.1/tcp/0".parse()?], None).await?;
+    /// assert_ne!(http.endpoints()[0], "/ip4/127.0.0.1/tcp/0".parse()?, "it has a real port");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }

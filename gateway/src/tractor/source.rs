@@ -52,6 +52,15 @@ impl TractorSource {
     }
 
     /// Returns where the registrar listens.
+    ///
+    /// ```
+    /// # mod callsign { pub use callsign_gateway::*; pub use registrar; }
+    /// use callsign::tractor::TractorSource;
+    ///
+    /// let source = TractorSource::new("/ip4/127.0.0.1/tcp/1616".parse()?);
+    /// println!("asking {}", source.registrar());
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     pub fn registrar(&self) -> &Endpoint {
         &self.registrar
     }

@@ -70,11 +70,28 @@ impl RegistryHandle {
     }
 
     /// Returns how long one of 64 look-ups took, each.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # use callsign::registrar::{Limits, RegistryHandle};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// let calls: u64 = registry.look_up_latencies().buckets().map(|(_, calls)| calls).sum();
+    /// assert_eq!(calls, 0, "nobody has asked");
+    /// ```
     pub fn look_up_latencies(&self) -> &Latencies {
         &self.0.looked_up
     }
 
     /// Returns how long one of 8 registrations took, each.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # use callsign::registrar::{Limits, RegistryHandle};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// let latencies = registry.registration_latencies();
+    /// let calls: u64 = latencies.buckets().map(|(_, calls)| calls).sum();
+    /// println!("{:?} s on average", latencies.sum() / calls as f64);
+    /// ```
     pub fn registration_latencies(&self) -> &Latencies {
         &self.0.registered
     }
@@ -93,11 +110,29 @@ impl RegistryHandle {
     }
 
     /// Returns how many sessions there may be.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::RegistryHandle;
+    ///
+    /// /// Tells whether nine of ten places are taken.
+    /// fn is_nearly_full(registry: &RegistryHandle) -> bool {
+    ///     registry.status().sessions > registry.sessions_max() as u64 / 10 * 9
+    /// }
+    /// ```
     pub fn sessions_max(&self) -> usize {
         self.0.accounts.ledger().sessions_max
     }
 
     /// Returns how many instances there may be.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{Limits, RegistryHandle};
+    ///
+    /// let limits = Limits { instances_max: 1000, ..Limits::default() };
+    /// assert_eq!(RegistryHandle::unattended(limits).instances_max(), 1000);
+    /// ```
     pub fn instances_max(&self) -> usize {
         self.read(|registry| registry.limits().instances_max)
     }

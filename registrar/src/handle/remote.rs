@@ -72,6 +72,19 @@ impl RegistryHandle {
     }
 
     /// Records another node of the cluster, or its new registrar. `false` if there are too many.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # use callsign::registrar::{Limits, RegistryHandle};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// use callsign::registrar::HomeNode;
+    ///
+    /// let (name, secret) = ("rome".parse()?, registry.proof_secret());
+    /// let rome = HomeNode { name, registrar: uuid::Uuid::new_v4(), secret };
+    /// assert!(registry.know_node(rome));
+    /// # Ok::<(), callsign::NameError>(())
+    /// ```
     pub fn know_node(&self, node: HomeNode) -> bool {
         self.with(|registry| registry.know_node(node))
     }

@@ -128,6 +128,24 @@ pub enum Grantee {
 
 impl NameRules {
     /// Puts rules in order. `place` says where it is written what holds of all other names.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{NameRule, NameRules, Names};
+    ///
+    /// let one_leader = NameRule {
+    ///     pattern: "leader".parse()?,
+    ///     register: None,
+    ///     find: None,
+    ///     exclusive: true,
+    ///     instances_max: None,
+    ///     place: "node.toml:7".to_owned(),
+    /// };
+    /// let rules = NameRules::new(Names::Open, "node.toml:3".to_owned(), vec![one_leader]);
+    /// assert!(rules.of("leader").is_some() && rules.of("feed").is_none());
+    /// # Ok::<(), callsign::NameError>(())
+    /// ```
     pub fn new(otherwise: Names, place: String, mut rules: Vec<NameRule>) -> Self {
         rules.sort_by(|one, other| other.pattern.cmp_specific(&one.pattern));
         let hides = rules.iter().any(|it| it.find.is_some());
@@ -146,31 +164,74 @@ impl NameRules {
     }
 
     /// Returns what holds of names that no rule gives to anybody.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{NameRules, Names};
+    ///
+    /// assert_eq!(NameRules::default().otherwise(), Names::SameUser);
+    /// ```
     pub fn otherwise(&self) -> Names {
         self.otherwise
     }
 
     /// Returns the place of that, for people.
-    pub fn otherwise_place(&self) -> &str {
+    pub(crate) fn otherwise_place(&self) -> &str {
         &self.otherwise_place
     }
 
     /// Returns the rule that holds of a name.
+    ///
+    /// ```
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{NameRule, NameRules, Names};
+    ///
+    /// let one_leader = NameRule {
+    ///     pattern: "leader".parse()?,
+    ///     register: None,
+    ///     find: None,
+    ///     exclusive: true,
+    ///     instances_max: None,
+    ///     place: "node.toml:7".to_owned(),
+    /// };
+    /// let rules = NameRules::new(Names::Open, "node.toml:3".to_owned(), vec![one_leader]);
+    /// println!("see {}", rules.of("leader").ok_or("no rule")?.place);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(&self, name: &str) -> Option<&NameRule> {
         self.get(self.number_of(name))
     }
 
     /// Goes through all rules, the most specific first.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::NameRules;
+    ///
+    /// /// Returns the patterns of exclusive names.
+    /// fn exclusive(rules: &NameRules) -> Vec<&str> {
+    ///     rules.iter().filter(|it| it.exclusive).map(|it| it.pattern.as_str()).collect()
+    /// }
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = &NameRule> {
         self.rules.iter().map(|(_, rule)| rule)
     }
 
     /// Returns how many steps it takes at most to find the rule that holds of a name.
-    pub fn steps(&self, name: &str) -> usize {
+    pub(crate) fn steps(&self, name: &str) -> usize {
         self.candidates(name).map(|at| self.rules[at].0.steps(name)).sum()
     }
 
     /// Tells whether a caller may find others' registrations under a name.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{NameRules, Owner};
+    ///
+    /// let rules = NameRules::default();
+    /// assert!(rules.may_find(&Owner::User(1000).into(), "feed"), "no rule hides it");
+    /// ```
     pub fn may_find(&self, caller: &Caller, name: &str) -> bool {
         !self.hides_from(caller) || self.lets_find(caller, self.number_of(name))
     }
@@ -247,6 +308,16 @@ pub(super) struct Ruled {
 
 impl Grantee {
     /// Tells whether it includes a caller.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{Grantee, Owner};
+    ///
+    /// let network = Grantee::Address("10.0.0.0".parse()?, 8);
+    /// assert!(network.is(&Owner::Host("10.1.2.3".parse()?).into()));
+    /// assert!(!network.is(&Owner::User(1000).into()));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     pub fn is(&self, caller: &Caller) -> bool {
         match (self, caller.owner) {
             (Self::Any, _) => true,

@@ -50,6 +50,14 @@ pub struct Certified(&'static str);
 
 impl Certified {
     /// Takes a name. `None` if it is too long, or there are too many.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::Certified;
+    ///
+    /// assert_eq!(Certified::new("desk.example"), Certified::new("desk.example"));
+    /// assert_eq!(Certified::new(&"x".repeat(3000)), None, "no certificate names that");
+    /// ```
     pub fn new(name: &str) -> Option<Self> {
         static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -78,11 +78,26 @@ impl Stride {
     pub const NODES: u64 = 128;
 
     /// That of one of the nodes; `None` if there is no such.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::Stride;
+    ///
+    /// assert!(Stride::of(0).is_some() && Stride::of(Stride::NODES).is_none());
+    /// ```
     pub fn of(slot: u64) -> Option<Self> {
         u8::try_from(slot).ok().filter(|it| u64::from(*it) < Self::NODES).map(|it| Self(Some(it)))
     }
 
     /// Returns the first epoch of these after another.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::Stride;
+    ///
+    /// let slots = [5, 6].map(|slot| Stride::of(slot).unwrap());
+    /// assert_eq!(slots.map(|it| it.after(1000)), [1029, 1030]);
+    /// ```
     pub fn after(self, epoch: Epoch) -> Epoch {
         let Some(slot) = self.0 else { return epoch + 1 };
         let row = epoch - epoch % Self::NODES + u64::from(slot);

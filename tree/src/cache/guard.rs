@@ -58,6 +58,17 @@ impl<K: Key, V: Resource> Guard<K, V> {
     }
 
     /// Returns what the resource is called by.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::cache::{Guard, Resource};
+    ///
+    /// /// Releases a guard, and says what of.
+    /// async fn release<R: Resource>(guard: Guard<u16, R>) {
+    ///     println!("nobody needs number {} here any more", guard.key());
+    ///     drop(guard.release().await);
+    /// }
+    /// ```
     pub fn key(&self) -> &K {
         &self.key
     }

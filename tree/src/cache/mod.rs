@@ -150,6 +150,28 @@ pub struct Cache<K: Key, V: Resource> {
 
 impl<K: Key, V: Resource> Cache<K, V> {
     /// Makes a cache, and its reaper, which somebody has to run.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::cache::Resource;
+    /// # struct Table(Vec<u32>);
+    /// # impl Resource for Table {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn close(self) -> Result<(), Self::Error> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// use callsign::cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (cache, reaper) = Cache::<String, Table>::new();
+    /// let mut tasks = tokio::task::JoinSet::new();
+    /// tasks.spawn(reaper.run());
+    /// # drop(cache);
+    /// # tasks.join_all().await;
+    /// # }
+    /// ```
     pub fn new() -> (Self, Reaper<K, V>) {
         let shared = Arc::new(Shared::default());
         let tie = Arc::new(Tie(Arc::clone(&shared)));

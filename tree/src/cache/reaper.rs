@@ -60,6 +60,26 @@ impl<K: Key, V: Resource> Reaper<K, V> {
 
     /// Runs until every handle of the cache and every guard is gone, and all resources are closed.
     ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::cache::Resource;
+    /// # struct Table(Vec<u32>);
+    /// # impl Resource for Table {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn close(self) -> Result<(), Self::Error> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// use callsign::cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (cache, reaper) = Cache::<String, Table>::new();
+    /// drop(cache);
+    /// reaper.run().await; // nobody can open anything any more
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// If the future is dropped, resources being closed are dropped instead, and the cache ends:

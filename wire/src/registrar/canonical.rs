@@ -43,6 +43,13 @@ impl Unregister {
 impl Page {
     /// Reads a page, quickly if it is written just as [`encode_body`](crate::encode_body) writes it.
     ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_wire::registrar::*; } }
+    /// use callsign::registrar::Page;
+    ///
+    /// assert!(Page::decode(b"no page").is_err());
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`WireError::Malformed`] when the bytes are no page.
