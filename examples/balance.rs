@@ -1,8 +1,10 @@
 //! Requests that are balanced over all instances of a name: each goes to the less busy of two. One
-//! that dies gets no more.
+//! that dies gets no more. It sends one request for each line of its input: press Enter for each, or
+//! feed it lines.
 //!
 //! ```text
 //! cargo run --example balance --features hyper,tower -- /unix/@market web /quote
+//! yes | head -5 | cargo run --example balance --features hyper,tower -- /unix/@market web /quote
 //! ```
 
 #![expect(clippy::print_stdout, reason = "it talks to a person")]

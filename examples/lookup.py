@@ -73,6 +73,8 @@ def main(registrar, name):
     if not records: sys.exit(f"no actor {name} is ready")
 
 
+if len(sys.argv) != 3 or not sys.argv[1].startswith("/"):
+    sys.exit("usage: lookup.py REGISTRAR NAME, such as /unix/@market feed")
 try:
     main(*sys.argv[1:])
 except (OSError, struct.error) as error:

@@ -94,7 +94,7 @@ impl Collector for Present {
             ("callsign_sessions_limit", "The most connections", sessions_max),
             ("callsign_waiters", "Calls that wait for a name", status.waiters),
             ("callsign_watchers", "Watches", status.watchers),
-            ("callsign_standbys", "Instances in line for an exclusive name", status.in_line),
+            ("callsign_in_line", "Instances in line for an exclusive name", status.in_line),
             ("callsign_jobs_waiting", "Looks at endpoints and the like that wait", jobs as u64),
             ("callsign_jobs_waiting_limit", "The most jobs that may wait", jobs_max as u64),
             ("callsign_charged_memory_bytes", "Memory that is charged to owners", charged),
