@@ -11,5 +11,5 @@ pub use registrar::{
 };
 pub use wire::{
     CallId, Revision,
-    registrar::{ClusterNode, ClusterStatus, Page, Status},
+    registrar::{Change, ClusterNode, ClusterStatus, Page, Register, Registered, Status},
 };

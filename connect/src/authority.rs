@@ -14,9 +14,10 @@ use thiserror::Error;
 /// well, because many clients turn a host into small letters.
 ///
 /// ```
+/// # use callsign_connect as callsign;
 /// # use callsign_connect as connect;
-/// assert_eq!(connect::host(&"feed.eurusd".parse()?), "feed.eurusd");
-/// assert_eq!(connect::host(&"Market:feed".parse()?), "=4darket=3afeed");
+/// assert_eq!(callsign::host(&"feed.eurusd".parse()?), "feed.eurusd");
+/// assert_eq!(callsign::host(&"Market:feed".parse()?), "=4darket=3afeed");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn host(name: &Name) -> String {
@@ -33,8 +34,9 @@ pub fn host(name: &Name) -> String {
 /// Returns the URI of a name: `http://HOST/`.
 ///
 /// ```
+/// # use callsign_connect as callsign;
 /// # use callsign_connect as connect;
-/// assert_eq!(connect::uri(&"feed".parse()?).to_string(), "http://feed/");
+/// assert_eq!(callsign::uri(&"feed".parse()?).to_string(), "http://feed/");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn uri(name: &Name) -> Uri {

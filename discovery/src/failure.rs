@@ -61,7 +61,8 @@ impl RegistrarFailures {
     /// Tells whether a registrar was reached, and refused.
     ///
     /// ```
-    /// use callsign_discovery::RegistrarFailures;
+    /// # use callsign_discovery as callsign;
+    /// use callsign::RegistrarFailures;
     ///
     /// assert!(!RegistrarFailures::default().have_refusal(), "nobody has refused");
     /// ```
@@ -79,7 +80,8 @@ impl RegistrarFailures {
     /// this version of the protocol.
     ///
     /// ```
-    /// use callsign_discovery::RegistrarFailures;
+    /// # use callsign_discovery as callsign;
+    /// use callsign::RegistrarFailures;
     ///
     /// assert!(!RegistrarFailures::default().have_answer(), "nobody has answered");
     /// ```
@@ -109,7 +111,8 @@ impl RegistrarFailures {
     /// Tells whether all of them are refusals: then none carried out the request.
     ///
     /// ```
-    /// use callsign_discovery::RegistrarFailures;
+    /// # use callsign_discovery as callsign;
+    /// use callsign::RegistrarFailures;
     ///
     /// assert!(!RegistrarFailures::default().are_denials(), "nobody has refused");
     /// ```
@@ -120,7 +123,8 @@ impl RegistrarFailures {
     /// Tells whether one of them is a refusal: that is certain, whatever the others would say.
     ///
     /// ```
-    /// use callsign_discovery::RegistrarFailures;
+    /// # use callsign_discovery as callsign;
+    /// use callsign::RegistrarFailures;
     ///
     /// assert!(!RegistrarFailures::default().have_denial(), "nobody has refused");
     /// ```
@@ -131,7 +135,8 @@ impl RegistrarFailures {
     /// Tells whether one of them may pass by itself, as [`LinkError::may_pass`] does.
     ///
     /// ```
-    /// use callsign_discovery::RegistrarFailures;
+    /// # use callsign_discovery as callsign;
+    /// use callsign::RegistrarFailures;
     ///
     /// // Where nothing is wrong, nothing passes.
     /// assert!(!RegistrarFailures::default().may_pass());

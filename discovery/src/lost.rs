@@ -37,18 +37,8 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// Takes what a registrar has said.
-    ///
-    /// ```
-    /// # use callsign_discovery as callsign;
-    /// use callsign::Lost;
-    /// use wire::callbacks;
-    ///
-    /// /// Says what a registrar reports of an actor.
-    /// fn in_words(registrar: endpoints::Endpoint, said: callbacks::Lost) -> String {
-    ///     Lost::told_by(registrar, said).to_string()
-    /// }
-    /// ```
+    /// Takes what a registrar has said. It is for the trees of actors, whose root is told.
+    #[doc(hidden)]
     pub fn told_by(registrar: Endpoint, said: wire::callbacks::Lost) -> Self {
         let wire::callbacks::Lost { cause, endpoint, by, .. } = said;
         Self { registrar: Some(registrar), cause, endpoint, by }

@@ -66,9 +66,9 @@ impl TableSource {
     /// Takes a table.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
+    /// # mod callsign { pub use {callsign_discovery::*, endpoints::*}; }
     /// use callsign::TableSource;
-    /// use endpoints::{Written, parse_endpoints};
+    /// use callsign::{Written, parse_endpoints};
     ///
     /// let table = parse_endpoints([("feed", Written::from("/unix/@feed"))])?;
     /// let source = TableSource::new(&table);
@@ -120,9 +120,10 @@ impl MemorySource {
     /// Adds a record; it replaces one of the same instance, and is preferred to earlier ones.
     ///
     /// ```
-    /// use callsign_discovery::MemorySource;
+    /// # mod callsign { pub use {callsign_discovery::*, wire::*}; }
+    /// use callsign::MemorySource;
     ///
-    /// fn know_all(source: &MemorySource, records: Vec<wire::Record>) {
+    /// fn know_all(source: &MemorySource, records: Vec<callsign::Record>) {
     ///     records.into_iter().for_each(|it| source.insert(it));
     /// }
     /// ```
@@ -135,11 +136,11 @@ impl MemorySource {
     /// Removes the record of an instance, and returns it if there was one.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
+    /// # mod callsign { pub use {callsign_discovery::*, wire::*}; }
     /// use callsign::MemorySource;
     ///
     /// /// Knows an instance no more that is no good.
-    /// fn forget(source: &MemorySource, record: &wire::Record) {
+    /// fn forget(source: &MemorySource, record: &callsign::Record) {
     ///     if source.remove(record.uuid).is_some() {
     ///         println!("{} is forgotten", record.instance());
     ///     }

@@ -8,7 +8,8 @@ use crate::{Endpoint, Here, Host, Stamped};
 /// correct.
 ///
 /// ```
-/// use endpoints::Doubt;
+/// # use endpoints as callsign;
+/// use callsign::Doubt;
 ///
 /// fn is_for_everybody(doubts: &[Doubt]) -> bool {
 ///     !doubts.iter().any(|it| matches!(it, Doubt::HostOnly { .. }))

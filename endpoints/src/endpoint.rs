@@ -53,7 +53,8 @@ impl Endpoint {
     /// are, a socket at a path without escapes or a port of an IPv4 address.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let endpoint: Endpoint = "/ip4/10.0.0.7/tcp/80".parse()?;
     /// let mut text = "at ".to_owned();
@@ -75,9 +76,10 @@ impl Endpoint {
     /// Makes the endpoint of a socket file.
     ///
     /// ```
+    /// # use endpoints as callsign;
     /// use std::path::Path;
     ///
-    /// use endpoints::Endpoint;
+    /// use callsign::Endpoint;
     ///
     /// let endpoint = Endpoint::from_unix_path(Path::new("/run/feed 1.sock"))?;
     /// assert_eq!(endpoint.to_string(), "/unix/run/feed%201.sock");
@@ -95,7 +97,8 @@ impl Endpoint {
     /// that read no other: `/unix/%2Frun%2Ffeed.sock`.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let endpoint: Endpoint = "/unix/run/feed.sock".parse()?;
     /// assert_eq!(endpoint.to_encoded(), "/unix/%2Frun%2Ffeed.sock");
@@ -112,7 +115,8 @@ impl Endpoint {
     /// looked up first, and the number of an address's zone is known to the kernel only.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let check = |text: &str| Ok(text.parse::<Endpoint>()?.socket_addr());
     /// assert_eq!(check("/ip4/10.0.0.7/tcp/80")?, Some(([10, 0, 0, 7], 80).into()));
@@ -132,7 +136,8 @@ impl Endpoint {
     /// `/memory/0`.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let check = |text: &str| Ok(text.parse::<Endpoint>()?.is_bind_only());
     /// assert!(check("/ip4/0.0.0.0/tcp/80")? && check("/ip4/127.0.0.1/tcp/0")?);
@@ -150,7 +155,8 @@ impl Endpoint {
     /// Tells whether it is a Unix socket at a path, which is a file.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// assert!("/unix/run/feed.sock".parse::<Endpoint>()?.is_socket_file());
     /// assert!(!"/unix/@feed".parse::<Endpoint>()?.is_socket_file());
@@ -163,7 +169,8 @@ impl Endpoint {
     /// Tells whether others can read what is said there: it is TCP beyond the loopback, without TLS.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// assert!("/ip4/0.0.0.0/tcp/1616".parse::<Endpoint>()?.is_exposed());
     /// for private in ["/ip4/0.0.0.0/tcp/1616/tls", "/ip4/127.0.0.1/tcp/1616", "/unix/@feed"] {
@@ -178,7 +185,8 @@ impl Endpoint {
     /// Tells whether it takes a certificate to listen or to connect there.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// assert!("/ip4/10.0.0.7/tcp/1616/tls".parse::<Endpoint>()?.is_tls());
     /// assert!(!"/ip4/10.0.0.7/tcp/1616".parse::<Endpoint>()?.is_tls());
@@ -192,7 +200,8 @@ impl Endpoint {
     /// `other`. TLS makes no difference, and a wildcard address takes the others with it.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let [all, one] = ["/ip4/0.0.0.0/tcp/80".parse::<Endpoint>()?, "/ip4/10.0.0.7/tcp/80".parse()?];
     /// assert!(all.conflicts_with(&one), "a wildcard takes it with it");

@@ -47,7 +47,8 @@ impl ParseEndpointError {
     /// Returns the text that was read; it is empty if bytes were.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let error = "/ip4/10.0.0.7/udp/1".parse::<Endpoint>().unwrap_err();
     /// assert_eq!(error.text(), "/ip4/10.0.0.7/udp/1");
@@ -60,7 +61,8 @@ impl ParseEndpointError {
     /// something is missing.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let error = "/ip4/10.0.0.7/udp/1".parse::<Endpoint>().unwrap_err();
     /// assert_eq!(&error.text()[error.span()], "udp");
@@ -72,7 +74,8 @@ impl ParseEndpointError {
     /// Returns the fault.
     ///
     /// ```
-    /// use endpoints::{Endpoint, ParseEndpointErrorKind};
+    /// # use endpoints as callsign;
+    /// use callsign::{Endpoint, ParseEndpointErrorKind};
     ///
     /// let error = "/ip4/10.0.0.7".parse::<Endpoint>().unwrap_err();
     /// assert!(matches!(error.kind(), ParseEndpointErrorKind::MissingPort));

@@ -11,7 +11,8 @@ impl ParseEndpointError {
     /// Returns the endpoint that was probably meant, if one can be guessed.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let error = "tcp://10.0.0.7:80".parse::<Endpoint>().unwrap_err();
     /// assert_eq!(error.suggestion(), "/ip4/10.0.0.7/tcp/80".parse().ok());
@@ -24,7 +25,8 @@ impl ParseEndpointError {
     /// otherwise none.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let error = "a:80,b:81".parse::<Endpoint>().unwrap_err();
     /// assert_eq!(error.several(), ["/dns/a/tcp/80".parse()?, "/dns/b/tcp/81".parse()?]);
@@ -50,7 +52,8 @@ impl ParseEndpointError {
     /// is one that can be read.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let error = "localhost:80".parse::<Endpoint>().unwrap_err();
     /// assert_eq!(error.help().as_deref(), Some("did you mean `/dns/localhost/tcp/80`?"));
@@ -64,7 +67,8 @@ impl ParseEndpointError {
     /// `example_port` is the port of examples without one.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// // At a place that takes addresses alone, of a service that is at 443 as a rule.
     /// let tcp_alone = |it: Endpoint| it.socket_addr().is_some().then_some(it);

@@ -30,7 +30,8 @@ impl HostId {
     /// [plain](is_plain).
     ///
     /// ```
-    /// use endpoints::HostId;
+    /// # use endpoints as callsign;
+    /// use callsign::HostId;
     ///
     /// assert_eq!(HostId::new("rack-7")?.as_str(), "rack-7");
     /// assert!(HostId::new("").is_err());
@@ -53,7 +54,8 @@ impl HostId {
     /// Returns the text.
     ///
     /// ```
-    /// use endpoints::HostId;
+    /// # use endpoints as callsign;
+    /// use callsign::HostId;
     ///
     /// assert_eq!(HostId::new("rack7-node3")?.as_str(), "rack7-node3");
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -46,7 +46,8 @@ impl Locality {
     /// Tells whether the endpoint is on this host.
     ///
     /// ```
-    /// use endpoints::Locality;
+    /// # use endpoints as callsign;
+    /// use callsign::Locality;
     ///
     /// assert!(Locality::UnixSocket.is_within_host());
     /// ```
@@ -57,7 +58,8 @@ impl Locality {
     /// Returns the locality in a word or two, for people.
     ///
     /// ```
-    /// use endpoints::Locality;
+    /// # use endpoints as callsign;
+    /// use callsign::Locality;
     ///
     /// assert_eq!(Locality::SameSubnet.as_str(), "same subnet");
     /// ```
@@ -104,7 +106,8 @@ impl Here {
     /// Returns the stamp of a listener bound here, without the socket file.
     ///
     /// ```
-    /// use endpoints::{Here, NetnsId};
+    /// # use endpoints as callsign;
+    /// use callsign::{Here, NetnsId};
     ///
     /// let here = Here { netns: Some(NetnsId(7)), ..Here::default() };
     /// assert_eq!(here.stamp().netns, here.netns);
@@ -118,7 +121,8 @@ impl Here {
     /// Tells whether an interface of this host has an address.
     ///
     /// ```
-    /// use endpoints::{Here, Interface};
+    /// # use endpoints as callsign;
+    /// use callsign::{Here, Interface};
     ///
     /// let (name, ip) = ("eth0".to_owned(), "10.0.0.7".parse()?);
     /// let interface = Interface { name, ip, prefix_bits: 24 };
@@ -133,7 +137,8 @@ impl Here {
     /// Returns the locality of a peer at an address.
     ///
     /// ```
-    /// use endpoints::{Here, Locality};
+    /// # use endpoints as callsign;
+    /// use callsign::{Here, Locality};
     ///
     /// let here = Here::default();
     /// assert_eq!(here.locality_of("127.0.0.1".parse()?), Locality::Loopback);
@@ -180,7 +185,8 @@ impl Interface {
     /// Tells whether an address is in its subnet.
     ///
     /// ```
-    /// use endpoints::Interface;
+    /// # use endpoints as callsign;
+    /// use callsign::Interface;
     ///
     /// let (name, ip) = ("eth0".to_owned(), "10.0.0.7".parse()?);
     /// let interface = Interface { name, ip, prefix_bits: 24 };

@@ -41,7 +41,8 @@ impl Name {
     /// Checks `text` and takes it as a name.
     ///
     /// ```
-    /// use endpoints::Name;
+    /// # use endpoints as callsign;
+    /// use callsign::Name;
     ///
     /// assert!(Name::new("order.book").is_ok());
     /// assert!(Name::new("order book").is_err());
@@ -58,7 +59,8 @@ impl Name {
     /// Returns the name as text.
     ///
     /// ```
-    /// use endpoints::Name;
+    /// # use endpoints as callsign;
+    /// use callsign::Name;
     ///
     /// assert_eq!("feed".parse::<Name>()?.as_str(), "feed");
     /// # Ok::<(), endpoints::NameError>(())
@@ -159,7 +161,8 @@ impl NamePattern {
     /// Matches every name.
     ///
     /// ```
-    /// use endpoints::NamePattern;
+    /// # use endpoints as callsign;
+    /// use callsign::NamePattern;
     ///
     /// assert!(NamePattern::any().matches("feed"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -171,7 +174,8 @@ impl NamePattern {
     /// Validates a string as a pattern.
     ///
     /// ```
-    /// use endpoints::NamePattern;
+    /// # use endpoints as callsign;
+    /// use callsign::NamePattern;
     ///
     /// assert!(NamePattern::new("feed.*").is_ok());
     /// assert!(NamePattern::new("a/b").is_err());
@@ -188,7 +192,8 @@ impl NamePattern {
     /// Returns the pattern as text.
     ///
     /// ```
-    /// use endpoints::NamePattern;
+    /// # use endpoints as callsign;
+    /// use callsign::NamePattern;
     ///
     /// assert_eq!(NamePattern::new("feed*")?.as_str(), "feed*");
     /// # Ok::<(), endpoints::NameError>(())
@@ -200,7 +205,8 @@ impl NamePattern {
     /// Returns the one name that the pattern matches, if it has no `*` and no `?`.
     ///
     /// ```
-    /// use endpoints::NamePattern;
+    /// # use endpoints as callsign;
+    /// use callsign::NamePattern;
     ///
     /// let one = NamePattern::new("feed.eurusd")?;
     /// assert_eq!(one.exact().map(|it| it.to_string()).as_deref(), Some("feed.eurusd"));
@@ -214,7 +220,8 @@ impl NamePattern {
     /// Tells whether the pattern matches the whole of `name`, in time `O(pattern × name)`.
     ///
     /// ```
-    /// use endpoints::NamePattern;
+    /// # use endpoints as callsign;
+    /// use callsign::NamePattern;
     ///
     /// let pattern = NamePattern::new("feed.*")?;
     /// assert!(pattern.matches("feed.eu") && !pattern.matches("chart"));
@@ -356,7 +363,8 @@ impl NameError {
     /// Returns what a name is made of.
     ///
     /// ```
-    /// use endpoints::Name;
+    /// # use endpoints as callsign;
+    /// use callsign::Name;
     ///
     /// let error = Name::new("-feed").unwrap_err();
     /// assert!(error.help().starts_with("a name begins with a letter"));

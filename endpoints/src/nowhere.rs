@@ -46,7 +46,8 @@ impl Nowhere {
     /// Returns a correction of an endpoint that leads there.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let endpoint: Endpoint = "/ip6/fe80::1/tcp/80".parse()?;
     /// let help = endpoint.nowhere().map(|it| it.help(&endpoint));
@@ -75,7 +76,8 @@ impl Host {
     /// Returns why nobody can be reached there, wherever the caller is.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let Endpoint::Tcp(tcp) = "/ip4/224.0.0.1/tcp/80".parse()? else { panic!("it is TCP") };
     /// assert!(tcp.host.nowhere().is_some(), "it is a multicast address");
@@ -102,7 +104,8 @@ impl Endpoint {
     /// not dialed is another matter: [`is_bind_only`](Self::is_bind_only).
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let leads_nowhere = |text: &str| Ok(text.parse::<Endpoint>()?.nowhere().is_some());
     /// assert!(leads_nowhere("/ip6/ff02::1/tcp/80")? && leads_nowhere("/ip6/fe80::1/tcp/80")?);

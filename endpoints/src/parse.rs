@@ -20,7 +20,8 @@ impl Endpoint {
     /// Makes the endpoint of a `[host, port]` pair: an IP address or a host name, and a port.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let endpoint = Endpoint::from_host_port("feed.example.org", 80)?;
     /// assert_eq!(endpoint.to_string(), "/dns/feed.example.org/tcp/80");
@@ -43,7 +44,8 @@ impl Endpoint {
     /// it; py-multiaddr drops it. So compare endpoints, never their bytes.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let endpoint: Endpoint = "/ip4/10.0.0.7/tcp/80".parse()?;
     /// assert_eq!(endpoint.to_bytes(), [4, 10, 0, 0, 7, 6, 0, 80]);
@@ -60,7 +62,8 @@ impl Endpoint {
     /// Reads a binary multiaddr. A Unix path may come with its leading slash or without.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let endpoint: Endpoint = "/ip4/10.0.0.7/tcp/80".parse()?;
     /// assert_eq!(Endpoint::from_bytes(&endpoint.to_bytes())?, endpoint);

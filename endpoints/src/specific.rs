@@ -10,9 +10,10 @@ impl NamePattern {
     /// with more `?`.
     ///
     /// ```
+    /// # use endpoints as callsign;
     /// use std::cmp::Ordering;
     ///
-    /// use endpoints::NamePattern;
+    /// use callsign::NamePattern;
     ///
     /// let of = |text: &str| NamePattern::new(text).unwrap();
     /// assert_eq!(of("feed.eu*").cmp_specific(&of("feed.*")), Ordering::Greater);
@@ -30,7 +31,8 @@ impl NamePattern {
     /// Tells whether there is a name that both patterns match, in time `O(one × other)`.
     ///
     /// ```
-    /// use endpoints::NamePattern;
+    /// # use endpoints as callsign;
+    /// use callsign::NamePattern;
     ///
     /// let of = |text: &str| NamePattern::new(text).unwrap();
     /// assert!(of("feed*").overlaps(&of("*feed")));

@@ -71,7 +71,8 @@ impl Stamped {
     /// Wraps an endpoint without a stamp.
     ///
     /// ```
-    /// use endpoints::Stamped;
+    /// # use endpoints as callsign;
+    /// use callsign::Stamped;
     ///
     /// let stamped = Stamped::bare("/ip4/10.0.0.7/tcp/80".parse()?);
     /// assert_eq!(stamped.stamp.kernel, None, "nobody takes it for local");
@@ -86,8 +87,9 @@ impl Stamped {
     /// cannot judge that either.
     ///
     /// ```
+    /// # use endpoints as callsign;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use endpoints::{KernelId, Stamp, Stamped};
+    /// use callsign::{KernelId, Stamp, Stamped};
     ///
     /// let elsewhere = Stamped::bare("/dns/market.example/tcp/5555".parse()?);
     /// assert!(!elsewhere.is_verified());
@@ -137,7 +139,8 @@ impl SocketId {
     /// and not to everybody, so that what one side does not know speaks against nothing.
     ///
     /// ```
-    /// use endpoints::SocketId;
+    /// # use endpoints as callsign;
+    /// use callsign::SocketId;
     ///
     /// let seen = SocketId { dev: 1, ino: 2, born_ns: Some(3) };
     /// assert!(seen.is_same(&SocketId { born_ns: None, ..seen }), "that is not known there");

@@ -28,7 +28,8 @@ impl EndpointTable {
     /// Returns the endpoints of an actor, or `None` if the table does not name it.
     ///
     /// ```
-    /// use endpoints::{Written, parse_endpoints};
+    /// # use endpoints as callsign;
+    /// use callsign::{Written, parse_endpoints};
     ///
     /// let table = parse_endpoints([("feed", Written::from("/unix/@feed"))])?;
     /// assert_eq!(table.get("feed"), Some(&["/unix/@feed".parse()?][..]));
@@ -43,7 +44,8 @@ impl EndpointTable {
     /// whatever its spelling.
     ///
     /// ```
-    /// use endpoints::EndpointTable;
+    /// # use endpoints as callsign;
+    /// use callsign::EndpointTable;
     ///
     /// let mut table = EndpointTable::default();
     /// table.insert("feed".parse()?, ["/ip4/10.0.0.7/tcp/80".parse()?]);
@@ -63,7 +65,8 @@ impl EndpointTable {
     /// Goes through the actors, by name.
     ///
     /// ```
-    /// use endpoints::EndpointTable;
+    /// # use endpoints as callsign;
+    /// use callsign::EndpointTable;
     ///
     /// let mut table = EndpointTable::default();
     /// assert!(table.is_empty());
@@ -80,7 +83,8 @@ impl EndpointTable {
     /// Returns how many actors the table names.
     ///
     /// ```
-    /// use endpoints::{Written, parse_endpoints};
+    /// # use endpoints as callsign;
+    /// use callsign::{Written, parse_endpoints};
     ///
     /// let table = parse_endpoints([("feed", Written::from("/unix/@feed"))])?;
     /// assert_eq!(table.len(), 1);
@@ -93,7 +97,8 @@ impl EndpointTable {
     /// Tells whether the table names no actor.
     ///
     /// ```
-    /// assert!(endpoints::EndpointTable::default().is_empty());
+    /// # use endpoints as callsign;
+    /// assert!(callsign::EndpointTable::default().is_empty());
     /// ```
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -103,7 +108,8 @@ impl EndpointTable {
     /// the very same endpoint, or a port that one binds on every address and the other on one.
     ///
     /// ```
-    /// use endpoints::EndpointTable;
+    /// # use endpoints as callsign;
+    /// use callsign::EndpointTable;
     ///
     /// let mut table = EndpointTable::default();
     /// table.insert("feed".parse()?, ["/ip4/0.0.0.0/tcp/80".parse()?]);

@@ -123,7 +123,8 @@ impl Host {
     /// as IPv6 (`::ffff:127.0.0.1`) is returned as IPv4.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let Endpoint::Tcp(tcp) = "/ip6/::ffff:10.0.0.7/tcp/80".parse()? else { panic!("it is TCP") };
     /// assert_eq!(tcp.host.ip(), Some("10.0.0.7".parse()?));
@@ -140,7 +141,8 @@ impl Host {
     /// Tells whether this is `0.0.0.0` or `::`, which bind every address and name none.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let Endpoint::Tcp(tcp) = "/ip4/0.0.0.0/tcp/80".parse()? else { panic!("it is TCP") };
     /// assert!(tcp.host.is_wildcard() && !tcp.host.is_loopback());
@@ -153,7 +155,8 @@ impl Host {
     /// Tells whether this address stays within its reader's network namespace.
     ///
     /// ```
-    /// use endpoints::Endpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::Endpoint;
     ///
     /// let Endpoint::Tcp(tcp) = "/dns/localhost/tcp/80".parse()? else { panic!("it is TCP") };
     /// assert!(tcp.host.is_loopback());
@@ -211,7 +214,8 @@ impl DnsName {
     /// Checks `text` and takes it as a name.
     ///
     /// ```
-    /// use endpoints::DnsName;
+    /// # use endpoints as callsign;
+    /// use callsign::DnsName;
     ///
     /// assert_eq!(DnsName::new("Market.example")?.as_str(), "market.example");
     /// assert!(DnsName::new("10.0.0.256").is_err());
@@ -260,7 +264,8 @@ impl DnsName {
     /// Returns the name as text.
     ///
     /// ```
-    /// use endpoints::{Endpoint, Host};
+    /// # use endpoints as callsign;
+    /// use callsign::{Endpoint, Host};
     ///
     /// let Endpoint::Tcp(tcp) = "/dns/db.example/tcp/80".parse()? else { panic!("it is TCP") };
     /// let Host::Dns(name, _) = tcp.host else { panic!("it is a name") };

@@ -64,9 +64,10 @@ impl UnixPath {
     /// Checks `path` and takes it as the path of a socket.
     ///
     /// ```
+    /// # use endpoints as callsign;
     /// use std::path::Path;
     ///
-    /// use endpoints::UnixPath;
+    /// use callsign::UnixPath;
     ///
     /// assert_eq!(UnixPath::new(Path::new("/run/feed.sock"))?.as_str(), "/run/feed.sock");
     /// assert!(UnixPath::new(Path::new("feed.sock")).is_err(), "where that is, depends");
@@ -92,9 +93,10 @@ impl UnixPath {
     /// Returns the path as text.
     ///
     /// ```
+    /// # use endpoints as callsign;
     /// use std::path::Path;
     ///
-    /// use endpoints::UnixPath;
+    /// use callsign::UnixPath;
     ///
     /// assert_eq!(UnixPath::new(Path::new("/run/feed.sock"))?.as_str(), "/run/feed.sock");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -106,9 +108,10 @@ impl UnixPath {
     /// Returns the path as a path.
     ///
     /// ```
+    /// # use endpoints as callsign;
     /// use std::path::Path;
     ///
-    /// use endpoints::{Endpoint, UnixAddress};
+    /// use callsign::{Endpoint, UnixAddress};
     ///
     /// let endpoint = "/unix/%2Frun%2Ffeed.sock".parse()?;
     /// let Endpoint::Unix(UnixAddress::Path(path)) = endpoint else { panic!("it is a path") };
@@ -122,9 +125,10 @@ impl UnixPath {
     /// Returns the folder, and the name of the socket in it.
     ///
     /// ```
+    /// # use endpoints as callsign;
     /// use std::path::Path;
     ///
-    /// use endpoints::UnixPath;
+    /// use callsign::UnixPath;
     ///
     /// let path = UnixPath::new(Path::new("/run/feed.sock"))?;
     /// let (folder, name) = path.parts();

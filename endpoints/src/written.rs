@@ -12,7 +12,8 @@ use crate::{Endpoint, EndpointTable, Name, NameError, ParseEndpointError, error:
 /// Reads a table of actors and their endpoints.
 ///
 /// ```
-/// use endpoints::{Written, parse_endpoints};
+/// # use endpoints as callsign;
+/// use callsign::{Written, parse_endpoints};
 ///
 /// let table = parse_endpoints([
 ///     ("feed", Written::from_iter(["/unix/run/feed.sock", "/ip4/0.0.0.0/tcp/5555"])),
@@ -80,7 +81,8 @@ impl Written {
     /// Returns the endpoints, one by one.
     ///
     /// ```
-    /// use endpoints::Written;
+    /// # use endpoints as callsign;
+    /// use callsign::Written;
     ///
     /// let written = Written::from(("127.0.0.1", 80)).into_endpoints();
     /// assert_eq!(written[0].read()?, "/ip4/127.0.0.1/tcp/80".parse()?);
@@ -148,7 +150,8 @@ impl WrittenEndpoint {
     /// Reads the endpoint.
     ///
     /// ```
-    /// use endpoints::WrittenEndpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::WrittenEndpoint;
     ///
     /// let error = WrittenEndpoint::Pair("db".to_owned(), 70000).read().unwrap_err();
     /// assert_eq!(error.to_string(), "70000 is not a port (0 to 65535)");
@@ -299,7 +302,8 @@ impl TableFault {
     /// Returns a correction, if one can be guessed.
     ///
     /// ```
-    /// use endpoints::WrittenEndpoint;
+    /// # use endpoints as callsign;
+    /// use callsign::WrittenEndpoint;
     ///
     /// let written = WrittenEndpoint::TextPair("10.0.0.7".to_owned(), "80".to_owned());
     /// let fault = written.read().unwrap_err();

@@ -12,12 +12,12 @@ use crate::{Established, HandshakeError, Identity, Options, WithCauses};
 /// handshake is complete. A slow caller delays no other.
 ///
 /// ```no_run
-/// use callsign_portal::{Identity, Options, Acceptor};
-/// use transport::Listener;
+/// # mod callsign { pub use {callsign_portal::{*, Options as HandshakeOptions}, transport::*}; }
+/// use callsign::{Acceptor, HandshakeOptions, Identity, Listener};
 ///
 /// # async fn run(identity: Identity) -> Result<(), Box<dyn std::error::Error>> {
 /// let listener = Listener::bind(&"/unix/run/feed.sock".parse()?).await?;
-/// let mut acceptor = Acceptor::new(listener, identity, Options::default());
+/// let mut acceptor = Acceptor::new(listener, identity, HandshakeOptions::default());
 /// loop {
 ///     let established = acceptor.accept().await;
 ///     println!("{} calls", established.peer.agent);
@@ -38,13 +38,12 @@ impl Acceptor {
     /// Makes an acceptor at a listener.
     ///
     /// ```
-    /// # use callsign_portal as callsign;
-    /// # use transport::Listener;
-    /// use callsign::{Acceptor, Identity, Options};
+    /// # mod callsign { pub use {callsign_portal::{*, Options as HandshakeOptions}, transport::*}; }
+    /// use callsign::{Acceptor, HandshakeOptions, Identity, Listener};
     ///
     /// /// Begins to take callers for a registered actor.
     /// fn serve(listener: Listener, identity: &Identity) -> Acceptor {
-    ///     Acceptor::new(listener, identity.clone(), Options::default())
+    ///     Acceptor::new(listener, identity.clone(), HandshakeOptions::default())
     /// }
     /// ```
     pub fn new(listener: Listener, identity: Identity, options: Options) -> Self {
@@ -69,9 +68,10 @@ impl Acceptor {
     /// Waits for the next caller whose handshake is complete. The log tells of failed handshakes.
     ///
     /// ```
+    /// # use callsign_portal as callsign;
     /// use tokio::io::AsyncWriteExt;
     ///
-    /// async fn serve(mut acceptor: callsign_portal::Acceptor) -> std::io::Result<()> {
+    /// async fn serve(mut acceptor: callsign::Acceptor) -> std::io::Result<()> {
     ///     loop {
     ///         let mut caller = acceptor.accept().await.into_stream();
     ///         caller.write_all(b"EURUSD 1.0842").await?;

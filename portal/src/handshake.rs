@@ -195,12 +195,12 @@ impl<IO> Established<IO> {
     /// Wraps a connection that this side dialed, whose handshake with `peer` is complete.
     ///
     /// ```
-    /// # use callsign_portal as callsign;
+    /// # mod callsign { pub use {callsign_portal::*, wire::*}; }
     /// # use transport::Stream;
     /// use callsign::Established;
     ///
     /// /// Takes over a connection that another part of the program has dialed.
-    /// fn take_up(stream: Stream, peer: wire::Hello) -> Established<Stream> {
+    /// fn take_up(stream: Stream, peer: callsign::Hello) -> Established<Stream> {
     ///     Established::dialed(stream, peer)
     /// }
     /// ```
@@ -211,13 +211,13 @@ impl<IO> Established<IO> {
     /// Wraps a connection that this side accepted, and whose dialer it knows already.
     ///
     /// ```
-    /// # use callsign_portal as callsign;
+    /// # mod callsign { pub use {callsign_portal::*, transport::*, wire::*}; }
     /// use callsign::Established;
-    /// use transport::Stream;
+    /// use callsign::Stream;
     ///
     /// // Within a process no peer needs to identify itself.
     /// let (_near, far) = Stream::pair();
-    /// let caller = Established::accepted(far, wire::Hello::default());
+    /// let caller = Established::accepted(far, callsign::Hello::default());
     /// assert!(caller.leftover.is_empty());
     /// ```
     pub fn accepted(io: IO, peer: Hello) -> Self {

@@ -42,12 +42,12 @@ impl Default for Heartbeat {
 /// The meaning of a peer's silence, and its consequence after the whole heartbeat.
 ///
 /// ```
-/// # use callsign_portal as callsign;
-/// use callsign::{OnSilence, Options};
+/// # mod callsign { pub use callsign_portal::{*, Options as HandshakeOptions}; }
+/// use callsign::{HandshakeOptions, OnSilence};
 ///
 /// /// The options for a peer on the same host, whose death the kernel reports.
-/// fn for_neighbour() -> Options {
-///     Options { on_silence: OnSilence::Tell, ..Options::default() }
+/// fn for_neighbour() -> HandshakeOptions {
+///     HandshakeOptions { on_silence: OnSilence::Tell, ..HandshakeOptions::default() }
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

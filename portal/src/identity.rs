@@ -136,17 +136,16 @@ impl Identity {
     /// no byte beyond the handshake.
     ///
     /// ```
-    /// # use callsign_portal as callsign;
-    /// # use transport::Listener;
-    /// use callsign::{Identity, Options};
+    /// # mod callsign { pub use {callsign_portal::{*, Options as HandshakeOptions}, transport::*}; }
+    /// use callsign::{HandshakeOptions, Identity, Listener, Stream};
     ///
     /// /// Answers one caller, and gives it back as a stream.
     /// async fn answer(
     ///     identity: &Identity,
     ///     listener: &Listener,
-    /// ) -> Result<transport::Stream, Box<dyn std::error::Error>> {
-    ///     let established = identity.accept(listener.accept().await?, &Options::default()).await?;
-    ///     Ok(established.into_stream())
+    /// ) -> Result<Stream, Box<dyn std::error::Error>> {
+    ///     let caller = listener.accept().await?;
+    ///     Ok(identity.accept(caller, &HandshakeOptions::default()).await?.into_stream())
     /// }
     /// ```
     ///

@@ -28,16 +28,16 @@ use crate::{
 /// The use of the node by each account. Clones are handles of the same.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
 /// # use wire::Quota;
-/// use callsign::{Accounts, QuotaRules, registry::Account};
+/// use callsign::registrar::{Accounts, QuotaRules, Account};
 ///
 /// let accounts = Accounts::new(QuotaRules::default(), 4096, 0);
 /// let user = Account::User(1000);
 /// let room = accounts.room(user, Quota::Instances);
 /// accounts.charge(user, &[(Quota::Instances, 1)])?;
 /// assert_eq!(accounts.room(user, Quota::Instances), room - 1);
-/// # Ok::<(), callsign::Exceeded>(())
+/// # Ok::<(), callsign::registrar::Exceeded>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Accounts(Arc<Mutex<Ledger>>);

@@ -17,9 +17,9 @@ use crate::{ForeignSession, RegistryHandle};
 /// each adapter is asked in turn. It knows nothing else of what an adapter does.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
 /// # use endpoints::Endpoint;
-/// use callsign::{RegistryHandle, ProtocolAdapter, Recognised, Serving, Accepted};
+/// use callsign::registrar::{RegistryHandle, ProtocolAdapter, Recognised, Serving, Accepted};
 ///
 /// /// Takes connections that begin with a `?`, and closes them.
 /// #[derive(Debug)]
@@ -73,8 +73,8 @@ pub trait ProtocolAdapter: fmt::Debug + Send + Sync {
 /// An adapter's work, to be polled by the node.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::Serving;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Serving;
 ///
 /// fn nothing() -> Serving {
 ///     Box::pin(std::future::ready(()))
@@ -85,8 +85,8 @@ pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Whether bytes are the first of a protocol.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::Recognised;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Recognised;
 ///
 /// /// Tells a request of HTTP by its method.
 /// fn is_get(first_bytes: &[u8]) -> Recognised {
@@ -112,8 +112,8 @@ pub enum Recognised {
 /// A connection to an adapter.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::{Serving, Accepted};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{Serving, Accepted};
 ///
 /// /// Holds a connection until the node stops.
 /// fn hold(accepted: Accepted) -> Serving {

@@ -20,11 +20,11 @@ use crate::{
 /// Changes a node while it serves. Clones change the same one.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use endpoints::EndpointTable;
-/// use callsign::{Node, NodeOptions};
+/// use callsign::registrar::{Node, NodeOptions};
 ///
 /// let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
 /// let controls = node.controls().clone();
@@ -99,11 +99,14 @@ impl Controls {
     /// Declares these actors, instead of the present ones. An actor in both lists stays as it is.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign {
+    /// # pub use endpoints::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use callsign::{Node, NodeOptions};
-    /// use endpoints::EndpointTable;
+    /// # use callsign::registrar::{Node, NodeOptions};
+    /// use callsign::EndpointTable;
     ///
     /// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
     /// let mut declared = EndpointTable::default();
@@ -120,11 +123,11 @@ impl Controls {
     /// Replaces the rules of names. Registered instances stay.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use callsign::{Node, NodeOptions};
-    /// use callsign::registry::NameRules;
+    /// # use callsign::registrar::{Node, NodeOptions};
+    /// use callsign::registrar::NameRules;
     ///
     /// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
     /// // As for a node without rules.
@@ -140,11 +143,14 @@ impl Controls {
     /// Existing connections stay.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign {
+    /// # pub use transport::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use callsign::{Node, NodeOptions};
-    /// use transport::Access;
+    /// # use callsign::registrar::{Node, NodeOptions};
+    /// use callsign::Access;
     ///
     /// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
     /// // From now on the group of the process may connect too.

@@ -7,10 +7,10 @@ use transport::BindError;
 /// Why a node cannot be reached.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use callsign::{Node, NodeError, NodeOptions};
+/// use callsign::registrar::{Node, NodeError, NodeOptions};
 ///
 /// let nowhere = Node::bind(&[], NodeOptions::default()).await;
 /// assert!(matches!(nowhere, Err(NodeError::NoEndpoint)));

@@ -23,11 +23,11 @@ use crate::{
 /// it is dropped; its registrations stay, and the adapter watches them.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::Accepted;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Accepted;
 ///
 /// /// Takes from a connection what its peer may do, as an adapter does that answers for it.
-/// fn rights(accepted: Accepted) -> callsign::ForeignSession {
+/// fn rights(accepted: Accepted) -> callsign::registrar::ForeignSession {
 ///     accepted.session
 /// }
 /// ```
@@ -54,8 +54,8 @@ impl ForeignSession {
     /// Returns the handle of the registry.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::ForeignSession;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Answers a foreign "how are you?".
     /// fn how(session: &ForeignSession) -> String {
@@ -69,8 +69,8 @@ impl ForeignSession {
     /// Returns the peer's identity.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::ForeignSession;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Answers a foreign "who am I?".
     /// fn who(session: &ForeignSession) -> String {
@@ -84,8 +84,8 @@ impl ForeignSession {
     /// Returns what says how much waits in the buffers of its connection.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::ForeignSession;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Tells whether the peer may leave so many bytes unread.
     /// fn may_leave(session: &ForeignSession, bytes: usize) -> bool {
@@ -103,13 +103,16 @@ impl ForeignSession {
     /// exclusive and a cluster decides who has it, this waits for that; one such wait at a time.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign {
+    /// # pub use endpoints::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
     /// # use uuid::Uuid;
     /// # use wire::RemoteError;
-    /// use callsign::{ForeignSession, registry::Foreign};
+    /// use callsign::registrar::{ForeignSession, Foreign};
     ///
     /// /// Registers an actor that listens at nothing callsign knows.
-    /// async fn register(session: &ForeignSession, name: endpoints::Name) -> Result<Uuid, RemoteError> {
+    /// async fn register(session: &ForeignSession, name: callsign::Name) -> Result<Uuid, RemoteError> {
     ///     let uuid = Uuid::new_v4();
     ///     let metadata = [("protocol".to_owned(), "chat".to_owned())].into();
     ///     session.register(Foreign { name, uuid, endpoint: None, metadata }).await?;
@@ -159,12 +162,15 @@ impl ForeignSession {
     /// Takes an instance out of the registry.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign {
+    /// # pub use endpoints::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
     /// # use wire::RemoteError;
-    /// use callsign::ForeignSession;
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Removes all instances of a name that the peer may remove.
-    /// fn unregister_all(session: &ForeignSession, name: &endpoints::Name) -> Result<(), RemoteError> {
+    /// fn unregister_all(session: &ForeignSession, name: &callsign::Name) -> Result<(), RemoteError> {
     ///     let instances = session.instances(name);
     ///     instances.iter().try_for_each(|record| session.unregister(record.uuid))
     /// }
@@ -183,9 +189,9 @@ impl ForeignSession {
     /// [`RegistryHandle::report`] does.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use wire::{Record, registrar::Evidence};
-    /// use callsign::ForeignSession;
+    /// use callsign::registrar::ForeignSession;
     ///
     /// fn refused(session: &ForeignSession, record: &Record) {
     ///     for stamped in &record.endpoints {
@@ -201,12 +207,15 @@ impl ForeignSession {
     /// [`answers`](Self::answers), immediately if there is one.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign {
+    /// # pub use endpoints::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
     /// # use wire::{Record, RemoteError};
-    /// use callsign::ForeignSession;
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Returns the instances of a name, once there is one.
-    /// async fn wait(session: &ForeignSession, name: endpoints::Name) -> Result<Vec<Record>, RemoteError> {
+    /// async fn wait(session: &ForeignSession, name: callsign::Name) -> Result<Vec<Record>, RemoteError> {
     ///     session.wait(1, name)?;
     ///     let answers = session.answers().await;
     ///     Ok(answers.into_iter().flat_map(|(_call, records)| records).collect())
@@ -229,9 +238,9 @@ impl ForeignSession {
     /// ones first, then declared ones, each newest first.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use endpoints::{Endpoint, Name};
-    /// use callsign::ForeignSession;
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Returns where the newest live instance of a name listens.
     /// fn place(session: &ForeignSession, name: &Name) -> Option<Endpoint> {
@@ -246,9 +255,9 @@ impl ForeignSession {
     /// Returns the record of an instance, if the peer may find it.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use uuid::Uuid;
-    /// use callsign::ForeignSession;
+    /// use callsign::registrar::ForeignSession;
     ///
     /// fn name(session: &ForeignSession, uuid: Uuid) -> Option<String> {
     ///     session.record(uuid).map(|record| record.name.to_string())
@@ -261,8 +270,8 @@ impl ForeignSession {
     /// Returns the registered names that the peer may find: all of them, up to some thousands.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::ForeignSession;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Answers a foreign "who is here?".
     /// fn who(session: &ForeignSession) -> String {
@@ -276,9 +285,9 @@ impl ForeignSession {
     /// Returns a page of all instances that the peer may find, oldest first: those after an epoch.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use wire::Record;
-    /// use callsign::ForeignSession;
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Returns all that the peer may find, page by page.
     /// fn all(session: &ForeignSession) -> Vec<Record> {
@@ -298,13 +307,16 @@ impl ForeignSession {
     /// Ends a call that waits or watches.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign {
+    /// # pub use endpoints::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
     /// # use std::time::Duration;
     /// # use wire::RemoteError;
-    /// use callsign::ForeignSession;
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Waits for a name, but not for ever.
-    /// async fn wait(session: &ForeignSession, name: endpoints::Name) -> Result<bool, RemoteError> {
+    /// async fn wait(session: &ForeignSession, name: callsign::Name) -> Result<bool, RemoteError> {
     ///     session.wait(1, name)?;
     ///     let answered = tokio::time::timeout(Duration::from_secs(5), session.answers()).await;
     ///     if answered.is_err() {
@@ -321,8 +333,8 @@ impl ForeignSession {
     /// the preferred first.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::ForeignSession;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Says of each call that has waited how many are there now.
     /// async fn answer(session: &ForeignSession) {

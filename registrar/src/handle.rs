@@ -60,10 +60,10 @@ use crate::{
 /// A handle of a registry. Clones are handles of the same one.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use callsign::{Node, NodeOptions};
+/// use callsign::registrar::{Node, NodeOptions};
 ///
 /// let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
 /// let status = node.registry().status();
@@ -180,8 +180,8 @@ impl RegistryHandle {
     /// measure a registry.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// assert_eq!(registry.status().instances, 0);
@@ -206,12 +206,12 @@ impl RegistryHandle {
     /// all should be. Until then, that a name is not there is no knowledge.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
     ///
-    /// use callsign::{Node, NodeOptions};
+    /// use callsign::registrar::{Node, NodeOptions};
     ///
     /// let settle_time = Duration::from_secs(60);
     /// let options = NodeOptions { settle_time, ..NodeOptions::default() };
@@ -255,8 +255,8 @@ impl RegistryHandle {
     /// Returns the time by the registrar's clock, in milliseconds since 1970.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// assert!(RegistryHandle::unattended(Limits::default()).now_ms() > 0);
     /// ```
@@ -342,9 +342,9 @@ impl RegistryHandle {
     /// Applies an event that is nobody's call.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use callsign::{RegistryHandle, registry::Limits};
-    /// use callsign::registry::Event;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # use callsign::registrar::{RegistryHandle, Limits};
+    /// use callsign::registrar::Event;
     ///
     /// # let registry = RegistryHandle::unattended(Limits::default());
     /// // What the clock does at a node: leases that have run out end.

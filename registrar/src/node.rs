@@ -38,10 +38,10 @@ use crate::{
 /// A registrar that can be reached.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use callsign::{Node, NodeOptions};
+/// use callsign::registrar::{Node, NodeOptions};
 ///
 /// let node = Node::bind(&["/ip4/127.0.0.1/tcp/0".parse()?], NodeOptions::default()).await?;
 /// let endpoint = &node.endpoints()[0];
@@ -69,10 +69,10 @@ impl Node {
     /// Binds every endpoint, each once however often it is given.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use callsign::{Node, NodeOptions};
+    /// use callsign::registrar::{Node, NodeOptions};
     ///
     /// let node = Node::bind(&["/ip4/127.0.0.1/tcp/0".parse()?], NodeOptions::default()).await?;
     /// println!("listening at {}", node.endpoints()[0]);
@@ -95,11 +95,11 @@ impl Node {
     /// endpoint that they do not cover.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # use transport::Listener;
-    /// use callsign::{Node, NodeOptions};
+    /// use callsign::registrar::{Node, NodeOptions};
     ///
     /// let handed = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
     /// let endpoint = handed.bound().clone();
@@ -248,8 +248,8 @@ impl Node {
     /// Returns the handle of the registry.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// fn is_busy(node: &callsign::Node) -> bool {
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// fn is_busy(node: &callsign::registrar::Node) -> bool {
     ///     node.registry().status().sessions > 1000
     /// }
     /// ```

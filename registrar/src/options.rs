@@ -14,10 +14,10 @@ use crate::{
 /// Options of a node.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
 /// use std::time::Duration;
 ///
-/// use callsign::NodeOptions;
+/// use callsign::registrar::NodeOptions;
 ///
 /// let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
 /// assert!(options.adapters.is_empty() && options.sessions_max > 0);

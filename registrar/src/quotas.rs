@@ -9,8 +9,8 @@ use crate::registry::Account;
 /// The limits of one owner's use.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::{QuotaRules, Quotas};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{QuotaRules, Quotas};
 ///
 /// let few = Quotas { instances: 100, ..Quotas::default() };
 /// let rules = QuotaRules { others: few, ..QuotaRules::default() };
@@ -53,9 +53,9 @@ impl Quotas {
     /// Returns how much of something it is.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use wire::Quota;
-    /// use callsign::Quotas;
+    /// use callsign::registrar::Quotas;
     ///
     /// let few = Quotas { watches: 10, ..Quotas::default() };
     /// assert_eq!(few.of(Quota::Watches), 10);
@@ -95,8 +95,8 @@ const LOOKS: usize = 256;
 /// The quotas of owners.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::{QuotaRules, Quotas, registry::Account};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{QuotaRules, Quotas, Account};
 ///
 /// let backup = Quotas { watches: 50_000, ..Quotas::default() };
 /// let named = [(Account::User(34), backup)].into();

@@ -29,6 +29,84 @@ pub(crate) fn missing() -> Vec<(String, usize, String)> {
     missing
 }
 
+/// Returns the lines of examples of the facade's items that show the path of a crate below: its users do
+/// not depend on that. Hidden lines may.
+pub(crate) fn below() -> Vec<(String, usize, String)> {
+    let exported: BTreeSet<_> = FACADE.iter().flat_map(|it| exports(&read(it))).collect();
+    let paths: BTreeSet<_> = rust_files().collect();
+    let has_files = |it: &&str| paths.iter().any(|path| path.starts_with(&format!("{it}/src/")));
+    let crates = exported.iter().map(|it| it.0.as_str()).filter(has_files);
+    let crates: BTreeSet<_> = crates.filter(|it| *it != OF_SETTINGS).collect();
+    let mut below = Vec::new();
+    for path in rust_files() {
+        let Some((crate_name, _)) = path.split_once("/src/") else { continue };
+        if path.contains("tests") {
+            continue;
+        }
+        let is_exported = |name: &str| exported.contains(&(crate_name.to_owned(), name.to_owned()));
+        for (line, named) in paths_below(&read(&path), is_exported, &crates) {
+            let fault = format!("names `{named}`; write the path in the facade: `callsign::…`");
+            below.push((path.clone(), line, fault));
+        }
+    }
+    below
+}
+
+/// The crate that reads settings: a program only sees the faults that it has found, and cannot show in an
+/// example how they come about.
+const OF_SETTINGS: &str = "config";
+
+/// Returns the crates below that the examples of exported items show, each with its line.
+fn paths_below(
+    text: &str,
+    is_exported: impl Fn(&str) -> bool,
+    crates: &BTreeSet<&str>,
+) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    // Those of the comment above a line.
+    let mut shown = Vec::new();
+    let mut is_code = false;
+    for (at, line) in text.lines().enumerate() {
+        if line == "#[cfg(test)]" {
+            break;
+        }
+        if let Some(comment) = line.strip_prefix("///") {
+            let comment = comment.trim_start();
+            if comment.starts_with("```") {
+                is_code = !is_code;
+            } else if is_code && !comment.starts_with('#') {
+                let named = crates_in(comment).filter(|it| {
+                    let of = it.strip_prefix("callsign_").unwrap_or(it);
+                    crates.contains(of)
+                });
+                shown.extend(named.map(|it| (at + 1, it.to_owned())));
+            }
+            continue;
+        }
+        if line.starts_with("#[") {
+            continue;
+        }
+        let is_meant = line.strip_prefix("pub ").and_then(item).is_some_and(&is_exported);
+        if is_meant {
+            found.append(&mut shown);
+        }
+        shown.clear();
+    }
+    found
+}
+
+/// Returns the first parts of the paths in a line of code.
+fn crates_in(code: &str) -> impl Iterator<Item = &str> {
+    code.match_indices("::").filter_map(|(at, _)| {
+        let before = &code[..at];
+        let word = before.rsplit(|it: char| !it.is_alphanumeric() && it != '_').next()?;
+        let before = &before[..before.len() - word.len()];
+        let is_in_list = code.trim_start().starts_with("use ") && before.contains("::{");
+        let is_first = !before.ends_with("::") && !is_in_list;
+        (is_first && !word.is_empty()).then_some(word)
+    })
+}
+
 /// Returns the module of a crate that a file belongs to.
 fn module(path: &str) -> Option<&str> {
     words(path.split_once("/src/")?.1).next()
@@ -123,6 +201,31 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_below_the_facade_is_found() {
+        let text = "\
+/// A desk.
+///
+/// ```
+/// # use one::Hidden;
+/// use callsign::one::Desk;
+/// use callsign_one::{Desk, two::Bell};
+/// let bell: other::Bell = one::bell();
+/// ```
+#[derive(Debug)]
+pub struct Desk;
+
+/// ```
+/// use one::Own;
+/// ```
+pub struct Own;
+";
+        let crates = ["one", "two"].into();
+        let found = paths_below(text, |it| it == "Desk", &crates);
+        let found: Vec<_> = found.iter().map(|(line, of)| (*line, of.as_str())).collect();
+        assert_eq!(found, [(6, "callsign_one"), (7, "one")]);
+    }
 
     #[test]
     fn what_lacks_an_example_is_found() {

@@ -421,6 +421,15 @@ fn the_facade_has_examples() {
     faults.none();
 }
 
+#[test]
+fn the_examples_of_the_facade_name_no_crate_below() {
+    let mut faults = Faults::default();
+    for (path, line, fault) in examples::below() {
+        faults.add(&path, line, &fault);
+    }
+    faults.none();
+}
+
 /// The places where a rule is broken.
 #[derive(Default)]
 struct Faults(Vec<String>);

@@ -26,7 +26,8 @@ use crate::{
 /// mode nor group.
 ///
 /// ```
-/// use transport::Access;
+/// # use transport as callsign;
+/// use callsign::Access;
 ///
 /// // The group of the process may connect too.
 /// let access = Access { mode: 0o660, group: None };

@@ -177,7 +177,8 @@ impl DialError {
     /// here. All other failures say nothing of the one that was dialed.
     ///
     /// ```
-    /// use transport::DialError;
+    /// # use transport as callsign;
+    /// use callsign::DialError;
     ///
     /// assert!(DialError::Refused.is_evidence());
     /// assert!(!DialError::NoPermission.is_evidence(), "that says more of the one who dials");

@@ -93,7 +93,8 @@ impl Handed {
     /// Returns the number of the descriptor.
     ///
     /// ```no_run
-    /// use transport::Handed;
+    /// # use transport as callsign;
+    /// use callsign::Handed;
     ///
     /// for handed in Handed::take()? {
     ///     println!("{}: {:?}", handed.number(), handed.name);
@@ -108,7 +109,8 @@ impl Handed {
 /// Why what this process was handed cannot be taken.
 ///
 /// ```
-/// use transport::{Handed, HandedError};
+/// # use transport as callsign;
+/// use callsign::{Handed, HandedError};
 ///
 /// match Handed::take() {
 ///     Ok(handed) => println!("{} sockets were handed over", handed.len()),

@@ -55,7 +55,8 @@ pub struct Listener {
 /// Options of a listener.
 ///
 /// ```
-/// use transport::{Access, BindOptions};
+/// # use transport as callsign;
+/// use callsign::{Access, BindOptions};
 ///
 /// let access = Some(Access { mode: 0o600, group: None });
 /// let options = BindOptions { access, ..BindOptions::default() };

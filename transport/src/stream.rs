@@ -193,7 +193,8 @@ impl Stream {
     /// it: the exporter of RFC 9266. `None` without TLS, and until its handshake is done.
     ///
     /// ```
-    /// use transport::Stream;
+    /// # use transport as callsign;
+    /// use callsign::Stream;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
@@ -212,7 +213,8 @@ impl Stream {
     /// first read or written. Without TLS, nothing is to be done.
     ///
     /// ```
-    /// use transport::Stream;
+    /// # use transport as callsign;
+    /// use callsign::Stream;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> std::io::Result<()> {
@@ -241,7 +243,8 @@ impl Stream {
     /// DNS name. `None` if it has none, without TLS, and until the handshake is done.
     ///
     /// ```
-    /// use transport::Stream;
+    /// # use transport as callsign;
+    /// use callsign::Stream;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
@@ -260,7 +263,8 @@ impl Stream {
     /// TLS is spoken on it.
     ///
     /// ```
-    /// use transport::Stream;
+    /// # use transport as callsign;
+    /// use callsign::Stream;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {

@@ -91,11 +91,11 @@ impl Whereabouts {
     /// Follows both.
     ///
     /// ```
-    /// # use transport as callsign;
+    /// # mod callsign { pub use {endpoints::*, transport::*}; }
     /// use callsign::Whereabouts;
     ///
     /// /// Follows what was published at several times.
-    /// fn of_all(published: &[Vec<endpoints::Stamped>]) -> Whereabouts {
+    /// fn of_all(published: &[Vec<callsign::Stamped>]) -> Whereabouts {
     ///     let each = published.iter().map(|it| Whereabouts::of(it));
     ///     each.fold(Whereabouts::default(), Whereabouts::and)
     /// }
@@ -120,11 +120,11 @@ impl Whereabouts {
     /// host may have lost such an address before.
     ///
     /// ```
-    /// # use transport as callsign;
+    /// # mod callsign { pub use {endpoints::*, transport::*}; }
     /// use callsign::Whereabouts;
     ///
     /// /// Follows what is published from now on.
-    /// fn publish(published: &[endpoints::Stamped], before: &Whereabouts) -> Whereabouts {
+    /// fn publish(published: &[callsign::Stamped], before: &Whereabouts) -> Whereabouts {
     ///     Whereabouts::of(published).after(before, published)
     /// }
     /// ```

@@ -127,8 +127,8 @@ pub struct Lost {
 /// The cause of the loss of an entry, or of one of its endpoints.
 ///
 /// ```
-/// # use callsign_wire as callsign;
-/// use callsign::callbacks::LostCause;
+/// # use callsign_wire::callbacks as callsign;
+/// use callsign::LostCause;
 ///
 /// assert!(LostCause::Unregistered.is_final() && !LostCause::FoundDead.is_final());
 /// ```
@@ -155,7 +155,8 @@ impl LostCause {
     /// Tells whether the loss was intended, so that the registrant leaves it at that.
     ///
     /// ```
-    /// use callsign_wire::callbacks::LostCause;
+    /// # use callsign_wire::callbacks as callsign;
+    /// use callsign::LostCause;
     ///
     /// assert!(LostCause::Unregistered.is_final(), "somebody meant it");
     /// assert!(!LostCause::FoundDead.is_final(), "it may be there again");

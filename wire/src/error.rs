@@ -83,7 +83,8 @@ impl RemoteError {
     /// Makes an error. A text beyond [`MESSAGE_BYTES_MAX`] is cut off.
     ///
     /// ```
-    /// use callsign_wire::{ErrorKind, RemoteError};
+    /// # use callsign_wire as callsign;
+    /// use callsign::{ErrorKind, RemoteError};
     ///
     /// let error = RemoteError::new(ErrorKind::Failed, "no quote");
     /// assert_eq!(error.message, "no quote");

@@ -18,8 +18,8 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// that both can call.
 ///
 /// ```
-/// # use callsign_wire as callsign;
-/// use callsign::CallId;
+/// # mod callsign { pub use callsign_wire as registrar; }
+/// use callsign::registrar::CallId;
 ///
 /// /// Tells whether the side that dialed makes it.
 /// fn is_of_dialer(call: CallId) -> bool {

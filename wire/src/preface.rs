@@ -54,10 +54,13 @@ pub fn check(bytes: &[u8; PREFACE_BYTES]) -> Result<(), PrefaceError> {
 /// Why a connection does not begin as it should.
 ///
 /// ```
-/// use callsign_wire::preface::{PREFACE_BYTES, PrefaceError, check, preface};
+/// # use callsign_wire::preface as callsign;
+/// use callsign::PrefaceError;
 ///
-/// assert_eq!(check(&preface()), Ok(()));
-/// assert_eq!(check(&[0; PREFACE_BYTES]), Err(PrefaceError::OtherProtocol));
+/// /// Tells whether an endpoint lacks its `/tls`.
+/// fn lacks_tls(error: &PrefaceError) -> bool {
+///     matches!(error, PrefaceError::Tls)
+/// }
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum PrefaceError {

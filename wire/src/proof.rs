@@ -35,7 +35,8 @@ use crate::{Epoch, Owner};
 /// The secret from which a registrar derives all keys. It never leaves the registrar.
 ///
 /// ```
-/// use callsign_wire::ProofSecret;
+/// # use callsign_wire as callsign;
+/// use callsign::ProofSecret;
 ///
 /// let secret = ProofSecret::new([7; 32]);
 /// assert_eq!(format!("{secret:?}"), "ProofSecret(_)", "it is not for logs");
@@ -51,7 +52,8 @@ impl ProofSecret {
     /// Takes 32 bytes drawn at random.
     ///
     /// ```
-    /// let secret = callsign_wire::ProofSecret::new([7; 32]);
+    /// # use callsign_wire as callsign;
+    /// let secret = callsign::ProofSecret::new([7; 32]);
     /// # drop(secret);
     /// ```
     pub fn new(drawn: [u8; 32]) -> Self {
@@ -61,7 +63,8 @@ impl ProofSecret {
     /// Returns its bytes, for who has to write it down.
     ///
     /// ```
-    /// let secret = callsign_wire::ProofSecret::new([7; 32]);
+    /// # use callsign_wire as callsign;
+    /// let secret = callsign::ProofSecret::new([7; 32]);
     /// assert_eq!(secret.to_bytes(), [7; 32]);
     /// ```
     pub fn to_bytes(&self) -> [u8; 32] {
@@ -78,7 +81,8 @@ impl fmt::Debug for ProofSecret {
 /// The secret that a registrar shares with the registrant of one registration only.
 ///
 /// ```
-/// use callsign_wire::{ProofKey, ProofSecret};
+/// # use callsign_wire as callsign;
+/// use callsign::{ProofKey, ProofSecret};
 /// use uuid::Uuid;
 ///
 /// let secret = ProofSecret::new([7; 32]);
@@ -93,7 +97,8 @@ impl ProofKey {
     /// Derives the key of a registration from the registrar's secret.
     ///
     /// ```
-    /// use callsign_wire::{ProofKey, ProofSecret};
+    /// # use callsign_wire as callsign;
+    /// use callsign::{ProofKey, ProofSecret};
     /// use uuid::Uuid;
     ///
     /// let secret = ProofSecret::new([7; 32]);
@@ -112,8 +117,9 @@ impl ProofKey {
     /// Makes the proof that an instance owes to a challenge.
     ///
     /// ```
-    /// use callsign_wire::{Challenge, Proof, ProofKey};
-    /// use endpoints::InstanceId;
+    /// # mod callsign { pub use {endpoints::*, callsign_wire::*}; }
+    /// use callsign::{Challenge, Proof, ProofKey};
+    /// use callsign::InstanceId;
     ///
     /// /// Answers a caller that expects this instance.
     /// fn answer(key: &ProofKey, own: &InstanceId, challenge: &Challenge) -> Proof {
@@ -127,8 +133,9 @@ impl ProofKey {
     /// Makes the proof that an instance owes over a connection with TLS.
     ///
     /// ```
-    /// use callsign_wire::{ChannelBinding, Challenge, Proof, ProofKey};
-    /// use endpoints::InstanceId;
+    /// # mod callsign { pub use {endpoints::*, callsign_wire::*}; }
+    /// use callsign::{ChannelBinding, Challenge, Proof, ProofKey};
+    /// use callsign::InstanceId;
     ///
     /// /// Answers a caller over TLS.
     /// fn answer(
@@ -151,8 +158,9 @@ impl ProofKey {
     /// Makes what a caller needs to recognise the proof of an instance.
     ///
     /// ```
-    /// use callsign_wire::{Challenge, Owed, ProofKey};
-    /// use endpoints::InstanceId;
+    /// # mod callsign { pub use {endpoints::*, callsign_wire::*}; }
+    /// use callsign::{Challenge, Owed, ProofKey};
+    /// use callsign::InstanceId;
     ///
     /// /// Returns what the instance owes, which listens with and without TLS.
     /// fn owed(key: &ProofKey, instance: &InstanceId, challenge: &Challenge) -> Owed {
@@ -201,7 +209,8 @@ impl fmt::Debug for ProofKey {
 /// UUID elsewhere, or while its owner is away.
 ///
 /// ```
-/// use callsign_wire::InstanceSecret;
+/// # use callsign_wire as callsign;
+/// use callsign::InstanceSecret;
 ///
 /// let secret = InstanceSecret::new([7; 16]);
 /// assert!(secret.owns(secret.uuid()));
@@ -215,7 +224,8 @@ impl InstanceSecret {
     /// Takes 16 bytes drawn at random.
     ///
     /// ```
-    /// use callsign_wire::InstanceSecret;
+    /// # use callsign_wire as callsign;
+    /// use callsign::InstanceSecret;
     ///
     /// let secret = InstanceSecret::new([7; 16]);
     /// assert!(secret.owns(secret.uuid()));
@@ -227,7 +237,8 @@ impl InstanceSecret {
     /// Returns the UUID that is made of it, of version 8 (RFC 9562).
     ///
     /// ```
-    /// use callsign_wire::InstanceSecret;
+    /// # use callsign_wire as callsign;
+    /// use callsign::InstanceSecret;
     ///
     /// let secret = InstanceSecret::new([7; 16]);
     /// assert!(secret.owns(secret.uuid()));
@@ -241,7 +252,8 @@ impl InstanceSecret {
     /// Tells whether a UUID was made of it.
     ///
     /// ```
-    /// use callsign_wire::InstanceSecret;
+    /// # use callsign_wire as callsign;
+    /// use callsign::InstanceSecret;
     ///
     /// let secret = InstanceSecret::new([7; 16]);
     /// assert!(secret.owns(secret.uuid()));
@@ -429,7 +441,8 @@ impl ChannelBinding {
     /// Takes the bytes that TLS exports under the label `EXPORTER-Channel-Binding`.
     ///
     /// ```
-    /// let channel = callsign_wire::ChannelBinding::new([7; 32]);
+    /// # use callsign_wire as callsign;
+    /// let channel = callsign::ChannelBinding::new([7; 32]);
     /// assert_eq!(format!("{channel:?}"), "ChannelBinding(_)", "it is not for logs");
     /// ```
     pub fn new(exported: [u8; 32]) -> Self {

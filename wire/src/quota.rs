@@ -53,7 +53,8 @@ impl Quota {
     /// Returns its name in settings, in errors and on the wire.
     ///
     /// ```
-    /// assert_eq!(callsign_wire::Quota::Sessions.name(), "sessions");
+    /// # use callsign_wire as callsign;
+    /// assert_eq!(callsign::Quota::Sessions.name(), "sessions");
     /// ```
     pub fn name(self) -> &'static str {
         match self {
@@ -79,7 +80,8 @@ impl fmt::Display for Quota {
 /// [`RemoteError`] of the kind [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded).
 ///
 /// ```
-/// use callsign_wire::{QuotaExceeded, RemoteError};
+/// # use callsign_wire as callsign;
+/// use callsign::{QuotaExceeded, RemoteError};
 ///
 /// /// Says what a registrar has too much of, if that is why it refuses.
 /// fn explain(error: &RemoteError) -> Option<String> {
@@ -108,7 +110,8 @@ impl QuotaExceeded {
     /// Returns which quota an error tells of, if it does.
     ///
     /// ```
-    /// use callsign_wire::{QuotaExceeded, RemoteError};
+    /// # use callsign_wire as callsign;
+    /// use callsign::{QuotaExceeded, RemoteError};
     ///
     /// /// Says what a registrar has too much of, if that is why it refuses.
     /// fn explain(error: &RemoteError) -> Option<String> {
@@ -124,7 +127,8 @@ impl QuotaExceeded {
 /// An owner's use of a resource, and its limit.
 ///
 /// ```
-/// use callsign_wire::Use;
+/// # use callsign_wire as callsign;
+/// use callsign::Use;
 ///
 /// let instances = Use { used: 12, quota: Some(1000) };
 /// assert!(instances.quota.is_none_or(|it| instances.used < it), "there is room");
@@ -141,7 +145,8 @@ pub struct Use {
 /// An owner's use of a registrar.
 ///
 /// ```
-/// use callsign_wire::{OwnerUse, Quota};
+/// # use callsign_wire as callsign;
+/// use callsign::{OwnerUse, Quota};
 ///
 /// /// Tells whether an owner may open another connection.
 /// fn has_room(owner: &OwnerUse) -> bool {
@@ -177,7 +182,8 @@ impl OwnerUse {
     /// Returns its use of a resource.
     ///
     /// ```
-    /// use callsign_wire::{OwnerUse, Quota};
+    /// # use callsign_wire as callsign;
+    /// use callsign::{OwnerUse, Quota};
     ///
     /// /// Tells whether an owner may open another connection.
     /// fn has_room(owner: &OwnerUse) -> bool {

@@ -26,8 +26,8 @@ pub type Epoch = u64;
 /// A number that a registrar gives every change of its registry; a later one is higher.
 ///
 /// ```
-/// # use callsign_wire as callsign;
-/// use callsign::Revision;
+/// # mod callsign { pub use callsign_wire as registrar; }
+/// use callsign::registrar::Revision;
 ///
 /// let (seen, now): (Revision, Revision) = (7, 9);
 /// assert!(seen < now, "something has changed since");
@@ -305,7 +305,8 @@ impl Lifetime {
     /// Returns a lease's time to live; `None` for anything else.
     ///
     /// ```
-    /// use callsign_wire::Lifetime;
+    /// # use callsign_wire as callsign;
+    /// use callsign::Lifetime;
     ///
     /// assert_eq!(Lifetime::Lease { ttl_ms: 30_000 }.ttl_ms(), Some(30_000));
     /// assert_eq!(Lifetime::Session.ttl_ms(), None);

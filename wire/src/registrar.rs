@@ -266,7 +266,8 @@ pub struct List {
 /// the last may be empty, after many names that did not match.
 ///
 /// ```
-/// use callsign_wire::registrar::Page;
+/// # mod callsign { pub mod registrar { pub use callsign_wire::registrar::*; } }
+/// use callsign::registrar::Page;
 ///
 /// /// Returns where the page after this one begins.
 /// fn next(page: &Page) -> Option<u64> {
@@ -366,6 +367,20 @@ pub struct Watching {
 }
 
 /// An item of a watch.
+///
+/// ```
+/// # mod callsign { pub mod registrar { pub use callsign_wire::registrar::*; } }
+/// use callsign::registrar::Change;
+///
+/// /// Says what has come and gone.
+/// fn show(change: &Change) {
+///     match change {
+///         Change::Add { record, .. } => println!("+ {}", record.name),
+///         Change::Remove { instance, reason, .. } => println!("- {instance} {reason}"),
+///         _ => {}
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
@@ -408,10 +423,8 @@ pub enum Change {
 /// deletes nothing by itself.
 ///
 /// ```
-/// use callsign_wire::{
-///     Record,
-///     registrar::{Evidence, Report},
-/// };
+/// # mod callsign { pub use callsign_wire::{*, registrar::*}; }
+/// use callsign::{Evidence, Record, Report};
 /// use uuid::Uuid;
 ///
 /// let record = Record::new("feed".parse()?, Uuid::from_u128(7));
@@ -436,8 +449,8 @@ pub struct Report {
 /// The result of a failed dial.
 ///
 /// ```
-/// # use callsign_wire as callsign;
-/// use callsign::registrar::Evidence;
+/// # use callsign_wire::registrar as callsign;
+/// use callsign::Evidence;
 ///
 /// let evidence = Evidence::Refused;
 /// ```
@@ -514,7 +527,8 @@ pub struct Status {
 /// The use of a registrar by each owner, with its quotas.
 ///
 /// ```
-/// use callsign_wire::registrar::Owners;
+/// # use callsign_wire::registrar as callsign;
+/// use callsign::Owners;
 ///
 /// /// Shows the owners that use the most memory.
 /// fn show(owners: &Owners) {

@@ -50,7 +50,8 @@ pub struct Whoami {
 /// The rights that a rule of names grants.
 ///
 /// ```
-/// use callsign_wire::NameRight;
+/// # use callsign_wire as callsign;
+/// use callsign::NameRight;
 ///
 /// /// Says which names a caller may register.
 /// fn list(rights: &[NameRight]) {

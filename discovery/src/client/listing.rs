@@ -51,10 +51,10 @@ impl Client {
     /// each page as it comes, and sees an instance that several registrars know several times.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
+    /// # mod callsign { pub use {callsign_discovery::*, wire::*}; }
     /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// let states = client.list_as("feed.*", |record, _now_ms| record.state).await?.kept;
-    /// let drain = states.iter().filter(|(_name, state)| *state == wire::State::Draining).count();
+    /// let drain = states.iter().filter(|(_name, state)| *state == callsign::State::Draining).count();
     /// println!("{drain} of them drain");
     /// # Ok(())
     /// # }

@@ -75,9 +75,9 @@ impl Client {
     /// that are starting or draining.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
+    /// # mod callsign { pub use {callsign_discovery::*, wire::*}; }
     /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use wire::State;
+    /// use callsign::State;
     ///
     /// let found = client.query_all("worker").await?;
     /// let draining = found.records.iter().filter(|it| it.state == State::Draining).count();

@@ -102,14 +102,15 @@ impl Registered {
     /// [`Identity::accept`]. It stays valid while the registrars come and go.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
-    /// # use portal::HandshakeError;
-    /// use portal::Options;
+    /// # mod callsign {
+    /// # pub use {callsign_discovery::*, portal::Options as HandshakeOptions, transport::Listener};
+    /// # }
+    /// use callsign::{HandshakeOptions, Listener, Registered};
     ///
     /// /// Takes one caller, after the proof of who this is.
-    /// # async fn example(kept: &callsign::Registered, listener: &transport::Listener) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn example(kept: &Registered, listener: &Listener) -> Result<(), Box<dyn std::error::Error>> {
     /// let caller = listener.accept().await?;
-    /// let greeted = kept.identity().accept(caller, &Options::default()).await?;
+    /// let greeted = kept.identity().accept(caller, &HandshakeOptions::default()).await?;
     /// println!("{} calls", greeted.peer.agent);
     /// # Ok(())
     /// # }
@@ -289,9 +290,9 @@ impl Registered {
     /// Changes the actor's state.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
+    /// # mod callsign { pub use {callsign_discovery::*, wire::*}; }
     /// # async fn example(kept: callsign::Registered) -> Result<(), Box<dyn std::error::Error>> {
-    /// use wire::State;
+    /// use callsign::State;
     ///
     /// kept.set_state(State::Draining).await?;
     /// assert_eq!(kept.state(), State::Draining);

@@ -20,12 +20,13 @@ use crate::IntoEndpoint;
 /// The registration of an actor: its description for the registrars.
 ///
 /// ```
-/// use callsign_discovery::Registration;
+/// # use callsign_discovery as callsign;
+/// use callsign::Registration;
 ///
 /// let pricer = Registration::new("pricer")
 ///     .endpoint("/unix/run/pricer.sock")?
 ///     .metadata("desk", "rates");
-/// # Ok::<(), callsign_discovery::RegistrationError>(())
+/// # Ok::<(), callsign::RegistrationError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it is registered by `Client::register`"]
@@ -56,7 +57,8 @@ impl Registration {
     /// Begins the registration of an actor that is ready. It is checked when it is registered.
     ///
     /// ```
-    /// use callsign_discovery::Registration;
+    /// # use callsign_discovery as callsign;
+    /// use callsign::Registration;
     ///
     /// let feed = Registration::new("feed").endpoint("/unix/@feed")?.proves();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -82,7 +84,8 @@ impl Registration {
     /// is ready is refused: callers would be led to that user's program.
     ///
     /// ```
-    /// use callsign_discovery::{Registration, RegistrationError};
+    /// # use callsign_discovery as callsign;
+    /// use callsign::{Registration, RegistrationError};
     ///
     /// let feed = Registration::new("feed").endpoint("/ip4/10.0.0.7/tcp/5555")?;
     /// let error = feed.endpoint("/ip4/0.0.0.0/tcp/5555").unwrap_err();
@@ -142,7 +145,8 @@ impl Registration {
     /// Adds metadata of the actor.
     ///
     /// ```
-    /// use callsign_discovery::Registration;
+    /// # use callsign_discovery as callsign;
+    /// use callsign::Registration;
     ///
     /// let feed = Registration::new("feed").metadata("desk", "rates");
     /// ```
@@ -154,8 +158,9 @@ impl Registration {
     /// Says how far the actor is in its life.
     ///
     /// ```
-    /// use callsign_discovery::Registration;
-    /// use wire::State;
+    /// # mod callsign { pub use {callsign_discovery::*, wire::*}; }
+    /// use callsign::Registration;
+    /// use callsign::State;
     ///
     /// // Nobody finds it before it says that it is ready.
     /// let feed = Registration::new("feed").state(State::Starting);
@@ -169,9 +174,10 @@ impl Registration {
     /// connection to the registrar lasts. [`Registered`](crate::Registered) renews it.
     ///
     /// ```
+    /// # use callsign_discovery as callsign;
     /// use std::time::Duration;
     ///
-    /// use callsign_discovery::Registration;
+    /// use callsign::Registration;
     ///
     /// let feed = Registration::new("feed").lease(Duration::from_secs(30));
     /// ```
@@ -227,7 +233,8 @@ impl Registration {
     /// [`new`](Self::new), which derives from a secret.
     ///
     /// ```
-    /// use callsign_discovery::Registration;
+    /// # use callsign_discovery as callsign;
+    /// use callsign::Registration;
     /// use uuid::Uuid;
     ///
     /// // The same program under the same name is the same instance.
@@ -242,9 +249,10 @@ impl Registration {
     /// Sets the UUID to the one derived from a secret, which only its owner knows.
     ///
     /// ```
-    /// use callsign_discovery::Registration;
+    /// # mod callsign { pub use {callsign_discovery::*, wire::*}; }
+    /// use callsign::Registration;
     /// use uuid::Uuid;
-    /// use wire::InstanceSecret;
+    /// use callsign::InstanceSecret;
     ///
     /// // Drawn once, and stored where nobody else can read it: the same instance for good.
     /// let secret = InstanceSecret::new(Uuid::new_v4().into_bytes());
@@ -259,9 +267,10 @@ impl Registration {
     /// refused by all.
     ///
     /// ```
+    /// # use callsign_discovery as callsign;
     /// use std::time::Duration;
     ///
-    /// use callsign_discovery::Registration;
+    /// use callsign::Registration;
     ///
     /// assert!(Registration::new("feed").check().is_ok());
     /// assert!(Registration::new("feed").lease(Duration::ZERO).check().is_err());

@@ -92,9 +92,9 @@ impl Client {
     /// that state.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
+    /// # mod callsign { pub use {callsign_discovery::*, wire::*}; }
     /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use wire::State;
+    /// use callsign::State;
     ///
     /// // It was drained by mistake.
     /// for record in client.query_all("worker").await?.records {
@@ -132,11 +132,11 @@ impl Client {
     /// does not follow them.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
+    /// # mod callsign { pub use {callsign_discovery::*, endpoints::*, transport::*}; }
     /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// let job = client.query_actor("nightly").await?.ok_or("it is not there")?;
     /// let place = "/ip4/127.0.0.1/tcp/7000".parse()?;
-    /// let endpoints = vec![endpoints::Stamped { stamp: transport::stamp(&place), endpoint: place }];
+    /// let endpoints = vec![callsign::Stamped { stamp: callsign::stamp(&place), endpoint: place }];
     /// client.set_endpoints(job.uuid, endpoints).await?;
     /// # Ok(())
     /// # }

@@ -74,9 +74,9 @@ impl Client {
     /// A declared one does not count.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
+    /// # mod callsign { pub use {callsign_discovery::*, wire::*}; }
     /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// let is_european = |it: &wire::Record| it.metadata.get("region").is_some_and(|it| it == "eu");
+    /// let is_european = |it: &callsign::Record| it.metadata.get("region").is_some_and(|it| it == "eu");
     /// let worker = client.wait_for_one("worker", is_european).await?;
     /// # Ok(())
     /// # }

@@ -166,9 +166,9 @@ impl ReachError {
     /// Returns what this tells against the instance, if it does.
     ///
     /// ```
-    /// # use callsign_discovery as callsign;
+    /// # mod callsign { pub use {callsign_discovery::*, transport::*}; }
     /// use callsign::ReachError;
-    /// use transport::DialError;
+    /// use callsign::DialError;
     ///
     /// assert!(ReachError::Dial(DialError::Refused).evidence().is_some());
     /// assert!(ReachError::Dial(DialError::Busy).evidence().is_none());

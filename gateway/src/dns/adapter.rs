@@ -24,11 +24,14 @@ use crate::{cached::Cached, surroundings::Surroundings};
 /// Answers questions of DNS from the registry of a node, at addresses of its own.
 ///
 /// ```
-/// # use callsign_gateway as callsign;
+/// # mod callsign {
+/// # pub use callsign_gateway::*;
+/// # pub mod registrar { pub use registrar::{*, registry::*}; }
+/// # }
 /// use std::sync::Arc;
 ///
 /// use callsign::dns::DnsAdapter;
-/// use registrar::{Node, NodeOptions};
+/// use callsign::registrar::{Node, NodeOptions};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

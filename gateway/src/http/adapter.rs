@@ -24,11 +24,14 @@ use crate::surroundings::Surroundings;
 /// Answers HTTP from the registry of a node, at endpoints of its own.
 ///
 /// ```
-/// # use callsign_gateway as callsign;
+/// # mod callsign {
+/// # pub use callsign_gateway::*;
+/// # pub mod registrar { pub use registrar::{*, registry::*}; }
+/// # }
 /// use std::sync::Arc;
 ///
 /// use callsign::http::HttpAdapter;
-/// use registrar::{Node, NodeOptions};
+/// use callsign::registrar::{Node, NodeOptions};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -32,10 +32,11 @@ use super::{
 /// # Examples
 ///
 /// ```no_run
+/// # use callsign_gateway as callsign;
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::collections::BTreeMap;
 ///
-/// use callsign_gateway::tractor::call;
+/// use callsign::tractor::call;
 ///
 /// let feed = "/ip4/127.0.0.1/tcp/4321".parse()?;
 /// let quote: f64 = call(&feed, "market.feed", "quote", &BTreeMap::from([("of", "EURUSD")])).await?;

@@ -17,11 +17,14 @@ impl ForeignSession {
     /// next.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::ForeignSession;
+    /// # mod callsign {
+    /// # pub use endpoints::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Tells how many ready instances of a name the peer may find.
-    /// fn count(session: &ForeignSession, name: &endpoints::Name) -> usize {
+    /// fn count(session: &ForeignSession, name: &callsign::Name) -> usize {
     ///     session.look_up(name).records.len()
     /// }
     /// ```
@@ -33,11 +36,14 @@ impl ForeignSession {
     /// ready ones.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::ForeignSession;
+    /// # mod callsign {
+    /// # pub use endpoints::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Tells whether the peer may find an instance of a name in any state.
-    /// fn exists(session: &ForeignSession, name: &endpoints::Name) -> bool {
+    /// fn exists(session: &ForeignSession, name: &callsign::Name) -> bool {
     ///     !session.look_up_all(name).records.is_empty()
     /// }
     /// ```
@@ -50,12 +56,15 @@ impl ForeignSession {
     /// does: those after an epoch.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign {
+    /// # pub use wire::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
     /// # use endpoints::NamePattern;
-    /// use callsign::ForeignSession;
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Returns the first instances that the peer may find.
-    /// fn first(session: &ForeignSession) -> Vec<wire::Record> {
+    /// fn first(session: &ForeignSession) -> Vec<callsign::Record> {
     ///     session.list(&NamePattern::any(), 0).records
     /// }
     /// ```
@@ -76,10 +85,10 @@ impl ForeignSession {
     /// exclusive and a cluster decides who has it, this waits for that; one such wait at a time.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use wire::RemoteError;
-    /// use callsign::ForeignSession;
-    /// use wire::registrar::{Register, Registered};
+    /// # mod callsign { pub use wire::*;
+    /// # pub mod registrar { pub use {callsign_registrar::*, wire::registrar::*}; } }
+    /// use callsign::RemoteError;
+    /// use callsign::registrar::{ForeignSession, Register, Registered};
     ///
     /// /// Registers an actor for a minute.
     /// async fn register(
@@ -110,9 +119,9 @@ impl ForeignSession {
     /// Renews the lease of an instance.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use wire::RemoteError;
-    /// use callsign::ForeignSession;
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Tells whether an instance is there, and keeps it.
     /// fn keep(session: &ForeignSession, uuid: uuid::Uuid) -> bool {
@@ -132,8 +141,8 @@ impl ForeignSession {
     /// Returns what each owner uses, as far as the peer may know.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::ForeignSession;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Tells how many instances the peer has registered.
     /// fn registered(session: &ForeignSession) -> u64 {
@@ -150,11 +159,10 @@ impl ForeignSession {
     /// [cancelled](Self::cancel).
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use endpoints::NamePattern;
-    /// # use wire::RemoteError;
-    /// use callsign::ForeignSession;
-    /// use wire::registrar::Change;
+    /// # mod callsign { pub use {endpoints::*, wire::*};
+    /// # pub mod registrar { pub use {callsign_registrar::*, wire::registrar::*}; } }
+    /// use callsign::{NamePattern, RemoteError};
+    /// use callsign::registrar::{Change, ForeignSession};
     ///
     /// /// Waits until an instance goes.
     /// async fn gone(session: &ForeignSession) -> Result<(), RemoteError> {
@@ -187,8 +195,8 @@ impl ForeignSession {
     /// other nodes of a cluster are passed over unseen.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let session = RegistryHandle::unattended(Limits::default()).own_session();
     /// session.watch_own(1)?;
@@ -210,8 +218,8 @@ impl ForeignSession {
     /// them: some, so that others get their turn.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::ForeignSession;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::ForeignSession;
     ///
     /// /// Says how many changes there are at once.
     /// async fn count(session: &ForeignSession) -> usize {

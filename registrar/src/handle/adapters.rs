@@ -37,11 +37,11 @@ impl RegistryHandle {
     /// Returns those that a caller may find of the [`instances`](Self::instances) of a name.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # use callsign::registrar::{RegistryHandle, Limits};
     /// # use endpoints::Name;
     /// # let registry = RegistryHandle::unattended(Limits::default());
-    /// use callsign::registry::Owner;
+    /// use callsign::registrar::Owner;
     ///
     /// let by = Owner::Host("192.0.2.7".parse()?).into();
     /// assert!(registry.instances_for(&Name::new("feed")?, &by).is_empty());
@@ -54,10 +54,10 @@ impl RegistryHandle {
     /// Returns the registered names that a caller may find: all of them, up to some thousands.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # use callsign::registrar::{RegistryHandle, Limits};
     /// # let registry = RegistryHandle::unattended(Limits::default());
-    /// use callsign::registry::Owner;
+    /// use callsign::registrar::Owner;
     ///
     /// assert!(registry.names_for(&Owner::User(1000).into()).is_empty());
     /// ```
@@ -72,11 +72,11 @@ impl RegistryHandle {
     /// rules of names allowed it then.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use std::collections::BTreeMap;
     /// # use endpoints::Name;
     /// # use uuid::Uuid;
-    /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
+    /// use callsign::registrar::{RegistryHandle, Foreign, Limits, Owner};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
@@ -101,9 +101,9 @@ impl RegistryHandle {
     /// cluster decides who has its name, this waits until the cluster can, and the name is free.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use wire::{Epoch, RemoteError};
-    /// use callsign::{RegistryHandle, registry::{Foreign, Owner}};
+    /// use callsign::registrar::{RegistryHandle, Foreign, Owner};
     ///
     /// /// Registers an actor of an earlier run, whoever decides about its name.
     /// async fn again(registry: &RegistryHandle, actor: Foreign) -> Result<Option<Epoch>, RemoteError> {
@@ -131,11 +131,11 @@ impl RegistryHandle {
     /// the registrar has registered.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use std::collections::BTreeMap;
     /// # use endpoints::Name;
     /// # use uuid::Uuid;
-    /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
+    /// use callsign::registrar::{RegistryHandle, Foreign, Limits, Owner};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
@@ -155,8 +155,8 @@ impl RegistryHandle {
     /// Tells whether a name is exclusive, and a cluster decides who has it.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// assert!(!registry.is_decided_elsewhere(&"feed".parse()?), "there is no cluster");
@@ -169,12 +169,12 @@ impl RegistryHandle {
     /// Says that all endpoints of an instance are registered.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use std::collections::BTreeMap;
     /// # use endpoints::Name;
     /// # use uuid::Uuid;
     /// # use wire::State;
-    /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
+    /// use callsign::registrar::{RegistryHandle, Foreign, Limits, Owner};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
@@ -194,11 +194,11 @@ impl RegistryHandle {
     /// Returns the owner of an instance.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use std::collections::BTreeMap;
     /// # use endpoints::Name;
     /// # use uuid::Uuid;
-    /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
+    /// use callsign::registrar::{RegistryHandle, Foreign, Limits, Owner};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
@@ -216,9 +216,9 @@ impl RegistryHandle {
     /// speaks from there.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use wire::Record;
-    /// use callsign::RegistryHandle;
+    /// use callsign::registrar::RegistryHandle;
     ///
     /// /// Tells whether an adapter may dial a program to see how it is.
     /// async fn may_dial(registry: &RegistryHandle, record: &Record) -> bool {
@@ -247,13 +247,13 @@ impl RegistryHandle {
     /// Cancel safe: dropping the future drops the attempt.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use endpoints::Stamped;
     /// # use transport::DIAL_TIMEOUT;
     /// # use uuid::Uuid;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let anywhere = Stamped::bare("/ip4/192.0.2.7/tcp/22".parse()?);
@@ -288,10 +288,10 @@ impl RegistryHandle {
     /// Returns the record of an instance, if the caller may find it.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # use callsign::registrar::{RegistryHandle, Limits};
     /// # let registry = RegistryHandle::unattended(Limits::default());
-    /// use callsign::registry::Owner;
+    /// use callsign::registrar::Owner;
     ///
     /// let by = Owner::User(1000).into();
     /// assert_eq!(registry.record_for(uuid::Uuid::new_v4(), &by), None, "nobody has registered it");

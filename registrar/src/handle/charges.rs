@@ -49,9 +49,9 @@ impl RegistryHandle {
     /// registrar looks for itself, where it may, on the account of who says so.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
     /// # use wire::{Record, registrar::Evidence};
-    /// use callsign::{RegistryHandle, registry::Owner};
+    /// use callsign::registrar::{RegistryHandle, Owner};
     ///
     /// /// Says that the first endpoint of an instance refused.
     /// fn refused(registry: &RegistryHandle, record: &Record) {

@@ -11,8 +11,8 @@ impl RegistryHandle {
     /// that nobody is given one.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// registry.let_decide(Err("no member answers".to_owned()));
@@ -120,8 +120,8 @@ impl RegistryHandle {
     /// Tells whether an instance of this registrar has a name by a token, or is about to take it.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// assert!(!registry.has_name_by(&"feed".parse()?, 7), "nobody has it");

@@ -166,10 +166,10 @@ impl RegistryHandle {
     /// Returns what each owner uses.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// # use callsign::registrar::{RegistryHandle, Limits};
     /// # use wire::Quota;
-    /// use callsign::registry::Account;
+    /// use callsign::registrar::Account;
     ///
     /// # let registry = RegistryHandle::unattended(Limits::default());
     /// let room = registry.accounts().room(Account::User(1000), Quota::Instances);

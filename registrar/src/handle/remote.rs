@@ -19,8 +19,8 @@ impl RegistryHandle {
     /// Opens a session in the registrar's own name, which sees everything.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let session = registry.own_session();
@@ -34,8 +34,8 @@ impl RegistryHandle {
     /// Returns from what the keys of all registrations derive: who has it can pass for any instance.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let one = RegistryHandle::unattended(Limits::default());
     /// let other = RegistryHandle::unattended(Limits::default());
@@ -48,8 +48,8 @@ impl RegistryHandle {
     /// Tells whether an instance has a key with which it proves its identity.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// assert!(!registry.holds_key(uuid::Uuid::new_v4()), "nobody has registered it");
@@ -61,8 +61,8 @@ impl RegistryHandle {
     /// Lets the epochs differ from those of the other nodes of a cluster.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::{Limits, Stride}};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits, Stride};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// registry.set_stride(Stride::of(7).unwrap());
@@ -92,9 +92,12 @@ impl RegistryHandle {
     /// Enters or replaces a record of another node of the cluster.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::{Limits, Remote}};
-    /// use wire::Record;
+    /// # mod callsign {
+    /// # pub use wire::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
+    /// use callsign::registrar::{RegistryHandle, Limits, Remote};
+    /// use callsign::Record;
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// let record = Record::new("feed".parse()?, uuid::Uuid::new_v4());
@@ -119,9 +122,12 @@ impl RegistryHandle {
     /// Removes instances that another node of the cluster has kept, in one change.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
-    /// use wire::RemovalReason;
+    /// # mod callsign {
+    /// # pub use wire::*;
+    /// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+    /// # }
+    /// use callsign::registrar::{RegistryHandle, Limits};
+    /// use callsign::RemovalReason;
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// registry.remove_remote(&"rome".parse()?, &[uuid::Uuid::new_v4()], RemovalReason::NodeLost);
@@ -137,8 +143,8 @@ impl RegistryHandle {
     /// with `None`, that it hears of them again.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     /// use std::time::Duration;
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
@@ -162,8 +168,8 @@ impl RegistryHandle {
     /// Records how it shares with others.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// /// Says that the cluster is out of reach.
     /// fn cut(registry: &RegistryHandle) {
@@ -186,8 +192,8 @@ impl RegistryHandle {
     /// Records a number that all nodes of its cluster have in common.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// registry.set_cluster_number(7);
@@ -209,8 +215,8 @@ impl RegistryHandle {
     /// Returns how it shares with others, if it is a node of a cluster. Ages are those of now.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::{RegistryHandle, registry::Limits};
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::{RegistryHandle, Limits};
     ///
     /// let registry = RegistryHandle::unattended(Limits::default());
     /// assert_eq!(registry.cluster(), None, "it is alone");

@@ -20,10 +20,13 @@ use super::{Key, Outcome, Owner, Registry, RegistryError};
 /// What the link to a cluster is to do about an exclusive name.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::NameRequest;
+/// # mod callsign {
+/// # pub use endpoints::*;
+/// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+/// # }
+/// use callsign::registrar::NameRequest;
 ///
-/// fn name(request: &NameRequest) -> &endpoints::Name {
+/// fn name(request: &NameRequest) -> &callsign::Name {
 ///     match request {
 ///         NameRequest::Claim { name, .. } | NameRequest::Release { name, .. } => name,
 ///     }
@@ -52,8 +55,8 @@ pub enum NameRequest {
 /// What a cluster says to a claim.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::Decision;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Decision;
 ///
 /// assert_ne!(Decision::Granted(7), Decision::CutOff("no member answers".to_owned()));
 /// ```

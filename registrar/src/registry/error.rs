@@ -14,8 +14,8 @@ use crate::accounts::Exceeded;
 /// The reason why a registry refuses a change.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::RegistryError;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::RegistryError;
 ///
 /// /// Tells whether another name would do.
 /// fn is_about_name(error: &RegistryError) -> bool {

@@ -15,8 +15,8 @@ use super::{Owner, RegistryError, SessionId};
 /// The limits of a registry.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::{NodeOptions, registry::Limits};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{NodeOptions, Limits};
 ///
 /// let small = Limits { instances_max: 1000, ..Limits::default() };
 /// let options = NodeOptions { limits: small, ..NodeOptions::default() };
@@ -52,9 +52,9 @@ impl Default for Limits {
 /// An event of the registry.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
 /// # use uuid::Uuid;
-/// use callsign::registry::{Event, Owner};
+/// use callsign::registrar::{Event, Owner};
 ///
 /// let by = Owner::User(1000);
 /// let renewed = Event::Renew { uuid: Uuid::new_v4(), by };
@@ -142,8 +142,8 @@ pub enum Event {
 /// The claim of one registration to one endpoint.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::Claimant;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Claimant;
 ///
 /// /// Says what was found dead.
 /// fn tell(claimant: &Claimant) {
@@ -298,8 +298,8 @@ pub struct Woken {
 /// The numbers of a registry's contents.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::Counts;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Counts;
 ///
 /// fn is_idle(counts: &Counts) -> bool {
 ///     counts.sessions == 0 && counts.waiters == 0 && counts.watchers == 0

@@ -14,9 +14,9 @@ use super::{
 /// An instance that is registered through an adapter, with one endpoint or none.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
 /// # use uuid::Uuid;
-/// use callsign::registry::Foreign;
+/// use callsign::registrar::Foreign;
 ///
 /// let chat = Foreign {
 ///     name: "chat".parse()?,

@@ -15,8 +15,8 @@ use super::{Caller, Owner};
 /// one with the most `?`.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::{NodeOptions, registry::{NameRules, Names}};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{NodeOptions, NameRules, Names};
 ///
 /// // Everybody may register under any name.
 /// let rules = NameRules::new(Names::Open, "this program".to_owned(), Vec::new());
@@ -48,8 +48,8 @@ pub const UNNAMED_ROOT: &str = "root";
 /// The policy for names without a rule.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::Names;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Names;
 ///
 /// assert_eq!(Names::default(), Names::SameUser);
 /// ```
@@ -66,8 +66,8 @@ pub enum Names {
 /// A rule for the names that a pattern matches.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::{Grantee, NameRule, NameRules, Names};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{Grantee, NameRule, NameRules, Names};
 ///
 /// // The databases are those of user 70, and one instance has each of their names at a time.
 /// let databases = NameRule {
@@ -102,8 +102,8 @@ pub struct NameRule {
 /// An owner, or a set of owners, that a rule allows something.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::Grantee;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Grantee;
 ///
 /// // Group 27, and the peers in this network.
 /// let network = Grantee::Address("10.0.0.0".parse()?, 8);

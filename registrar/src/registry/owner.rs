@@ -10,8 +10,8 @@ use std::{
 /// The one that may change a registration: its registrant.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::Owner;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Owner;
 ///
 /// let owner = Owner::Host("192.0.2.7".parse()?);
 /// assert_eq!(owner.to_string(), "a program at 192.0.2.7");
@@ -38,8 +38,8 @@ pub enum Owner {
 /// long as the process runs, so that an owner remains a value that is copied and compared at once.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::{Certified, Owner};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{Certified, Owner};
 ///
 /// let feed = Certified::new("spiffe://callsign.internal/feed").ok_or("too many names")?;
 /// assert_eq!(Owner::Certified(feed).account().to_string(), feed.as_str());
@@ -75,8 +75,8 @@ impl Certified {
     /// Returns the name.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::registry::Certified;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::Certified;
     ///
     /// let desk = Certified::new("desk.example").ok_or("too many names")?;
     /// assert_eq!(desk.as_str(), "desk.example");
@@ -97,8 +97,8 @@ impl Owner {
     /// Returns on whose account it uses the node.
     ///
     /// ```
-    /// # use callsign_registrar as callsign;
-    /// use callsign::registry::Owner;
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use callsign::registrar::Owner;
     ///
     /// // The addresses of a network of IPv6 are easily had, and count as one.
     /// let [one, other] = ["2001:db8::7", "2001:db8::8"].map(|it| it.parse().map(Owner::Host));
@@ -173,8 +173,8 @@ fn network_address(network: [u8; 8]) -> Ipv6Addr {
 /// likes have one account together.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::{Account, Owner};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{Account, Owner};
 ///
 /// // All hosts of a network of IPv6 are one.
 /// let (one, other) = ("2001:db8::1".parse()?, "2001:db8::2".parse()?);
@@ -229,8 +229,8 @@ impl fmt::Display for Owner {
 /// groups too.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::{Caller, Owner};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{Caller, Owner};
 ///
 /// assert!(Caller::from(Owner::User(0)).is_trusted);
 /// let caller = Caller { groups: [27].into(), ..Owner::User(1000).into() };

@@ -18,9 +18,12 @@ use super::{
 /// A record of another node.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::Remote;
-/// use wire::Record;
+/// # mod callsign {
+/// # pub use wire::*;
+/// # pub mod registrar { pub use callsign_registrar::{*, registry::*}; }
+/// # }
+/// use callsign::registrar::Remote;
+/// use callsign::Record;
 ///
 /// /// Takes a record from a node whose instances hold no key.
 /// fn keyless(record: Record) -> Remote {
@@ -38,8 +41,8 @@ pub struct Remote {
 /// Another node of the cluster.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::{RegistryHandle, registry::{HomeNode, Limits}};
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::{RegistryHandle, HomeNode, Limits};
 ///
 /// let registry = RegistryHandle::unattended(Limits::default());
 /// let (name, secret) = ("rome".parse()?, registry.proof_secret());
@@ -60,8 +63,8 @@ pub struct HomeNode {
 /// Which of all epochs a registrar issues, so that those of a cluster differ.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::Stride;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Stride;
 ///
 /// let third = Stride::of(3).unwrap();
 /// assert_eq!(third.after(128), 131);

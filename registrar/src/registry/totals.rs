@@ -9,8 +9,8 @@ use super::{Limits, Registry};
 /// What has happened since the start.
 ///
 /// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::registry::Totals;
+/// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+/// use callsign::registrar::Totals;
 ///
 /// assert_eq!(Totals::default().removed.iter().sum::<u64>(), 0);
 /// ```

@@ -102,9 +102,9 @@ impl TlsFiles {
     /// hosts by name, unless it is certain that nobody accepts it.
     ///
     /// ```
-    /// # use transport as callsign;
+    /// # mod callsign { pub use {endpoints::*, transport::*}; }
     /// use callsign::{TlsFiles, TlsFilesError};
-    /// use endpoints::Endpoint;
+    /// use callsign::Endpoint;
     ///
     /// fn tell(files: &TlsFiles, listening: &[Endpoint]) -> Result<(), TlsFilesError> {
     ///     for doubt in files.doubts(listening)? {

@@ -79,7 +79,8 @@ impl TlsError {
     /// Finds the error of TLS in one of a connection.
     ///
     /// ```
-    /// use transport::TlsError;
+    /// # use transport as callsign;
+    /// use callsign::TlsError;
     ///
     /// let broken = std::io::Error::other(TlsError::NotTls);
     /// assert_eq!(TlsError::of(&broken), Some(&TlsError::NotTls));

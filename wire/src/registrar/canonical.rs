@@ -14,6 +14,13 @@ impl Register {
     /// Reads a registration, quickly if it is written just as [`encode_body`](crate::encode_body)
     /// writes it.
     ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_wire::registrar::*; } }
+    /// use callsign::registrar::Register;
+    ///
+    /// assert!(Register::decode(b"no registration").is_err());
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`WireError::Malformed`] when the bytes are no registration.

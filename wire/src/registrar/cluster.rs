@@ -9,7 +9,8 @@ use crate::readable;
 /// How a registrar shares what it knows with the other nodes of its cluster.
 ///
 /// ```
-/// use callsign_wire::registrar::ClusterStatus;
+/// # mod callsign { pub mod registrar { pub use callsign_wire::registrar::*; } }
+/// use callsign::registrar::ClusterStatus;
 ///
 /// /// Says how old the registrar's knowledge of other nodes is, if it is old.
 /// fn warn(cluster: &ClusterStatus) {
@@ -51,7 +52,8 @@ pub struct ClusterStatus {
 /// Another node of a cluster.
 ///
 /// ```
-/// use callsign_wire::registrar::ClusterNode;
+/// # mod callsign { pub mod registrar { pub use callsign_wire::registrar::*; } }
+/// use callsign::registrar::ClusterNode;
 ///
 /// /// Says how many records a node keeps.
 /// fn show(node: &ClusterNode) {

@@ -29,6 +29,21 @@ pub const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// Registers an instance. The same instance again, from the same owner, replaces the
 /// earlier registration and gets a new epoch.
+///
+/// ```
+/// # mod callsign { pub use {callsign_wire::*, endpoints::*};
+/// # pub mod registrar { pub use callsign_wire::registrar::*; } }
+/// use callsign::{Stamped, registrar::Register};
+///
+/// let endpoints = vec![Stamped::bare("/ip4/192.0.2.7/tcp/80".parse()?)];
+/// let feed = Register {
+///     endpoints,
+///     lease_ms: Some(30_000),
+///     ..Register::new("feed".parse()?, uuid::Uuid::new_v4())
+/// };
+/// assert_eq!(feed.endpoints.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Register {
     /// The actor's name.
@@ -76,6 +91,16 @@ pub struct Register {
 impl Register {
     /// Makes the registration of an instance that is ready, lives with its session and listens
     /// nowhere.
+    ///
+    /// ```
+    /// # mod callsign { pub use {callsign_wire::*, endpoints::*};
+    /// # pub mod registrar { pub use callsign_wire::registrar::*; } }
+    /// use callsign::{State, registrar::Register};
+    ///
+    /// let feed = Register::new("feed".parse()?, uuid::Uuid::new_v4());
+    /// assert_eq!((feed.state, feed.lease_ms), (State::Ready, None));
+    /// # Ok::<(), callsign::NameError>(())
+    /// ```
     pub fn new(name: Name, uuid: Uuid) -> Self {
         Self {
             name,
@@ -95,6 +120,16 @@ impl Register {
 }
 
 /// Says that an instance is registered.
+///
+/// ```
+/// # mod callsign { pub mod registrar { pub use callsign_wire::registrar::*; } }
+/// use callsign::registrar::Registered;
+///
+/// /// Tells whether an instance has an exclusive name, by a token.
+/// fn is_holder(registered: &Registered) -> bool {
+///     registered.lost.is_none() && registered.token.is_some()
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Registered {
     /// The number of this registration.
