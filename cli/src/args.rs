@@ -121,7 +121,7 @@ const GROUPS: &[(&str, &[&str])] = &[
 ];
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 not found or timed out, 2 usage or configuration error,
+Exit codes: 0 done, 1 not found or timed out, 2 usage or settings error,
 3 registrar unreachable, 4 denied, 5 in use, 6 output cannot be written,
 7 the system failed.
 `register … -- COMMAND` ends with the command's own code, or with 125 to 127.";
