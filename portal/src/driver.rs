@@ -438,9 +438,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
             return 0;
         }
         let calls = self.reader.peek_frames().map_while(|frame| {
-            let Frame::Call { id, method, body, .. } = decode_plain_call(frame)? else {
-                return None;
-            };
+            let (id, method, body) = decode_plain_call(frame)?;
             looked_at += 1;
             Some(Call { id, method, body, within: None })
         });
@@ -459,11 +457,14 @@ fn handle(
     pulse: &mut Option<Pulse>,
     answered: &mut usize,
 ) -> Result<(), Closed> {
+    if let Some((id, method, body)) = decode_plain_call(frame) {
+        call(service, Call { id, method, body, within: None }, replies);
+        return Ok(());
+    }
     match Frame::decode(frame).map_err(Closed::Protocol)? {
         Frame::Call { id, method, body, within_ms } => {
-            let _entered = info_span!(target: "callsign", "call", id, method).entered();
             let within = within_ms.map(Duration::from_millis);
-            service.call(Call { id, method, body, within }, replies);
+            call(service, Call { id, method, body, within }, replies);
             Ok(())
         }
         Frame::Item { id, body } if shared.is_own(id) => {
@@ -514,6 +515,12 @@ fn handle(
         Frame::Hello(_) => Err(WireError::Malformed("a second hello".to_owned())),
     }
     .map_err(Closed::Protocol)
+}
+
+fn call(service: &mut impl Service, call: Call<'_>, replies: &mut Replies) {
+    let Call { id, method, .. } = call;
+    let _entered = info_span!(target: "callsign", "call", id, method).entered();
+    service.call(call, replies);
 }
 
 /// Names a peer: the instance, or else the program.

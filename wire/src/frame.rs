@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     Proof, RemoteError, Wanted, WireError, body::short_str, decode_body, optional::or_default,
-    readable,
+    readable, registrar::QUERY,
 };
 
 /// The longest frame: room for a large answer, and little enough that a peer cannot exhaust a
@@ -277,7 +277,10 @@ impl<'a> Frame<'a> {
     ///
     /// [`WireError::Malformed`] when the bytes are no frame that this version knows.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
-        match decode_plain_call(bytes).or_else(|| canonical_value(bytes)) {
+        if let Some((id, method, body)) = decode_plain_call(bytes) {
+            return Ok(Self::Call { id, method, body, within_ms: None });
+        }
+        match canonical_value(bytes) {
             Some(frame) => Ok(frame),
             None => decode_body(bytes),
         }
@@ -289,8 +292,8 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Reads a call that is written exactly as [`Frame::encode`] writes it, as nearly all frames are
-/// that a registrar reads, and nothing else. It takes a tenth of the time of reading any map, fields
-/// in any order.
+/// that a registrar reads, and nothing else: its number, its method and its body. It takes a tenth of
+/// the time of reading any map, fields in any order.
 ///
 /// ```
 /// # use callsign_wire as wire;
@@ -298,15 +301,19 @@ fn is_false(value: &bool) -> bool {
 ///
 /// let mut bytes = bytes::BytesMut::new();
 /// Frame::Call { id: 4, method: "double", body: b"\x07", within_ms: None }.encode(&mut bytes)?;
-/// assert!(matches!(decode_plain_call(&bytes[4..]), Some(Frame::Call { id: 4, .. })));
+/// assert!(matches!(decode_plain_call(&bytes[4..]), Some((4, "double", b"\x07"))));
 /// assert!(decode_plain_call(b"anything else").is_none());
 /// # Ok::<(), wire::WireError>(())
 /// ```
-pub fn decode_plain_call(bytes: &[u8]) -> Option<Frame<'_>> {
+pub fn decode_plain_call(bytes: &[u8]) -> Option<(CallId, &str, &[u8])> {
     let (id, rest) = uint(bytes.strip_prefix(b"\x81\xa4call\x83\xa2id")?)?;
-    let (method, rest) = short_str(rest.strip_prefix(b"\xa6method")?)?;
-    let body = last_body(rest)?;
-    Some(Frame::Call { id, method, body, within_ms: None })
+    let rest = rest.strip_prefix(b"\xa6method")?;
+    let (method, rest) = match rest.split_first_chunk() {
+        // Nearly all calls are look-ups. To compare a text takes less than to see that it is one.
+        Some((b"\xafregistrar.query", rest)) => (QUERY, rest),
+        _ => short_str(rest)?,
+    };
+    Some((id, method, last_body(rest)?))
 }
 
 /// Reads the field `body`, if it is the last one and as long as it says.
@@ -377,7 +384,7 @@ mod tests {
         #[test]
         fn calls_read_the_same_either_way(
             id in prop_oneof![0..300_u64, any::<u64>()],
-            method in ".{0,40}",
+            method in prop_oneof![".{0,40}", Just(QUERY.to_owned())],
             body in prop_oneof![0..300_usize, Just(70_000)].prop_map(|it| vec![7; it]),
             spoilt in any::<(bool, u8, u8)>(),
         ) {
@@ -392,7 +399,8 @@ mod tests {
                 let at = usize::from(at) % bytes.len();
                 bytes[at] = byte;
             }
-            if let Some(call) = decode_plain_call(&bytes) {
+            if let Some((id, method, body)) = decode_plain_call(&bytes) {
+                let call = Frame::Call { id, method, body, within_ms: None };
                 prop_assert_eq!(decode_body::<Frame>(&bytes), Ok(call));
             }
         }
