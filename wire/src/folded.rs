@@ -13,7 +13,7 @@
 //! A record begins with how many fields it has, its name, its UUID and its epoch. These three are
 //! known otherwise, and so are in neither.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use endpoints::{Endpoint, SocketId, Stamp, Stamped, UnixAddress};
 use rmp::encode::{write_array_len, write_map_len, write_str_len};
 use uuid::Uuid;
@@ -236,20 +236,39 @@ impl Pieces {
 impl FoldedRecord<'_> {
     /// Appends the encoded record, as [`encode_body`] writes it.
     pub fn unfold(&self, bytes: &mut BytesMut) {
-        let Self { name, uuid, epoch, form, .. } = self;
-        let mut head = [0; HEAD_BYTES_MAX];
-        let mut rest = &mut head[..];
-        rest.put_u8(form[0]);
-        rest.put_slice(b"\xa4name");
-        write_str_len(&mut rest, name.len() as u32).expect(MEMORY);
-        rest.put_slice(name.as_bytes());
-        rest.put_slice(b"\xa4uuid\xc4\x10");
-        rest.put_slice(uuid.as_bytes());
-        rest.put_slice(b"\xa5epoch");
-        rest.put_slice(shortest(*epoch, &mut [0; 9]));
-        let length = HEAD_BYTES_MAX - rest.len();
-        bytes.put_slice(&head[..length]);
-        self.pieces(|it| bytes.put_slice(it));
+        let Self { name, uuid, epoch, form, mut values } = *self;
+        let start = bytes.len();
+        let most = HEAD_BYTES_MAX + name.len() + form.len() + values.len();
+        bytes.resize(start + most + PIECE_BYTES, 0);
+        let mut writer = Writer { to: &mut bytes[start..], at: 0 };
+        let (count, mut form) = form.split_first().expect("it begins with a count of fields");
+        writer.put_all(&[*count]);
+        writer.put_all(b"\xa4name");
+        match name.len() {
+            length @ ..32 => writer.put_all(&[0xa0 | length as u8]),
+            length => {
+                let mut head = [0; 5];
+                let mut rest = &mut head[..];
+                write_str_len(&mut rest, length as u32).expect(MEMORY);
+                let left = rest.len();
+                writer.put(&head, head.len() - left);
+            }
+        }
+        writer.put(name.as_bytes(), name.len());
+        writer.put_all(b"\xa4uuid\xc4\x10");
+        writer.put_all(uuid.as_bytes());
+        writer.put_all(b"\xa5epoch");
+        let mut number = [0; 9];
+        let length = shortest(epoch, &mut number).len();
+        writer.put(&number, length);
+        while !form.is_empty() {
+            writer.put_piece(&mut form);
+            if !values.is_empty() {
+                writer.put_piece(&mut values);
+            }
+        }
+        let written = writer.at;
+        bytes.truncate(start + written);
     }
 
     /// Returns the record.
@@ -271,8 +290,62 @@ impl FoldedRecord<'_> {
     }
 }
 
+/// Writes into memory that has more room than is needed: what is short is copied in one width, for
+/// which nothing is called.
+struct Writer<'a> {
+    to: &'a mut [u8],
+    at: usize,
+}
+
+impl Writer<'_> {
+    /// Writes bytes of a known number.
+    fn put_all<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.to[self.at..][..N].copy_from_slice(bytes);
+        self.at += N;
+    }
+
+    /// Writes the first of some bytes.
+    #[inline(always)]
+    fn put(&mut self, from: &[u8], length: usize) {
+        let to = &mut self.to[self.at..];
+        match (from.first_chunk::<PIECE_BYTES>(), to.first_chunk_mut::<PIECE_BYTES>()) {
+            (Some(from), Some(to)) if length <= PIECE_BYTES => *to = *from,
+            _ => to[..length].copy_from_slice(&from[..length]),
+        }
+        self.at += length;
+    }
+
+    /// Writes the first of some pieces, and takes it from them.
+    #[inline(always)]
+    fn put_piece(&mut self, rest: &mut &[u8]) {
+        let length = piece_length(rest);
+        self.put(rest, length);
+        *rest = &rest[length..];
+    }
+}
+
 /// Takes a piece.
 pub(crate) fn piece<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let length = piece_length(rest);
+    let (piece, after) = rest.split_at(length);
+    *rest = after;
+    piece
+}
+
+/// Takes the length of a piece, which follows.
+#[inline(always)]
+fn piece_length(rest: &mut &[u8]) -> usize {
+    match rest.split_first() {
+        Some((length @ ..0x80, after)) => {
+            *rest = after;
+            usize::from(*length)
+        }
+        _ => long_piece_length(rest),
+    }
+}
+
+#[cold]
+fn long_piece_length(rest: &mut &[u8]) -> usize {
     let (mut length, mut shift) = (0, 0);
     while let Some((byte, after)) = rest.split_first() {
         *rest = after;
@@ -282,9 +355,7 @@ pub(crate) fn piece<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
             break;
         }
     }
-    let (piece, after) = rest.split_at(length);
-    *rest = after;
-    piece
+    length
 }
 
 /// Counts the fields of a record.
@@ -329,9 +400,12 @@ pub(crate) fn shortest(number: u64, bytes: &mut [u8; 9]) -> &[u8] {
     &bytes[..=width]
 }
 
-/// The bytes of the beginning of a record, besides its name and its epoch; and the most in all.
-const HEAD_BYTES: usize = 35;
-const HEAD_BYTES_MAX: usize = HEAD_BYTES + 2 + endpoints::Name::BYTES_MAX + 9;
+/// The most bytes of the beginning of a record, besides its name: 34, the length of the name, and the
+/// epoch.
+const HEAD_BYTES_MAX: usize = 34 + 5 + 9;
+
+/// The width in which short pieces are copied.
+const PIECE_BYTES: usize = 16;
 
 /// What most records take at the most.
 const USUAL_RECORD_BYTES: usize = 512;

@@ -24,7 +24,8 @@ impl Registry {
         let entries = keys.iter().map(|key| &self.entries[*key]);
         let parts: SmallVec<[_; AHEAD]> = entries.map(Entry::parts).collect();
         for part in parts.iter().flatten() {
-            part.iter().step_by(CACHE_LINE).chain(part.last()).for_each(|it| _ = black_box(*it));
+            part.chunks(CACHE_LINE).for_each(|it| _ = black_box(it[0]));
+            _ = black_box(part.last().copied());
         }
     }
 }
