@@ -34,6 +34,22 @@ pub fn encode_answer<'a>(
     }
 }
 
+/// Appends an [`Answer`](crate::registrar::Answer) with the only instance of a name, whose record
+/// `write` appends, encoded.
+pub fn encode_only(
+    bytes: &mut BytesMut,
+    revision: Revision,
+    now_ms: u64,
+    write: impl FnOnce(&mut BytesMut),
+) {
+    let mut head =
+        *b"\x84\xa8revision\xcf________\xa6now_ms\xcf________\xa5total\x01\xa7records\x91";
+    head[11..19].copy_from_slice(&revision.to_be_bytes());
+    head[27..35].copy_from_slice(&now_ms.to_be_bytes());
+    bytes.put_slice(&head);
+    write(bytes);
+}
+
 /// The proof that an instance owes, and the registrar in whose name it is challenged, if that is
 /// another than the one that answers.
 pub type OwedTo = (Owed, Option<Uuid>);
@@ -278,6 +294,11 @@ mod tests {
             let answer = Answer { revision, now_ms, total, records };
             assert_eq!(bytes, encode_body(&answer));
         }
+
+        let (mut only, mut same) = (BytesMut::new(), BytesMut::new());
+        encode_only(&mut only, revision, now_ms, |bytes| encoded().next().unwrap().unfold(bytes));
+        encode_answer(&mut same, revision, now_ms, 1, encoded().take(1));
+        assert_eq!(only, same);
 
         let nonce = Uuid::from_u128(5);
         let challenge = Challenge { registrar: Uuid::from_u128(9), epoch: 1, nonce };

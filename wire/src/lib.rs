@@ -64,7 +64,7 @@ mod whoami;
 
 pub use body::{DEPTH_MAX, WireError, decode_body, encode_body};
 pub use encoded::{
-    OwedTo, encode_add, encode_answer, encode_changed, encode_located, encode_page,
+    OwedTo, encode_add, encode_answer, encode_changed, encode_located, encode_only, encode_page,
     encode_registered, encode_remove, encode_update,
 };
 pub use error::{

@@ -5,7 +5,7 @@ use std::{cell::Cell, iter};
 use bytes::BytesMut;
 use endpoints::{InstanceId, Matcher, Name};
 use wire::{
-    CallId, Epoch, Owed, OwedTo, Record, encode_answer, encode_page,
+    CallId, Epoch, Owed, OwedTo, Record, encode_answer, encode_only, encode_page,
     registrar::{List, NamesPage, Query, RECORDS_BYTES_MAX, RECORDS_MAX},
 };
 
@@ -35,9 +35,15 @@ impl Registry {
         if let Some(only) = instances.only() {
             // By far the most names have one instance, and need no list.
             let entry = Some(&self.entries[only]).filter(|it| !self.is_over(it));
-            let total = entry.is_some_and(|it| meant.counts(it));
-            let found = entry.filter(|it| meant.includes(it)).map(Entry::folded);
-            encode_answer(bytes, self.revision, now_ms, total.into(), found.into_iter());
+            match entry.filter(|it| meant.includes(it)) {
+                Some(entry) => encode_only(bytes, self.revision, now_ms, |bytes| {
+                    self.unfolded.append(only, entry, bytes);
+                }),
+                None => {
+                    let total = entry.is_some_and(|it| meant.counts(it));
+                    encode_answer(bytes, self.revision, now_ms, total.into(), iter::empty());
+                }
+            }
             return 0;
         }
         let steps = Cell::new(0);

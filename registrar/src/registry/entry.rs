@@ -43,6 +43,8 @@ pub(super) struct Entry {
     /// Whether another entry has its name or one of its places, or has had it since it was registered.
     pub(super) shares: Cell<bool>,
     record: KeptRecord,
+    /// Whether its record as it is was kept [unfolded](super::unfolded).
+    pub(super) is_unfolded: Cell<bool>,
     /// By which numbers the places are kept that it claims, so that they are found again without
     /// its record.
     pub(super) claimed: SmallVec<[u64; 2]>,
@@ -91,6 +93,7 @@ impl Entry {
             is_gone: false,
             shares: Cell::new(false),
             record: kept,
+            is_unfolded: Cell::new(false),
             claimed: SmallVec::new(),
             registrant,
             lease_until_ms,
@@ -105,10 +108,12 @@ impl Entry {
         self.is_suspect = record.suspicion.is_some();
         self.is_cut_off = record.is_cut_off();
         self.record = forms.keep(record);
+        self.is_unfolded.set(false);
     }
 
     /// Puts the time of a registration into its record, if that says nothing else that is new.
     pub(super) fn renew(&mut self, register: &UnreadRegister<'_>, now_ms: u64) -> bool {
+        self.is_unfolded.set(false);
         self.record.renew(register, now_ms)
     }
 

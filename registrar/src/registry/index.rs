@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use endpoints::{InstanceId, Stamped};
 use wire::{Epoch, Lifetime, registrar::ALSO_MAX};
 
-use super::{Contested, Entry, Key, Outcome, Owner, Registry, shards::SHARDS};
+use super::{Contested, Entry, Key, Outcome, Owner, Registry, Unfolded, shards::SHARDS};
 
 impl Registry {
     /// Enters an entry into every index.
@@ -202,6 +202,7 @@ impl Registry {
             self.log.forget();
         }
         self.forms.shrink();
+        self.unfolded = Unfolded::default();
         self.waiters.shrink();
         self.watchers.shrink();
         self.sessions.shrink_to_fit();

@@ -42,6 +42,7 @@ mod timeline;
 mod tokens;
 mod tombstones;
 mod totals;
+mod unfolded;
 mod uuids;
 mod visibility;
 mod waiters;
@@ -91,6 +92,7 @@ pub(crate) use tokens::TokenChanges;
 use tokens::Tokens;
 use tombstones::Tombstones;
 pub use totals::Totals;
+use unfolded::Unfolded;
 use uuids::Uuids;
 use waiters::Waiters;
 use watchers::Watchers;
@@ -112,6 +114,8 @@ pub struct Registry {
     next_epoch: Epoch,
     entries: Entries,
     forms: Forms,
+    /// Records that are looked up often.
+    unfolded: Unfolded,
     by_uuid: Uuids,
     /// The instances of each name.
     by_name: ByName,
@@ -170,6 +174,7 @@ impl Registry {
             homes: Homes::default(),
             entries: Entries::default(),
             forms: Forms::default(),
+            unfolded: Unfolded::default(),
             by_uuid: Uuids::default(),
             by_name: ByName::default(),
             by_epoch: Timeline::default(),
