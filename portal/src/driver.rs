@@ -23,6 +23,7 @@ use wire::{Frame, FrameReader, Hello, WireError, decode_plain_call};
 use crate::{
     Call, Closed, Options, Replies, Service,
     heartbeat::{Pulse, Silence},
+    long::LongFrame,
     queue::ByteQueue,
     shared::Shared,
     spare::{self, TO_READ},
@@ -52,6 +53,7 @@ pub struct Driver<IO, S> {
     io: Option<IO>,
     service: S,
     reader: FrameReader,
+    long: LongFrame,
     replies: Replies,
     /// The bytes being written; filled again when all of them are.
     writing: ByteQueue,
@@ -99,6 +101,7 @@ impl<IO, S> Driver<IO, S> {
             io: Some(io),
             service,
             reader,
+            long: LongFrame::default(),
             replies: Replies::default(),
             writing: ByteQueue::default(),
             own_bytes: 0,
@@ -251,7 +254,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
     /// has arrived was read before, however late this side is.
     fn rest(&mut self, cx: &mut Context<'_>) -> Result<Running, Closed> {
         let Some(limit) = self.frame_timeout else { return Ok(Running) };
-        if self.reader.peek().is_empty() || !self.takes_more() {
+        if self.unread() == 0 || !self.takes_more() {
             self.unfinished = None;
             return Ok(Running);
         }
@@ -268,10 +271,11 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         if let Some(buffer) = self.reader.give_back() {
             spare::give(&TO_READ, buffer);
         }
+        self.long.settle();
         self.replies.queue.settle();
         self.writing.settle();
-        let held =
-            self.reader.held_bytes() + self.replies.queue.held_bytes() + self.writing.held_bytes();
+        let read = self.reader.held_bytes() + self.long.held_bytes();
+        let held = read + self.replies.queue.held_bytes() + self.writing.held_bytes();
         if held == self.held_bytes {
             return Ok(());
         }
@@ -285,9 +289,14 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         self.service.takes_more(&self.replies)
     }
 
+    /// Returns the number of bytes that have arrived and were not handled.
+    fn unread(&self) -> usize {
+        self.reader.peek().len() + self.long.len()
+    }
+
     /// Pings a silent peer, and ends the connection or reports the silence if no answer comes.
     fn poll_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), Closed> {
-        let unread = self.reader.peek().len();
+        let unread = self.unread();
         let flow = || self.io.as_ref().and_then(Flows::flow);
         let is_minded = self.service.minds_silence();
         match self.pulse.as_mut().map(|it| it.poll_if(is_minded, unread, flow, cx)) {
@@ -376,8 +385,15 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
 
     /// Reads once.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
-        self.reader.borrow(|| spare::take(&TO_READ));
-        let read = match poll_read_buf(io(&mut self.io), cx, self.reader.buffer()) {
+        let polled = match self.long.room(&mut self.reader) {
+            Some(mut room) => poll_read_buf(io(&mut self.io), cx, &mut room),
+            None => {
+                self.reader.borrow(|| spare::take(&TO_READ));
+                poll_read_buf(io(&mut self.io), cx, self.reader.buffer())
+            }
+        };
+        self.long.sort(&mut self.reader);
+        let read = match polled {
             Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
             Poll::Ready(Ok(read)) => read,
             Poll::Ready(Err(error)) => return Err(error.into()),
@@ -397,38 +413,50 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
     fn dispatch(&mut self) -> Result<bool, Closed> {
         let mut looks_ahead = true;
         while self.takes_more() && !self.replies.is_spent() {
-            if self.looked_at == 0 && looks_ahead {
-                self.looked_at = self.look_ahead();
-                // A service that takes none is not asked again.
-                looks_ahead = self.looked_at > 0;
-            }
-            let Some(bytes) = self.reader.peek_frame().map_err(Closed::Protocol)? else {
-                return Ok(false);
-            };
-            self.looked_at = self.looked_at.saturating_sub(1);
-            let (length, said) = (bytes.len(), self.replies.queue.len());
-            self.unfinished = None;
-            // Calls of a peer that can no longer receive are dropped.
-            if self.unheard.is_some() && matches!(Frame::decode(bytes), Ok(Frame::Call { .. })) {
-                self.reader.skip_frame(length);
-                continue;
-            }
-            if length >= OWN_FRAME_BYTES_MIN {
-                let frame = self.reader.next().map_err(Closed::Protocol)?;
-                let frame = frame.expect("a whole frame was seen just now");
-                let own = |body: &[u8]| frame.slice_ref(body);
-                let Self { service, replies, shared, pulse, answered, .. } = self;
-                handle(&frame, own, service, replies, shared, pulse, answered)?;
+            let said = self.replies.queue.len();
+            let length = if let Some(frame) = self.long.take() {
+                self.handle_own(&frame)?;
+                frame.len()
             } else {
-                let own = Bytes::copy_from_slice;
-                let Self { service, replies, shared, pulse, answered, .. } = self;
-                handle(bytes, own, service, replies, shared, pulse, answered)?;
-                self.reader.skip_frame(length);
-            }
+                if self.looked_at == 0 && looks_ahead {
+                    self.looked_at = self.look_ahead();
+                    // A service that takes none is not asked again.
+                    looks_ahead = self.looked_at > 0;
+                }
+                let Some(bytes) = self.reader.peek_frame().map_err(Closed::Protocol)? else {
+                    return Ok(false);
+                };
+                self.looked_at = self.looked_at.saturating_sub(1);
+                self.long.expect_none();
+                let length = bytes.len();
+                if length >= OWN_FRAME_BYTES_MIN {
+                    let frame = self.reader.next().map_err(Closed::Protocol)?;
+                    self.handle_own(&frame.expect("a whole frame was seen just now"))?;
+                } else if self.unheard.is_none() || !is_call(bytes) {
+                    let own = Bytes::copy_from_slice;
+                    let Self { service, replies, shared, pulse, answered, .. } = self;
+                    handle(bytes, own, service, replies, shared, pulse, answered)?;
+                    self.reader.skip_frame(length);
+                } else {
+                    self.reader.skip_frame(length);
+                }
+                length
+            };
+            self.unfinished = None;
             let bytes = length + self.replies.queue.len().saturating_sub(said);
             self.replies.spend(FRAME_STEPS + bytes / FRAME_BYTES_A_STEP);
         }
         Ok(true)
+    }
+
+    /// Handles a frame whose body stays where it is.
+    fn handle_own(&mut self, frame: &Bytes) -> Result<(), Closed> {
+        if self.unheard.is_some() && is_call(frame) {
+            return Ok(());
+        }
+        let own = |body: &[u8]| frame.slice_ref(body);
+        let Self { service, replies, shared, pulse, answered, .. } = self;
+        handle(frame, own, service, replies, shared, pulse, answered)
     }
 
     /// Shows the service the calls that come next, and returns how many of them it took.
@@ -445,6 +473,11 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         self.service.look_ahead(calls);
         looked_at
     }
+}
+
+/// Tells whether a frame is a call: those of a peer that can no longer receive are dropped.
+fn is_call(frame: &[u8]) -> bool {
+    matches!(Frame::decode(frame), Ok(Frame::Call { .. }))
 }
 
 /// Handles a frame. `own` makes a body outlive it; `answered` counts the calls that it ends.

@@ -32,7 +32,7 @@
 //! | `items` | the items of a call, and their credit |
 //! | `heartbeat`, `awake` | signs of life; time limits that count only while this process runs |
 //! | `shared`, `outbox`, `queue` | the state that handles share with the driver; queued frames |
-//! | `spare` | buffers that the connections of a thread share |
+//! | `spare`, `long` | buffers that the connections of a thread share; a long frame in a buffer of its own |
 //! | `error` | the errors of a conversation |
 //!
 //! ```
@@ -82,6 +82,7 @@ mod heartbeat;
 mod identity;
 mod incoming_call;
 mod items;
+mod long;
 mod offload;
 mod options;
 mod outbox;

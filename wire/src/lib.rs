@@ -16,6 +16,7 @@
 //! | [`preface`] | the first bytes of a connection |
 //! | `frame`, `reader` | the units of a connection; finding them in bytes as they arrive |
 //! | `body` | the bodies of frames, and the faults of bytes |
+//! | `long` | buffers for long messages |
 //! | `error` | errors that cross a connection |
 //! | `record`, `owner` | a registrar's description of an instance; its owner |
 //! | `quota` | the limits of an owner's use of a registrar |
@@ -50,6 +51,7 @@ mod encoded;
 mod error;
 mod folded;
 mod frame;
+mod long;
 mod optional;
 mod owner;
 pub mod preface;
@@ -76,6 +78,7 @@ pub use frame::{
     CallId, FRAME_BYTES_MAX, Frame, Hello, decode_plain_call, encode_hello, encode_item_head,
     encode_return,
 };
+pub use long::{LONG_BYTES_MAX, LONG_BYTES_MIN, LongBuffer};
 pub use owner::Owner;
 pub use proof::{
     Challenge, ChannelBinding, InstanceSecret, Owed, Proof, ProofKey, ProofSecret, Wanted,
