@@ -111,17 +111,14 @@ fn begin(child_main: ChildMain, with_forkserver: bool) -> Result<(), InitError> 
     }
     ready?;
     kernel::heed_children();
-    remember(child_main, with_forkserver).map_err(InitError::Fork)
-}
-
-fn remember(child_main: ChildMain, with_forkserver: bool) -> io::Result<()> {
     let called = env::args_os().next().unwrap_or_default();
-    let forkserver = if with_forkserver {
-        let (socket, pid) = forkserver::fork(live_forked(child_main))?;
-        Some(Forkserver::new(called.clone(), socket, pid)?)
-    } else {
-        None
-    };
+    let forkserver = with_forkserver
+        .then(|| {
+            let (socket, pid) = forkserver::fork(live_forked(child_main))?;
+            Forkserver::new(called.clone(), socket, pid)
+        })
+        .transpose()
+        .map_err(InitError::Fork)?;
     origin::set(Origin { called, forkserver });
     Ok(())
 }
@@ -186,8 +183,9 @@ fn live(
         .map_err(|errno| setup("ask for the parent's death")(errno.into()))?;
     rustix::thread::set_name(&CString::new(boot.label.clone()).unwrap_or_default())
         .map_err(|errno| setup("name the process")(errno.into()))?;
-    // The forkserver is forked before the watchdog, which is a thread.
-    remember(child_main, boot.forkserver).map_err(setup("fork the forkserver off"))?;
+    let called = env::args_os().next().unwrap_or_default();
+    let forkserver = boot.forkserver.then(|| Forkserver::later(called.clone()));
+    origin::set(Origin { called, forkserver });
 
     let parent = match watchdog::open_parent(parent) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {

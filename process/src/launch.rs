@@ -69,7 +69,8 @@ pub enum Kind {
     Exec,
     /// The forkserver is forked: faster, and the child starts with the program's memory as it was
     /// in the call of [`init_with_forkserver`](super::init_with_forkserver), or, if the forkserver
-    /// had to be restarted, in that call after the restart.
+    /// had to be restarted, in that call after the restart. That of a child is started when it is
+    /// first needed, by executing the program.
     Fork,
 }
 

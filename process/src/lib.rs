@@ -36,7 +36,8 @@
 //! its group. A stopped child cannot run that thread: it asks the kernel for SIGCONT when its
 //! parent dies. Each child does the same for its own children, so a tree falls from the top. A
 //! child of the forkserver falls with the forkserver too, since nobody else can reap it. The
-//! forkserver itself is then restarted, by executing the program once more.
+//! forkserver itself is then restarted, by executing the program once more. So is that of a child
+//! begun, when the child first needs it.
 //!
 //! **A forced end** does not go step by step: the watchdogs of a tree pass the request on, and a
 //! stuck process falls with its parent, whatever its grace ([`Child::force_end`]).

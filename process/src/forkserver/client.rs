@@ -30,12 +30,14 @@ use crate::{
     spawner,
 };
 
-/// The channel to the forkserver, which is restarted after it has ended.
+/// The channel to the forkserver, which is restarted after it has ended, and begun when it is first
+/// needed where there is none.
 #[derive(Debug)]
 pub(crate) struct Forkserver {
     /// The command line of this program, for re-execution.
     called: OsString,
-    connection: Mutex<Arc<Connection>>,
+    /// `None` before there is one.
+    connection: Mutex<Option<Arc<Connection>>>,
 }
 
 /// The connection to one process that is the forkserver.
@@ -70,25 +72,36 @@ impl Forkserver {
     pub(crate) fn new(called: OsString, socket: OwnedFd, pid: Pid) -> io::Result<Self> {
         // It is this process's child and was not reaped, so the number is its own.
         let process = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        let connection = Mutex::new(Arc::new(Connection::new(socket, process)));
+        let connection = Mutex::new(Some(Arc::new(Connection::new(socket, process))));
         Ok(Self { called, connection })
+    }
+
+    /// Makes one that is begun for the first child. Most children have none, and to fork one off at
+    /// once would double what their own start costs.
+    pub(crate) fn later(called: OsString) -> Self {
+        Self { called, connection: Mutex::new(None) }
     }
 
     /// Makes sure that the end of the forkserver is noticed.
     pub(crate) fn attend(&'static self) {
-        if let Err(error) = self.connection().listen(self) {
+        if let Some(connection) = self.connection()
+            && let Err(error) = connection.listen(self)
+        {
             tracing::debug!(target: "callsign", %error, "nobody hears the forkserver");
         }
     }
 
     /// Forks a child. Must be called by the spawner thread, because it waits for the answer.
     pub(crate) fn fork(&'static self, theirs: Theirs) -> io::Result<Held> {
-        let connection = self.connection();
+        let connection = match self.connection() {
+            Some(connection) => connection,
+            None => self.begin_anew(None)?,
+        };
         connection.listen(self)?;
         match connection.fork(&theirs) {
             // If it ends before the child has begun, the next one starts the child.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe && is_unread(&theirs) => {
-                let next = self.begin_anew(&connection)?;
+                let next = self.begin_anew(Some(&connection))?;
                 next.listen(self)?;
                 next.fork(&theirs)
             }
@@ -96,11 +109,12 @@ impl Forkserver {
         }
     }
 
-    /// Restarts the forkserver, if this one has not been replaced yet. Must be called by the
-    /// spawner thread, whose end the kernel reports to the forkserver.
-    fn begin_anew(&self, gone: &Arc<Connection>) -> io::Result<Arc<Connection>> {
-        let connection = self.connection();
-        if !Arc::ptr_eq(&connection, gone) {
+    /// Starts the forkserver, if there was none, or this one has not been replaced yet. Must be called
+    /// by the spawner thread, whose end the kernel reports to the forkserver.
+    fn begin_anew(&self, gone: Option<&Arc<Connection>>) -> io::Result<Arc<Connection>> {
+        if let Some(connection) = self.connection()
+            && !gone.is_some_and(|gone| Arc::ptr_eq(&connection, gone))
+        {
             return Ok(connection);
         }
         let (socket, theirs) = wire::pair()?;
@@ -116,20 +130,23 @@ impl Forkserver {
         wire::send_bytes(socket.as_fd(), &boot.to_bytes(), &[forced_end::counter()?.as_fd()])?;
         let (output, error) = (Stdio::inherit(), Stdio::inherit());
         let (_, process) = execute::begin_anew(&self.called, &boot, theirs, output, error)?;
-        tracing::warn!(target: "callsign", "the forkserver has ended, and is begun anew");
+        if gone.is_some() {
+            tracing::warn!(target: "callsign", "the forkserver has ended, and is begun anew");
+        }
         let connection = Arc::new(Connection::new(socket, process));
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&connection);
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Arc::clone(&connection));
         Ok(connection)
     }
 
-    fn connection(&self) -> Arc<Connection> {
-        Arc::clone(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    fn connection(&self) -> Option<Arc<Connection>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Restarts a forkserver that has gone, as soon as the spawner thread has time.
     fn replace(&'static self, gone: Arc<Connection>) {
         let begin = move || {
-            if let Err(error) = self.begin_anew(&gone).and_then(|it| it.listen(self)) {
+            if let Err(error) = self.begin_anew(Some(&gone)).and_then(|it| it.listen(self)) {
                 tracing::warn!(target: "callsign", %error, "the forkserver is not begun anew");
             }
         };
