@@ -52,7 +52,7 @@ fn main() {
 }
 
 async fn measure(root: Root, folder: &Path) -> Result<(), AnyError> {
-    for kind in [Kind::Task, Kind::Process] {
+    for kind in [Kind::Task, Kind::Process].into_iter().filter(|it| is_asked(&it.to_string())) {
         root.nursery(async |n| {
             let places =
                 ["echo", "flood"].map(|it| format!("/unix{}/{it}-{kind}.sock", folder.display()));
@@ -91,7 +91,7 @@ async fn compare(kind: Kind, places: [String; 2]) {
     let single = batches(&requests, 1).remove(0);
     let [mut bare, mut called] = [Vec::new(), Vec::new()];
     let [mut bare_work, mut called_work] = [Duration::ZERO; 2];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds("single") {
         let before = process_time();
         for _ in 0..CALLS {
             let start = Instant::now();
@@ -123,7 +123,7 @@ async fn compare(kind: Kind, places: [String; 2]) {
 
     let [mut bare, mut called] = [Vec::new(), Vec::new()];
     let [mut bare_work, mut called_work] = [Duration::ZERO; 2];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds("deep") {
         let (before, start) = (process_time(), Instant::now());
         for _ in 0..DEEP_CALLS / 64 {
             client.exchange(&requests, 64).await;
@@ -149,7 +149,7 @@ async fn compare(kind: Kind, places: [String; 2]) {
 
     let mut source = connect(&flood).await;
     let [mut bare, mut items] = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds("items") {
         let start = Instant::now();
         source.exchange(&single, ITEMS).await;
         bare.push(start.elapsed());
@@ -164,6 +164,17 @@ async fn compare(kind: Kind, places: [String; 2]) {
         rate(items),
         rate(bare)
     );
+}
+
+/// Tells whether a part is to be measured: all are, unless arguments name some.
+fn is_asked(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|it| !it.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|it| it == part)
+}
+
+/// Returns how often a part is measured: once, if it is not asked for.
+fn rounds(part: &str) -> usize {
+    if is_asked(part) { ROUNDS } else { 1 }
 }
 
 /// Calls in 64 tasks, in each one at a time.

@@ -22,10 +22,11 @@ use wire::{Frame, FrameReader, Hello, WireError, decode_plain_call};
 
 use crate::{
     Call, Closed, Options, Replies, Service,
+    dispatch::{handle, is_call, push},
     heartbeat::{Pulse, Silence},
     long::LongFrame,
     queue::ByteQueue,
-    shared::Shared,
+    shared::{Arrived, Shared},
     spare::{self, TO_READ},
 };
 
@@ -73,6 +74,8 @@ pub struct Driver<IO, S> {
     /// Set when the peer no longer receives: the reason, and the time until which its earlier
     /// frames are read.
     unheard: Option<(Closed, Pin<Box<Sleep>>)>,
+    /// The results that have come and wait to be handed over.
+    results: Vec<Arrived>,
     /// The number of calls answered from the last bytes: their callers may make others next.
     answered: usize,
     /// Whether it has let other tasks run first, and has to write now.
@@ -112,6 +115,7 @@ impl<IO, S> Driver<IO, S> {
             unfinished: None,
             is_closing: false,
             unheard: None,
+            results: Vec::new(),
             answered: 0,
             has_stood_back: false,
             turns_held: 0,
@@ -131,7 +135,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Future for 
         let _entered = span.enter();
         if driver.closed.is_none() {
             if driver.stands_back() {
-                cx.waker().wake_by_ref();
+                driver.yields(cx);
                 return Poll::Pending;
             }
             let turn = driver.run(cx).and_then(|running| driver.settle().map(|()| running));
@@ -169,7 +173,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         if mem::take(&mut self.has_stood_back) {
             return false;
         }
-        let calls_come = self.answered > 1 && !self.shared.outbox.is_empty();
+        let are_several = self.answered > 1 || self.shared.has_several_calls();
+        let calls_come = are_several && !self.shared.outbox.is_empty();
         self.has_stood_back = calls_come || self.service.is_about_to_answer();
         self.has_stood_back
     }
@@ -411,6 +416,25 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
     /// Handles the arrived frames until the service is full, or the turn is over. Tells whether
     /// there may be more.
     fn dispatch(&mut self) -> Result<bool, Closed> {
+        let handled = self.dispatch_frames();
+        self.hand_over();
+        handled
+    }
+
+    /// Hands the results over that have come in a row: so those that wait for them make their next
+    /// calls together, and find no lock held.
+    fn hand_over(&mut self) {
+        if self.results.is_empty() {
+            return;
+        }
+        self.answered += self.results.len();
+        self.shared.finish_all(&mut self.results);
+        if self.results.capacity() > RESULTS_KEPT_MAX {
+            self.results = Vec::new();
+        }
+    }
+
+    fn dispatch_frames(&mut self) -> Result<bool, Closed> {
         let mut looks_ahead = true;
         while self.takes_more() && !self.replies.is_spent() {
             let said = self.replies.queue.len();
@@ -434,8 +458,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
                     self.handle_own(&frame.expect("a whole frame was seen just now"))?;
                 } else if self.unheard.is_none() || !is_call(bytes) {
                     let own = Bytes::copy_from_slice;
-                    let Self { service, replies, shared, pulse, answered, .. } = self;
-                    handle(bytes, own, service, replies, shared, pulse, answered)?;
+                    let Self { service, replies, shared, pulse, results, .. } = self;
+                    handle(bytes, own, service, replies, shared, pulse, results)?;
                     self.reader.skip_frame(length);
                 } else {
                     self.reader.skip_frame(length);
@@ -455,8 +479,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
             return Ok(());
         }
         let own = |body: &[u8]| frame.slice_ref(body);
-        let Self { service, replies, shared, pulse, answered, .. } = self;
-        handle(frame, own, service, replies, shared, pulse, answered)
+        let Self { service, replies, shared, pulse, results, .. } = self;
+        handle(frame, own, service, replies, shared, pulse, results)
     }
 
     /// Shows the service the calls that come next, and returns how many of them it took.
@@ -475,87 +499,6 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
     }
 }
 
-/// Tells whether a frame is a call: those of a peer that can no longer receive are dropped.
-fn is_call(frame: &[u8]) -> bool {
-    matches!(Frame::decode(frame), Ok(Frame::Call { .. }))
-}
-
-/// Handles a frame. `own` makes a body outlive it; `answered` counts the calls that it ends.
-fn handle(
-    frame: &[u8],
-    own: impl Fn(&[u8]) -> Bytes,
-    service: &mut impl Service,
-    replies: &mut Replies,
-    shared: &Shared,
-    pulse: &mut Option<Pulse>,
-    answered: &mut usize,
-) -> Result<(), Closed> {
-    if let Some((id, method, body)) = decode_plain_call(frame) {
-        call(service, Call { id, method, body, within: None }, replies);
-        return Ok(());
-    }
-    match Frame::decode(frame).map_err(Closed::Protocol)? {
-        Frame::Call { id, method, body, within_ms } => {
-            let within = within_ms.map(Duration::from_millis);
-            call(service, Call { id, method, body, within }, replies);
-            Ok(())
-        }
-        Frame::Item { id, body } if shared.is_own(id) => {
-            shared.deliver(id, |inbox| inbox.item(id, own(body)))
-        }
-        Frame::Item { id, body } => service.item(id, own(body)),
-        Frame::End { id } if shared.is_own(id) => shared.deliver(id, |inbox| inbox.end(id)),
-        Frame::End { id } => service.end(id),
-        Frame::Credit { id, items } => {
-            if shared.is_own(id) {
-                shared.allow(id, items);
-            } else {
-                service.credit(id, items, replies);
-            }
-            Ok(())
-        }
-        Frame::Started { id, body } => shared.deliver(id, |inbox| inbox.started(id, own(body))),
-        Frame::Cancel { id } => {
-            service.cancel(id, replies);
-            Ok(())
-        }
-        Frame::Return { id, body } => {
-            *answered += 1;
-            shared.finish(id, Ok(own(body)));
-            Ok(())
-        }
-        Frame::Error { id, error } => {
-            shared.finish(id, Err(error));
-            Ok(())
-        }
-        Frame::Ping { nonce } => {
-            replies.unbounded += 1;
-            push(replies, &Frame::Pong { nonce });
-            Ok(())
-        }
-        Frame::Pong { nonce } => {
-            if pulse.as_mut().is_some_and(|it| it.pong(nonce, Instant::now())) {
-                service.gave_sign();
-            }
-            Ok(())
-        }
-        Frame::Goodbye { reason, returns: false, .. } => {
-            return Err(Closed::Goodbye(reason.to_owned()));
-        }
-        Frame::Goodbye { reason, returns: true, .. } => {
-            return Err(Closed::ForNow(reason.to_owned()));
-        }
-        Frame::Hello(_) => Err(WireError::Malformed("a second hello".to_owned())),
-    }
-    .map_err(Closed::Protocol)
-}
-
-fn call(service: &mut impl Service, call: Call<'_>, replies: &mut Replies) {
-    let Call { id, method, .. } = call;
-    let _entered = info_span!(target: "callsign", "call", id, method).entered();
-    service.call(call, replies);
-}
-
 /// Names a peer: the instance, or else the program.
 struct Caller<'a>(&'a Hello);
 
@@ -572,13 +515,12 @@ fn io<IO: Unpin>(io: &mut Option<IO>) -> Pin<&mut IO> {
     Pin::new(io.as_mut().expect("it is there until the connection is over"))
 }
 
-fn push(replies: &mut Replies, frame: &Frame<'_>) {
-    replies.queue.push(frame).expect("the frame is short");
-}
-
 /// The time for reading the rest from a peer that no longer receives. The rest is there, and ends
 /// promptly, unless the peer has closed only its half of the connection.
 const UNHEARD_WAIT: Duration = Duration::from_secs(5);
+
+/// The results for which there is room while none comes: those of a deep pipeline.
+const RESULTS_KEPT_MAX: usize = 256;
 
 /// The most turns whose answers wait for those of the next: enough for 64 registrations.
 const TURNS_HELD_MAX: usize = 3;

@@ -3,13 +3,15 @@
 use std::{
     collections::VecDeque,
     fmt,
+    hash::BuildHasher as _,
+    mem,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, fast::RandomState};
 use tokio::{task::JoinSet, time::Instant};
 use tracing::Span;
 use wire::{CallId, ErrorKind, RemoteError, WireError};
@@ -18,7 +20,7 @@ use crate::{
     Call, IncomingCall, Replies, Service,
     handling::{Answer, Begun, Handling},
     incoming_call::{CallState, Stage},
-    offload::OffloadPool,
+    offload::{OffloadPool, Stepped},
     outbox::Outbox,
     portal::CALLS_MAX,
 };
@@ -87,6 +89,12 @@ pub struct Handlers<F, Fut> {
     tasks: JoinSet<(CallId, Answer)>,
     /// Functions that asked to leave the driver before they first wait.
     offloaded: OffloadPool<Going, Fut>,
+    /// Numbers the methods.
+    kinds: RandomState,
+    /// Room for what these have done.
+    stepped: Vec<Stepped<Going, Fut>>,
+    /// The method of the latest call: the next one is often of the same.
+    latest_method: Arc<str>,
     /// Calls that came while the replies were full, and their spans, oldest first.
     held: VecDeque<(IncomingCall, Span)>,
     held_bytes: usize,
@@ -142,6 +150,9 @@ where
             unanswered: HashMap::new(),
             tasks: JoinSet::new(),
             offloaded: OffloadPool::new(),
+            kinds: RandomState::default(),
+            stepped: Vec::new(),
+            latest_method: Arc::default(),
             held: VecDeque::new(),
             held_bytes: 0,
             outbox: Arc::default(),
@@ -153,8 +164,10 @@ where
     /// pool or a task.
     fn begin(&mut self, call: IncomingCall, replies: &mut Replies) {
         let (id, deadline, state) = (call.id(), call.deadline(), call.state().clone());
+        let kind = self.kinds.hash_one(call.method());
         match Handling::begin(|| (self.handle)(call)) {
             Begun::Over(answer) => {
+                self.outbox.move_to(&mut replies.queue);
                 self.answer(id, answer, replies);
                 state.let_go();
             }
@@ -164,7 +177,7 @@ where
                 state.is_offloaded.store(true, Ordering::Relaxed);
                 let going = Going { id, deadline, state };
                 if going.state.asks_offload.load(Ordering::Relaxed) {
-                    self.offloaded.push(going, handling);
+                    self.offloaded.push(going, kind, handling);
                 } else {
                     self.go_on(going, handling);
                 }
@@ -179,10 +192,21 @@ where
         self.tasks.spawn(async move { (id, handling.within(&state, deadline, grace).await) });
     }
 
-    /// Answers a call, unless its caller has given it up.
+    /// Returns the name of a method, without a copy if the call before was of the same one.
+    fn method(&mut self, method: &str) -> Arc<str> {
+        if *self.latest_method == *method {
+            return self.latest_method.clone();
+        }
+        let method: Arc<str> = method.into();
+        if method.len() <= METHOD_KEPT_MAX {
+            self.latest_method = method.clone();
+        }
+        method
+    }
+
+    /// Answers a call, unless its caller has given it up. Items that its function sent before it ended
+    /// were [moved](Outbox::move_to) to the replies.
     fn answer(&mut self, id: CallId, answer: Answer, replies: &mut Replies) {
-        // Items that its function sent before it ended go first.
-        self.outbox.move_to(&mut replies.queue);
         let call = self.unanswered.remove(&id);
         if !call.as_ref().is_some_and(|it| it.is_cancelled) {
             match answer {
@@ -215,7 +239,8 @@ where
         if let Some(error) = refusal {
             return replies.refuse(id, error);
         }
-        let call = IncomingCall::new(call, self.outbox.clone());
+        let method = self.method(call.method);
+        let call = IncomingCall::new(call, method, self.outbox.clone());
         if waits {
             let state = call.state().clone();
             self.unanswered.insert(id, Unanswered { state, is_cancelled: false });
@@ -228,7 +253,7 @@ where
 
     fn credit(&mut self, id: CallId, items: u32, _: &mut Replies) {
         if let Some(call) = self.unanswered.get(&id) {
-            call.state.flow.allow(items);
+            call.state.flow().allow(items);
         }
     }
 
@@ -269,14 +294,22 @@ where
                 self.begin(call, replies);
                 continue;
             }
-            let stepped = self.offloaded.poll(cx);
-            if !stepped.is_empty() {
-                for it in stepped {
-                    match it {
-                        (going, Begun::Over(answer)) => self.answer(going.id, answer, replies),
-                        (going, Begun::Waits(handling)) => self.go_on(going, handling),
-                    }
+            let mut stepped = mem::take(&mut self.stepped);
+            self.offloaded.poll(cx, &mut stepped);
+            let have_stepped = !stepped.is_empty();
+            if have_stepped {
+                self.outbox.move_to(&mut replies.queue);
+            }
+            for it in stepped.drain(..) {
+                match it {
+                    (going, Begun::Over(answer)) => self.answer(going.id, answer, replies),
+                    (going, Begun::Waits(handling)) => self.go_on(going, handling),
                 }
+            }
+            if stepped.capacity() <= STEPPED_MAX {
+                self.stepped = stepped;
+            }
+            if have_stepped {
                 continue;
             }
             let ended = self.tasks.poll_join_next(cx);
@@ -337,3 +370,9 @@ const HELD_BYTES_MAX: usize = 2 * wire::FRAME_BYTES_MAX;
 /// The pongs and refusals that may wait to be written, however full the replies are. A caller
 /// within its own bound never gets there; the frames of another are not read until it reads.
 const UNBOUNDED_MAX: usize = 2 * CALLS_MAX;
+
+/// The longest name of a method that is kept for the next call.
+const METHOD_KEPT_MAX: usize = 256;
+
+/// The most functions for which there is room while none is at work.
+const STEPPED_MAX: usize = 64;

@@ -29,31 +29,33 @@ use crate::{
 /// dialogue.
 #[derive(Debug)]
 pub struct IncomingCall {
-    method: String,
+    method: Arc<str>,
     body: Bytes,
     deadline: Option<Instant>,
-    items: ItemSender,
+    id: CallId,
+    outbox: Arc<Outbox>,
     state: Arc<CallState>,
     /// The caller's items, once the call has started.
     incoming: Option<(mpsc::Receiver<Event>, Window)>,
 }
 
 impl IncomingCall {
-    pub(crate) fn new(call: Call<'_>, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn new(call: Call<'_>, method: Arc<str>, outbox: Arc<Outbox>) -> Self {
         let state = Arc::new(CallState::default());
         Self {
-            method: call.method.to_owned(),
+            method,
             body: Bytes::copy_from_slice(call.body),
             // A deadline beyond the clock's range counts as none.
             deadline: call.within.and_then(|it| Instant::now().checked_add(it)),
-            items: ItemSender { id: call.id, outbox, flow: state.flow.clone() },
+            id: call.id,
+            outbox,
             state,
             incoming: None,
         }
     }
 
     pub(crate) fn id(&self) -> CallId {
-        self.items.id
+        self.id
     }
 
     pub(crate) fn state(&self) -> &Arc<CallState> {
@@ -73,6 +75,11 @@ impl IncomingCall {
     /// Returns the encoded arguments.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// Takes the encoded arguments; none are left.
+    pub fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body)
     }
 
     /// Returns the deadline of the caller, if it has one.
@@ -139,8 +146,8 @@ impl IncomingCall {
         if self.incoming.is_some() {
             return Ok(());
         }
-        let id = self.items.id;
-        self.items.outbox.push(&Frame::Started { id, body: value })?;
+        let id = self.id;
+        self.outbox.push(&Frame::Started { id, body: value })?;
         let (inbox, receiver) = Inbox::new(window);
         let mut stage = self.state.inbox();
         if let Stage::Begun = *stage {
@@ -149,7 +156,7 @@ impl IncomingCall {
         drop(stage);
         self.incoming = Some((receiver, Window::new(window)));
         if window > 0 {
-            self.items.outbox.push(&Frame::Credit { id, items: window.into() })?;
+            self.outbox.push(&Frame::Credit { id, items: window.into() })?;
         }
         Ok(())
     }
@@ -164,17 +171,18 @@ impl IncomingCall {
     ///
     /// Cancel safe: the item is sent whole or not at all.
     pub async fn send(&self, item: &(impl Serialize + ?Sized)) -> Result<(), SendError> {
-        self.items.send(item).await
+        self.sender().send(item).await
     }
 
     /// Sends no more items from this side. The call continues.
     pub fn finish(&self) {
-        self.items.finish();
+        self.sender().finish();
     }
 
     /// Returns the sender of items, for use while something else takes those of the caller.
     pub fn sender(&self) -> ItemSender {
-        self.items.clone()
+        let (outbox, flow) = (self.outbox.clone(), self.state.flow().clone());
+        ItemSender { id: self.id, outbox, flow }
     }
 
     /// Returns the caller's next item, or `None` when it sends no more, has abandoned the call, or
@@ -207,8 +215,8 @@ impl IncomingCall {
             && let Stage::Started(inbox) = &mut *self.state.inbox()
         {
             inbox.allow(items);
-            let credit = Frame::Credit { id: self.items.id, items };
-            self.items.outbox.push(&credit).expect("the frame is short");
+            let credit = Frame::Credit { id: self.id, items };
+            self.outbox.push(&credit).expect("the frame is short");
         }
         Some(body)
     }
@@ -238,7 +246,7 @@ impl IncomingCall {
     }
 
     fn call(&self) -> Call<'_> {
-        Call { id: self.items.id, method: &self.method, body: &self.body, within: None }
+        Call { id: self.id, method: &self.method, body: &self.body, within: None }
     }
 }
 
@@ -250,7 +258,8 @@ pub(crate) struct CallState {
     is_cancelled: AtomicBool,
     /// Notified when it is cancelled.
     told: Notify,
-    pub(crate) flow: Arc<Flow>,
+    /// Created on first use: most calls have no items.
+    flow: OnceLock<Arc<Flow>>,
     /// Whether the handler has left the driver, and whether it asks to.
     pub(crate) is_offloaded: AtomicBool,
     pub(crate) asks_offload: AtomicBool,
@@ -281,12 +290,24 @@ impl CallState {
             token.cancel();
         }
         self.told.notify_waiters();
-        self.flow.close();
+        if let Some(flow) = self.flow.get() {
+            flow.close();
+        }
         *self.inbox() = Stage::Over;
     }
 
     fn is_cancelled(&self) -> bool {
         self.is_cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Returns the credit for the items of its handler.
+    pub(crate) fn flow(&self) -> &Arc<Flow> {
+        let flow = self.flow.get_or_init(Arc::default);
+        // A cancellation at this moment either sees it or is seen here.
+        if self.is_cancelled() {
+            flow.close();
+        }
+        flow
     }
 
     fn token(&self) -> &CancellationToken {

@@ -25,7 +25,7 @@
 //! |---|---|
 //! | `handshake`, `options` | the beginning of a conversation, and its options |
 //! | `identity`, `acceptor` | an actor's proof of identity; the accept loop |
-//! | `driver` | the future that runs a connection |
+//! | `driver`, `dispatch` | the future that runs a connection; the effect of each frame that arrives |
 //! | `portal`, `request`, `dialogue` | the handle of a conversation; a call to make; a call with items, as its caller sees it |
 //! | `service`, `handlers`, `incoming_call` | the answers to a peer's calls; async functions; a call as its handler sees it |
 //! | `handling`, `offload` | the function that handles one call; a pool for functions that compute for long |
@@ -73,6 +73,7 @@
 mod acceptor;
 mod awake;
 mod dialogue;
+mod dispatch;
 mod driver;
 mod error;
 mod handlers;

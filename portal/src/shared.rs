@@ -4,7 +4,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     /// Even or odd, as all calls of this side are.
     first_id: CallId,
+    /// The number of calls that wait for a result and have no items.
+    calls: AtomicUsize,
     state: Mutex<State>,
     ended: Notify,
 }
@@ -52,6 +54,21 @@ pub(crate) enum Pending {
     Unwatched(OwnedSemaphorePermit),
 }
 
+/// A result that has come.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    id: CallId,
+    body: Bytes,
+    /// The receiver, as soon as that is looked up.
+    pending: Option<Pending>,
+}
+
+impl Arrived {
+    pub(crate) fn new(id: CallId, body: Bytes) -> Self {
+        Self { id, body, pending: None }
+    }
+}
+
 impl Shared {
     pub(crate) fn new(peer: Hello, first_id: CallId) -> Self {
         let state =
@@ -61,6 +78,7 @@ impl Shared {
             peer,
             outbox: Arc::default(),
             first_id,
+            calls: AtomicUsize::new(0),
             state: Mutex::new(state),
             ended: Notify::new(),
         }
@@ -87,6 +105,7 @@ impl Shared {
         let call = Frame::Call { id, method, body, within_ms: request.within_ms() };
         self.outbox.push(&call).map_err(CallError::TooLong)?;
         state.next_id += 2;
+        self.calls.fetch_add(usize::from(pending.is_call()), Ordering::Relaxed);
         state.pending.insert(id, pending);
         if let Some(items) = credit {
             self.say(&Frame::Credit { id, items });
@@ -113,7 +132,7 @@ impl Shared {
     /// Gives up a call, if it is not over yet.
     pub(crate) fn forget(&self, id: CallId) {
         let mut state = self.lock();
-        if state.pending.remove(&id).is_some() && state.closed.is_none() {
+        if self.remove(&mut state, id).is_some() && state.closed.is_none() {
             self.say(&Frame::Cancel { id });
         }
     }
@@ -149,11 +168,25 @@ impl Shared {
         self.lock().closing.take()
     }
 
-    /// Ends a call with its result. An unknown call was abandoned before.
-    pub(crate) fn finish(&self, id: CallId, result: Result<Bytes, RemoteError>) {
-        let pending = self.lock().pending.remove(&id);
+    /// Ends a call with an error. An unknown call was abandoned before.
+    pub(crate) fn fail(&self, id: CallId, error: RemoteError) {
+        let pending = self.remove(&mut self.lock(), id);
         if let Some(pending) = pending {
-            pending.end(result.map_err(CallError::Remote));
+            pending.end(Err(CallError::Remote(error)));
+        }
+    }
+
+    /// Ends calls with their results, and leaves none. Unknown ones were abandoned before.
+    pub(crate) fn finish_all(&self, results: &mut Vec<Arrived>) {
+        let mut state = self.lock();
+        for it in &mut *results {
+            it.pending = self.remove(&mut state, it.id);
+        }
+        drop(state);
+        for Arrived { pending, body, .. } in results.drain(..) {
+            if let Some(pending) = pending {
+                pending.end(Ok(body));
+            }
         }
     }
 
@@ -190,6 +223,17 @@ impl Shared {
         self.ended.notify_waiters();
     }
 
+    /// Tells whether more than one call waits for its result.
+    pub(crate) fn has_several_calls(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 1
+    }
+
+    fn remove(&self, state: &mut State, id: CallId) -> Option<Pending> {
+        let pending = state.pending.remove(&id)?;
+        self.calls.fetch_sub(usize::from(pending.is_call()), Ordering::Relaxed);
+        Some(pending)
+    }
+
     fn say(&self, frame: &Frame<'_>) {
         self.outbox.push(frame).expect("the frame is short");
     }
@@ -203,6 +247,10 @@ impl Shared {
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 impl Pending {
+    fn is_call(&self) -> bool {
+        matches!(self, Self::Call(_))
+    }
+
     fn end(self, result: Result<Bytes, CallError>) {
         match self {
             Self::Call(sender) => drop(sender.send(result)),

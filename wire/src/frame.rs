@@ -174,7 +174,12 @@ impl Frame<'_> {
     /// [`WireError::TooLong`] when the frame is longer than [`FRAME_BYTES_MAX`]; nothing is
     /// appended then.
     pub fn encode(&self, bytes: &mut BytesMut) -> Result<(), WireError> {
-        encode_framed(bytes, b"", self)
+        encode_framed(bytes, |bytes| match self {
+            Self::Call { id, method, body, within_ms } => {
+                put_call(bytes, *id, method, body, *within_ms);
+            }
+            other => put(bytes, other),
+        })
     }
 }
 
@@ -196,19 +201,16 @@ impl Frame<'_> {
 ///
 /// [`WireError::TooLong`], as [`Frame::encode`]; nothing is appended then.
 pub fn encode_hello(bytes: &mut BytesMut, hello: &Hello) -> Result<(), WireError> {
-    encode_framed(bytes, b"\x81\xa5hello", hello)
+    encode_framed(bytes, |bytes| {
+        bytes.put_slice(b"\x81\xa5hello");
+        put(bytes, hello);
+    })
 }
 
-fn encode_framed(
-    bytes: &mut BytesMut,
-    head: &[u8],
-    rest: &impl Serialize,
-) -> Result<(), WireError> {
+fn encode_framed(bytes: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> Result<(), WireError> {
     let start = bytes.len();
     bytes.put_u32_le(0);
-    bytes.put_slice(head);
-    rmp_serde::encode::write_named(&mut (&mut *bytes).writer(), rest)
-        .expect("a frame has nothing that MessagePack cannot hold");
+    write(bytes);
     let length = bytes.len() - start - 4;
     if length > FRAME_BYTES_MAX {
         bytes.truncate(start);
@@ -216,6 +218,63 @@ fn encode_framed(
     }
     bytes[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(())
+}
+
+fn put(bytes: &mut BytesMut, document: &impl Serialize) {
+    rmp_serde::encode::write_named(&mut bytes.writer(), document)
+        .expect("a frame has nothing that MessagePack cannot hold");
+}
+
+/// Appends a call as the general writer would: most frames that a program writes first are calls.
+fn put_call(bytes: &mut BytesMut, id: CallId, method: &str, body: &[u8], within_ms: Option<u64>) {
+    bytes.reserve(CALL_HEAD_BYTES_MAX + method.len() + body.len());
+    bytes.put_slice(b"\x81\xa4call");
+    bytes.put_u8(if within_ms.is_some() { 0x84 } else { 0x83 });
+    bytes.put_slice(b"\xa2id");
+    put_uint(bytes, id);
+    bytes.put_slice(b"\xa6method");
+    match method.len() as u64 {
+        length @ 0..=0x1f => bytes.put_u8(0xa0 | length as u8),
+        length => put_length(bytes, length, [0xd9, 0xda, 0xdb]),
+    }
+    bytes.put_slice(method.as_bytes());
+    bytes.put_slice(b"\xa4body");
+    put_length(bytes, body.len() as u64, [0xc4, 0xc5, 0xc6]);
+    bytes.put_slice(body);
+    if let Some(within_ms) = within_ms {
+        bytes.put_slice(b"\xa9within_ms");
+        put_uint(bytes, within_ms);
+    }
+}
+
+/// The most bytes of a call but for its method and body.
+const CALL_HEAD_BYTES_MAX: usize = 64;
+
+fn put_uint(bytes: &mut BytesMut, number: u64) {
+    match number {
+        0..=0x7f => bytes.put_u8(number as u8),
+        0x80..=0xffff_ffff => put_length(bytes, number, [0xcc, 0xcd, 0xce]),
+        _ => {
+            bytes.put_u8(0xcf);
+            bytes.put_u64(number);
+        }
+    }
+}
+
+/// Writes a number of 32 bits in the fewest bytes, behind the marker of their count. The longest body
+/// is shorter than that.
+fn put_length(bytes: &mut BytesMut, length: u64, [one, two, four]: [u8; 3]) {
+    match length {
+        0..=0xff => bytes.put_slice(&[one, length as u8]),
+        0x100..=0xffff => {
+            bytes.put_u8(two);
+            bytes.put_u16(length as u16);
+        }
+        _ => {
+            bytes.put_u8(four);
+            bytes.put_u32(length as u32);
+        }
+    }
 }
 
 /// Appends a [`Frame::Return`] whose body `write` appends in place, so that encoded data is copied
@@ -369,6 +428,23 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn calls_are_written_as_by_the_general_writer(
+            id in prop_oneof![0..300_u64, 65_000..66_000_u64, any::<u32>().prop_map(u64::from), any::<u64>()],
+            method in prop_oneof![".{0,40}", Just("m".repeat(300)), Just("m".repeat(70_000))],
+            body in prop_oneof![0..300_usize, Just(70_000)].prop_map(|it| vec![7; it]),
+            within_ms in any::<Option<u64>>(),
+        ) {
+            let call = Frame::Call { id, method: &method, body: &body, within_ms };
+            let mut bytes = BytesMut::new();
+            call.encode(&mut bytes).unwrap();
+            let mut general = Vec::new();
+            rmp_serde::encode::write_named(&mut general, &call).unwrap();
+            prop_assert_eq!(&bytes[4..], &general[..]);
+        }
+    }
+
     #[test]
     fn an_item_whose_body_follows_reads_as_any_other() {
         for id in [0, 200, u64::MAX] {
@@ -435,6 +511,8 @@ mod tests {
         let mut bytes = BytesMut::from(&b"before"[..]);
         let body = vec![0; FRAME_BYTES_MAX];
         assert!(Frame::Return { id: 1, body: &body }.encode(&mut bytes).is_err());
+        let call = Frame::Call { id: 1, method: "double", body: &body, within_ms: None };
+        assert!(call.encode(&mut bytes).is_err());
         assert!(encode_return(&mut bytes, 1, |bytes| bytes.put_slice(&body)).is_err());
         assert!(encode_item_head(&mut bytes, 1, FRAME_BYTES_MAX).is_err());
         assert_eq!(bytes, &b"before"[..]);

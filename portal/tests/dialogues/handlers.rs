@@ -253,3 +253,32 @@ async fn offloaded_handlers_share_the_pool() {
     assert!(answers[0].starts_with("Return { id: 0"), "{}", answers[0]);
     assert!(answers[1].starts_with("Return { id: 2"), "{}", answers[1]);
 }
+
+/// Both arrive at once, and one worker takes the first and then the second, which computes until the
+/// answer to the first has been read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_answer_does_not_wait_for_a_handler_that_computes_behind_it() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let handlers = Handlers::new(move |call: IncomingCall| {
+        let released = released.clone();
+        async move {
+            call.offload().await;
+            if call.method() == "compute" {
+                released.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
+            }
+            Ok(call.body().clone())
+        }
+    });
+    let mut peer = Peer::calling(handlers).await;
+    let call = |id, method| Frame::Call { id, method, body: b"\x07", within_ms: None };
+    // The worker that waits for more is used again.
+    for id in [0, 4, 8] {
+        peer.say(&[call(id, "answer"), call(id + 2, "compute")]).await;
+        let answer = peer.hear().await.unwrap();
+        assert!(answer.starts_with(&format!("Return {{ id: {id},")), "{answer}");
+        release.send(()).unwrap();
+        let answer = peer.hear().await.unwrap();
+        assert!(answer.starts_with(&format!("Return {{ id: {},", id + 2)), "{answer}");
+    }
+}

@@ -82,6 +82,9 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
 
                 #callsign::export::Export {
                     path: PATH,
+                    method: ::core::concat!(
+                        "export.", ::core::module_path!(), "::", ::core::stringify!(#plain)
+                    ),
                     fingerprint: #callsign::export::fingerprint(PATH, #fingerprinted),
                     kind: #callsign::export::ExportKind::#kind,
                     run,

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -124,7 +124,7 @@ impl Calls {
     }
 
     /// Answers a call.
-    pub(crate) async fn handle(self, call: IncomingCall) -> Result<Bytes, RemoteError> {
+    pub(crate) async fn handle(self, mut call: IncomingCall) -> Result<Bytes, RemoteError> {
         match call.method() {
             CANCEL => self.cancel(&call)?,
             KEYS if self.is_parents => self.actor.core.routes.deliver(call.args()?),
@@ -139,7 +139,12 @@ impl Calls {
                 // The part of a function before its first wait does not run in the connection's
                 // task.
                 call.offload().await;
-                return self.carry_out(export, call).await.into_result();
+                let reply = match export.kind {
+                    ExportKind::Unary => self.carry_out(export, &mut call).await,
+                    // In a box, because it is large, and most calls are of functions without one.
+                    ExportKind::Dialogue => Box::pin(self.hold(export, call)).await,
+                };
+                return reply.into_result();
             }
         }
         Ok(encode_body(&()).into())
@@ -160,36 +165,33 @@ impl Calls {
         })
     }
 
-    /// Runs a function until it ends, its caller gives it up, or the actor is cancelled.
-    async fn carry_out(&self, export: &'static Export, call: IncomingCall) -> Reply {
+    /// Runs a function without a dialogue until it ends, its caller gives it up, or the actor is
+    /// cancelled.
+    async fn carry_out(&self, export: &'static Export, call: &mut IncomingCall) -> Reply {
+        let incoming = Incoming { body: call.take_body(), ends: None };
+        let running = pin!(self.actor.run(CatchPanic((export.run)(incoming))));
+        self.end(running, pin!(call.given_up()), call.deadline()).await
+    }
+
+    /// Runs a function with a dialogue, and carries its items, as long as one without.
+    async fn hold(&self, export: &'static Export, mut call: IncomingCall) -> Reply {
         let deadline = call.deadline();
-        let run = |ends| {
-            let incoming = Incoming { body: call.body().clone(), ends };
-            self.actor.run(CatchPanic((export.run)(incoming)))
-        };
-        match export.kind {
-            ExportKind::Unary => self.end(run(None), call.given_up(), deadline).await,
-            ExportKind::Dialogue => {
-                let cancelled = call.cancelled().clone();
-                // A dialogue that outlives its call, in its own task, is notified.
-                let _ended = cancelled.clone().drop_guard();
-                let (ends, far) = Ends::pair(cancelled.clone());
-                let running = run(Some(ends));
-                // In a box, because it is large, and most calls are of functions without a
-                // dialogue.
-                let talk = Box::pin(carry(call, far));
-                // The items that it has sent go before its result.
-                let held = async { tokio::join!(running, talk).0 };
-                self.end(held, cancelled.cancelled(), deadline).await
-            }
-        }
+        let cancelled = call.cancelled().clone();
+        // A dialogue that outlives its call, in its own task, is notified.
+        let _ended = cancelled.clone().drop_guard();
+        let (ends, far) = Ends::pair(cancelled.clone());
+        let incoming = Incoming { body: call.take_body(), ends: Some(ends) };
+        let running = self.actor.run(CatchPanic((export.run)(incoming)));
+        // The items that it has sent go before its result.
+        let held = pin!(async { tokio::join!(running, carry(call, far)).0 });
+        self.end(held, pin!(cancelled.cancelled()), deadline).await
     }
 
     /// Waits until a function has ended by itself, or has to end.
     async fn end(
         &self,
-        running: impl Future<Output = FunctionEnd>,
-        given_up: impl Future<Output = ()>,
+        running: Pin<&mut impl Future<Output = FunctionEnd>>,
+        given_up: Pin<&mut impl Future<Output = ()>>,
         deadline: Option<Instant>,
     ) -> Reply {
         let ended = tokio::select! {
@@ -208,7 +210,7 @@ impl Calls {
             Err(panic) => Reply::Panicked(panic),
         };
         // The call is under way until this has ended: a dialogue is not taken for abandoned.
-        self.with_backtrace(reply, deadline).await
+        Box::pin(self.with_backtrace(reply, deadline)).await
     }
 
     /// Resolves the text of the backtrace, if there is one, and there is time. Half of the
@@ -304,3 +306,15 @@ pub(crate) const WINDOW: u16 = 16;
 
 /// The prefix of the methods that call exported functions.
 const EXPORT_PREFIX: &str = "export.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_function_is_called_by_its_path() {
+        for export in export::exports() {
+            assert_eq!(export.method, method(export.path));
+        }
+    }
+}

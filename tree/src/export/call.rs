@@ -133,6 +133,11 @@ impl<T, E> Call<T, E> {
     pub fn body(&self) -> Result<Bytes, CallError<E>> {
         self.body.clone().map_err(CallError::Unsendable)
     }
+
+    /// Returns what to send, without sharing it.
+    pub(crate) fn encoded(&self) -> Result<&[u8], CallError<E>> {
+        self.body.as_deref().map_err(|why| CallError::Unsendable(why.clone()))
+    }
 }
 
 impl<T, E> fmt::Debug for Call<T, E> {

@@ -75,6 +75,9 @@ pub use registry::{Duplicate, Duplicates, EXPORTS, check, exports, find};
 pub struct Export {
     /// Its path: that of its module, and its name.
     pub path: &'static str,
+    /// The method by which it is called over a connection.
+    #[doc(hidden)]
+    pub method: &'static str,
     /// Changes when the path, the names or types of its parameters, or its result change.
     pub fingerprint: u64,
     /// The way it converses.

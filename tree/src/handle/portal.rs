@@ -12,7 +12,7 @@ use wire::ErrorKind;
 use super::pool::{PooledConnection, Reached, Shared};
 use crate::{
     ActorPath, Call, CallError, CancelReason, Dialogue, Stream,
-    child::calls::{Reply, WINDOW, method},
+    child::calls::{Reply, WINDOW},
     export::{ITEMS_AHEAD, RawStream, Wire},
     messages::{CANCEL, CancelRequest},
 };
@@ -160,8 +160,8 @@ impl Portal {
     ///
     /// Dropping the future ends the function at its next `await`.
     pub async fn call<T: Wire, E: Wire>(&self, call: Call<T, E>) -> Result<T, CallError<E>> {
-        let (path, body) = (method(call.export().path), call.body()?);
-        let value = read(self.portal.call_encoded(Request::encoded(&path, &body)).await)?;
+        let request = Request::encoded(call.export().method, call.encoded()?);
+        let value = read(self.portal.call_encoded(request).await)?;
         call.decode(Ok(&value))
     }
 
@@ -200,8 +200,7 @@ impl Portal {
         call: Call<T, E>,
         within: Duration,
     ) -> Result<T, CallError<E>> {
-        let (path, body) = (method(call.export().path), call.body()?);
-        let request = Request::encoded(&path, &body).within(within);
+        let request = Request::encoded(call.export().method, call.encoded()?).within(within);
         let value = read(self.portal.call_encoded(request).await)?;
         call.decode(Ok(&value))
     }
@@ -383,8 +382,8 @@ async fn hold<Started: Wire, In: Wire, Out: Wire, T: Wire, E: Wire, R>(
     within: Option<Duration>,
     body: impl AsyncFnOnce(Started, Stream<Out, In>) -> R,
 ) -> Result<(R, T), CallError<E>> {
-    let (path, arguments) = (method(dialogue.export().path), dialogue.body()?);
-    let request = Request { within, ..Request::encoded(&path, &arguments) };
+    let arguments = dialogue.body()?;
+    let request = Request { within, ..Request::encoded(dialogue.export().method, &arguments) };
     let mut carried = match portal.dialogue(request, WINDOW).await {
         Ok(carried) => carried,
         // It ended without the awaited value.
