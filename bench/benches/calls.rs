@@ -113,7 +113,8 @@ async fn compare(kind: Kind, places: [String; 2]) {
         ratio(called, bare)
     );
     if kind == Kind::Task {
-        let [bare, called] = [bare_work, called_work].map(|it| it / (ROUNDS * CALLS) as u32);
+        let [bare, called] =
+            [bare_work, called_work].map(|it| it / (rounds("single") * CALLS) as u32);
         println!(
             "{kind}, one at a time: a call takes {called:.1?} of a processor, bare frames {bare:.1?} \
              ({:.2}x)",
@@ -139,7 +140,7 @@ async fn compare(kind: Kind, places: [String; 2]) {
     let rate = |it: Duration| DEEP_CALLS as f64 / it.as_secs_f64() / 1e6;
     println!("{kind}, 64 deep: {:.2} M calls/s, bare frames {:.2} M/s", rate(called), rate(bare));
     if kind == Kind::Task {
-        let rate = |it: Duration| rate(it / ROUNDS as u32);
+        let rate = |it: Duration| rate(it / rounds("deep") as u32);
         println!(
             "{kind}, 64 deep: {:.2} M calls in a second of a processor, bare frames {:.2} M",
             rate(called_work),
