@@ -40,7 +40,7 @@ fn another_user_has_half_of_the_places_and_root_is_let_in() {
     let refused = Running::start(of_another_user(&room, &["status", "--registrar", &place]));
     refused
         .outcome()
-        .ends_with(3)
+        .ends_with(4)
         .prints(&["user 1234 has 4 sessions here, of at most 4:", "close some, or raise"]);
     // Owners that may end the node may have all places.
     let peers: Vec<_> = (0..3).map(|_| Peer::greet(&place)).collect();

@@ -103,7 +103,7 @@ fn a_group_may_connect_and_others_may_not() {
         Running::start(command).outcome()
     };
     ask("--groups=4321").succeeds();
-    ask("--clear-groups").ends_with(3).prints(&["no permission"]);
+    ask("--clear-groups").ends_with(4).prints(&["no permission"]);
     registrar.stop().succeeds();
 }
 
