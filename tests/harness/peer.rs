@@ -220,6 +220,24 @@ impl Peer {
         }
     }
 
+    /// Calls a registrar that may have closed the connection: then `None`.
+    pub(crate) fn try_call(&mut self, method: &str, body: &[u8]) -> Option<Answer> {
+        let own = self.next_id;
+        self.next_id += 2;
+        let mut bytes = BytesMut::new();
+        Frame::Call { id: own, method, body, within_ms: None }.encode(&mut bytes).unwrap();
+        loop {
+            self.try_send_bytes(&bytes).ok()?;
+            bytes.clear();
+            match Frame::decode(&self.frame()?).unwrap() {
+                Frame::Return { id, body } if id == own => return Some(Ok(body.to_vec())),
+                Frame::Error { id, error } if id == own => return Some(Err(error)),
+                Frame::Ping { nonce } => Frame::Pong { nonce }.encode(&mut bytes).unwrap(),
+                _ => {}
+            }
+        }
+    }
+
     /// Waits until everything sent so far has been read.
     #[track_caller]
     pub(crate) fn sync(&mut self) {

@@ -6,11 +6,12 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use wire::{decode_body, registrar::Answer};
 
-use crate::harness::{Node, Peer, query, register, registration, stamped};
+use crate::harness::{Node, Peer, now, query, register, registration, stamped};
 
 /// A good client, which asks continually in a separate thread, until it is stopped.
 #[derive(Debug)]
@@ -34,8 +35,13 @@ impl Witness {
         let is_seen = is_over.clone();
         let asking = thread::spawn(move || {
             let mut asked = 0;
+            let mut last_round = now();
             while !is_seen.load(Ordering::Relaxed) {
-                sessions.iter_mut().for_each(ask);
+                let round = now();
+                for (session, endpoint) in sessions.iter_mut().zip(&endpoints) {
+                    ask_on(session, endpoint, last_round);
+                }
+                last_round = round;
                 // A newcomer is served as well.
                 let endpoint = &endpoints[asked as usize % endpoints.len()];
                 ask(&mut Peer::greet(endpoint));
@@ -57,10 +63,28 @@ impl Witness {
     }
 }
 
+/// Asks a question on a session that was asked at a time. Over TCP, one that a busy machine has kept
+/// from answering the node for that long is cut, and returns.
+fn ask_on(session: &mut Peer, endpoint: &str, asked_at: Instant) {
+    let (method, body) = query("good");
+    if let Some(answer) = session.try_call(method, &body) {
+        return check(&answer.unwrap());
+    }
+    assert!(asked_at.elapsed() > SILENCE, "it is cut after {:?}", asked_at.elapsed());
+    *session = Peer::greet(endpoint);
+    ask(session);
+}
+
 /// Asks a question, and checks the answer.
 fn ask(session: &mut Peer) {
     let (method, body) = query("good");
-    let answer = session.call(method, &body).unwrap();
-    let answer: Answer = decode_body(&answer).unwrap();
+    check(&session.call(method, &body).unwrap());
+}
+
+fn check(answer: &[u8]) {
+    let answer: Answer = decode_body(answer).unwrap();
     assert_eq!(answer.records.len(), 1, "{answer:?}");
 }
+
+/// A node cuts nobody over TCP who has answered within that time.
+const SILENCE: Duration = Duration::from_secs(2);
