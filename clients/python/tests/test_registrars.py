@@ -6,8 +6,10 @@ import gc
 import os
 import random
 import signal
+import socket
 import warnings
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import pytest
@@ -18,6 +20,7 @@ import callsign
 from callsign.connector import Connector
 from callsign.fields import pack
 from callsign.portal import CALLS_MAX
+from callsign.sockets import dial
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +49,71 @@ async def test_a_registrar_that_may_be_busy_is_given_more_and_more_time(room: Ro
                 await enough.wait()
             assert link.patience == 8
         tasks.cancel_scope.cancel()
+    await listener.aclose()
+
+
+async def test_a_call_ends_the_pause_before_the_next_attempt(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dials = 0
+
+    async def counted(*args: Any) -> socket.socket:
+        nonlocal dials
+        dials += 1
+        return await dial(*args)
+
+    monkeypatch.setattr(callsign.connector, "dial", counted)
+    monkeypatch.setattr(random, "uniform", lambda _, bound: bound)
+    first = 0.05
+    place = room.unix("pause.sock")
+    options = callsign.Options(backoff=(first, 3600.0))
+    async with callsign.open(place, options=options) as client:
+        (link,) = client.hub.links
+        with anyio.fail_after(LIMIT):
+            began = anyio.current_time()
+            # The pause doubles with each attempt, and is longer than the limit in the end.
+            while dials < 12:
+                with pytest.raises(callsign.Unreachable):
+                    await client.query("feed")
+            # A loop of calls dials no more often than the shortest pause allows.
+            assert anyio.current_time() - began > 10 * first
+            node = room.node(place)
+            while not link.may_come:
+                await anyio.sleep(0.005)
+            found: list[callsign.LookupResult] = []
+
+            async def query() -> None:
+                found.append(await client.query("feed"))
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(50):
+                    tasks.start_soon(query)
+            assert (dials, len(found)) == (13, 50)
+            # So does a registration.
+            node.kill()
+            while link.connection is not None or not link.may_come:
+                await anyio.sleep(0.005)
+            node.start()
+            async with client.register("feed", room.abstract("feed")):
+                assert not link.is_tried
+        node.stop()
+
+
+async def test_a_pause_for_a_busy_registrar_is_left_as_it_is(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda *_: 3600.0)
+    place = room.unix("busy.sock")
+    listener = await listen(place)
+    options = callsign.Options(handshake_timeout=0.02)
+    async with callsign.open(place, options=options) as client:
+        (link,) = client.hub.links
+        with anyio.fail_after(LIMIT):
+            await link.changed.until(lambda: link.patience == 2)
+            await anyio.sleep(0.6)
+            with pytest.raises(callsign.Unreachable, match=r"within 20ms \([0-9.]+ m?s ago\)"):
+                await client.query("feed")
+            assert link.patience == 2
     await listener.aclose()
 
 

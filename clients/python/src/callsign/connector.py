@@ -90,13 +90,17 @@ class Connector:
             if anyio.current_time() - self._began >= _STEADY and self._link.patience == 1:
                 bound = first
             # The whole range, so that clients that lost it together do not return together.
-            await anyio.sleep(random.uniform(0, bound) * self._link.patience)
+            await self._link.pause(random.uniform(0, bound) * self._link.patience)
             bound = min(most, bound * 2)
 
     async def _attempt(self) -> None:
         connection, self._successor = self._successor, None
         if connection is None:
-            connection = await self._reach_any()
+            self._link.is_tried = True
+            try:
+                connection = await self._reach_any()
+            finally:
+                self._link.is_tried = False
         self._began = anyio.current_time()
         # If two addresses lead to one registrar, the one that was named first is used; if they lead
         # to one cluster, the nearest.

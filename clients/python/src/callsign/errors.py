@@ -19,11 +19,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from .alerts import NO_CERTIFICATE
-from .text import plain, quoted
+from .text import brief, plain, quoted
 
 if TYPE_CHECKING:
     from .dial import Explanation
@@ -184,9 +184,16 @@ class RegistrarFailure:
 
     registrar: Endpoint
     error: LinkError
+    #: How many seconds ago that was, if it has not been tried again since.
+    age: float = field(default=0.0, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.registrar}: {plain(str(self.error))}"
+        ago = f" ({brief(self.age)} ago)" if self.age >= _NEWS else ""
+        return f"{self.registrar}: {plain(str(self.error))}{ago}"
+
+
+#: A failure that is younger is one of now.
+_NEWS = 0.5
 
 
 _NAME_A_CERTIFICATE = (

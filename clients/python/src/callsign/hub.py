@@ -117,6 +117,9 @@ class Hub:
         state = link.state
         if isinstance(state, Dialing):
             state = await link.settled(limit)
+        elif self.is_tried_again(link):
+            await link.tried_again(limit)
+            state = link.state
         match state:
             case Up(connection):
                 try:
@@ -131,6 +134,14 @@ class Hub:
                 return link.failure(LinkError("no-answer", what))
             case _:
                 return None
+
+    def is_tried_again(self, link: Link) -> bool:
+        """Tells whether a registrar that was not reached gets another attempt before it counts as
+        away: if no other is there, or it is missed."""
+        if not isinstance(link.state, Down) or not link.may_come:
+            return False
+        is_alone = not any(it.connection for it in self.links)
+        return is_alone or self.misses(link.failure(link.state.error))
 
     def misses(self, failure: RegistrarFailure) -> bool:
         """Tells whether a registrar is missed that did not answer while another did: it may know a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from uuid import UUID
 import anyio
 
 from .call import Overdue
-from .endpoint import Endpoint
+from .endpoint import Endpoint, Tcp
 from .errors import (
     Closed,
     LinkError,
@@ -174,6 +175,11 @@ class Link:
         self.known: Known = Known()
         #: By how much the usual times are multiplied, while the registrar does not answer in them.
         self.patience = 1
+        #: Whether an attempt is under way.
+        self.is_tried = False
+        #: When the pause between two attempts began, if there is one now.
+        self._pausing_since: float | None = None
+        self._pause_ended: Signal = Signal()
         self._hub = hub
 
     def grow_patient(self) -> None:
@@ -184,6 +190,40 @@ class Link:
         """
         self.patience = min(PATIENCE_MOST, self.patience * 2)
 
+    async def pause(self, seconds: float) -> None:
+        """Pauses between two attempts, until a caller ends the pause."""
+        self._pausing_since = time.monotonic()
+        try:
+            with anyio.move_on_after(seconds):
+                await self._pause_ended.changed()
+        finally:
+            self._pausing_since = None
+
+    @property
+    def is_near(self) -> bool:
+        """Tells whether the registrar is on this host, where an attempt costs next to nothing."""
+        return not isinstance(self.registrar, Tcp) or self.registrar.is_loopback
+
+    @property
+    def may_come(self) -> bool:
+        """Tells whether a caller may wait for an attempt, since the last failure may be over.
+
+        A registrar that may be busy is left alone; and a loop of calls dials no more often than the
+        shortest pause allows.
+        """
+        if not isinstance(self.state, Down) or not self.is_near or self.patience > 1:
+            return False
+        first, _ = self._hub.options.backoff
+        since = self._pausing_since
+        return self.is_tried or (since is not None and time.monotonic() - since >= first)
+
+    async def tried_again(self, limit: float) -> None:
+        """Ends a pause, and waits for the end of the attempt that follows: one for all who wait."""
+        failed = self.state
+        self._pause_ended.notify()
+        with anyio.move_on_after(limit):
+            await self.changed.until(lambda: self.state is not failed)
+
     def set(self, state: LinkState) -> None:
         self.state = state
         self._hub.find_sole()
@@ -192,7 +232,11 @@ class Link:
             entry.changed.notify()
 
     def failure(self, error: LinkError) -> RegistrarFailure:
-        return RegistrarFailure(self.registrar, error)
+        age = 0.0
+        is_last = isinstance(self.state, Down) and self.state.error is error
+        if is_last and self._pausing_since is not None:
+            age = time.monotonic() - self._pausing_since
+        return RegistrarFailure(self.registrar, error, age)
 
     @property
     def connection(self) -> LinkConnection | None:

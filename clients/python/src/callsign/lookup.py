@@ -85,7 +85,7 @@ class Asking:
     ) -> Sequence[Reply[T] | RegistrarFailure | None]:
         """Asks all registrars together. After the first answer, patience with the others ends."""
         links = self._hub.links
-        if sum(isinstance(it.state, Up | Dialing) for it in links) <= 1:
+        if sum(self._is_awaited(it) for it in links) <= 1:
             told = await self._one(ask)
             if not any(isinstance(it, Reply) for it in told):
                 # Nothing may have been waited for, and whoever asks again stops no other task.
@@ -113,9 +113,12 @@ class Asking:
         """Asks all registrars, of which at most one is waited for: no task of its own is needed."""
         links = self._hub.links
         # First those whose links say at once that they cannot be asked, and may soon be up.
-        order = sorted(links, key=lambda it: isinstance(it.state, Up | Dialing))
+        order = sorted(links, key=self._is_awaited)
         answers = {link.index: await ask(link.index) for link in order}
         return [answers[link.index] for link in links]
+
+    def _is_awaited(self, link: Link) -> bool:
+        return isinstance(link.state, Up | Dialing) or self._hub.is_tried_again(link)
 
     def failed(self, link: Link, error: LinkError) -> RegistrarsError:
         """Makes the error of a look-up of a failure of the only registrar that could be asked."""

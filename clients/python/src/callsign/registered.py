@@ -166,6 +166,11 @@ class Registered:
     async def accepted_first(self, version: int = 1) -> None:
         """Waits until one registrar has accepted a version, or none is left that might."""
         entry, hub = self._entry, self._client.hub
+        if not any(it.connection for it in hub.links):
+            async with anyio.create_task_group() as attempts:
+                for link in hub.links:
+                    if hub.is_tried_again(link):
+                        attempts.start_soon(link.tried_again, hub.options.ask_timeout)
         deadline = anyio.current_time() + hub.options.ask_timeout
         while True:
             if entry.final_loss is not None:
