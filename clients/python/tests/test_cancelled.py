@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import types
+import uuid
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
@@ -171,6 +173,71 @@ async def test_wherever_it_is_cancelled_the_client_goes_on(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gc.collect()
+
+
+@pytest.mark.parametrize("where", ["while it registers", "in its block"])
+@pytest.mark.parametrize("is_given_up", [False, True])
+async def test_a_cancelled_registration_is_taken_out_by_the_client(
+    room: Room, where: str, is_given_up: bool
+) -> None:
+    # For so long it lists what a client had that may return.
+    node = room.node(CALLSIGN_SETTLE_TIME="60s")
+    ask_timeout = 0.5 if is_given_up else 3600.0
+    async with callsign.connect(node.endpoint, ask_timeout=ask_timeout) as client:
+        (link,) = client.hub.links
+        first = link.connection
+        assert first is not None
+        async with client.register("feed", room.abstract("feed")):
+            entered = anyio.Event()
+
+            async def register() -> None:
+                async with client.register("brief", room.abstract("brief"), lease=3600):
+                    entered.set()
+                    await anyio.sleep_forever()
+
+            with anyio.fail_after(LIMIT):
+                async with anyio.create_task_group() as tasks:
+                    if where == "in its block":
+                        tasks.start_soon(register)
+                        await entered.wait()
+                        node.signal(signal.SIGSTOP)
+                    else:
+                        node.signal(signal.SIGSTOP)
+                        tasks.start_soon(register)
+                        entry = None
+                        while entry is None:
+                            await anyio.sleep(0.005)
+                            entries = client.hub.entries.values()
+                            found = (it for it in entries if it.instance.name == "brief")
+                            entry = next(found, None)
+                        await entry.changed.until(lambda: entry.progress[0].kind == "under-way")
+                        await anyio.sleep(0.05)
+                    tasks.cancel_scope.cancel()
+                # It came back, though nobody has answered.
+                if is_given_up:
+                    await link.changed.until(lambda: link.connection is not first)
+                else:
+                    assert link.connection is first
+                node.signal(signal.SIGCONT)
+                if is_given_up:
+                    await link.up(first.number)
+                assert [it.name for it in (await client.list()).records] == ["feed"]
+                while client.hub.leaving:
+                    await anyio.sleep(0.005)
+
+
+async def test_what_was_cancelled_can_be_registered_again_at_once(room: Room, node: Node) -> None:
+    number = uuid.uuid4()
+    async with callsign.connect(node.endpoint) as client:
+        with anyio.fail_after(LIMIT):
+            for turns in range(12):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(end_after, turns, tasks.cancel_scope)
+                    async with client.register("brief", room.abstract("brief"), uuid=number):
+                        await anyio.sleep_forever()
+                async with client.register("brief", room.abstract("brief"), uuid=number):
+                    await until_idle(client)
+                    assert len((await client.query("brief")).records) == 1
 
 
 #: Those that wait for what does not come, and after how many turns they do that for sure.

@@ -108,7 +108,10 @@ class _Keeping:
                 until += [refused[1]] if waits and refused is not None else []
                 with anyio.CancelScope(deadline=min(until, default=float("inf"))):
                     await self._entry.changed.changed()
-        if self._theirs is not None and not self._entry.is_left:
+        # The same instance may have been registered again meanwhile.
+        present = self._keeper._hub.entries.get(self._entry.instance.uuid, self._entry)
+        is_left = self._entry.is_left or present is not self._entry
+        if self._theirs is not None and not is_left:
             await self._unregister()
 
     async def _try(self, what: str, step: Callable[[], Any]) -> None:

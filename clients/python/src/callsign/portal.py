@@ -132,7 +132,8 @@ class Portal:
         raise Overdue(self._clock() - scope.deadline)
 
     def notify(self, method: str, body: bytes) -> None:
-        """Calls a method, and does not wait; it is left out if too much waits to be written."""
+        """Calls a method, and does not wait: whatever is sent later is read later. It is left out
+        if too much waits to be written."""
         if self.closed is None and len(self._output) < _OUTPUT_MAX:
             self.send("call", {"id": self._number(), "method": method, "body": body})
 

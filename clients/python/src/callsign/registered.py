@@ -12,6 +12,7 @@ import anyio.abc
 from .desired import Details, Entry, check_metadata, check_state, make_entry
 from .endpoint import Endpoint
 from .errors import LinkError, Lost, NotOpen, RegistrarFailure, registrars_error
+from .fields import pack
 from .link import Dialing, Down, Standby, Up, log
 from .locality import Stamp, Stamped
 from .messages import Hello, Instance, State
@@ -213,6 +214,32 @@ class Registered:
         finally:
             hub.leaving.discard(entry)
 
+    async def _withdraw(self) -> None:
+        """Takes it out of the registry for a caller that is cancelled, and waits no longer than a
+        moment: the rest goes on in a task of the client.
+
+        The registrars are told at once, ahead of what they have yet to answer: one that is busy, or
+        stopped, takes it out before it reads what is sent later.
+        """
+        client, body = self._client, pack({"uuid": self.uuid.bytes})
+        client.take_off(self._entry)
+        if client.hub.is_shut is not None:
+            return
+        for link, progress in zip(client.hub.links, self._entry.progress, strict=True):
+            if link.connection is not None and progress.kind != "absent":
+                link.connection.portal.notify("registrar.unregister", body)
+        is_out = anyio.Event()
+
+        async def unregister() -> None:
+            try:
+                await self.unregister()
+            finally:
+                is_out.set()
+
+        client.start(unregister)
+        with anyio.move_on_after(_CANCELLED_LIMIT, shield=True):
+            await is_out.wait()
+
     def leave(self) -> Instance:
         """Stops keeping it, and leaves it in the registry: until its lease expires, or else until
         the client is closed. Any program that knows its UUID may renew it."""
@@ -290,21 +317,42 @@ class Registering:
                     raise
             if entry.waits and not self._patiently:
                 await registered.accepted()
-        except BaseException:
-            await self.__aexit__()
+        except BaseException as error:
+            await self._end(error)
             raise
         if may_move(self._endpoints, found):
             self._client.start(registered._follow, self._endpoints)
         return registered
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        await self._end(error)
+
+    async def _end(self, error: BaseException | None) -> None:
         registered = self._registered
-        if registered is not None:
-            registered._following.cancel()
-        if registered is not None and registered._entry.is_wanted and self._client.hub.is_here:
-            # A cancelled program takes its actors out too; a registrar answers in milliseconds.
+        if registered is None:
+            return
+        registered._following.cancel()
+        if not registered._entry.is_wanted or not self._client.hub.is_here:
+            return
+        # A cancelled program takes its actors out too.
+        if _is_cancelled(error):
+            await registered._withdraw()
+        else:
             with anyio.CancelScope(shield=True):
                 await registered.unregister()
+
+
+#: For how long one that is cancelled waits until it is taken out: a registrar answers in
+#: milliseconds, and listeners are closed after that.
+_CANCELLED_LIMIT = 0.1
+
+
+def _is_cancelled(error: BaseException | None) -> bool:
+    """Tells whether an error is a cancellation, or made of nothing else."""
+    cancelled = anyio.get_cancelled_exc_class()
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(cancelled)[1] is None
+    return isinstance(error, cancelled)
 
 
 _UNKNOWN_KERNEL = (
