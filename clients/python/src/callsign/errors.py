@@ -284,11 +284,13 @@ class NoneAnswered(Error):
 
 
 class Lost(Error):
-    """An actor has lost its entry, or an endpoint of it, by another's doing."""
+    """An actor has lost its entry, or an endpoint of it: by another's doing, or since its program
+    has closed the listener."""
 
     def __init__(
-        self, registrar: Endpoint, cause: LostReason, endpoint: str | None, by: str | None
+        self, registrar: Endpoint | None, cause: LostReason, endpoint: str | None, by: str | None
     ) -> None:
+        #: Who reports it; `None` if its own client has noticed it.
         self.registrar = registrar
         self.cause = cause
         self.endpoint = endpoint
@@ -308,6 +310,8 @@ class Lost(Error):
             return f"{by or 'somebody else'} has registered it from elsewhere"
         if self.cause == "name-lost":
             return "its node of the cluster has lost the right to its exclusive name"
+        if self.cause == "closed":
+            return f"its program has closed {plain(self.endpoint or 'its listener')}"
         if self.endpoint is None:
             return "the registrar has taken it out"
         why = f"it is the place of {by}" if by else "it is not there"

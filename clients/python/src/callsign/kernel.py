@@ -230,6 +230,27 @@ def listening_users(ip: IPv4Address | IPv6Address, port: int) -> tuple[int, ...]
     return ()
 
 
+def listens(inode: int) -> bool:
+    """Tells whether a socket of this number listens in this network namespace, whichever process
+    has it; also if the kernel does not show that."""
+    tables = (("tcp", 3, 9), ("tcp6", 3, 9), ("unix", 3, 6))
+    try:
+        for name, state_at, inode_at in tables:
+            with open(f"/proc/self/net/{name}") as table:
+                next(table)
+                for words in map(str.split, table):
+                    if int(words[inode_at]) == inode:
+                        state = int(words[state_at], 16)
+                        return bool(state & _ACCEPTS) if name == "unix" else state == _LISTEN
+    except (OSError, ValueError, IndexError, StopIteration):
+        return True
+    return False
+
+
+#: `TCP_LISTEN`, and `__SO_ACCEPTCON` of a Unix socket.
+_LISTEN, _ACCEPTS = 0x0A, 0x10000
+
+
 def naming_users(name: bytes) -> tuple[int, ...]:
     """Returns the users of the listeners at an abstract name of this network namespace, as far as
     the kernel shows them (sock_diag)."""

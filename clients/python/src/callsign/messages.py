@@ -11,7 +11,7 @@ from .locality import Stamped
 
 State = Literal["starting", "ready", "draining", "unknown"]
 
-LostReason = Literal["unregistered", "replaced", "found-dead", "name-lost"]
+LostReason = Literal["unregistered", "replaced", "found-dead", "name-lost", "closed"]
 
 
 @dataclass(frozen=True, slots=True)

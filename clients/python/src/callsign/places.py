@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket as sockets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Protocol, TypeGuard
 
@@ -99,19 +99,21 @@ def _is_socket(place: Any) -> TypeGuard[Socket]:
     return hasattr(place, "getsockname") and hasattr(place, "getsockopt")
 
 
-def has_wildcard(places: Iterable[Place]) -> bool:
-    """Tells whether a listener among places takes connections at all addresses of its host."""
+def listeners(places: Iterable[Place]) -> Iterator[Socket]:
+    """Returns the listening sockets among places."""
     for place in places:
         match place:
             case anyio.abc.Listener() if not isinstance(place, MultiListener):
-                found = _is_wildcard(place.extra(SocketAttribute.raw_socket))
-            case _ if (listeners := _parts(place)) is not None:
-                found = has_wildcard(listeners)
-            case _:
-                found = _is_socket(place) and _is_wildcard(place)
-        if found:
-            return True
-    return False
+                yield place.extra(SocketAttribute.raw_socket)
+            case _ if (parts := _parts(place)) is not None:
+                yield from listeners(parts)
+            case _ if _is_socket(place):
+                yield place
+
+
+def has_wildcard(places: Iterable[Place]) -> bool:
+    """Tells whether a listener among places takes connections at all addresses of its host."""
+    return any(map(_is_wildcard, listeners(places)))
 
 
 def _is_wildcard(listener: Socket) -> bool:

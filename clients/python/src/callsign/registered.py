@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import anyio
 import anyio.abc
 
+from .closed import LOOK_EVERY, Listening, listening
 from .desired import Details, Entry, check_metadata, check_state, make_entry
 from .endpoint import Endpoint
 from .errors import LinkError, Lost, NotOpen, RegistrarFailure, registrars_error
@@ -33,8 +34,11 @@ class Registered:
     def __init__(self, client: Client, entry: Entry) -> None:
         self._client = client
         self._entry = entry
-        #: The task that follows the addresses of wildcards, if there is one.
+        #: The tasks that follow the addresses of wildcards, and the program's own listeners.
         self._following = anyio.CancelScope()
+        self._looking = anyio.CancelScope()
+        #: Whether it is `starting` because the program has closed its listeners.
+        self._is_closed = False
 
     @property
     def instance(self) -> Instance:
@@ -91,8 +95,13 @@ class Registered:
     async def update_endpoints(self, endpoints: Sequence[Place]) -> None:
         """Replaces its endpoints. One that was bound again has another stamp. The addresses of
         this host are not followed any more."""
+        changes: dict[str, Any] = {"endpoints": self._entry.stamped(stamped_all(endpoints))}
+        self._look_for_closed(listening(endpoints))
+        if self._is_closed and self.state == "starting":
+            changes["state"] = "ready"
         self._following.cancel()
-        await self._changed(endpoints=self._entry.stamped(stamped_all(endpoints)))
+        self._is_closed = False
+        await self._changed(**changes)
 
     async def update_metadata(self, metadata: Mapping[str, str]) -> None:
         """Replaces its metadata."""
@@ -103,7 +112,8 @@ class Registered:
         await self._entry.changed.until(lambda: self.state == "draining")
 
     async def lost(self) -> Lost:
-        """Waits until it has lost its entry, or an endpoint of it, by another's doing."""
+        """Waits until it has lost its entry, or an endpoint of it: by another's doing, or since its
+        own program has closed the listener."""
         await self._entry.changed.until(lambda: self._entry.lost is not None)
         assert self._entry.lost is not None
         return self._entry.lost
@@ -268,6 +278,38 @@ class Registered:
         with self._following:
             await follow(publish)
 
+    def _look_for_closed(self, found: list[Listening]) -> None:
+        """Withholds the endpoints of listeners that the program closes from now on."""
+        self._looking.cancel()
+        self._looking = scope = anyio.CancelScope()
+
+        async def look() -> None:
+            with scope:
+                open_ones = found
+                while open_ones:
+                    await anyio.sleep(LOOK_EVERY)
+                    closed = [it for it in open_ones if it.is_closed]
+                    open_ones = [it for it in open_ones if it not in closed]
+                    for it in closed:
+                        self._withhold(it)
+
+        if found:
+            self._client.start(look)
+
+    def _withhold(self, closed: Listening) -> None:
+        """Publishes an actor no more at a listener that is closed: with none left, it starts."""
+        entry = self._entry
+        before = entry.wanted.endpoints
+        gone = [it for it in before if closed.has(it)]
+        if not gone or not entry.is_wanted:
+            return
+        endpoints = tuple(it for it in before if it not in gone)
+        where = ", ".join(str(it.endpoint) for it in gone)
+        log.warning("%s is not found at %s: its program has closed that", self.instance, where)
+        self._is_closed = not endpoints and self.state == "ready"
+        entry.change(endpoints=endpoints, **({"state": "starting"} if self._is_closed else {}))
+        entry.lose(Lost(None, "closed", str(gone[0].endpoint), None))
+
     async def _changed(self, **changes: object) -> None:
         entry = self._entry
         self._client.hub.check_open()
@@ -304,6 +346,8 @@ class Registering:
         links = len(self._client.hub.links)
         found = stamped_all(self._endpoints)
         endpoints = present(found)
+        # Before anything is awaited: the program may close them meanwhile.
+        own, moves = listening(self._endpoints), may_move(self._endpoints, found)
         entry = make_entry(self._name, endpoints, self._details, links)
         if any(it.stamp != Stamp() and it.stamp.kernel is None for it in endpoints):
             log.warning(_UNKNOWN_KERNEL)
@@ -320,7 +364,8 @@ class Registering:
         except BaseException as error:
             await self._end(error)
             raise
-        if may_move(self._endpoints, found):
+        registered._look_for_closed(own)
+        if moves:
             self._client.start(registered._follow, self._endpoints)
         return registered
 
@@ -332,6 +377,7 @@ class Registering:
         if registered is None:
             return
         registered._following.cancel()
+        registered._looking.cancel()
         if not registered._entry.is_wanted or not self._client.hub.is_here:
             return
         # A cancelled program takes its actors out too.
