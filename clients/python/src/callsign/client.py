@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 
 from . import environment, finding
+from .closed import Lookout
 from .connector import Connector
 from .desired import Details, Entry, check_state
 from .dial import Connection
@@ -59,6 +60,7 @@ class Client:
         self.hub: Hub = Hub(registrars, options, trust)
         self.asking: Asking = Asking(self.hub)
         self.memory: Memory = Memory()
+        self.lookout: Lookout = Lookout()
         self._waits = waits
         self._tasks: anyio.abc.TaskGroup | None = None
 

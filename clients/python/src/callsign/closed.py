@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import anyio
 
 from . import kernel
 from .endpoint import Endpoint, Tcp
@@ -44,6 +46,40 @@ class Listening:
         if self.wildcard_port is not None and stamped.stamp != Stamp() and isinstance(place, Tcp):
             return place.port == self.wildcard_port
         return place in self.endpoints
+
+
+class Lookout:
+    """Looks after the listeners of all registrations of a client, in one task."""
+
+    def __init__(self) -> None:
+        self._watched: dict[object, tuple[list[Listening], Callable[[Listening], None]]] = {}
+        self.is_running = False
+
+    def watch(
+        self, whose: object, found: list[Listening], tell: Callable[[Listening], None]
+    ) -> None:
+        """Tells of each that is closed from now on; those that were watched for the same are not
+        any more."""
+        self.forget(whose)
+        if found:
+            self._watched[whose] = (found, tell)
+
+    def forget(self, whose: object) -> None:
+        self._watched.pop(whose, None)
+
+    async def run(self) -> None:
+        """Runs for as long as there is one."""
+        try:
+            while self._watched:
+                await anyio.sleep(LOOK_EVERY)
+                for whose, (found, tell) in list(self._watched.items()):
+                    closed = [it for it in found if it.is_closed]
+                    if closed:
+                        self.watch(whose, [it for it in found if it not in closed], tell)
+                    for it in closed:
+                        tell(it)
+        finally:
+            self.is_running = False
 
 
 def listening(places: Iterable[Place]) -> list[Listening]:

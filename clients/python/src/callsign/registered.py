@@ -9,7 +9,7 @@ from uuid import UUID
 import anyio
 import anyio.abc
 
-from .closed import LOOK_EVERY, Listening, listening
+from .closed import Listening, listening
 from .desired import Details, Entry, check_metadata, check_state, make_entry
 from .endpoint import Endpoint
 from .errors import LinkError, Lost, NotOpen, RegistrarFailure, registrars_error
@@ -34,9 +34,8 @@ class Registered:
     def __init__(self, client: Client, entry: Entry) -> None:
         self._client = client
         self._entry = entry
-        #: The tasks that follow the addresses of wildcards, and the program's own listeners.
+        #: The task that follows the addresses of wildcards, if there is one.
         self._following = anyio.CancelScope()
-        self._looking = anyio.CancelScope()
         #: Whether it is `starting` because the program has closed its listeners.
         self._is_closed = False
 
@@ -280,21 +279,11 @@ class Registered:
 
     def _look_for_closed(self, found: list[Listening]) -> None:
         """Withholds the endpoints of listeners that the program closes from now on."""
-        self._looking.cancel()
-        self._looking = scope = anyio.CancelScope()
-
-        async def look() -> None:
-            with scope:
-                open_ones = found
-                while open_ones:
-                    await anyio.sleep(LOOK_EVERY)
-                    closed = [it for it in open_ones if it.is_closed]
-                    open_ones = [it for it in open_ones if it not in closed]
-                    for it in closed:
-                        self._withhold(it)
-
-        if found:
-            self._client.start(look)
+        lookout = self._client.lookout
+        lookout.watch(self, found, self._withhold)
+        if found and not lookout.is_running:
+            lookout.is_running = True
+            self._client.start(lookout.run)
 
     def _withhold(self, closed: Listening) -> None:
         """Publishes an actor no more at a listener that is closed: with none left, it starts."""
@@ -377,7 +366,7 @@ class Registering:
         if registered is None:
             return
         registered._following.cancel()
-        registered._looking.cancel()
+        self._client.lookout.forget(registered)
         if not registered._entry.is_wanted or not self._client.hub.is_here:
             return
         # A cancelled program takes its actors out too.
