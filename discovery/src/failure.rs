@@ -99,6 +99,16 @@ impl RegistrarFailures {
         self.have_refusal() || self.0.iter().any(is_answer)
     }
 
+    /// Tells whether one of those that were reached does not know, and no other has refused.
+    pub(crate) fn are_undecided(&self) -> bool {
+        let mut refusals = self.0.iter().filter_map(|it| match &*it.error {
+            LinkError::Refused(error) => Some(error.kind == ErrorKind::Undecided),
+            LinkError::QuotaExceeded { .. } | LinkError::TooManyWaits => Some(false),
+            _ => None,
+        });
+        refusals.next().is_some_and(|first| first && refusals.all(|it| it))
+    }
+
     /// Says in a few words how none of them was of use.
     pub(crate) fn in_brief(&self) -> &'static str {
         match (self.have_answer(), self.0.len()) {

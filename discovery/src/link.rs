@@ -307,6 +307,11 @@ impl LinkConnection {
         self.settles_at.filter(|it| *it > Instant::now())
     }
 
+    /// Tells whether the registrar is of a cluster that it has been connected to.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.keeper != self.registrar
+    }
+
     /// Calls a method with a body that is encoded already, as [`within`](Self::within).
     pub(crate) async fn call<R: DeserializeOwned>(
         &self,

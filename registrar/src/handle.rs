@@ -5,6 +5,7 @@ mod adapters;
 mod attendance;
 mod charges;
 mod clock;
+mod cut_off;
 mod decided;
 mod declared;
 mod deferred;
@@ -41,6 +42,7 @@ use wire::{
 use self::{
     attendance::{ATTENDANCE_INTERVAL, Attendance},
     clock::Clock,
+    cut_off::CutOff,
     declared::Declared,
 };
 use crate::{
@@ -110,6 +112,7 @@ struct Shared {
     cluster: Mutex<Option<(ClusterStatus, u64)>>,
     /// What its nodes have in common; 0 if that is not known.
     cluster_number: AtomicU64,
+    cut_off: CutOff,
     /// How long look-ups, and registrations, take.
     looked_up: Latencies,
     registered: Latencies,
@@ -169,6 +172,7 @@ impl RegistryHandle {
             endpoints: Mutex::default(),
             cluster: Mutex::default(),
             cluster_number: AtomicU64::default(),
+            cut_off: CutOff::default(),
             looked_up: Latencies::default(),
             registered: Latencies::default(),
         };

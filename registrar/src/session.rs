@@ -113,6 +113,7 @@ impl Session {
 
     fn query(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
+        self.registry.may_answer(&query, &self.caller)?;
         let now_ms = *self.now_ms.get_or_insert_with(|| self.registry.now_ms());
         let mut steps = 0;
         replies.finish_with(call.id, |bytes| {
@@ -124,6 +125,7 @@ impl Session {
 
     fn find(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
+        self.registry.may_answer(&query, &self.caller)?;
         let mut steps = 0;
         replies.finish_with(call.id, |bytes| {
             steps = self.registry.locate(&query, &self.caller, bytes);

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
+    dns::dig,
     echo,
     harness::{Node, Room, Running, free_port},
     http::{Answer, has_curl},
@@ -250,4 +251,43 @@ fn a_program_of_tractor_has_its_exclusive_name_again_after_a_restart() {
     let mut watch = rome.run(&["watch", "--json"]);
     watch.json("snake", |it| it["change"] == "add" && it["name"] == "snake");
     assert!(token(&rome).unwrap() > first);
+}
+
+/// "I cannot ask" is never "there is none".
+#[test]
+fn a_registrar_that_is_cut_off_does_not_say_no() {
+    let room = Room::new();
+    let Some(etcd) = Etcd::start(&room) else { return };
+    let http = room.unix("oslo.http");
+    let more = format!("[http]\nlisten = \"{http}\"\n[dns]\nlisten = \"127.0.0.1:0\"\n");
+    let (rome, oslo) = (etcd.node(&room, "rome"), etcd.node_with(&room, "oslo", &more));
+    rome.callsign(&["register", "clock", "/ip4/127.0.0.1/tcp/9", "--ttl", "10m"]).succeeds();
+    oslo.callsign(&["wait", "clock", "--anywhere"]).succeeds();
+    oslo.callsign(&["find", "two"]).ends_with(1);
+    drop(etcd);
+    rome.callsign(&["register", "two", "/ip4/127.0.0.1/tcp/9", "--ttl", "10m"]).succeeds();
+    // Until a lease is over, others may still be as they were.
+    while oslo.callsign(&["find", "two"]).code == Some(1) {}
+    let why = "does not know `two`, and is cut off from its cluster for";
+    oslo.callsign(&["find", "two"]).ends_with(3).says(&[why, "another node may have it"]);
+    oslo.callsign(&["resolve", "two"]).ends_with(3).says(&[why]);
+    oslo.callsign(&["connect", "two"]).ends_with(3).says(&[why]);
+    oslo.callsign(&["wait", "two", "--timeout", "100ms"]).ends_with(3).says(&[why]);
+    oslo.callsign(&["find", "clock"]).succeeds().prints(&["ready, suspect for"]);
+    let others = "actors of others may be missing";
+    oslo.callsign(&["ls"]).succeeds().prints(&["clock"]).says(&[others]);
+    oslo.callsign(&["ls", "two"]).succeeds().says(&[others]);
+    rome.callsign(&["find", "two"]).succeeds();
+    if let Some(told) = dig(&room, oslo.dns(), &["two.callsign"]) {
+        assert!(told.contains("status: SERVFAIL"), "{told}");
+    }
+    if has_curl() {
+        let told = ask(&room, "oslo", &[], "/v1/actors/two");
+        assert_eq!(told.status, 503, "{told:?}");
+        assert_eq!(told.json()["kind"], "undecided", "{told:?}");
+        let told = ask(&room, "oslo", &[], "/v1/actors/clock");
+        assert_eq!(told.status, 200, "{told:?}");
+        assert!(told.header("callsign-cut-off-ms").parse::<u64>().is_ok(), "{told:?}");
+        assert_eq!(ask(&room, "oslo", &[], "/readyz").status, 200, "it serves");
+    }
 }

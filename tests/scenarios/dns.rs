@@ -23,7 +23,7 @@ fn start<'room>(room: &'room Room, more: &str) -> Node<'room> {
 
 /// Asks by `dig`. `None` if there is none here.
 #[track_caller]
-fn dig(room: &Room, server: SocketAddr, words: &[&str]) -> Option<String> {
+pub(crate) fn dig(room: &Room, server: SocketAddr, words: &[&str]) -> Option<String> {
     let mut command = room.other_command("dig");
     command.args([format!("@{}", server.ip()), "-p".to_owned(), server.port().to_string()]);
     match command.args(words).output() {

@@ -174,6 +174,13 @@ async fn too_late(
         _ => suggestion::with_names(client, found).await,
     };
     let found = found.map_err(|error| without_answer(name, error, &limit.to_string()))?;
+    if found.records.is_empty() && !last_look.is_zero() {
+        // A list is what is known; whether there is none, a look-up says.
+        let asked = timeout(last_look, client.query_all(name.as_str())).await;
+        if let Ok(Err(error @ LookupError::Refused(_))) = asked {
+            return Err(without_answer(name, error, &limit.to_string()));
+        }
+    }
     let found = match owner {
         Some(owner) => query::owned(name, found, owner)?,
         None => found,

@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     lookup::query::{not_ready, owned, query},
     lookup::suggestion,
-    output::notices::{note_settling, warn},
+    output::notices::{note_cut_off, note_settling, warn},
 };
 
 /// The sources of names.
@@ -53,6 +53,11 @@ impl<'a> Asked<'a> {
         };
         if let Some(left) = found.as_ref().and_then(|it| it.settling) {
             note_settling(self.context, left);
+        }
+        if let Some(client) = &self.client
+            && let Some(unheard) = client.cut_off().await
+        {
+            note_cut_off(self.context, unheard);
         }
         let others = self.of_tractors(found.is_some(), |it| pattern.matches(it.name.as_str()));
         let others = others.await?;

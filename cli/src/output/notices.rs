@@ -96,6 +96,15 @@ pub(crate) fn note_settling(context: &Context, left: Duration) {
     note(context, text);
 }
 
+/// Notes that a list may be incomplete: a registrar has heard nothing of its cluster for so long.
+pub(crate) fn note_cut_off(context: &Context, unheard: Duration) {
+    let unheard = brief(unheard);
+    let text = format_args!(
+        "the registrar is cut off from its cluster for {unheard}; actors of others may be missing"
+    );
+    note(context, text);
+}
+
 /// Tells whether the registrars were configured.
 pub(crate) fn names_registrars(context: &Context) -> bool {
     let Context { global, environment, .. } = context;

@@ -13,6 +13,7 @@ impl Link {
     pub(super) async fn doubt(&mut self) {
         let unheard = Instant::now().saturating_duration_since(self.heard_at);
         if unheard > self.settings.lease && !std::mem::replace(&mut self.is_in_doubt, true) {
+            self.registry.set_cut_off(Some(unheard));
             let doubted = self.view.doubt();
             self.judge(&doubted, Some(unheard)).await;
         }
@@ -22,6 +23,7 @@ impl Link {
     /// come back, and with it all that has happened before.
     pub(super) async fn trust(&mut self) {
         self.is_in_doubt = false;
+        self.registry.set_cut_off(None);
         let trusted = self.view.trust();
         self.judge(&trusted, None).await;
     }

@@ -184,6 +184,10 @@ impl Client {
             Err(LookupError::Unreachable(failures)) => {
                 return last(&failures.0).ok_or(LookupError::Unreachable(failures));
             }
+            // One that is cut off from its cluster does not know, as one that is not there.
+            Err(LookupError::Refused(failures)) if failures.are_undecided() => {
+                return last(&failures.0).ok_or(LookupError::Refused(failures));
+            }
             Err(error) => return Err(error),
         };
         // A "no" from only some registrars does not replace a remembered answer.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use endpoints::{Endpoint, Stamped};
+use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -204,6 +205,34 @@ impl Client {
         let endpoints = self.registrars().cloned();
         let registrar = |(endpoint, standing)| Registrar { endpoint, standing };
         endpoints.zip(standings).map(registrar).collect()
+    }
+
+    /// Returns for how long a registrar has heard nothing of its cluster, if one is cut off from it:
+    /// actors of other nodes may be missing in its lists. Only those of a cluster are asked.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) {
+    /// if let Some(unheard) = client.cut_off().await {
+    ///     println!("what has come in the last {unheard:?} may be missing");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn cut_off(&self) -> Option<Duration> {
+        let links = &self.hub().links;
+        let is_of_cluster = |it: &usize| links[*it].connection().is_some_and(|it| it.is_shared());
+        let asked = (0..links.len()).filter(is_of_cluster).map(|index| self.standing(index));
+        let cluster = |it| match it {
+            Standing::Up { status, .. } => status.cluster,
+            Standing::SameAs(_) | Standing::Down(_) => None,
+        };
+        let clusters = join_all(asked).await.into_iter().filter_map(cluster);
+        let cut_off = clusters.filter(|it| it.error.is_some());
+        cut_off.map(|it| Duration::from_millis(it.age_ms)).max()
     }
 
     /// Asks all registrars what each owner uses of them, and how much it may, in the order given.

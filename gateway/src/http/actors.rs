@@ -51,9 +51,12 @@ pub(super) struct ListParameters {
             ("Callsign-Revision" = u64, description = "The revision of the registry."),
             ("Callsign-Settling-Ms" = Option<u64>, description = "Further instances may return \
                                                                   within that time."),
+            ("Callsign-Cut-Off-Ms" = Option<u64>, description = "Instances of other nodes may be \
+                                                                 missing: for so long the registrar \
+                                                                 has heard nothing of its cluster."),
          )),
-        (status = 503, description = "The registrar has just started, and may not know all actors \
-                                      yet.", body = Problem,
+        (status = 503, description = "The registrar has just started, or is cut off from its cluster, \
+                                      and may not know all actors.", body = Problem,
          content_type = "application/problem+json"),
         (status = "default", description = "An error.", body = Problem,
          content_type = "application/problem+json"),
@@ -66,7 +69,7 @@ pub(super) async fn list(
     let pattern = read_pattern(parameters.only(&["pattern"])?.get("pattern"))?;
     let page = peer.session.list(&pattern, 0);
     if page.records.is_empty() && page.next.is_none() {
-        settled(&peer)?;
+        knows_all(&peer)?;
     }
     tell(peer, pattern, page)
 }
@@ -181,11 +184,14 @@ pub(super) struct InstancesParameters {
             ("Callsign-Revision" = u64, description = "The revision of the registry."),
             ("Callsign-Settling-Ms" = Option<u64>, description = "Further instances may return \
                                                                   within that time."),
+            ("Callsign-Cut-Off-Ms" = Option<u64>, description = "Instances of other nodes may be \
+                                                                 missing: for so long the registrar \
+                                                                 has heard nothing of its cluster."),
          )),
         (status = 404, description = "No instance of the name is ready.", body = Problem,
          content_type = "application/problem+json"),
-        (status = 503, description = "The registrar has just started, and may not know all actors \
-                                      yet.", body = Problem,
+        (status = 503, description = "The registrar has just started, or is cut off from its cluster, \
+                                      and may not know all actors.", body = Problem,
          content_type = "application/problem+json"),
         (status = "default", description = "An error.", body = Problem,
          content_type = "application/problem+json"),
@@ -295,11 +301,14 @@ impl<P: Deref<Target = Peer>> Drop for Watched<P> {
             ("Callsign-Revision" = u64, description = "The revision of the registry."),
             ("Callsign-Settling-Ms" = Option<u64>, description = "Further instances may return \
                                                                   within that time."),
+            ("Callsign-Cut-Off-Ms" = Option<u64>, description = "Instances of other nodes may be \
+                                                                 missing: for so long the registrar \
+                                                                 has heard nothing of its cluster."),
          )),
         (status = 404, description = "Nobody has the name.", body = Problem,
          content_type = "application/problem+json"),
-        (status = 503, description = "The registrar has just started, and may not know all actors \
-                                      yet.", body = Problem,
+        (status = 503, description = "The registrar has just started, or is cut off from its cluster, \
+                                      and may not know all actors.", body = Problem,
          content_type = "application/problem+json"),
         (status = "default", description = "An error.", body = Problem,
          content_type = "application/problem+json"),
@@ -348,9 +357,12 @@ pub(super) async fn resolve(
             ("Callsign-Revision" = u64, description = "The revision of the registry."),
             ("Callsign-Settling-Ms" = Option<u64>, description = "Further instances may return \
                                                                   within that time."),
+            ("Callsign-Cut-Off-Ms" = Option<u64>, description = "Instances of other nodes may be \
+                                                                 missing: for so long the registrar \
+                                                                 has heard nothing of its cluster."),
          )),
-        (status = 503, description = "The registrar has just started, and may not know all actors \
-                                      yet.", body = Problem,
+        (status = 503, description = "The registrar has just started, or is cut off from its cluster, \
+                                      and may not know all actors.", body = Problem,
          content_type = "application/problem+json"),
         (status = "default", description = "An error.", body = Problem,
          content_type = "application/problem+json"),
@@ -380,7 +392,7 @@ pub(super) async fn tree(
         yield_now().await;
     }
     if supervised.is_empty() {
-        settled(&peer)?;
+        knows_all(&peer)?;
     }
     let (revision, now_ms) = clock;
     let is_long = supervised.len() > SLICE;
@@ -426,13 +438,19 @@ fn read_name(name: Result<Path<String>, PathRejection>) -> Result<Name, Problem>
 
 /// Says that nobody has a name, or that this is not known yet.
 fn nobody(peer: &Peer, name: &Name) -> Problem {
-    match settled(peer) {
-        Err(unsettled) => unsettled,
+    match knows_all(peer) {
+        Err(unknown) => unknown,
         Ok(()) => Problem::not_found(format!("no instance of `{name}` is ready")),
     }
 }
 
-/// Says that "there is none" is not known yet, if that is so.
+/// Says that "there is none" is not known, if that is so.
+fn knows_all(peer: &Peer) -> Result<(), Problem> {
+    settled(peer)?;
+    peer.session.registry().cut_off().map_or(Ok(()), |it| Err(Problem::cut_off(it)))
+}
+
+/// Says that the registrar has just started, if that is so.
 pub(super) fn settled(peer: &Peer) -> Result<(), Problem> {
     match peer.session.registry().settling() {
         None => Ok(()),
@@ -473,10 +491,13 @@ fn stamped(peer: &Peer, revision: u64, mut response: Response) -> Response {
     if let Some(left) = peer.session.registry().settling() {
         headers.insert(SETTLING, settling_ms(left).into());
     }
+    if let Some(unheard) = peer.session.registry().cut_off() {
+        headers.insert(CUT_OFF, settling_ms(unheard).into());
+    }
     response
 }
 
-/// Returns a time until the registrar is settled, as it is told.
+/// Returns a time until the registrar is settled, or since it is cut off, as it is told.
 pub(super) fn settling_ms(left: Duration) -> u64 {
     u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1)
 }
@@ -486,6 +507,10 @@ const REVISION: &str = "callsign-revision";
 
 /// The header with the time within which clients of an earlier registrar may return.
 const SETTLING: &str = "callsign-settling-ms";
+
+/// The header with the time for which the registrar has heard nothing of its cluster, if it is cut
+/// off from it.
+const CUT_OFF: &str = "callsign-cut-off-ms";
 
 /// The number of the one watch of a connection.
 pub(super) const WATCH: CallId = 1;

@@ -1,5 +1,7 @@
 //! Errors, as problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     extract::rejection::PathRejection,
@@ -67,6 +69,16 @@ impl Problem {
     pub(super) fn unsettled() -> Self {
         let detail = "the registrar has just started, and may not know all actors yet";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unsettled, detail)
+    }
+
+    /// Says that the registrar is cut off from its cluster, and cannot say "no".
+    pub(super) fn cut_off(unheard: Duration) -> Self {
+        let detail = format!(
+            "the registrar is cut off from its cluster for {} s: another node may have what it does \
+             not know",
+            unheard.as_secs()
+        );
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Undecided, detail)
     }
 
     #[cfg(test)]

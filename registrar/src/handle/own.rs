@@ -55,8 +55,8 @@ impl RegistryHandle {
         self.read(|registry| registry.totals().clone())
     }
 
-    /// Returns the revision of the latest change, unless the registry is about to change: as long as
-    /// it is the same, answers are too.
+    /// Returns the revision of the latest change, unless the registry is about to change, or is cut
+    /// off from its cluster: as long as it is the same, answers are too.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -65,8 +65,8 @@ impl RegistryHandle {
     /// assert_eq!(registry.settled_revision(), Some(registry.revision()));
     /// ```
     pub fn settled_revision(&self) -> Option<Revision> {
-        let is_young = self.settling().is_some();
-        self.read(|registry| (!is_young && !registry.has_deferred()).then(|| registry.revision()))
+        let knows_all = self.settling().is_none() && self.cut_off().is_none();
+        self.read(|registry| (knows_all && !registry.has_deferred()).then(|| registry.revision()))
     }
 
     /// Returns how long one of 64 look-ups took, each.

@@ -54,6 +54,18 @@ impl Registry {
         steps.get()
     }
 
+    /// Returns `None` if a query finds an instance; if not, whether the name has others, such as
+    /// ones that are not ready.
+    pub(crate) fn lacks(&self, query: &Query<'_>, by: &Caller) -> Option<bool> {
+        let Some(instances) = self.by_name.get(query.name, &self.entries) else {
+            return Some(false);
+        };
+        let meant = Selection::by(query).seen(self.sees_of(instances, by));
+        let steps = Cell::new(0);
+        let is_found = self.found(instances, meant, &steps).next().is_some();
+        (!is_found).then(|| self.total(instances, meant, &steps) > 0)
+    }
+
     /// Returns the records that [`answer`](Self::answer) would append.
     pub fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
         self.totals.note_look_up();

@@ -59,6 +59,12 @@ pub enum RegistryError {
     )]
     CutOff { name: Name, place: String, why: String },
     #[error(
+        "it {} `{name}`, and is cut off from its cluster for {} s: another node may have it",
+        if *.is_known { "knows of no such instance of" } else { "does not know" },
+        .for_ms / 1000
+    )]
+    Unheard { name: Name, is_known: bool, for_ms: u64 },
+    #[error(
         "`{name}` is exclusive ({place}), and the cluster decides who has it, which takes a moment: \
          register it over a connection to the registrar, and not by HTTP or through another adapter"
     )]
@@ -162,7 +168,7 @@ impl From<RegistryError> for RemoteError {
             | E::KeptHere { .. }
             | E::Exclusive { .. }
             | E::OthersWait { .. } => ErrorKind::Denied,
-            E::CutOff { .. } | E::Undecided { .. } => ErrorKind::Undecided,
+            E::CutOff { .. } | E::Unheard { .. } | E::Undecided { .. } => ErrorKind::Undecided,
             E::Unsettled { .. } => ErrorKind::Unsettled,
             E::StandsElsewhere => ErrorKind::Cancelled,
             E::CallInUse { .. }
