@@ -113,6 +113,7 @@ impl RegistrarFailures {
     pub(crate) fn in_brief(&self) -> &'static str {
         match (self.have_answer(), self.0.len()) {
             (false, _) => "no registrar can be reached",
+            (true, _) if self.are_undecided() => "no registrar that was reached can tell",
             (true, 1) => "the registrar was reached, and refused",
             (true, _) => "a registrar was reached, and refused; no other answered",
         }
