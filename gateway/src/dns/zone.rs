@@ -127,7 +127,7 @@ impl Zone {
         };
         let is_no = answer.code == ResponseCode::NXDomain;
         // What names nothing is named by nobody, whoever returns.
-        if is_no && may_come && self.may_miss_some() {
+        if is_no && may_come && !self.registry.knows_all() {
             return Answer::not_yet_known();
         }
         // A resolver takes a "no" for the end of all that is below (RFC 8020).
@@ -135,12 +135,6 @@ impl Zone {
             return Answer::no_data();
         }
         answer
-    }
-
-    /// Tells whether there may be others than it knows: the registrar has just started, or is cut off
-    /// from its cluster.
-    fn may_miss_some(&self) -> bool {
-        self.registry.settling().is_some() || self.registry.cut_off().is_some()
     }
 
     /// Returns the record that says whose domain it is, and for how long a "no" is to be believed:
@@ -332,7 +326,7 @@ impl Question<'_> {
         }
         // There may be many, so they are those of a moment ago.
         let types = self.zone.types.get(|| self.zone.read_types());
-        if types.is_empty() && self.zone.may_miss_some() {
+        if types.is_empty() && !self.zone.registry.knows_all() {
             return Answer::not_yet_known();
         }
         Answer::of(
@@ -352,7 +346,7 @@ impl Question<'_> {
             return Err(Answer::no_such_name());
         }
         let places = self.places_of(&records, asker);
-        if places.is_empty() && self.zone.may_miss_some() {
+        if places.is_empty() && !self.zone.registry.knows_all() {
             return Err(Answer::not_yet_known());
         }
         Ok(places)

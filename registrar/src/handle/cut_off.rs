@@ -44,16 +44,31 @@ impl RegistryHandle {
     ///
     /// ```
     /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
-    /// use callsign::registrar::RegistryHandle;
+    /// use callsign::registrar::{Limits, RegistryHandle};
     ///
-    /// /// Tells whether "there is none" is knowledge.
-    /// fn knows_all(registry: &RegistryHandle) -> bool {
-    ///     registry.settling().is_none() && registry.cut_off().is_none()
-    /// }
+    /// assert_eq!(RegistryHandle::unattended(Limits::default()).cut_off(), None, "it is alone");
     /// ```
     pub fn cut_off(&self) -> Option<Duration> {
         let since_ms = self.0.cut_off.0.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.0.clock.uptime_ms().saturating_sub(since_ms)))
+    }
+
+    /// Tells whether "there is none" is knowledge: it has neither just started, nor is it cut off from its
+    /// cluster.
+    ///
+    /// ```
+    /// # mod callsign { pub mod registrar { pub use callsign_registrar::{*, registry::*}; } }
+    /// use std::time::Duration;
+    ///
+    /// use callsign::registrar::{Limits, RegistryHandle};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// assert!(registry.knows_all());
+    /// registry.set_cut_off(Some(Duration::from_secs(9)));
+    /// assert!(!registry.knows_all());
+    /// ```
+    pub fn knows_all(&self) -> bool {
+        self.settling().is_none() && self.cut_off().is_none()
     }
 
     /// Fails if the answer to a query would be a "no" that it cannot know. A registrar that has just

@@ -65,7 +65,7 @@ impl RegistryHandle {
     /// assert_eq!(registry.settled_revision(), Some(registry.revision()));
     /// ```
     pub fn settled_revision(&self) -> Option<Revision> {
-        let knows_all = self.settling().is_none() && self.cut_off().is_none();
+        let knows_all = self.knows_all();
         self.read(|registry| (knows_all && !registry.has_deferred()).then(|| registry.revision()))
     }
 
